@@ -1,0 +1,159 @@
+"""Every fast path against the plain loop: alone, in a crowd, joining late, sharing a prompt."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from thinkling.errors import UserError
+from thinkling.generate.engine import Engine
+from thinkling.generate.plain import generate, repeats
+from thinkling.generate.sampling import Sampling
+from thinkling.model.config import ModelConfig
+from thinkling.model.qwen3 import Qwen3, init_weights
+
+STOP = (3,)
+
+
+@pytest.fixture(scope="module")
+def model() -> Qwen3:
+    config = ModelConfig(
+        vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=96, rope_theta=10_000.0,
+    )  # fmt: skip
+    network = init_weights(Qwen3(config), seed=1).eval()
+    with torch.no_grad():  # far from uniform, so that a wrong cache entry shows at once
+        for weight in network.parameters():
+            if weight.ndim == 2:
+                weight.mul_(12)
+    return network
+
+
+def requests(num: int, seed: int) -> list[tuple[list[int], Sampling]]:
+    """Mixed lengths and settings, from one token to most of the context; every third prompt is a repeat."""
+    pick = random.Random(seed)
+    made: list[tuple[list[int], Sampling]] = []
+    for i in range(num):
+        length = pick.choice([1, 2, 7, 30, 60])
+        prompt = made[-1][0] if i % 3 == 2 else [pick.randrange(61) for _ in range(length)]
+        kinds = [dict(temperature=0.0), dict(temperature=1.0), dict(temperature=0.7, top_k=5),
+                 dict(temperature=1.3, top_p=0.8), dict(temperature=1.0, min_p=0.1)]  # fmt: skip
+        made.append((prompt, Sampling(max_tokens=pick.choice([1, 5, 25]), seed=i, **pick.choice(kinds))))
+    return made
+
+
+def run(engine: Engine, jobs: list[tuple[list[int], Sampling]], together: int) -> list:
+    """Submit `together` jobs per step, so that requests join a running batch."""
+    done, ids, queue = {}, [], list(jobs)
+    while queue or engine.busy:
+        for prompt, sampling in queue[:together]:
+            ids.append(engine.submit(prompt, sampling))
+        queue = queue[together:]
+        done |= dict(engine.step())
+    return [done[i] for i in ids]
+
+
+@pytest.mark.parametrize(("max_rows", "together"), [(1, 99), (4, 99), (7, 1), (64, 99), (5, 3)])
+def test_a_request_does_not_depend_on_its_neighbours(model: Qwen3, max_rows: int, together: int) -> None:
+    jobs = requests(40, seed=max_rows)
+    found = run(Engine(model, STOP, max_rows=max_rows, max_length=96), jobs, together)
+    for (prompt, sampling), completion in zip(jobs, found, strict=True):
+        alone = generate(model, prompt, sampling, STOP)
+        assert completion.tokens == alone.tokens
+        assert completion.finish_reason == alone.finish_reason
+        assert completion.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+
+
+def test_the_jobs_above_cover_stop_and_length(model: Qwen3) -> None:
+    reasons = [generate(model, p, s, STOP).finish_reason for p, s in requests(40, seed=64)]
+    assert {"stop", "length"} <= set(reasons)
+
+
+def test_sibling_that_joins_late_reads_only_the_prompt(model: Qwen3) -> None:
+    """A second sample of a prompt, admitted when the first has gone on for a while, must not see the first's tokens."""
+    engine = Engine(model, STOP, max_rows=4, max_length=96)
+    first, second = Sampling(max_tokens=30, seed=5), Sampling(max_tokens=30, seed=6)
+    prompt = [9, 8, 7, 6, 5]
+    engine.submit(prompt, first)
+    done = {}
+    for _ in range(4):
+        done |= dict(engine.step())
+    late = engine.submit(prompt, second)
+    while engine.busy:
+        done |= dict(engine.step())
+    assert done[late].tokens == generate(model, prompt, second, STOP).tokens
+
+
+def test_prompt_is_read_once_for_all_its_samples(model: Qwen3, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    forward = Qwen3.forward
+    monkeypatch.setattr(Qwen3, "forward", lambda self, t, cache=None: shapes.append(t.shape) or forward(self, t, cache))
+    run(Engine(model, STOP, max_rows=8, max_length=96), [([5, 6, 7], Sampling(max_tokens=4, seed=i)) for i in range(8)], 8)
+    assert [tuple(shape) for shape in shapes if shape[1] > 1] == [(1, 3)]
+
+
+def test_same_seed_same_tokens_other_seed_other_tokens(model: Qwen3) -> None:
+    jobs = [([1, 2, 3], Sampling(max_tokens=20, seed=s)) for s in (1, 1, 2)]
+    one, again, other = run(Engine(model, STOP, max_rows=3, max_length=96), jobs, 3)
+    assert one == again
+    assert one.tokens != other.tokens
+
+
+def test_context_ends_a_completion(model: Qwen3) -> None:
+    prompt = [4] * 90
+    (found,) = run(Engine(model, (), max_rows=2, max_length=96), [(prompt, Sampling(max_tokens=50))], 1)
+    assert (len(found.tokens), found.finish_reason) == (6, "length")
+
+
+def test_prompt_longer_than_the_context_is_refused(model: Qwen3) -> None:
+    engine = Engine(model, STOP, max_rows=2, max_length=96)
+    with pytest.raises(UserError, match="96 tokens long, but the context holds 96"):
+        engine.submit([1] * 96, Sampling())
+    with pytest.raises(UserError, match="empty"):
+        engine.submit([], Sampling())
+    assert not engine.busy
+
+
+def test_cancelled_requests_leave_the_rest_alone(model: Qwen3) -> None:
+    engine = Engine(model, (), max_rows=3, max_length=96)
+    ids = [engine.submit([i + 1, 2], Sampling(max_tokens=20, seed=i)) for i in range(5)]
+    engine.step()
+    engine.cancel(ids[0])  # runs
+    engine.cancel(ids[4])  # waits
+    done = {}
+    while engine.busy:
+        done |= dict(engine.step())
+    assert sorted(done) == ids[1:4]
+    for i in range(1, 4):
+        assert done[ids[i]].tokens == generate(model, [i + 1, 2], Sampling(max_tokens=20, seed=i), ()).tokens
+
+
+def test_on_token_ends_a_request(model: Qwen3) -> None:
+    engine = Engine(model, (), max_rows=2, max_length=96)
+    seen: list[int] = []
+    engine.submit([1, 2], Sampling(max_tokens=20), lambda token: seen.append(token) or len(seen) == 3)
+    done = []
+    while engine.busy:
+        done += engine.step()
+    assert (len(done[0][1].tokens), done[0][1].finish_reason, len(seen)) == (3, "stop", 3)
+
+
+def test_repeats_by_hand() -> None:
+    assert repeats([7, 1, 2, 1, 2, 1, 2], 3)
+    assert not repeats([7, 1, 2, 1, 2, 1, 2], 4)
+    assert repeats([5, 5, 5, 5], 4)
+    assert not repeats([5, 5, 5, 6], 3)
+    assert not repeats([1], 2)
+    assert repeats(list(range(64)) * 2, 2)
+    assert not repeats(list(range(65)) * 2, 2)  # longer than the longest block looked for
+
+
+def test_repetition_ends_a_completion(model: Qwen3) -> None:
+    prompt, greedy = [11, 12, 13], Sampling(temperature=0.0, max_tokens=60)
+    free = generate(model, prompt, greedy, ())
+    times = next(n for n in (4, 3, 2) if any(repeats(free.tokens[:i], n) for i in range(1, 61)))
+    stopped = generate(model, prompt, replace(greedy, max_repeats=times), ())
+    assert stopped.finish_reason == "repetition"
+    assert repeats(stopped.tokens, times)
+    assert not any(repeats(stopped.tokens[:i], times) for i in range(1, len(stopped.tokens)))

@@ -1,0 +1,117 @@
+"""Evaluation statistics, against numbers worked by hand and against counting every case."""
+
+from fractions import Fraction
+from itertools import combinations, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thinkling.errors import UserError
+from thinkling.evaluate.stats import paired_p_value, pass_at_k, wilson_interval
+
+
+def test_wilson_by_hand():
+    # 8 of 10 with z = 2:  p = 0.8, z²/n = 0.4, 1 + z²/n = 1.4
+    # centre = (0.8 + 0.2) / 1.4 = 0.714286
+    # half   = 2 · sqrt(0.8·0.2/10 + 4/400) / 1.4 = 2 · sqrt(0.016 + 0.010) / 1.4 = 2 · 0.161245 / 1.4 = 0.230350
+    assert wilson_interval(8, 10, z=2) == pytest.approx((0.483936, 0.944636), abs=1e-6)
+
+
+def test_wilson_of_an_ordinary_report():
+    # 240 of 500 at 95%:  z² = 3.8416, z²/n = 0.0076832, p = 0.48
+    # centre = (0.48 + 0.0038416) / 1.0076832 = 0.480153
+    # half   = 1.96 · sqrt(0.2496/500 + 3.8416/1000000) / 1.0076832 = 1.96 · 0.0224287 / 1.0076832 = 0.043625
+    assert wilson_interval(240, 500) == pytest.approx((0.436528, 0.523778), abs=1e-6)
+
+
+def test_wilson_at_the_ends():
+    # None of n:  (0, z²/n / (1 + z²/n)) = (0, z² / (n + z²));  z = 2, n = 12 gives 4 / 16.
+    assert wilson_interval(0, 12, z=2) == (0.0, pytest.approx(0.25))
+    assert wilson_interval(12, 12, z=2) == (pytest.approx(0.75), 1.0)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000).flatmap(lambda num: st.tuples(st.integers(0, num), st.just(num))))
+def test_wilson_properties(counts):
+    num_correct, num = counts
+    low, high = wilson_interval(num_correct, num)
+    assert 0 <= low <= num_correct / num <= high <= 1
+    # Its ends are where the score test just rejects: (p - end)² = z² · end · (1 - end) / n.
+    for end in (low, high):
+        assert (num_correct / num - end) ** 2 == pytest.approx(1.96**2 * end * (1 - end) / num, abs=1e-9)
+    # Wrong answers mirror right ones, and the same share of more problems is known better.
+    assert wilson_interval(num - num_correct, num) == pytest.approx((1 - high, 1 - low))
+    low_more, high_more = wilson_interval(4 * num_correct, 4 * num)
+    assert high_more - low_more < high - low
+
+
+@pytest.mark.parametrize(("num_correct", "num"), [(0, 0), (1, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses(num_correct, num):
+    with pytest.raises(UserError, match=f"got {num_correct} of {num}"):
+        wilson_interval(num_correct, num)
+
+
+def test_pass_at_k_by_hand():
+    # 5 samples, 2 correct, 3 drawn: C(3, 3) = 1 of C(5, 3) = 10 draws misses both.
+    assert pass_at_k(5, 2, 3) == 0.9
+    # 1 correct of 8: drawing all 8 finds it. Drawing with replacement would say 1 - (7/8)^8 = 0.656.
+    assert pass_at_k(8, 1, 8) == 1.0
+    assert pass_at_k(8, 0, 8) == 0.0
+    assert pass_at_k(4, 3, 1) == 0.75  # k = 1 is the accuracy
+    # A float is as near as can be even where the counts have hundreds of digits: 1 - C(1999, 3)/C(2000, 3) = 3/2000.
+    assert pass_at_k(2000, 1, 3) == 3 / 2000
+
+
+def test_pass_at_k_against_every_draw():
+    for num_samples in range(1, 8):
+        for num_correct in range(num_samples + 1):
+            samples = [True] * num_correct + [False] * (num_samples - num_correct)
+            for k in range(1, num_samples + 1):
+                draws = [any(draw) for draw in combinations(samples, k)]
+                assert pass_at_k(num_samples, num_correct, k) == float(Fraction(sum(draws), len(draws)))
+
+
+@pytest.mark.parametrize("arguments", [(4, 2, 5), (4, 2, 0), (4, 5, 1), (4, -1, 1), (0, 0, 1)])
+def test_pass_at_k_refuses(arguments):
+    with pytest.raises(UserError, match="pass@"):
+        pass_at_k(*arguments)
+
+
+def test_paired_by_hand():
+    # 1 against 7: 2 · (C(8, 0) + C(8, 1)) / 2^8 = 2 · 9 / 256
+    assert paired_p_value(1, 7) == 18 / 256
+    # 0 against 6: 2 · 1 / 64
+    assert paired_p_value(6, 0) == 2 / 64
+    # No disagreement is no evidence; nor is a draw, where the doubled tail is past 1.
+    assert paired_p_value(0, 0) == 1.0
+    assert paired_p_value(3, 3) == 1.0
+
+
+def test_paired_against_every_sign_pattern():
+    # p is the share of the 2^n ways the coins can fall that are at least as uneven as the one seen.
+    for num in range(1, 11):
+        unevenness = [abs(2 * sum(signs) - num) for signs in product((0, 1), repeat=num)]
+        for only_a in range(num + 1):
+            extreme = sum(seen >= abs(2 * only_a - num) for seen in unevenness)
+            assert paired_p_value(only_a, num - only_a) == float(Fraction(extreme, 2**num))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_paired_properties(only_a, only_b):
+    p = paired_p_value(only_a, only_b)
+    assert 0 < p <= 1
+    assert p == paired_p_value(only_b, only_a)
+    if only_a >= only_b:
+        assert paired_p_value(only_a + 1, only_b) <= p  # more on the leading side is more evidence
+
+
+def test_paired_takes_thousands():
+    assert paired_p_value(5000, 5000) == 1.0
+    assert 0 < paired_p_value(5000, 5300) < 0.01
+
+
+def test_paired_refuses():
+    with pytest.raises(UserError, match="only_a=-1"):
+        paired_p_value(-1, 3)

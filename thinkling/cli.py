@@ -1,0 +1,101 @@
+"""thinkling <command>: flags come from each command's frozen settings; parsing needs no torch, so --help is instant.
+
+Bad input is one line on standard error and exit code 2; Ctrl+C is exit code 130; anything else is a bug and shows its
+traceback.
+"""
+
+import contextlib
+import importlib
+import io
+import re
+import sys
+from dataclasses import dataclass
+
+import tyro
+
+from thinkling import settings
+from thinkling.errors import UserError
+
+
+@dataclass(frozen=True)
+class Command:
+    """Which settings a command reads, and which `module:function` does the work (imported when it is needed)."""
+
+    settings: type
+    work: str
+
+    @property
+    def summary(self) -> str:
+        return self.settings.__doc__.strip().split("\n")[0]
+
+
+COMMANDS = {
+    "tour": Command(settings.Tour, "thinkling.tour:main"),
+    "generate": Command(settings.Generate, "thinkling.serve.generate:main"),
+    "chat": Command(settings.Chat, "thinkling.serve.chat:main"),
+    "eval": Command(settings.Eval, "thinkling.evaluate.command:main"),
+    "grpo": Command(settings.Grpo, "thinkling.train.grpo:main"),
+    "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain:main"),
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: thinkling COMMAND [FLAGS]",
+            "",
+            "Turn a language model into a reasoning model, on your own machine.",
+            "",
+            *lines,
+            "",
+            "thinkling COMMAND --help explains a command's flags.",
+        ]
+    )
+
+
+def parse(name: str, arguments: list[str]) -> object:
+    """The command's settings from its flags. Raises UserError in one line; --help prints and exits."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(COMMANDS[name].settings, prog=f"thinkling {name}", args=arguments)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UserError(one_line(name, complaint.getvalue())) from None
+
+
+def one_line(name: str, panel: str) -> str:
+    """tyro draws a panel of several lines; its content in one."""
+    words = re.sub(r"[╭╮╰╯│─]+", " ", panel)
+    words = re.sub(r"For full helptext.*", "", words, flags=re.DOTALL)
+    words = re.sub(
+        r"^\s*(Unrecognized options|Value error|Parsing error|Required options|Invalid choice)\s+", "", words
+    )
+    return f"{' '.join(words.split())} (see thinkling {name} --help)"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in ("-h", "--help"):
+        print(usage())
+        return
+    try:
+        if name not in COMMANDS:
+            raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
+        chosen = parse(name, rest)
+        module, function = COMMANDS[name].work.split(":")
+        getattr(importlib.import_module(module), function)(chosen)
+    except UserError as error:
+        print(f"thinkling: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""`thinkling eval`: from settings to a method, problems and a report on the screen."""
+
+from rich.console import Console
+
+from thinkling.errors import UserError
+from thinkling.evaluate.report import Row, table
+from thinkling.evaluate.run import Report, evaluate
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling
+from thinkling.runs import new_run
+from thinkling.scale.direct import Direct, Method
+from thinkling.scale.vote import SelfConsistency
+from thinkling.settings import Eval
+from thinkling.tasks.benchmarks import load_problems
+
+LOUD_TRUNCATION = 0.05
+
+
+def method_of(settings: Eval) -> Method:
+    voting = settings.method == "self-consistency"
+    temperature = settings.temperature if settings.temperature is not None else float(voting)
+    sampling = Sampling(temperature=temperature, max_tokens=settings.max_tokens, seed=settings.seed)
+    template = settings.template or ("step-by-step" if settings.method == "step-by-step" else "plain")
+    if not voting:
+        return Direct(sampling, template)
+    if temperature == 0 and settings.num_samples > 1:
+        raise UserError("--temperature 0 makes every sample alike, so a vote is pointless: use a temperature above 0")
+    return SelfConsistency(sampling, settings.num_samples, template)
+
+
+def row_of(name: str, report: Report) -> Row:
+    """A report as a line of the table."""
+    return Row(name, report.accuracy, *report.interval, report.tokens_per_problem, report.seconds, report.num_problems,
+               report.truncated)  # fmt: skip
+
+
+def main(settings: Eval) -> None:
+    method = method_of(settings)
+    problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    model = LanguageModel.load(settings.model, settings.device, settings.dtype, settings.max_rows, settings.max_length)
+    out = new_run(settings.out, settings)
+    report, _ = evaluate(model, method, problems, out, f"{settings.method} on {settings.tasks}")
+    console = Console()
+    console.print(table([row_of(settings.method, report)]))
+    if report.truncated > LOUD_TRUNCATION:
+        console.print(
+            f"[bold red]{report.truncated:.0%} of the completions were cut off[/]: what they would have answered is "
+            f"not known. Raise --max-tokens (now {settings.max_tokens})."
+        )
+    if report.unparsed:
+        console.print(f"{report.unparsed:.1%} of the problems got no answer that could be read.")
+    console.print(f"Every response: {out / 'samples.jsonl'}")

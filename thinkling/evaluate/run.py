@@ -1,0 +1,112 @@
+"""Run any method over problems and report what it got right and what it cost.
+
+Names no method: a method is any `async answer(model, problem) -> Answer`. All problems are started at once; the engine
+batches whatever the methods ask for. Every response is written down as soon as it is graded.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from thinkling.evaluate.stats import wilson_interval
+from thinkling.generate.language_model import LanguageModel
+from thinkling.runs import append_jsonl, write_json
+from thinkling.scale.direct import Answer, Method
+from thinkling.tasks.problem import Problem
+from thinkling.verify.grade import Verdict, grade
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a method scored on some problems.
+
+    accuracy: share of problems answered correctly; interval: its 95% Wilson interval. unparsed: share of problems with
+    no answer found. truncated: share of completions cut off before they ended. tokens: all that were sampled.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    num_problems: int
+    num_correct: int
+    unparsed: float
+    truncated: float
+    tokens: int
+    tokens_per_problem: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One problem with its answer and the verdict on it."""
+
+    problem: Problem
+    answer: Answer
+    verdict: Verdict
+
+
+def evaluate(
+    model: LanguageModel,
+    method: Method,
+    problems: Sequence[Problem],
+    out: Path | None = None,
+    label: str = "evaluating",
+) -> tuple[Report, list[Sample]]:
+    """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[score]}"),
+               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+    started = time.perf_counter()
+    samples: dict[int, Sample] = {}
+
+    async def run() -> None:
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task(label, total=len(problems), score="")
+
+            async def one(place: int, problem: Problem) -> None:
+                answer = await method(model, problem)
+                sample = Sample(problem, answer, grade(answer.text, problem.reference))
+                samples[place] = sample
+                if out is not None:
+                    append_jsonl(out / "samples.jsonl", [row_of(sample)])
+                right = sum(s.verdict.correct for s in samples.values())
+                bar.update(task, advance=1, score=f"{right / len(samples):.1%} correct")
+
+            await asyncio.gather(*(one(place, problem) for place, problem in enumerate(problems)))
+
+    asyncio.run(run())
+    ordered = [samples[place] for place in range(len(problems))]
+    report = summarise(ordered, time.perf_counter() - started)
+    if out is not None:
+        write_json(out / "report.json", report)
+    return report, ordered
+
+
+def summarise(samples: Sequence[Sample], seconds: float) -> Report:
+    completions = [c for sample in samples for c in sample.answer.completions]
+    num, right = len(samples), sum(sample.verdict.correct for sample in samples)
+    tokens = sum(len(c.tokens) for c in completions)
+    return Report(
+        accuracy=right / num,
+        interval=wilson_interval(right, num),
+        num_problems=num,
+        num_correct=right,
+        unparsed=sum(sample.verdict.status == "unparsed" for sample in samples) / num,
+        truncated=sum(c.truncated for c in completions) / len(completions),
+        tokens=tokens,
+        tokens_per_problem=tokens / num,
+        seconds=seconds,
+    )
+
+
+def row_of(sample: Sample) -> dict:
+    """A sample as a line of samples.jsonl."""
+    problem, answer, verdict = sample.problem, sample.answer, sample.verdict
+    completions = [
+        {"text": c.text, "finish_reason": c.finish_reason, "num_tokens": len(c.tokens), "logprob": sum(c.logprobs)}
+        for c in answer.completions
+    ]
+    return {"id": problem.id, "family": problem.family, "question": problem.question, "reference": problem.reference,
+            "response": answer.text, **asdict(verdict), "completions": completions}  # fmt: skip

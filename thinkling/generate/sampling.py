@@ -1,0 +1,111 @@
+"""From logits to a token and its log-probability: temperature, top-k, top-p, min-p, one seed per request.
+
+A request draws one uniform number per token from its own stream, and the number picks the token by the inverse of the
+cumulative distribution. So a request's tokens depend on its seed and its logits alone, never on its neighbours.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from thinkling.device import generator
+from thinkling.errors import UserError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw a completion.
+
+    temperature: divides the logits; 0 is greedy (always the likeliest token).
+    top_k: keep the k likeliest tokens (0 keeps all). top_p: then keep the smallest set with this much probability
+    (Holtzman et al., arXiv:1904.09751). min_p: then drop tokens below this share of the likeliest's probability
+    (arXiv:2407.01082). Each works on what the one before it left.
+    max_tokens: the completion's length at most, in tokens.
+    stop: strings that end the completion; the text is cut before them.
+    max_repeats: end a completion whose tail is one block of at most 64 tokens this many times over (0 never does).
+    seed: where this request's random stream starts.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    max_repeats: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        bounds = [
+            (self.temperature >= 0, f"temperature must be 0 (greedy) or more, not {self.temperature}"),
+            (self.top_k >= 0, f"top-k must be 0 (off) or more, not {self.top_k}"),
+            (0 < self.top_p <= 1, f"top-p must be above 0 and at most 1 (off), not {self.top_p}"),
+            (0 <= self.min_p <= 1, f"min-p must be between 0 (off) and 1, not {self.min_p}"),
+            (self.max_tokens >= 1, f"max-tokens must be at least 1, not {self.max_tokens}"),
+            (self.max_repeats == 0 or self.max_repeats >= 2, "max-repeats must be 0 (off) or at least 2"),
+            (all(self.stop), "a stop string must not be empty"),
+        ]
+        for holds, message in bounds:
+            if not holds:
+                raise UserError(message)
+
+    def uniforms(self) -> list[float]:
+        """The request's random stream: one number in [0, 1) per token it may draw."""
+        return torch.rand(self.max_tokens, generator=generator(self.seed)).tolist()
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed for one of many requests, the same on every machine: derive_seed(run_seed, problem_id, sample)."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+class Rules:
+    """The settings of a batch of requests as tensors, one entry per row."""
+
+    def __init__(self, samplings: list[Sampling], device: torch.device) -> None:
+        def column(values: list[float], dtype: torch.dtype) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)[:, None]
+
+        self.greedy = column([s.temperature == 0 for s in samplings], torch.bool)
+        self.temperature = column([s.temperature or 1.0 for s in samplings], torch.float32)
+        self.top_k = column([s.top_k or 2**62 for s in samplings], torch.long)
+        self.top_p = column([s.top_p for s in samplings], torch.float32)
+        self.min_p = column([s.min_p for s in samplings], torch.float32)
+        self.all_greedy = all(s.temperature == 0 for s in samplings)
+        self.truncates = any(s.top_k or s.top_p < 1 or s.min_p > 0 for s in samplings)
+
+
+def distribution(logits: Float[Tensor, "B V"], rules: Rules) -> Float[Tensor, "B V"]:
+    """Log-probabilities that tokens are drawn with: after temperature and truncation, renormalised; -inf if cut."""
+    logprobs = (logits.float() / rules.temperature).log_softmax(-1)
+    if not rules.truncates:
+        return logprobs
+    ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
+    rank = torch.arange(logits.shape[-1], device=logits.device)
+    ordered = ordered.masked_fill(rank >= rules.top_k, float("-inf")).log_softmax(-1)
+    before = ordered.exp().cumsum(-1) - ordered.exp()  # probability of all tokens likelier than this one
+    # top-p = 1 keeps everything: rounding must not let the sum of the likelier ones reach 1 and cut a tail.
+    cut = (before >= rules.top_p) & (rank > 0) & (rules.top_p < 1)
+    ordered = ordered.masked_fill(cut, float("-inf")).log_softmax(-1)
+    ordered = ordered.masked_fill(ordered < ordered[:, :1] + rules.min_p.log(), float("-inf")).log_softmax(-1)
+    return torch.empty_like(logprobs).scatter_(-1, order, ordered)
+
+
+def choose(
+    logits: Float[Tensor, "B V"], rules: Rules, uniforms: Float[Tensor, " B"]
+) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """One token per row and its log-probability under the distribution it was drawn from (greedy: at temperature 1)."""
+    logprobs = distribution(logits, rules)
+    likeliest = logits.argmax(-1)
+    if rules.all_greedy:
+        tokens = likeliest
+    else:
+        cumulative = logprobs.exp().cumsum(-1)
+        # Just below 1, so that rounding can never pick a token behind the last possible one.
+        targets = uniforms.clamp(max=1 - 1e-6)[:, None] * cumulative[:, -1:]
+        drawn = torch.searchsorted(cumulative, targets, right=True).squeeze(-1)
+        tokens = torch.where(rules.greedy.squeeze(-1), likeliest, drawn)
+    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)

@@ -1,0 +1,280 @@
+"""Text to token ids and back: a checkpoint's tokenizer, Qwen3's chat template, streaming, thinking split from answer.
+
+One rule runs through the file: a control token such as <|im_start|> is an id that the template puts in, never
+something that text can spell. Left out: tools in the template, and tokenizers other than byte-level BPE.
+"""
+
+import codecs
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import tokenizers
+
+from thinkling.errors import UserError
+from thinkling.runs import write_json, write_text
+
+
+class Mark(str):
+    """A control token in a rendered chat, as opposed to text that happens to read the same."""
+
+
+START, END, THINK, END_THINK = Mark("<|im_start|>"), Mark("<|im_end|>"), Mark("<think>"), Mark("</think>")
+
+
+class Tokenizer:
+    """Encodes and decodes with a `tokenizer.json`.
+
+    stop_ids: the ids that end a completion.
+    special_ids: every added token of the file (in Qwen3 also <think>); `encode` never produces one.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, stop_ids: tuple[int, ...]) -> None:
+        stored = json.loads(backend.to_str())
+        if stored["model"]["type"] != "BPE" or (stored["decoder"] or {}).get("type") != "ByteLevel":
+            raise UserError("tokenizer.json: not a byte-level BPE; thinkling reads tokenizers of the kind Qwen3 uses")
+        self.backend = backend
+        self.stop_ids = stop_ids
+        self._id_of_special = {token["content"]: token["id"] for token in stored["added_tokens"]}
+        self.special_ids = frozenset(self._id_of_special.values())
+        self._skipped_ids = frozenset(token["id"] for token in stored["added_tokens"] if token["special"])
+        self._text_backend = _without_special(stored, self.special_ids)
+        self._bytes_of_id: dict[int, bytes] = {}
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """Read `tokenizer.json`, and the stop ids from generation_config.json or else config.json.
+
+        Raises UserError naming the file that is missing or broken.
+        """
+        path = Path(folder) / "tokenizer.json"
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; a checkpoint's folder must hold its tokenizer.json")
+        try:
+            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises a bare Exception
+            raise UserError(f"{path}: not a tokenizer ({error})") from None
+        return cls(backend, read_stop_ids(folder))
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer so that `load`, and `transformers.AutoTokenizer`, can read it from the folder."""
+        folder = Path(folder)
+        write_text(folder / "tokenizer.json", self.backend.to_str(pretty=True))
+        generation: dict = {"eos_token_id": list(self.stop_ids)}
+        config: dict = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+        if self.stop_ids:
+            config["eos_token"] = self.backend.id_to_token(self.stop_ids[0])
+        pad_id = self.special_id("<|endoftext|>")  # what Qwen3 pads with
+        if pad_id is not None:
+            generation["pad_token_id"] = pad_id
+            config["pad_token"] = "<|endoftext|>"
+        write_json(folder / "generation_config.json", generation)
+        write_json(folder / "tokenizer_config.json", config)
+
+    def special_id(self, name: str) -> int | None:
+        """The id of a control token such as "<think>", or None where this tokenizer has no such token."""
+        return self._id_of_special.get(name)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of plain text. "<|im_end|>" in it is ten or so ordinary characters, never the control token."""
+        try:
+            return self._text_backend.encode(text, add_special_tokens=False).ids
+        except (TypeError, UnicodeEncodeError):
+            raise UserError("the text holds half a surrogate pair, which is not a character; remove it") from None
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that one id stands for, perhaps only part of a character. Ids that mean nothing are empty."""
+        if token not in self._bytes_of_id:
+            name = self.backend.id_to_token(token) or ""
+            plain = token in self.special_ids or not all(char in _BYTE_OF_CHAR for char in name)
+            self._bytes_of_id[token] = name.encode() if plain else bytes(_BYTE_OF_CHAR[char] for char in name)
+        return self._bytes_of_id[token]
+
+    def decode(self, tokens: Sequence[int], skip_special: bool = False) -> str:
+        """The text of the ids; bytes that form no character become U+FFFD.
+
+        `skip_special` leaves out what the file marks as special: <|im_end|>, but in Qwen3 not <think>, which whoever
+        reads the text needs in order to tell the thinking from the answer.
+        """
+        skipped = self._skipped_ids if skip_special else ()
+        return b"".join(self.token_bytes(token) for token in tokens if token not in skipped).decode(errors="replace")
+
+    def encode_chat(
+        self, messages: Sequence[dict], add_generation_prompt: bool = True, enable_thinking: bool | None = None
+    ) -> list[int]:
+        """`render_chat` as ids: the template's control tokens by id, everything else by `encode`.
+
+        Raises UserError for a message that the template cannot hold.
+        """
+        tokens: list[int] = []
+        for kind, run in groupby(chat_pieces(messages, add_generation_prompt, enable_thinking), type):
+            if kind is Mark:
+                for mark in run:
+                    token = self.special_id(mark)
+                    if token is None and mark in (START, END):
+                        raise UserError(f"this tokenizer has no {mark} token, so it cannot chat; use a plain prompt")
+                    tokens += self.encode(mark) if token is None else [token]
+            else:
+                tokens += self.encode("".join(run))  # joined first: a BPE may merge across the seam
+        return tokens
+
+
+def _without_special(stored: dict, special_ids: frozenset[int]) -> tokenizers.Tokenizer:
+    """The same BPE with no control token in it, so that none can come out, whatever the text.
+
+    It is not enough to forget `added_tokens`: a BPE trained with its special tokens holds them in its vocabulary too,
+    and merges may lead there.
+    """
+    model = stored["model"]
+    gone = {name for name, token in model["vocab"].items() if token in special_ids}
+    pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
+    merges = [pair for pair in pairs if not gone.intersection((*pair, "".join(pair)))]
+    vocab = {name: token for name, token in model["vocab"].items() if name not in gone}
+    plain = {"added_tokens": [], "truncation": None, "padding": None, "post_processor": None}
+    plain["model"] = model | {"vocab": vocab, "merges": merges}
+    return tokenizers.Tokenizer.from_str(json.dumps(stored | plain))
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The printable character that stands for each byte in a byte-level vocabulary (GPT-2, `bytes_to_unicode`)."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_OF_CHAR = _byte_alphabet()
+
+
+def read_stop_ids(folder: Path) -> tuple[int, ...]:
+    """`eos_token_id` (one id or a list) of generation_config.json, or else of config.json."""
+    for name in ("generation_config.json", "config.json"):
+        path = Path(folder) / name
+        if not path.is_file():
+            continue
+        try:
+            ids = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+        except (json.JSONDecodeError, AttributeError) as error:
+            raise UserError(f"{path}: not a JSON object ({error})") from None
+        ids = [ids] if isinstance(ids, int) else ids or []
+        if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
+            raise UserError(f"{path}: eos_token_id must be a token id or a list of them, not {ids!r}")
+        if ids:
+            return tuple(ids)
+    raise UserError(f"{Path(folder) / 'generation_config.json'}: no eos_token_id, nor in config.json; add the stop ids")
+
+
+# ------------------------------------------------------------------------------------------------ the chat template
+
+
+def render_chat(
+    messages: Sequence[dict], add_generation_prompt: bool = True, enable_thinking: bool | None = None
+) -> str:
+    """The chat as Qwen3's published template writes it, for reading; the model gets `Tokenizer.encode_chat`."""
+    return "".join(chat_pieces(messages, add_generation_prompt, enable_thinking))
+
+
+def chat_pieces(messages: Sequence[dict], add_generation_prompt: bool, enable_thinking: bool | None) -> list[str]:
+    """The rendered chat in pieces, control tokens as `Mark`.
+
+    messages: {"role": "system" | "user" | "assistant", "content": str}, and for an assistant perhaps
+    "reasoning_content". The thinking of turns before the last question is dropped; later it is kept. With
+    `enable_thinking=False` the reply starts with thinking that is empty and closed.
+    """
+    for number, message in enumerate(messages, start=1):
+        _check_message(message, number)
+    if not messages:
+        raise UserError("a chat needs at least one message")
+    queries = [i for i, message in enumerate(messages) if _is_query(message)]
+    last_query = queries[-1] if queries else len(messages) - 1
+    pieces: list[str] = []
+    for i, message in enumerate(messages):
+        pieces += [START, message["role"] + "\n"]
+        content = message["content"]
+        if message["role"] == "assistant":
+            thinking, content = _split_reply(message)
+            is_last = i == len(messages) - 1
+            if i > last_query and (thinking or is_last):
+                pieces += [THINK, "\n" + thinking.strip("\n") + "\n", END_THINK, "\n\n"]
+                content = content.lstrip("\n")
+        pieces += [content, END, "\n"]
+    if add_generation_prompt:
+        pieces += [START, "assistant\n"]
+        if enable_thinking is False:
+            pieces += [THINK, "\n\n", END_THINK, "\n\n"]
+    return pieces
+
+
+def _check_message(message: dict, number: int) -> None:
+    if not isinstance(message, dict) or message.get("role") not in ("system", "user", "assistant"):
+        role = message.get("role") if isinstance(message, dict) else message
+        raise UserError(f"message {number}: the role must be system, user or assistant, not {role!r}")
+    if not isinstance(message.get("content"), str):
+        raise UserError(f"message {number}: the content must be text, not {type(message.get('content')).__name__}")
+
+
+def _is_query(message: dict) -> bool:
+    """A tool's answer, handed over as the user's turn, asks nothing new: the template thinks on after it."""
+    content = message["content"]
+    answers = content.startswith("<tool_response>") and content.endswith("</tool_response>")
+    return message["role"] == "user" and not answers
+
+
+def _split_reply(message: dict) -> tuple[str, str]:
+    """(thinking, answer) of an assistant's message, from `reasoning_content` or from <think> in the content."""
+    content = message["content"]
+    if isinstance(message.get("reasoning_content"), str):
+        return message["reasoning_content"], content
+    if END_THINK not in content:
+        return "", content
+    parts = content.split(END_THINK)
+    return parts[0].rstrip("\n").split(THINK)[-1].lstrip("\n"), parts[-1].lstrip("\n")
+
+
+# --------------------------------------------------------------------------------------------- reading a completion
+
+
+class StreamDecoder:
+    """Text as its tokens come in: what `push` and `finish` return, joined, is `decode` of all the tokens.
+
+    A character whose bytes are spread over tokens is held back until it is whole. Bytes that can no longer become a
+    character come out as U+FFFD; those still waiting at the end do so in `finish`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, skip_special: bool = False) -> None:
+        self._tokenizer = tokenizer
+        self._skipped = tokenizer._skipped_ids if skip_special else ()
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token: int) -> str:
+        return "" if token in self._skipped else self._utf8.decode(self._tokenizer.token_bytes(token))
+
+    def finish(self) -> str:
+        return self._utf8.decode(b"", final=True)
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """A completion's tokens without the two marks; `closed`: was </think> there?"""
+
+    thinking: list[int]
+    answer: list[int]
+    closed: bool
+
+
+def split_thinking(tokens: Sequence[int], think_id: int | None, end_think_id: int | None, opened: bool) -> Thinking:
+    """Split a completion at the id of </think>; the same characters spelt by ordinary tokens do not count.
+
+    opened: the prompt already ended inside <think>. Only the first </think> closes. Thinking that never closes is all
+    thinking, with an empty answer; a completion with neither mark, and none in the prompt, is all answer.
+    """
+    tokens = list(tokens)
+    closed = end_think_id in tokens
+    if not closed and not opened and think_id not in tokens:
+        return Thinking([], tokens, closed=False)
+    end = tokens.index(end_think_id) if closed else len(tokens)
+    thinking, answer = tokens[:end], tokens[end + 1 :]
+    if think_id in thinking:
+        thinking.remove(think_id)
+    return Thinking(thinking, answer, closed)

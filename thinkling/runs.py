@@ -1,0 +1,77 @@
+"""A run is a folder: config.json, metrics.jsonl, samples.jsonl, checkpoints/, plots.
+
+Small files are written whole or not at all (`write_json`); rows are appended one per line (`append_jsonl`).
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from thinkling.errors import UserError
+
+
+def to_plain(value: object) -> object:
+    """A dataclass or path as JSON can hold it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write the whole file or nothing: a temporary file in the same folder, flushed to disk, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: object) -> None:
+    write_text(path, json.dumps(value, indent=2, default=to_plain, ensure_ascii=False) + "\n")
+
+
+def append_jsonl(path: Path, rows: Iterable[object]) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, default=to_plain, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict]:
+    """Yield the rows of a JSONL file; `required` names the fields that every row must have.
+
+    Raises UserError naming the file, the line number and what is wrong with it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {number}: not JSON ({error.msg}): {line.strip()[:60]}") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+            for field in required:
+                if field not in row:
+                    raise UserError(f"{path}, line {number}: the field '{field}' is missing; it has {sorted(row)}")
+            yield row
+
+
+def new_run(folder: Path, config: object) -> Path:
+    """Make the run's folder and write its config.json. An existing run is never overwritten."""
+    folder = Path(folder)
+    if (folder / "config.json").exists():
+        raise UserError(f"{folder} already holds a run: choose another --out, or remove it first")
+    write_json(folder / "config.json", config)
+    return folder

@@ -1,0 +1,95 @@
+"""`thinkling chat`: a conversation in the terminal, thinking dimmed, answers plain.
+
+The conversation is kept as whole turns. When it no longer fits into the context, the oldest turns go, never the end of
+one. Ctrl+C stops the reply that is being written, Ctrl+D ends the chat.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from rich.console import Console
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.model.tokenizer import StreamDecoder
+from thinkling.settings import Chat
+
+HELP = "/reset forgets the conversation, /think and /no_think switch thinking, /quit ends."
+
+
+@dataclass
+class Conversation:
+    """The turns so far, and whether the model may think before the next one."""
+
+    thinking: bool
+    messages: list[dict] = field(default_factory=list)
+
+    def prompt(self, model: LanguageModel, reserve: int) -> list[int]:
+        """The tokens of as many of the latest turns as leave room for `reserve` tokens of reply."""
+        room = model.engine.max_length - reserve
+        while True:
+            tokens = model.tokenizer.encode_chat(self.messages, enable_thinking=self.thinking)
+            if len(tokens) <= room:
+                return tokens
+            if len(self.messages) < 3:  # only the question itself is left
+                raise UserError(f"your message is {len(tokens)} tokens long, but only {max(0, room)} fit: shorten it")
+            del self.messages[:2]  # the oldest question with its answer
+
+
+def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: Console) -> str:
+    """Write the reply as it comes; returns the answer without the thinking. Thinking is told apart by token id."""
+    begin, end = model.tokenizer.special_id("<think>"), model.tokenizer.special_id("</think>")
+    decoder, thinking, answer = StreamDecoder(model.tokenizer), False, ""
+    with closing(model.stream_tokens(prompt, sampling)) as tokens:
+        for token in tokens:
+            if token in model.tokenizer.stop_ids:
+                break
+            if token in (begin, end):
+                thinking = token == begin
+                continue
+            piece = decoder.push(token)
+            answer += "" if thinking else piece
+            console.print(piece, end="", style="dim italic" if thinking else "", markup=False, highlight=False)
+    rest = decoder.finish()
+    console.print(rest, markup=False, highlight=False)
+    return (answer + ("" if thinking else rest)).strip()
+
+
+def main(settings: Chat) -> None:
+    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
+    model = LanguageModel.load(
+        settings.model, settings.device, settings.dtype, max_rows=1, max_length=settings.max_length
+    )
+    if settings.max_tokens >= model.engine.max_length:
+        raise UserError(f"--max-tokens {settings.max_tokens} leaves no room for a question in a context of "
+                        f"{model.engine.max_length}: lower it, or raise --max-length")  # fmt: skip
+    console, talk = Console(), Conversation(settings.thinking)
+    console.print(f"[bold]{model.name}[/]. {HELP}", highlight=False)
+    while True:
+        try:
+            said = console.input("\n[bold]you>[/] ").strip()
+        except (EOFError, KeyboardInterrupt):
+            console.print()
+            return
+        if said in ("/quit", "/exit"):
+            return
+        if said in ("/think", "/no_think"):
+            talk.thinking = said == "/think"
+        elif said == "/reset":
+            talk.messages.clear()
+        elif said.startswith("/"):
+            console.print(HELP, highlight=False)
+        elif said:
+            talk.messages.append({"role": "user", "content": said})
+            turn = replace(sampling, seed=derive_seed(settings.seed, len(talk.messages)))
+            try:
+                answer = reply(model, talk.prompt(model, settings.max_tokens), turn, console)
+            except UserError as error:
+                console.print(f"[red]{error}[/]")
+                talk.messages.pop()
+            except KeyboardInterrupt:
+                console.print(" (stopped)")
+                talk.messages.pop()
+            else:
+                talk.messages.append({"role": "assistant", "content": answer})

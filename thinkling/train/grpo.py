@@ -1,0 +1,203 @@
+"""Reinforcement learning with verifiable rewards: roll out, compare siblings, take a step, log.
+
+The objective is Dr. GRPO (arXiv:2503.20783): advantages are rewards minus their group's mean, tokens are summed over a
+constant denominator, and the ratio to the sampling policy is clipped. One step per batch of rollouts, no KL term. Left
+out so far: other members of the family, resuming an interrupted run.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.generate.score import score
+from thinkling.model.weights import save_model
+from thinkling.runs import append_jsonl, new_run
+from thinkling.settings import Grpo
+from thinkling.tasks.builtin import stream
+from thinkling.train.batch import micro_batches, pad
+from thinkling.train.optim import Optimizer
+from thinkling.train.policy import clipped_objective, sum_over_constant
+from thinkling.train.rollout import Rollout, has_signal, roll_out
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One line of metrics.jsonl. Shares are between 0 and 1; log-probabilities and entropy are in nats.
+
+    signal: share of groups whose rewards differ; all_right, all_wrong: the other groups. length: mean tokens of a
+    rollout.
+    mismatch: mean |trainer - sampler log-probability| of the tokens trained on, before the step.
+    """
+
+    step: int
+    reward: float
+    signal: float
+    all_right: float
+    all_wrong: float
+    length: float
+    truncated: float
+    entropy: float
+    clipped: float
+    mismatch: float
+    mismatch_max: float
+    grad_norm: float
+    generate_seconds: float
+    train_seconds: float
+
+
+def train(
+    settings: Grpo, model: LanguageModel | None = None, show: Callable[[StepMetrics], None] | None = None
+) -> Path:
+    """Run `thinkling grpo`; returns the folder of the last checkpoint. `show` sees every step's metrics."""
+    model = model or LanguageModel.load(
+        settings.model, settings.device, settings.dtype, settings.max_rows, settings.max_length
+    )
+    out = new_run(settings.out, settings)
+    optimizer = Optimizer(model.network, lr=settings.lr)
+    problems = stream("train", f"grpo/{settings.seed}")
+    started = time.perf_counter()
+    for step in range(settings.steps):
+        groups, generate_seconds = timed(lambda step=step: sample_groups(settings, model, problems, step))
+        append_jsonl(out / "samples.jsonl", (row_of(step, rollout) for group in groups for rollout in group))
+        losses, train_seconds = timed(lambda groups=groups: update(settings, model, optimizer, groups))
+        metrics = StepMetrics(
+            step, **describe(groups), **losses, generate_seconds=generate_seconds, train_seconds=train_seconds
+        )
+        append_jsonl(out / "metrics.jsonl", [metrics])
+        if show is not None:
+            show(metrics)
+        if settings.save_every and (step + 1) % settings.save_every == 0:
+            checkpoint(out, step + 1, model)
+        if settings.minutes is not None and time.perf_counter() - started >= 60 * settings.minutes:
+            break
+    return checkpoint(out, step + 1, model)
+
+
+def sample_groups(settings: Grpo, model: LanguageModel, problems: Iterator, step: int) -> list[list[Rollout]]:
+    sampling = Sampling(
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        seed=derive_seed(settings.seed, "rollout", step),
+    )
+    batch = list(islice(problems, settings.prompts_per_step))
+    return roll_out(model, batch, settings.rollouts_per_prompt, sampling, settings.template)
+
+
+def update(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: list[list[Rollout]]) -> dict:
+    """One optimizer step on all rollouts; micro-batches change the memory it takes, not the result.
+
+    Rollouts with advantage zero add nothing to the gradient and are left out of the passes, not of the denominator.
+    """
+    rollouts = [rollout for group in groups for rollout in group]
+    useful = [rollout for rollout in rollouts if rollout.advantage != 0]
+    lengths = [len(r.completion.prompt_tokens) + len(r.completion.tokens) for r in useful]
+    sums = torch.zeros(3, dtype=torch.float64)  # over tokens: entropy, clipped, |mismatch|
+    worst, num_tokens = 0.0, 0
+    for rows in micro_batches(lengths, settings.micro_batch_tokens):
+        tokens, mask, sampled = pad([useful[i].completion for i in rows], model.network.device)
+        advantages = torch.tensor([useful[i].advantage for i in rows], device=tokens.device)
+        logprobs, entropy = score(model.network, tokens, mask, settings.temperature)
+        objective = clipped_objective(logprobs, sampled, advantages, settings.clip_low, settings.clip_high)
+        (-sum_over_constant(objective, mask, len(rollouts), settings.max_tokens)).backward()
+        with torch.no_grad():
+            difference = (logprobs - sampled)[mask]
+            outside = (difference.exp() - 1 < -settings.clip_low) | (difference.exp() - 1 > settings.clip_high)
+            sums += torch.stack([entropy.sum(), outside.sum(), difference.abs().sum()]).double().cpu()
+            worst = max(worst, float(difference.abs().max()))
+            num_tokens += int(mask.sum())
+    grad_norm = optimizer.step() if useful else 0.0
+    entropy, clipped, mismatch = (sums / max(1, num_tokens)).tolist()
+    return {"entropy": entropy, "clipped": clipped, "mismatch": mismatch, "mismatch_max": worst, "grad_norm": grad_norm}
+
+
+def describe(groups: list[list[Rollout]]) -> dict[str, float]:
+    rollouts = [rollout for group in groups for rollout in group]
+    num = len(rollouts)
+    return {
+        "reward": sum(r.reward for r in rollouts) / num,
+        "signal": sum(has_signal(group) for group in groups) / len(groups),
+        "all_right": sum(all(r.reward == 1 for r in group) for group in groups) / len(groups),
+        "all_wrong": sum(all(r.reward == 0 for r in group) for group in groups) / len(groups),
+        "length": sum(len(r.completion.tokens) for r in rollouts) / num,
+        "truncated": sum(r.completion.truncated for r in rollouts) / num,
+    }
+
+
+def row_of(step: int, rollout: Rollout) -> dict:
+    """A rollout as a line of samples.jsonl: ids and text, so that nothing ever has to be encoded again."""
+    problem, c = rollout.problem, rollout.completion
+    return {
+        "step": step, "id": problem.id, "question": problem.question, "reference": problem.reference,
+        **asdict(rollout.verdict), "reward": rollout.reward, "advantage": rollout.advantage,
+        "finish_reason": c.finish_reason, "response": c.text, "prompt_tokens": c.prompt_tokens, "tokens": c.tokens,
+        "logprobs": [round(logprob, 5) for logprob in c.logprobs],
+    }  # fmt: skip
+
+
+def checkpoint(out: Path, step: int, model: LanguageModel) -> Path:
+    folder = out / "checkpoints" / f"step-{step:05d}"
+    if not folder.exists():
+        save_model(folder, model.network, model.tokenizer)
+    return folder
+
+
+def timed(work: Callable[[], object]) -> tuple:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+class LiveTable:
+    """The run as it goes: a progress bar over a table of the latest steps."""
+
+    COLUMNS = ("step", "reward", "signal", "length", "cut off", "entropy", "grad norm", "mismatch", "seconds")
+
+    def __init__(self, num_steps: int, rows: int = 12) -> None:
+        self.rows: list[StepMetrics] = []
+        self.num_rows = rows
+        columns = (TextColumn("GRPO"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns)
+        self.task = self.progress.add_task("", total=num_steps)
+        self.live = Live(self.render(), refresh_per_second=4)
+
+    def __enter__(self) -> "LiveTable":
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.__exit__(*error)
+
+    def __call__(self, metrics: StepMetrics) -> None:
+        self.rows.append(metrics)
+        self.progress.advance(self.task)
+        self.live.update(self.render())
+
+    def render(self) -> Group:
+        table = Table(*self.COLUMNS, box=None, pad_edge=False)
+        for column in table.columns:
+            column.justify = "right"
+        for m in self.rows[-self.num_rows :]:
+            seconds = m.generate_seconds + m.train_seconds
+            table.add_row(
+                str(m.step + 1), f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}", f"{m.truncated:.0%}",
+                f"{m.entropy:.2f}", f"{m.grad_norm:.3f}", f"{m.mismatch:.1e}", f"{seconds:.1f}",
+            )  # fmt: skip
+        return Group(self.progress, table)
+
+
+def main(settings: Grpo) -> Path:
+    if settings.minutes is not None and settings.minutes <= 0:
+        raise UserError(f"--minutes must be above 0, not {settings.minutes}")
+    with LiveTable(settings.steps) as table:
+        return train(settings, show=table)

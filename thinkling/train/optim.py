@@ -1,0 +1,96 @@
+"""Optimizers from outside the model: which parameters go where, the schedule, clipping, float32 masters."""
+
+import torch
+from torch import Tensor, nn
+
+from thinkling.errors import UserError
+
+
+class Optimizer:
+    """AdamW, or Muon for the layers' matrices with AdamW for the rest, over float32 copies of the weights.
+
+    A bfloat16 weight cannot hold a small update (it has 8 bits of mantissa), so the optimizer works on float32 masters
+    and the model gets the rounded result. Where the model is float32 already, the masters are its own weights.
+    Muon: Jordan et al. 2024, as in torch.optim.Muon. AdamW: arXiv:1711.05101.
+    """
+
+    def __init__(
+        self, model: nn.Module, lr: float, muon_lr: float | None = None, weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.95), clip_norm: float = 1.0,
+    ) -> None:  # fmt: skip
+        self.clip_norm = clip_norm
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.weights = [p for _, p in named]
+        self.masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in self.weights]
+        masters = {name: master for (name, _), master in zip(named, self.masters, strict=True)}
+        matrices = {n for n, p in named if muon_lr is not None and p.ndim == 2 and ".layers." in n}
+        rest = [m for n, m in masters.items() if n not in matrices]
+        self.parts = [torch.optim.AdamW(rest, lr=lr, betas=betas, weight_decay=weight_decay, eps=1e-10)]
+        if matrices:
+            chosen = [m for n, m in masters.items() if n in matrices]
+            self.parts.append(torch.optim.Muon(chosen, lr=muon_lr, momentum=0.95, weight_decay=weight_decay))
+        for part in self.parts:
+            for group in part.param_groups:
+                group["base_lr"] = group["lr"]
+
+    @torch.no_grad()
+    def step(self, scale: float = 1.0) -> float:
+        """One update at `scale` times the base learning rates. Returns the gradient's norm before clipping.
+
+        A gradient that is not finite changes nothing: the step is skipped and the norm says so (nan or inf).
+        """
+        for weight, master in zip(self.weights, self.masters, strict=True):
+            if master is not weight:
+                master.grad = None if weight.grad is None else weight.grad.float()
+        norm = float(nn.utils.clip_grad_norm_(self.masters, self.clip_norm))
+        if norm < float("inf"):  # false for nan too
+            for part in self.parts:
+                for group in part.param_groups:
+                    group["lr"] = group["base_lr"] * scale
+                part.step()
+            for weight, master in zip(self.weights, self.masters, strict=True):
+                if master is not weight:
+                    weight.copy_(master)
+        for tensor in self.weights + self.masters:
+            tensor.grad = None
+        return norm
+
+    def state(self) -> tuple[dict[str, Tensor], list[list[dict]]]:
+        """Everything needed to go on: tensors for a safetensors file, and the groups' plain values for JSON."""
+        tensors = {f"master.{i}": m for i, m in enumerate(self.masters) if m is not self.weights[i]}
+        plain = []
+        for i, part in enumerate(self.parts):
+            stored = part.state_dict()
+            tensors |= {
+                f"{i}.{p}.{key}": torch.as_tensor(value)
+                for p, values in stored["state"].items()
+                for key, value in values.items()
+            }
+            plain.append(stored["param_groups"])
+        return tensors, plain
+
+    @torch.no_grad()
+    def load_state(self, tensors: dict[str, Tensor], plain: list[list[dict]]) -> None:
+        if len(plain) != len(self.parts):
+            raise UserError("the saved optimizer is of another kind than this run's: resume with the same settings")
+        for i, master in enumerate(self.masters):
+            if master is not self.weights[i]:
+                master.copy_(tensors[f"master.{i}"])
+        for i, part in enumerate(self.parts):
+            states: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                owner, _, rest = name.partition(".")
+                if owner == str(i):
+                    index, _, key = rest.partition(".")
+                    states.setdefault(int(index), {})[key] = value
+            part.load_state_dict({"state": states, "param_groups": plain[i]})
+
+
+def warmup_then_decay(step: int, num_steps: int, warmup: int, decay_share: float) -> float:
+    """Factor on the learning rate at `step` (from 0): linear warm-up, flat, linear decay to 0 over the last share."""
+    decay_start = num_steps * (1 - decay_share)
+    if step < warmup:
+        return (step + 1) / warmup
+    if step < decay_start:
+        return 1.0
+    return max(0.0, (num_steps - step) / max(1.0, num_steps - decay_start))
