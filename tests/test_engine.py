@@ -89,7 +89,11 @@ def test_prompt_is_read_once_for_all_its_samples(model: Qwen3, monkeypatch: pyte
     shapes = []
     forward = Qwen3.forward
     monkeypatch.setattr(Qwen3, "forward", lambda self, t, cache=None: shapes.append(t.shape) or forward(self, t, cache))
-    run(Engine(model, STOP, max_rows=8, max_length=96), [([5, 6, 7], Sampling(max_tokens=4, seed=i)) for i in range(8)], 8)
+    run(
+        Engine(model, STOP, max_rows=8, max_length=96),
+        [([5, 6, 7], Sampling(max_tokens=4, seed=i)) for i in range(8)],
+        8,
+    )
     assert [tuple(shape) for shape in shapes if shape[1] > 1] == [(1, 3)]
 
 

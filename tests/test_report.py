@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from thinkling.errors import UserError
-from thinkling.evaluate.report import Example, Row, place_labels, table, write_html
+from thinkling.evaluate.plots import Row, place_labels
+from thinkling.evaluate.report import Example, table, write_html
 
 PLAIN = Row("plain", 0.26, 0.223, 0.300, 12.34, 4.2, 500, 0.0)
 TRAINED = Row("after GRPO", 0.752, 0.712, 0.788, 1234.5, 212.6, 500, 0.012)

@@ -1,5 +1,9 @@
 """Where the tensors live: cuda | mps | cpu, their dtype, and seeds."""
 
+import os
+import shutil
+from collections.abc import Callable
+
 import torch
 
 from thinkling.errors import UserError
@@ -34,3 +38,9 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def generator(seed: int) -> torch.Generator:
     """A CPU random stream of its own, so that no two consumers ever share one."""
     return torch.Generator().manual_seed(seed)
+
+
+def compile_if_possible(function: Callable, device: torch.device) -> Callable:
+    """torch.compile, or the function itself where a CPU's C++ compiler is missing."""
+    has_compiler = any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+    return torch.compile(function) if device.type == "cuda" or has_compiler else function

@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from thinkling.evaluate.command import row_of
-from thinkling.evaluate.report import Example, Row, table, write_html
+from thinkling.evaluate.plots import Row
+from thinkling.evaluate.report import Example, table, write_html
 from thinkling.evaluate.run import Sample, evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling

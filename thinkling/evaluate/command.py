@@ -3,7 +3,8 @@
 from rich.console import Console
 
 from thinkling.errors import UserError
-from thinkling.evaluate.report import Row, table
+from thinkling.evaluate.plots import Row
+from thinkling.evaluate.report import table
 from thinkling.evaluate.run import Report, evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling

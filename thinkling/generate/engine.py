@@ -8,7 +8,7 @@ Left out: paging, chunked prefill of one long prompt, speculative decoding.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,7 +42,7 @@ class Engine:
     max_rows: requests in the batch at most. max_length: prompt and completion of one request at most, in tokens.
     """
 
-    def __init__(self, model: Qwen3, stop_ids: Sequence[int], max_rows: int = 128, max_length: int = 1024) -> None:
+    def __init__(self, model: Qwen3, stop_ids: Collection[int], max_rows: int = 128, max_length: int = 1024) -> None:
         self.model = model
         self.stop_ids = frozenset(stop_ids)
         self.max_rows = max_rows

@@ -3,7 +3,7 @@
 Every faster path in this package is tested against `generate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,7 @@ class Completion:
         return self.finish_reason != "stop"
 
 
-def finish_reason(tokens: Sequence[int], sampling: Sampling, stop_ids: Sequence[int], room: int) -> str | None:
+def finish_reason(tokens: Sequence[int], sampling: Sampling, stop_ids: Collection[int], room: int) -> str | None:
     """Why a completion ends after these tokens, or None while it goes on. `room`: tokens that fit into the context."""
     if tokens[-1] in stop_ids:
         return "stop"
@@ -61,7 +61,7 @@ def check_prompt(prompt: Sequence[int], context: int) -> None:
 
 
 @torch.inference_mode()
-def generate(model: Qwen3, prompt: Sequence[int], sampling: Sampling, stop_ids: Sequence[int]) -> Completion:
+def generate(model: Qwen3, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int]) -> Completion:
     """Complete one prompt without a cache."""
     context = model.config.max_position_embeddings
     check_prompt(prompt, context)

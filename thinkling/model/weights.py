@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,18 +18,11 @@ from torch import Tensor, nn
 from thinkling.errors import UserError
 from thinkling.model.config import config_json, read_config
 from thinkling.model.qwen3 import Qwen3
+from thinkling.model.tokenizer import Tokenizer
 from thinkling.runs import write_json
 
 BUILTIN = Path(__file__).parent / "builtin"
 HUB_FILES = ["*.json", "*.safetensors", "merges.txt"]
-
-
-class SavesItself(Protocol):
-    """What `save_model` asks of a tokenizer."""
-
-    stop_ids: tuple[int, ...]
-
-    def save(self, folder: Path) -> None: ...
 
 
 # --------------------------------------------------------------------------------------------------- finding a model
@@ -145,7 +137,7 @@ def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def save_model(
     folder: Path,
     model: Qwen3,
-    tokenizer: SavesItself,
+    tokenizer: Tokenizer,
     max_shard_bytes: int = 5_000_000_000,
     dtype: torch.dtype | None = None,
 ) -> None:

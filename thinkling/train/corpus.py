@@ -98,7 +98,8 @@ def spoil(solution: str, random: Random) -> tuple[str, str]:
     draft = [*lines[:place], f"{before}{wrong}{after}", *(number.sub(wrong, line) for line in lines[place + 1 :])]
     if draft[-1] == lines[-1]:  # the mistake did not reach the answer: an answer that follows from it is wrong too
         answer = re.search(r"\d+", lines[-1]).group()
-        draft[-1] = lines[-1].replace(answer, str(int(answer) + int(wrong) - int(right)).lstrip("-"), 1)
+        spoilt = abs(int(answer) + int(wrong) - int(right))
+        draft[-1] = lines[-1].replace(answer, str(spoilt if spoilt != int(answer) else spoilt + 1), 1)
     return "\n".join(draft), f"Step {place + 1} is wrong: {lines[place]}"
 
 

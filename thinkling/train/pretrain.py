@@ -4,20 +4,33 @@ Rows are packed with whole documents, so nothing is cut and little is padded. Le
 an interrupted run (it takes an hour; `train/grpo.py` is where runs get long).
 """
 
+import math
+import time
 from bisect import bisect_right, insort
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
+from thinkling.device import compile_if_possible, pick_device, pick_dtype
 from thinkling.errors import UserError
 from thinkling.generate.score import token_logprobs
+from thinkling.model.config import SIZES
+from thinkling.model.qwen3 import Qwen3, init_weights
+from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.weights import save_model
+from thinkling.runs import append_jsonl, write_json
+from thinkling.settings import Pretrain
 from thinkling.train.corpus import Segment, documents
+from thinkling.train.optim import Optimizer, warmup_then_decay
 
 # Qwen3's own special tokens, in its order.
 SPECIAL_TOKENS = (
@@ -28,38 +41,16 @@ SPECIAL_TOKENS = (
     "</think>",
 )  # fmt: skip
 END_OF_TEXT = "<|endoftext|>"
+STOP_TOKENS = (END_OF_TEXT, "<|im_end|>")
+BPE_DOCUMENTS = 30_000  # what the tokenizer is trained on
+VOCABULARY = 1024
 # Words with the space before them, single digits (with the space before the number), punctuation, white space.
 SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Train a base model on generated text.
-
-    out: the folder to write; it becomes a model that `generate`, `eval` and `grpo` load by its path.
-    size: the network's shape, a name from model/config.py.
-    num_tokens: how much text to read, in tokens.
-    rows, length: one step reads rows x length tokens.
-    muon_lr, lr: learning rates of the layers' matrices (Muon) and of everything else (AdamW).
-    """
-
-    out: Path = Path("runs/pretrain")
-    size: str = "thinkling-base"
-    num_tokens: int = 40_000_000
-    rows: int = 50
-    length: int = 320
-    muon_lr: float = 0.02
-    lr: float = 3e-3
-    warmup_steps: int = 50
-    decay_share: float = 0.4
-    seed: int = 0
-    device: str = "auto"
-    dtype: str = "bfloat16"
-    compile: bool = True
-
-
-def train_bpe(texts: Iterator[str], vocab_size: int) -> Backend:
+def train_bpe(corpus: Iterable[list[Segment]], vocab_size: int) -> Backend:
     """A byte-level BPE (Sennrich et al., arXiv:1508.07909) that reads numbers digit by digit."""
+    texts = ("".join(text for text, _ in document if text not in SPECIAL_TOKENS) for document in corpus)
     backend = Backend(models.BPE())
     split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -70,7 +61,10 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> Backend:
         show_progress=False,
     )  # fmt: skip
     backend.train_from_iterator(texts, trainer)
-    backend.add_special_tokens(list(SPECIAL_TOKENS))  # behind the text's own tokens, as in Qwen3
+    # Behind the text's own tokens, and with the same ones kept in decoded text, as in Qwen3: <think> is.
+    for name in SPECIAL_TOKENS:
+        hidden = SPECIAL_TOKENS.index(name) < SPECIAL_TOKENS.index("<tool_call>")
+        backend.add_tokens([AddedToken(name, special=hidden, normalized=False)])
     if backend.get_vocab_size() != vocab_size:
         raise UserError(f"the text gives only {backend.get_vocab_size()} tokens: choose a smaller vocab_size")
     return backend
@@ -144,3 +138,62 @@ def weighted_loss(model: torch.nn.Module, tokens: Int[Tensor, "B T1"], weights: 
     logprobs, _ = token_logprobs(hidden, model.lm_head.weight, tokens[:, 1:].flatten())
     weights = weights[:, 1:].flatten()
     return -(logprobs * weights).sum() / weights.sum()
+
+
+@dataclass(frozen=True)
+class PretrainMetrics:
+    """One line of the metrics file. loss: weighted nats per token; tokens: read so far; grad_norm: before clipping."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    tokens: int
+    seconds: float
+
+
+def train(settings: Pretrain, show: Callable[[PretrainMetrics, int], None] | None = None) -> Path:
+    """Run `thinkling pretrain`; returns settings.out, a checkpoint folder. `show` sees each step and their number."""
+    if settings.size not in SIZES:
+        raise UserError(f"unknown size '{settings.size}': use one of {', '.join(SIZES)}")
+    if settings.out.exists():
+        raise UserError(f"{settings.out} exists already: choose another --out, or remove it first")
+    device = pick_device(settings.device)
+    shape = SIZES[settings.size]
+    backend = train_bpe(islice(documents("bpe/0"), BPE_DOCUMENTS), VOCABULARY)
+    model = init_weights(Qwen3(replace(shape, vocab_size=VOCABULARY)), settings.seed)
+    model.to(device, pick_dtype(settings.dtype, device))
+    optimizer = Optimizer(model, settings.lr, settings.muon_lr)
+    loss_of = compile_if_possible(weighted_loss, device) if settings.compile else weighted_loss
+    num_steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))
+    data = Batches(backend.to_str(), f"pretrain/{settings.seed}", settings.rows, settings.length)
+    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=8)
+    metrics_file = settings.out.with_name(settings.out.name + ".metrics.jsonl")
+    started = time.perf_counter()
+    for step, (tokens, weights) in enumerate(islice(loader, num_steps)):
+        loss = loss_of(model, tokens.to(device), weights.to(device))
+        loss.backward()
+        norm = optimizer.step(warmup_then_decay(step, num_steps, settings.warmup_steps, settings.decay_share))
+        read = (step + 1) * settings.rows * settings.length
+        metrics = PretrainMetrics(step, loss.item(), norm, read, time.perf_counter() - started)
+        append_jsonl(metrics_file, [metrics])
+        if show is not None:
+            show(metrics, num_steps)
+    stop_ids = tuple(backend.token_to_id(name) for name in STOP_TOKENS)
+    save_model(settings.out, model.eval(), Tokenizer(Backend.from_str(backend.to_str()), stop_ids))
+    write_json(settings.out / "pretrain.json", settings)
+    return settings.out
+
+
+def main(settings: Pretrain) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns) as bar:
+        task = bar.add_task("making text, training the tokenizer", total=None, state="")
+
+        def show(metrics: PretrainMetrics, num_steps: int) -> None:
+            speed = metrics.tokens / metrics.seconds
+            state = f"step {metrics.step + 1}/{num_steps}  loss {metrics.loss:.3f}  {speed:,.0f} tokens/s"
+            bar.update(task, description="pretraining", total=num_steps, completed=metrics.step + 1, state=state)
+
+        out = train(settings, show)
+    Console().print(f"The model: {out}. Try: thinkling generate --model {out} 'What is 12 + 34?'", highlight=False)

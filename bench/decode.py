@@ -1,0 +1,185 @@
+"""Decoding beside `transformers`: new tokens per second and peak memory, the same weights and prompts, in one run.
+
+Each side lives in a process of its own, so that its peak memory is its own, and the runs alternate. Inside the timing
+are the cache's making, the prompts' reading and every new token; nothing may stop early. Ours also returns each token's
+log-probability; transformers, as it comes, is not asked for it. Left out: compiled graphs and serving engines.
+"""
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from sides import Side, machine, peak_bytes, spread, timed
+
+from thinkling.device import pick_device, pick_dtype
+from thinkling.errors import UserError
+from thinkling.generate.engine import Engine
+from thinkling.generate.plain import generate
+from thinkling.generate.sampling import Sampling
+from thinkling.model.config import SIZES
+from thinkling.model.qwen3 import Qwen3, init_weights
+from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.weights import load_model, resolve, save_model
+from thinkling.runs import write_json
+from thinkling.scale.prompts import prompt_tokens
+from thinkling.tasks.builtin import problems
+
+Tokens = list[list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decode:
+    """Measure decoding beside transformers' generate(). Example: python bench/decode.py --out runs/decode.json"""
+
+    model: str = "thinkling-base"
+    """Weights and tokenizer: a built-in model's name or a checkpoint's folder."""
+    size: str | None = None
+    """Random weights of this shape instead (a name from thinkling/model/config.py), prompts by --model's tokenizer."""
+    batches: tuple[int, ...] = (1, 16, 128)
+    new_tokens: int = 128
+    repeats: int = 5
+    device: str = "auto"
+    dtype: str = "auto"
+    out: Path | None = None
+    """Also write everything measured as JSON."""
+
+
+# --- the three sides: prompts, number of new tokens, temperature (0: greedy) -> the new tokens ---
+
+
+def ours(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[..., Tokens]:
+    model = load_model(folder, device, dtype)
+
+    def run(prompts: Tokens, num_tokens: int, temperature: float) -> Tokens:
+        engine = Engine(model, (), max_rows=len(prompts), max_length=max(map(len, prompts)) + num_tokens)
+        ids = [engine.submit(p, Sampling(temperature, max_tokens=num_tokens, seed=i)) for i, p in enumerate(prompts)]
+        done = {}
+        while engine.busy:
+            done.update(engine.step())
+        return [list(done[i].tokens) for i in ids]
+
+    return run
+
+
+def plain(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[..., Tokens]:
+    model = load_model(folder, device, dtype)
+
+    def run(prompts: Tokens, num_tokens: int, temperature: float) -> Tokens:
+        return [list(generate(model, p, Sampling(temperature, max_tokens=num_tokens), ()).tokens) for p in prompts]
+
+    return run
+
+
+def transformers(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[..., Tokens]:
+    from transformers import AutoModelForCausalLM, GenerationConfig, logging  # here: only this side's memory holds it
+
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
+
+    def run(prompts: Tokens, num_tokens: int, temperature: float) -> Tokens:
+        longest = max(map(len, prompts))
+        padded = torch.tensor([[0] * (longest - len(p)) + p for p in prompts], device=device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+        model.generation_config = GenerationConfig(max_new_tokens=num_tokens, pad_token_id=0, **how)  # no stop ids
+        return model.generate(padded, attention_mask=mask)[:, longest:].tolist()
+
+    return run
+
+
+def work(pipe: object, side: Callable, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+    """Serve one side: each request is (prompts, number of new tokens, temperature)."""
+    run = side(folder, device, dtype)
+    loaded = peak_bytes(device)
+    while True:
+        prompts, num_tokens, temperature = pipe.recv()
+        tokens, seconds = timed(lambda p=prompts, n=num_tokens, t=temperature: run(p, n, t), device)
+        if [len(row) for row in tokens] != [num_tokens] * len(prompts):
+            raise UserError(f"{side.__name__}: some rows do not have {num_tokens} new tokens")
+        pipe.send({"seconds": seconds, "tokens": tokens, "loaded": loaded, "peak": peak_bytes(device)})
+
+
+# --- the measurement ---
+
+
+def measure(settings: Decode, folder: Path, prompts: Tokens, device: torch.device, dtype: torch.dtype) -> list[dict]:
+    """One row per batch size and way to draw: rates in new tokens per second, peaks in bytes, per side."""
+    sides = {side.__name__: Side(work, side, folder, device, dtype) for side in (ours, transformers, plain)}
+    rows = []
+    for batch in sorted(settings.batches):  # ascending, as a process's peak never falls
+        for temperature in (0.0, 1.0):
+            names = [name for name in sides if name != "plain" or (batch, temperature) == (1, 0.0)]
+            request = (prompts[:batch], settings.new_tokens, temperature)
+            for name in names:
+                sides[name].ask(request)  # warm-up
+            runs = {name: [] for name in names}
+            for _ in range(settings.repeats):
+                for name in names:
+                    runs[name].append(sides[name].ask(request))
+            rates = {n: [batch * settings.new_tokens / r["seconds"] for r in runs[n]] for n in names}
+            memory = {n: {"loaded": runs[n][-1]["loaded"], "peak": runs[n][-1]["peak"]} for n in names}
+            rows.append({"batch": batch, "temperature": temperature, "rates": rates, "memory": memory})
+            show(rows[-1])
+    for side in sides.values():
+        side.stop()
+    return rows
+
+
+def show(row: dict) -> None:
+    medians = {name: statistics.median(rates) for name, rates in row["rates"].items()}
+    peaks = {name: {k: f"{v / 2**20:,.0f}" for k, v in m["peak"].items()} for name, m in row["memory"].items()}
+    print(f"\nbatch {row['batch']}, {'sampled' if row['temperature'] else 'greedy'}")
+    for name, rates in row["rates"].items():
+        memory = ", ".join(f"{kind} {size} MiB" for kind, size in peaks[name].items())
+        print(f"  {name:14}{spread(rates):>26} tokens/s   peak {memory}")
+    print(f"  ours / transformers: {medians['ours'] / medians['transformers']:.2f}x", flush=True)
+
+
+def agreement(folder: Path, prompts: Tokens, num_tokens: int, device: torch.device) -> dict:
+    """The share of greedy tokens that both sides choose alike in float32, and the share of rows equal in full."""
+    found = []
+    for side in (ours, transformers):
+        process = Side(work, side, folder, device, torch.float32)
+        found.append(process.ask((prompts, num_tokens, 0.0))["tokens"])
+        process.stop()
+    pairs = [list(zip(a, b, strict=True)) for a, b in zip(*found, strict=True)]
+    tokens = sum(x == y for row in pairs for x, y in row) / sum(map(len, pairs))
+    return {"rows": len(pairs), "equal_tokens": tokens, "equal_rows": sum(a == b for a, b in zip(*found, strict=True))}
+
+
+def main(settings: Decode) -> None:
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    folder = resolve(settings.model)
+    tokenizer = Tokenizer.load(folder)
+    questions = [problem.question for problem in problems("held-out", max(*settings.batches, 16))]
+    prompts = [prompt_tokens(tokenizer, "plain", question) for question in questions]
+    with tempfile.TemporaryDirectory() as temporary:
+        if settings.size:
+            if settings.size not in SIZES:
+                raise UserError(f"unknown size '{settings.size}': use one of {', '.join(SIZES)}")
+            folder = Path(temporary) / settings.size
+            save_model(folder, init_weights(Qwen3(SIZES[settings.size]), seed=0), tokenizer)
+        lengths = [len(prompt) for prompt in prompts]
+        what = f"{settings.size}, random weights" if settings.size else settings.model
+        print(f"{machine(device)}\n{what}, {str(dtype).removeprefix('torch.')}")
+        print(f"prompts of {min(lengths)}-{max(lengths)} tokens, {settings.new_tokens} new ones for each")
+        print(f"{settings.repeats} runs a side, alternating, after a warm-up: median (min-max)", flush=True)
+        rows = measure(settings, folder, prompts, device, dtype)
+        same = agreement(folder, prompts[:16], settings.new_tokens, device)
+    rows_equal = f"{same['equal_rows']} of {same['rows']} rows"
+    print(f"\ngreedy in float32: {same['equal_tokens']:.2%} of tokens equal, {rows_equal} in full")
+    if settings.out:
+        write_json(settings.out, {"machine": machine(device), "settings": settings, "rows": rows, "agreement": same})
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Decode))
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,231 @@
+"""Seconds per GRPO step beside TRL's GRPOTrainer: same model folder, prompts, reward and objective, in one run.
+
+It needs an environment that has TRL (bench/README.md). Each side trains its own copy in a process of its own, and the
+steps alternate. The same seed does not draw the same rollouts, so seconds per 1,000 generated tokens stand beside
+seconds per step. Ours skips rollouts without an advantage (their gradient is zero); `--reward alternate` leaves none
+to skip. Left out: TRL with vLLM, which needs a GPU and an engine from outside.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from sides import Side, machine, peak_bytes, spread, synchronize, timed
+
+from thinkling.device import pick_device
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.weights import resolve
+from thinkling.runs import write_json
+from thinkling.scale.prompts import prompt_tokens, render
+from thinkling.settings import Grpo
+from thinkling.tasks.builtin import problems
+from thinkling.tasks.problem import Problem
+from thinkling.train.grpo import sample_groups, update
+from thinkling.train.optim import Optimizer
+from thinkling.train.policy import group_advantages
+from thinkling.verify.grade import grade
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure GRPO steps beside TRL's. Example: .venv-trl/bin/python bench/grpo.py --out runs/grpo-bench.json"""
+
+    model: str = "thinkling-base"
+    """A built-in model's name or a checkpoint's folder."""
+    rounds: int = 3
+    """Measured rounds, after one that warms up: one step of TRL and two of ours, all on the same prompts."""
+    prompts: int = 16
+    rollouts: int = 8
+    max_tokens: int = 160
+    temperature: float = 1.0
+    lr: float = 3e-4
+    reward: Literal["grade", "alternate"] = "grade"
+    """grade: 1 for a right answer. alternate: every second rollout gets 1, so that no rollout has advantage zero."""
+    trl_batch: int | None = None
+    """Rollouts in one of TRL's forward and backward passes; without it all of a step's."""
+    device: str = "auto"
+    out: Path | None = None
+    """Also write everything measured as JSON."""
+
+
+# --- each side: on every request one step; answers with its seconds, tokens, mean reward and peak memory ---
+
+
+def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) -> None:
+    settings = Grpo(
+        out=folder, model=str(folder), prompts_per_step=bench.prompts, rollouts_per_prompt=bench.rollouts,
+        max_tokens=bench.max_tokens, temperature=bench.temperature, lr=bench.lr, device=bench.device,
+        max_rows=bench.prompts * bench.rollouts,
+    )  # fmt: skip
+    model = LanguageModel.load(str(folder), bench.device, "auto", settings.max_rows, settings.max_length)
+    optimizer = Optimizer(model.network, lr=settings.lr)
+
+    def step(number: int, batch: list[Problem]) -> list:
+        groups = sample_groups(settings, model, iter(batch), number)
+        if bench.reward == "alternate":
+            rewards = [float(i % 2) for i in range(bench.rollouts)]
+            advantages = group_advantages(torch.tensor(rewards)).tolist()
+            judged = list(zip(rewards, advantages, strict=True))
+            groups = [[replace(x, reward=r, advantage=a) for x, (r, a) in zip(g, judged, strict=True)] for g in groups]
+        update(settings, model, optimizer, groups)
+        return [rollout for group in groups for rollout in group]
+
+    number = 0
+    while True:
+        batch = batches[pipe.recv()]
+        rollouts, seconds = timed(lambda b=batch, n=number: step(n, b), model.network.device)
+        number += 1
+        tokens = [len(rollout.completion.tokens) for rollout in rollouts]
+        learnt = statistics.mean(rollout.advantage != 0 for rollout in rollouts)
+        reward = statistics.mean(rollout.reward for rollout in rollouts)
+        peak = peak_bytes(model.network.device)
+        pipe.send({"seconds": seconds, "tokens": tokens, "reward": reward, "with_advantage": learnt, "peak": peak})
+
+
+def trl(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # everything is in the folder
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from transformers.utils import logging
+    from trl import GRPOConfig, GRPOTrainer
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    device = pick_device(bench.device)
+    last = {}  # what the reward function saw of the step under way
+
+    def reward(completions: list[str], completion_ids: list[list[int]], reference: list[str], **_: object) -> list:
+        values = [float(grade(text, wanted).correct) for text, wanted in zip(completions, reference, strict=True)]
+        if bench.reward == "alternate":
+            values = [float(i % 2) for i in range(len(completions))]
+        groups = [values[i : i + bench.rollouts] for i in range(0, len(values), bench.rollouts)]
+        learnt = statistics.mean(len(set(group)) > 1 for group in groups)
+        tokens = [len(ids) for ids in completion_ids]
+        last.update(tokens=tokens, reward=statistics.mean(values), with_advantage=learnt)
+        return values
+
+    class Clock(TrainerCallback):
+        """Waits for its turn before each step and reports after it."""
+
+        def on_step_begin(self, *_: object, **__: object) -> None:
+            pipe.recv()
+            synchronize(device)
+            self.started = time.perf_counter()
+
+        def on_step_end(self, args: GRPOConfig, *_: object, **__: object) -> None:
+            synchronize(device)
+            seconds = time.perf_counter() - self.started
+            used = {name: getattr(args, name) for name in settings}
+            pipe.send({"seconds": seconds, **last, "peak": peak_bytes(device), "settings": used})
+
+    stock = [problem for batch in batches for problem in batch]
+    rows = [{"prompt": render("plain", problem.question), "reference": problem.reference} for problem in stock]
+    settings = trl_settings(bench, device)
+    quiet = {"logging_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True}
+    loading = {"dtype": "float32"}  # with bf16=True autocast does the rest, as TRL has it
+    with tempfile.TemporaryDirectory() as out:
+        trainer = GRPOTrainer(
+            model=str(folder), reward_funcs=reward, train_dataset=Dataset.from_list(rows), callbacks=[Clock()],
+            args=GRPOConfig(output_dir=out, model_init_kwargs=loading, **quiet, **settings),
+        )  # fmt: skip
+        tokenizer = Tokenizer.load(folder)
+        theirs = trainer.processing_class(text=[row["prompt"] for row in rows])["input_ids"]
+        if theirs != [prompt_tokens(tokenizer, "plain", problem.question) for problem in stock]:
+            raise UserError("TRL reads the prompts as other tokens than ours, so the work is not the same")
+        trainer.train()
+
+
+def trl_settings(bench: Bench, device: torch.device) -> dict:
+    """Ours in TRL's words; where TRL has a choice that ours lacks, the one that is faster for a model this small."""
+    num_rollouts = bench.prompts * bench.rollouts
+    batch = bench.trl_batch or num_rollouts
+    if num_rollouts % batch:
+        raise UserError(f"--trl-batch {batch} does not divide the step's {num_rollouts} rollouts")
+    return {
+        "loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0, "epsilon": 0.2, "num_iterations": 1,
+        "mask_truncated_completions": False, "num_generations": bench.rollouts, "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": num_rollouts // batch, "max_completion_length": bench.max_tokens,
+        "temperature": bench.temperature, "top_k": 0, "top_p": 1.0, "use_vllm": False, "learning_rate": bench.lr,
+        "lr_scheduler_type": "constant", "optim": "adamw_torch", "adam_beta2": 0.95, "adam_epsilon": 1e-10,
+        "weight_decay": 0.0, "max_grad_norm": 1.0, "gradient_checkpointing": False, "bf16": device.type == "cuda",
+        "use_cpu": device.type == "cpu", "max_steps": bench.rounds + 1, "shuffle_dataset": False,
+    }  # fmt: skip
+
+
+# --- the measurement ---
+
+
+def measure(bench: Bench, folder: Path) -> dict[str, list[dict]]:
+    """Steps of both sides, warm-up left out. A round is ours, TRL, ours, so that a drift of the machine hits both."""
+    stock = problems("train", bench.prompts * (bench.rounds + 1))
+    batches = [stock[i : i + bench.prompts] for i in range(0, len(stock), bench.prompts)]
+    sides = {side.__name__: Side(side, bench, folder, batches) for side in (ours, trl)}
+    steps: dict[str, list[dict]] = {name: [] for name in sides}
+    for number in range(bench.rounds + 1):
+        for name in ("ours", "trl", "ours"):
+            answer = sides[name].ask(number)
+            if number > 0:
+                steps[name].append(answer)
+                per_rollout = statistics.mean(answer["tokens"])
+                print(f"  {name:5}{answer['seconds']:8.2f} s, {per_rollout:.0f} tokens a rollout", flush=True)
+    for side in sides.values():
+        side.stop()
+    return steps
+
+
+def summary(steps: list[dict]) -> dict:
+    return {
+        "seconds": [step["seconds"] for step in steps],
+        "seconds_per_1000_tokens": [1000 * step["seconds"] / sum(step["tokens"]) for step in steps],
+        "tokens_per_rollout": statistics.mean(n for step in steps for n in step["tokens"]),
+        "reward": statistics.mean(step["reward"] for step in steps),
+        "with_advantage": statistics.mean(step["with_advantage"] for step in steps),
+        "peak": steps[-1]["peak"],
+    }
+
+
+def main(bench: Bench) -> None:
+    if not find_spec("trl"):
+        raise UserError("this environment has no TRL: make one as bench/README.md says")
+    folder, device = resolve(bench.model), pick_device(bench.device)
+    versions = {name: version(name) for name in ("trl", "transformers", "accelerate")}
+    print(f"{machine(device)}\n{', '.join(f'{name} {number}' for name, number in versions.items())}")
+    print(f"{bench.model}; {bench.prompts} prompts x {bench.rollouts} rollouts of at most {bench.max_tokens} tokens; "
+          f"reward: {bench.reward}", flush=True)  # fmt: skip
+    steps = measure(bench, folder)
+    settings = steps["trl"][0]["settings"]
+    print("TRL's settings: " + ", ".join(f"{name}={value}" for name, value in settings.items()))
+    found = {name: summary(side) for name, side in steps.items()}
+    for name, side in found.items():
+        memory = ", ".join(f"{kind} {size / 2**20:,.0f} MiB" for kind, size in side["peak"].items())
+        print(f"\n{name}: {spread(side['seconds'], 2)} seconds per step, median (min-max)\n"
+              f"  {spread(side['seconds_per_1000_tokens'], 3)} seconds per 1,000 generated tokens\n"
+              f"  {side['tokens_per_rollout']:.1f} tokens a rollout, mean reward {side['reward']:.2f}, "
+              f"{side['with_advantage']:.0%} of rollouts with an advantage, peak {memory}")  # fmt: skip
+    ratios = {
+        key: statistics.median(found["trl"][key]) / statistics.median(found["ours"][key])
+        for key in ("seconds", "seconds_per_1000_tokens")
+    }
+    per_step, per_token = ratios.values()
+    print(f"\nTRL / ours: {per_step:.2f}x the seconds per step, {per_token:.2f}x the seconds per token")
+    if bench.out:
+        about = {"machine": machine(device), "versions": versions, "bench": bench, "trl_settings": settings}
+        write_json(bench.out, about | {"ratios": ratios, "summary": found, "steps": steps})
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Bench))
+    except UserError as error:
+        sys.exit(str(error))

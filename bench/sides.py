@@ -1,0 +1,78 @@
+"""What the benchmarks share: sides in processes of their own, a clock, peak memory, a line about the machine."""
+
+import multiprocessing
+import os
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from thinkling.errors import UserError
+
+
+class Side:
+    """A function in a process of its own: it gets one end of a pipe and `arguments`; `ask` sends and waits."""
+
+    def __init__(self, work: Callable, *arguments: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.name = work.__name__
+        self.process = context.Process(target=work, args=(theirs, *arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, request: object = None) -> dict:
+        try:
+            self.pipe.send(request)
+            return self.pipe.recv()
+        except (EOFError, BrokenPipeError):
+            raise UserError(f"the process that runs {self.name} ended early; its own error stands above") from None
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join()
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(run: Callable[[], object], device: torch.device) -> tuple:
+    """The result and the seconds it took, the device's queue empty at both ends."""
+    synchronize(device)
+    started = time.perf_counter()
+    result = run()
+    synchronize(device)
+    return result, time.perf_counter() - started
+
+
+def peak_bytes(device: torch.device) -> dict[str, int]:
+    """The most this process has held so far: resident memory, and on a GPU what torch has allocated."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux: getrusage would count the parent from before exec
+        rss = 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text()).group(1))
+    else:
+        import resource  # not on Windows
+
+        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"rss": rss} | ({"cuda": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {})
+
+
+def machine(device: torch.device) -> str:
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = [found.group(1) if found else platform.processor() or platform.machine(), f"{cores} cores"]
+    parts += [torch.cuda.get_device_name(device)] if device.type == "cuda" else [f"{torch.get_num_threads()} threads"]
+    return ", ".join([*parts, f"torch {torch.__version__}", f"Python {platform.python_version()}", str(date.today())])
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"

@@ -1,0 +1,39 @@
+"""Small random models that every test file can use. Shapes in signatures are checked while the tests run."""
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+with install_import_hook("thinkling", "shapes.check"):
+    from thinkling.generate.language_model import LanguageModel
+    from thinkling.model.config import ModelConfig
+    from thinkling.model.qwen3 import Qwen3, init_weights
+    from thinkling.model.tokenizer import Tokenizer
+    from thinkling.train.corpus import documents
+    from thinkling.train.pretrain import STOP_TOKENS, train_bpe
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Tokenizer:
+    """The built-in tokenizer's recipe, on little text."""
+    from itertools import islice
+
+    backend = train_bpe(islice(documents("tests"), 300), 512)
+    return Tokenizer(backend, tuple(backend.token_to_id(name) for name in STOP_TOKENS))
+
+
+@pytest.fixture
+def tiny_network() -> Qwen3:
+    config = ModelConfig(
+        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=16, max_position_embeddings=512, rope_theta=10_000.0,
+    )  # fmt: skip
+    return init_weights(Qwen3(config), seed=0).eval()
+
+
+@pytest.fixture
+def tiny(tiny_network: Qwen3, tiny_tokenizer: Tokenizer) -> LanguageModel:
+    """A model of random weights that runs in milliseconds. Each test gets its own."""
+    return LanguageModel("tiny", tiny_network, tiny_tokenizer, max_rows=32, max_length=512)

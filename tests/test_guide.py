@@ -1,0 +1,216 @@
+"""The guide cannot drift: its quotes equal the source, its code runs and prints what it says, its commands parse.
+
+`python tests/test_guide.py --refresh` rewrites quotes and printed outputs, and runs commands whose output is PENDING.
+It leaves out the prose: whoever refreshes must read the sentences around what has changed.
+"""
+
+import ast
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from thinkling.cli import COMMANDS, parse
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "guide"
+PAGES = sorted(GUIDE.glob("*.md"))
+PENDING = "PENDING"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block. mark: the HTML comment on the line above it, or "". first: line number of its body, from 0."""
+
+    page: Path
+    first: int
+    language: str
+    mark: str
+    body: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.name}:{self.first + 1}"
+
+
+def blocks(page: Path) -> list[Block]:
+    found, lines, start = [], page.read_text(encoding="utf-8").splitlines(), None
+    for i, line in enumerate(lines):
+        if start is None and line.startswith("```"):
+            start = i
+        elif start is not None and line == "```":
+            above = re.fullmatch(r"<!-- (.*) -->", lines[start - 1]) if start else None
+            body = "".join(f"{text}\n" for text in lines[start + 1 : i])
+            found.append(Block(page, start + 1, lines[start][3:], above[1] if above else "", body))
+            start = None
+    assert start is None, f"{page.name}:{start}: this block is never closed"
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+QUOTES = [block for block in BLOCKS if block.mark.startswith("quote: ")]
+CONSOLES = [block for block in BLOCKS if block.language == "console"]
+
+
+def source_of(path: Path, name: str) -> str:
+    """The source of a function, class, method or module-level assignment, dedented, decorators included."""
+    text = path.read_text(encoding="utf-8")
+    scope: ast.AST = ast.parse(text)
+    for part in name.split("."):
+        matches = [node for node in scope.body if part in names_of(node)]
+        if not matches:
+            raise LookupError(f"{path}: no '{part}' of '{name}'")
+        scope = matches[-1]
+    first = min([scope.lineno, *(decorator.lineno for decorator in getattr(scope, "decorator_list", []))])
+    return textwrap.dedent("".join(text.splitlines(keepends=True)[first - 1 : scope.end_lineno]))
+
+
+def names_of(node: ast.AST) -> list[str]:
+    targets = getattr(node, "targets", [getattr(node, "target", None)])
+    return [node.name] if hasattr(node, "name") else [t.id for t in targets if isinstance(t, ast.Name)]
+
+
+def quoted(block: Block) -> str:
+    path, name = block.mark.removeprefix("quote: ").split()
+    return source_of(ROOT / path, name)
+
+
+def run_blocks(page: Path) -> list[tuple[Block, Block | None, str]]:
+    """Run the page's code in order, in one namespace: (code, the output block below it if any, what it printed)."""
+    results, namespace, on_page = [], {"__name__": "guide"}, blocks(page)
+    for block, following in zip(on_page, [*on_page[1:], None], strict=True):
+        if block.mark != "run":
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):  # the blank lines make a traceback name the page's own line
+            exec(compile("\n" * block.first + block.body, str(page), "exec"), namespace)
+        output = following if following and following.mark == "output" else None
+        results.append((block, output, printed.getvalue()))
+    return results
+
+
+def commands(block: Block) -> list[str]:
+    return [line[2:] for line in block.body.splitlines() if line.startswith("$ ")]
+
+
+def each(found: list[Block]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("block", found, ids=lambda block: block.place)
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@each(QUOTES)
+def test_quoted_code_is_the_code(block: Block) -> None:
+    current = quoted(block)
+    assert block.body == current, f"{block.place}: the source is now\n{current}"
+
+
+@each([block for block in BLOCKS if block.language == "python"])
+def test_python_is_quoted_or_run(block: Block) -> None:
+    assert block in QUOTES or block.mark == "run", f"{block.place}: put <!-- quote: file name --> or <!-- run --> above"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b.mark == "run" for b in blocks(p))], ids=lambda p: p.name)
+def test_code_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block, output, printed in run_blocks(page):
+        assert (output.body if output else "") == printed, f"{block.place} printed\n{printed}"
+
+
+@each(CONSOLES)
+def test_commands_parse(block: Block) -> None:
+    assert commands(block), f"{block.place}: a console block shows a command: a line that starts with '$ '"
+    for command in commands(block):
+        words = shlex.split(command)
+        if words[0] == "thinkling":
+            assert words[1] in COMMANDS, f"{block.place}: thinkling has no command {words[1]}"
+            parse(words[1], words[2:])  # raises UserError on a flag that does not parse
+
+
+@each_page
+def test_nothing_is_pending(page: Path) -> None:
+    lines = [i for i, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1) if PENDING in line]
+    assert not lines, f"{page.name}: fill in what lines {lines} promise (python tests/test_guide.py --refresh)"
+
+
+@each_page
+def test_links_and_named_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", text):
+        linked = page.parent / target if target else page
+        assert linked.exists(), f"{page.name}: the link to {target} leads nowhere"
+        if anchor:
+            assert anchor in anchors(linked), f"{page.name}: {linked.name} has no heading #{anchor}"
+    for named in re.findall(r"`((?:thinkling|tests|bench|guide)/[\w./-]+)`", text):
+        assert (ROOT / named).exists(), f"{page.name}: names {named}, which does not exist"
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("picture", sorted(GUIDE.glob("pictures/*.svg")), ids=lambda picture: picture.name)
+def test_pictures_are_whole_and_used(picture: Path) -> None:
+    assert ElementTree.parse(picture).getroot().get("viewBox")
+    assert any(f"pictures/{picture.name}" in page.read_text(encoding="utf-8") for page in PAGES), "no page shows it"
+
+
+def test_roadmaps_differ_only_in_where_the_reader_is() -> None:
+    roadmaps = sorted(GUIDE.glob("pictures/roadmap-*.svg"))
+    texts = [roadmap.read_text(encoding="utf-8") for roadmap in roadmaps]
+    assert len({text.replace(' class="here"', "") for text in texts}) == 1
+    for roadmap, text in zip(roadmaps, texts, strict=True):
+        here = re.findall(r'<g id="chapter-(\d+)" class="here"', text)
+        assert here == [roadmap.stem.removeprefix("roadmap-")]
+
+
+@pytest.mark.parametrize("page", sorted(GUIDE.glob("0*.md")), ids=lambda page: page.name)
+def test_every_exercise_has_its_solution(page: Path) -> None:
+    chapter = int(page.name[:2])
+    exercises = re.findall(rf"^\*\*({chapter}\.\d+)\b", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    solutions = re.findall(
+        rf"^### ({chapter}\.\d+)\b", (GUIDE / "b-solutions.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    assert 5 <= len(exercises) <= 8
+    assert solutions == exercises
+
+
+def refresh(page: Path) -> None:
+    """Write current quotes and outputs into the page."""
+    fresh = {block: quoted(block) for block in blocks(page) if block in QUOTES}
+    fresh |= {output: printed for _, output, printed in run_blocks(page) if output}
+    fresh |= {block: answered(block) for block in blocks(page) if block.language == "console" and PENDING in block.body}
+    lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
+    for block in sorted(fresh, key=lambda block: -block.first):
+        if block.body != fresh[block]:
+            lines[block.first : block.first + block.body.count("\n")] = [fresh[block]]
+            print(f"rewrote {block.place}")
+    page.write_text("".join(lines), encoding="utf-8")
+
+
+def answered(block: Block) -> str:
+    """A console block with what its commands print now."""
+    text = ""
+    for command in commands(block):
+        words = shlex.split(command)
+        words = [sys.executable, "-m", "thinkling.cli", *words[1:]] if words[0] == "thinkling" else words
+        result = subprocess.run(words, capture_output=True, text=True, check=True)
+        text += f"$ {command}\n" + "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
+    return text
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--refresh"]:
+        sys.exit("usage: python tests/test_guide.py --refresh")
+    for each_one in PAGES:
+        refresh(each_one)

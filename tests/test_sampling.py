@@ -1,0 +1,127 @@
+"""Temperature, truncation and the draw: by hand, against brute force, and by frequency."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thinkling.errors import UserError
+from thinkling.generate.sampling import Rules, Sampling, choose, derive_seed, distribution
+
+CPU = torch.device("cpu")
+
+
+def probs(logits: list[float], **changes: object) -> list[float]:
+    return distribution(torch.tensor([logits]), Rules([Sampling(**changes)], CPU)).exp()[0].tolist()
+
+
+def logs(*shares: float) -> list[float]:
+    return [math.log(share) for share in shares]
+
+
+def test_truncation_by_hand() -> None:
+    p = logs(0.1, 0.4, 0.2, 0.3)
+    assert probs(p) == pytest.approx([0.1, 0.4, 0.2, 0.3])
+    assert probs(p, top_k=2) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+    assert probs(p, top_p=0.7) == pytest.approx([0, 4 / 7, 0, 3 / 7])  # .4 + .3 reach .7
+    assert probs(p, top_p=0.71) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9])
+    assert probs(p, top_p=0.01) == pytest.approx([0, 1, 0, 0])  # the likeliest always stays
+    assert probs(p, min_p=0.5) == pytest.approx([0, 4 / 9, 2 / 9, 3 / 9])  # .2 is half of .4
+    assert probs(p, min_p=0.51) == pytest.approx([0, 4 / 7, 0, 3 / 7])
+    # top-p works on what top-k left: of .4/.7 and .3/.7 the first alone is .571
+    assert probs(p, top_k=2, top_p=0.57) == pytest.approx([0, 1, 0, 0])
+
+
+def test_temperature_by_hand() -> None:
+    assert probs(logs(0.2, 0.8), temperature=0.5) == pytest.approx([0.04 / 0.68, 0.64 / 0.68])
+    assert probs(logs(0.2, 0.8), temperature=2) == pytest.approx([1 / 3, 2 / 3])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(-8, 8), min_size=2, max_size=12), st.integers(0, 12), st.floats(0.05, 1), st.floats(0, 1),
+    st.floats(0.2, 3),
+)  # fmt: skip
+def test_truncation_against_brute_force(logits: list, top_k: int, top_p: float, min_p: float, t: float) -> None:
+    """The same rules, written as a loop over sorted tokens in Python floats."""
+    heat = [math.exp(x / t) for x in logits]
+    kept = sorted(range(len(logits)), key=lambda i: (-heat[i], i))[: top_k or None]
+    total, seen, chosen = sum(heat[i] for i in kept), 0.0, []
+    margins = []
+    for i in kept:
+        margins.append(abs(seen / total - top_p))
+        if chosen and seen / total >= top_p:
+            break
+        chosen.append(i)
+        seen += heat[i]
+    margins += [abs(heat[i] / heat[chosen[0]] - min_p) for i in chosen]
+    if min(margins) < 1e-4:
+        return  # on the edge, rounding may fall either way
+    chosen = [i for i in chosen if heat[i] >= min_p * heat[chosen[0]]]
+    share = sum(heat[i] for i in chosen)
+    expected = [heat[i] / share if i in chosen else 0.0 for i in range(len(logits))]
+    found = probs(logits, temperature=t, top_k=top_k, top_p=top_p, min_p=min_p)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_rows_keep_their_own_rules() -> None:
+    kinds = [Sampling(temperature=0), Sampling(top_k=1), Sampling(temperature=0.5), Sampling(top_p=0.6)]
+    logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)] * 4)
+    together = distribution(logits, Rules(kinds, CPU))
+    for row, kind in enumerate(kinds):
+        assert torch.allclose(together[row], distribution(logits[row : row + 1], Rules([kind], CPU))[0])
+
+
+def test_the_uniform_number_picks_by_the_cumulative_distribution() -> None:
+    logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)])
+    for uniform, token in ((0.0, 0), (0.09, 0), (0.11, 1), (0.49, 1), (0.51, 2), (0.71, 3), (0.9999999, 3)):
+        tokens, logprobs = choose(logits, Rules([Sampling()], CPU), torch.tensor([uniform]))
+        assert tokens.tolist() == [token]
+        assert logprobs.item() == pytest.approx(logits[0, token].item(), abs=1e-6)
+
+
+def test_a_cut_token_is_never_drawn_even_at_the_ends() -> None:
+    logits = torch.tensor([[-50.0, 0.0, -1.0, -50.0]])
+    for uniform in (0.0, 1 - 1e-7):
+        tokens, logprobs = choose(logits, Rules([Sampling(top_k=2)], CPU), torch.tensor([uniform]))
+        assert tokens.item() in (1, 2)
+        assert logprobs.isfinite().all()
+
+
+def test_frequencies_follow_the_distribution() -> None:
+    logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)])
+    uniforms = torch.tensor(Sampling(max_tokens=4000, seed=7).uniforms())
+    drawn = Counter(choose(logits.expand(4000, 4), Rules([Sampling()], CPU), uniforms)[0].tolist())
+    for token, share in enumerate((0.1, 0.4, 0.2, 0.3)):
+        assert drawn[token] / 4000 == pytest.approx(share, abs=0.03)  # four standard deviations
+
+
+def test_greedy_reports_the_logprob_at_temperature_one() -> None:
+    tokens, logprobs = choose(torch.tensor([logs(0.3, 0.7)]), Rules([Sampling(temperature=0)], CPU), torch.zeros(1))
+    assert (tokens.item(), logprobs.item()) == (1, pytest.approx(math.log(0.7)))
+
+
+def test_seeds_are_pinned() -> None:
+    assert derive_seed(0, "problem", 3) == derive_seed(0, "problem", 3)
+    assert len({derive_seed(0, "problem", i) for i in range(1000)}) == 1000
+    assert derive_seed(1, "a") == 1515775267073163690
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(max_tokens=0), "max-tokens must be at least 1, not 0"),
+        (dict(temperature=-1.0), "temperature must be 0"),
+        (dict(top_p=0.0), "top-p must be above 0"),
+        (dict(top_k=-1), "top-k must be 0"),
+        (dict(min_p=1.5), "min-p must be between 0"),
+        (dict(stop=("",)), "stop string must not be empty"),
+    ],
+)
+def test_settings_that_mean_nothing(changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(Sampling(), **changes)

@@ -1,0 +1,304 @@
+"""The policy loss by hand, scoring against full logits, batches, optimizers, and one GRPO step from end to end."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from thinkling.errors import UserError
+from thinkling.generate import score as scoring
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.plain import Completion
+from thinkling.generate.sampling import Sampling
+from thinkling.generate.score import score, token_logprobs
+from thinkling.model.qwen3 import Qwen3
+from thinkling.model.weights import load_model
+from thinkling.settings import Grpo
+from thinkling.tasks.problem import Problem
+from thinkling.train import grpo
+from thinkling.train.batch import micro_batches, pad
+from thinkling.train.optim import Optimizer, warmup_then_decay
+from thinkling.train.policy import clipped_objective, group_advantages, sum_over_constant
+from thinkling.train.rollout import Rollout, has_signal
+from thinkling.verify.grade import Verdict
+
+# --- policy -------------------------------------------------------------------------------------------------------
+
+
+def test_one_right_answer_in_four() -> None:
+    assert group_advantages(torch.tensor([1.0, 0, 0, 0])).tolist() == [0.75, -0.25, -0.25, -0.25]
+
+
+def test_divided_by_the_population_standard_deviation() -> None:
+    # mean 1/4, variance (9/16 + 3/16) / 4 = 3/16, std = sqrt(3)/4: advantages sqrt(3) and -1/sqrt(3)
+    found = group_advantages(torch.tensor([1.0, 0, 0, 0]), divide_by_std=True).tolist()
+    assert found == pytest.approx([math.sqrt(3), *[-1 / math.sqrt(3)] * 3], rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 7, 10])
+def test_equal_rewards_give_exactly_nothing(size: int) -> None:
+    """0.1 * 7 / 7 is not 0.1 in float32: rounding must not become an advantage."""
+    assert group_advantages(torch.full((size,), 0.1), divide_by_std=True).tolist() == [0.0] * size
+
+
+def test_on_policy_gradient_is_the_advantage() -> None:
+    logprobs = torch.full((2, 3), -1.0, requires_grad=True)
+    objective = clipped_objective(logprobs, logprobs.detach(), torch.tensor([1.0, -1.0]))
+    mask = torch.tensor([[True] * 3, [True, True, False]])
+    sum_over_constant(objective, mask, num_completions=2, max_tokens=5).backward()
+    assert torch.allclose(logprobs.grad, torch.tensor([[1.0, 1, 1], [-1, -1, 0]]) / 10)
+
+
+@pytest.mark.parametrize(
+    ("advantage", "ratio", "gradient"),
+    [
+        (1.0, 1.5, 0.0),  # already much likelier: no further push
+        (1.0, 0.5, 0.5),  # a good token that became unlikely: pulled back, d(rA)/dlogp = r A
+        (-1.0, 0.5, 0.0),  # already much less likely: no further push
+        (-1.0, 1.5, -1.5),  # a bad token that became likelier: pushed down. `max` for A < 0 would ignore it
+    ],
+)
+def test_clip_for_both_signs_of_the_advantage(advantage: float, ratio: float, gradient: float) -> None:
+    logprobs = torch.tensor([[math.log(ratio)]], requires_grad=True)
+    clipped_objective(logprobs, torch.zeros(1, 1), torch.tensor([advantage])).sum().backward()
+    assert logprobs.grad.item() == pytest.approx(gradient)
+
+
+# --- scoring ------------------------------------------------------------------------------------------------------
+
+
+def test_chunked_logprobs_equal_full_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    hidden, head = torch.randn(13, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True)
+    targets = torch.randint(30, (13,))
+    full = (hidden @ head.T / 0.7).log_softmax(-1)
+    wanted, wanted_entropy = full[torch.arange(13), targets], -(full.exp() * full).sum(-1)
+    weights = torch.randn(13)
+    expected = torch.autograd.grad((wanted * weights).sum(), [hidden, head])
+    for elements in (30, 60, 4 * 30, 10_000):  # one row at a time, two, four, all
+        monkeypatch.setattr(scoring, "CHUNK_ELEMENTS", elements)
+        found, entropy = token_logprobs(hidden, head, targets, temperature=0.7)
+        assert torch.allclose(found, wanted, atol=1e-5)
+        assert torch.allclose(entropy, wanted_entropy, atol=1e-4)
+        for a, b in zip(torch.autograd.grad((found * weights).sum(), [hidden, head]), expected, strict=True):
+            assert torch.allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_scoring_agrees_with_the_sampler(tiny: LanguageModel, temperature: float) -> None:
+    """The log-probability that sampling saw is the one that training computes, at the sampling temperature."""
+    completions = tiny.complete_all(
+        ["1 + 2 =", "Question: what?", "x"], Sampling(temperature=temperature, max_tokens=20, seed=3)
+    )
+    tokens, mask, sampled = pad(completions, tiny.network.device)
+    logprobs, _ = score(tiny.network, tokens, mask, temperature)
+    assert (logprobs - sampled).abs().max() < 1e-4
+    assert (logprobs[~mask] == 0).all()
+    other, _ = score(tiny.network, tokens, mask, temperature + 0.3)
+    assert (other - sampled)[mask].abs().max() > 1e-3
+
+
+# --- batches ------------------------------------------------------------------------------------------------------
+
+
+def completion(prompt: list[int], tokens: list[int]) -> Completion:
+    return Completion(tuple(prompt), tuple(tokens), tuple(-0.5 for _ in tokens), "stop")
+
+
+def test_pad_by_hand() -> None:
+    tokens, mask, logprobs = pad([completion([5, 6], [7]), completion([0], [0, 8, 9])], torch.device("cpu"))
+    assert tokens.tolist() == [[5, 6, 7, 0], [0, 0, 8, 9]]
+    assert mask.tolist() == [[False, False, True, False], [False, True, True, True]]  # by position, not by value
+    assert logprobs.tolist() == [[0, 0, -0.5, 0], [0, -0.5, -0.5, -0.5]]
+
+
+def test_micro_batches_hold_every_row_once_within_the_budget() -> None:
+    lengths = [3, 10, 4, 4, 9, 1, 30]
+    batches = micro_batches(lengths, max_tokens=20)
+    assert sorted(i for batch in batches for i in batch) == list(range(7))
+    assert batches[0] == [6]  # the longest first, and alone: it is over the budget by itself
+    for batch in batches[1:]:
+        assert len(batch) * max(lengths[i] for i in batch) <= 20
+    assert micro_batches([], 20) == []
+
+
+# --- optimizer ----------------------------------------------------------------------------------------------------
+
+
+def test_schedule_by_hand() -> None:
+    found = [warmup_then_decay(step, num_steps=10, warmup=2, decay_share=0.4) for step in range(10)]
+    assert found == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+def test_masters_keep_what_bfloat16_would_lose() -> None:
+    model = torch.nn.Linear(1, 1, bias=False).to(torch.bfloat16)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    optimizer = Optimizer(model, lr=1e-3)
+    for _ in range(8):  # each step moves by 0.001; bfloat16 near 1 has steps of 0.004 below and 0.008 above
+        model.weight.grad = torch.ones_like(model.weight)
+        optimizer.step()
+    assert optimizer.masters[0].item() == pytest.approx(0.992, abs=1e-4)
+    assert model.weight.item() == pytest.approx(0.992, abs=2e-3)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    model = torch.nn.Linear(2, 1, bias=False)
+    before = model.weight.clone()
+    optimizer = Optimizer(model, lr=0.1)
+    model.weight.grad = torch.tensor([[1.0, float("nan")]])
+    assert math.isnan(optimizer.step())
+    assert torch.equal(model.weight, before)
+    model.weight.grad = torch.tensor([[3.0, 4.0]])
+    assert optimizer.step() == pytest.approx(5.0)  # the norm before clipping
+    assert not torch.equal(model.weight, before)
+
+
+def test_optimizer_state_goes_on_exactly(tiny_network: Qwen3) -> None:
+    """Two steps, or one step, a save, a load into a new optimizer, and the second: bit for bit the same."""
+
+    def gradient(model: Qwen3, seed: int) -> None:
+        torch.manual_seed(seed)
+        for p in model.parameters():
+            p.grad = torch.randn(p.shape)
+
+    def fresh() -> Qwen3:
+        model = Qwen3(tiny_network.config)
+        model.load_state_dict(tiny_network.state_dict())
+        return model
+
+    straight = fresh()
+    optimizer = Optimizer(straight, lr=1e-2, muon_lr=1e-2)
+    for seed in (1, 2):
+        gradient(straight, seed)
+        optimizer.step()
+    broken = fresh()
+    first = Optimizer(broken, lr=1e-2, muon_lr=1e-2)
+    gradient(broken, 1)
+    first.step()
+    tensors, plain = first.state()
+    second = Optimizer(broken, lr=1e-2, muon_lr=1e-2)
+    second.load_state({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(plain)))
+    gradient(broken, 2)
+    second.step()
+    for a, b in zip(straight.parameters(), broken.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+# --- GRPO ---------------------------------------------------------------------------------------------------------
+
+
+def settings(out: Path, **changes: object) -> Grpo:
+    small = dict(out=out, steps=2, prompts_per_step=2, rollouts_per_prompt=3, max_tokens=12, lr=1e-3)
+    return Grpo(**(small | changes))
+
+
+def groups_of(model: LanguageModel, rewards: list[list[float]]) -> list[list[Rollout]]:
+    """Real completions with made-up rewards."""
+    verdict = Verdict("incorrect", None, "made up")
+    groups = []
+    for i, group in enumerate(rewards):
+        sampling = Sampling(max_tokens=12, seed=i)
+        completions = model.complete_all([f"Question: {i}"] * len(group), sampling)
+        advantages = group_advantages(torch.tensor(group)).tolist()
+        problem = Problem(str(i), f"Question: {i}", "0")
+        judged = zip(completions, group, advantages, strict=True)
+        groups.append([Rollout(problem, c, verdict, r, a) for c, r, a in judged])
+    return groups
+
+
+@pytest.mark.parametrize("group_size", [2, 7])
+def test_micro_batches_do_not_change_the_step(tiny: LanguageModel, tmp_path: Path, group_size: int) -> None:
+    """Denominators are those of the whole step: any micro-batch size gives the same gradient."""
+    rewards = [[float((i + j) % 3 == 0) for j in range(group_size)] for i in range(3)]
+    groups = groups_of(tiny, rewards)
+    assert any(has_signal(group) for group in groups)
+    norms = []
+    for budget in (1, 60, 100_000):
+        plan = settings(tmp_path, rollouts_per_prompt=group_size, micro_batch_tokens=budget)
+        model = tiny.network
+        kept = {name: weight.clone() for name, weight in model.state_dict().items()}
+        norms.append(grpo.update(plan, tiny, Optimizer(model, lr=0.0), groups)["grad_norm"])
+        model.load_state_dict(kept)
+    assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
+    assert norms[0] > 0
+
+
+def test_first_step_is_on_policy(tiny: LanguageModel, tmp_path: Path) -> None:
+    found = grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, [[1.0, 0.0]]))
+    assert found["mismatch_max"] < 1e-4  # trainer and sampler agree to rounding: every ratio is 1
+    assert found["clipped"] == 0
+
+
+def test_groups_without_signal_change_nothing(tiny: LanguageModel, tmp_path: Path) -> None:
+    before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
+    groups = groups_of(tiny, [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    found = grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1.0), groups)
+    assert found["grad_norm"] == 0
+    for name, weight in tiny.network.state_dict().items():
+        assert torch.equal(weight, before[name])
+
+
+def test_a_step_makes_the_better_sibling_likelier(tiny: LanguageModel, tmp_path: Path) -> None:
+    groups = groups_of(tiny, [[1.0, 0.0, 0.0]])
+    tokens, mask, sampled = pad([r.completion for r in groups[0]], tiny.network.device)
+    grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1e-4), groups)
+    with torch.no_grad():
+        after, _ = score(tiny.network, tokens, mask)
+    change = (after - sampled).sum(-1)
+    assert change[0] > 0 > change[1:].mean()
+
+
+def test_a_run_leaves_metrics_samples_and_a_checkpoint_that_loads(tiny: LanguageModel, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    seen: list[grpo.StepMetrics] = []
+    checkpoint = grpo.train(settings(out, save_every=1), tiny, seen.append)
+    assert [m.step for m in seen] == [0, 1]
+    assert checkpoint.name == "step-00002"
+    assert (out / "checkpoints" / "step-00001").is_dir()
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert metrics[1]["length"] == seen[1].length
+    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 2 * 2 * 3
+    assert {"step", "id", "status", "reason", "reward", "advantage", "tokens", "finish_reason"} <= set(samples[0])
+    for a, b in zip(load_model(checkpoint).parameters(), tiny.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(UserError, match="already holds a run"):
+        grpo.train(settings(out), tiny)
+
+
+def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None:
+    """Reward: the share of a completion's tokens with an id below 100, by chance a fifth. Sixty steps must find out."""
+    plan = settings(tmp_path, prompts_per_step=4, rollouts_per_prompt=6)
+    optimizer = Optimizer(tiny.network, lr=1e-2)
+    problem, verdict = Problem("p", "a", "e"), Verdict("incorrect", None, "made up")
+
+    def step(seed: int) -> float:
+        completions = tiny.complete_all(["a"] * 24, Sampling(max_tokens=8, seed=seed))
+        rewards = [sum(token < 100 for token in c.tokens) / len(c.tokens) for c in completions]
+        groups = []
+        for i in range(0, 24, 6):
+            advantages = group_advantages(torch.tensor(rewards[i : i + 6])).tolist()
+            judged = zip(completions[i : i + 6], rewards[i : i + 6], advantages, strict=True)
+            groups.append([Rollout(problem, c, verdict, r, a) for c, r, a in judged])
+        grpo.update(plan, tiny, optimizer, groups)
+        return sum(rewards) / 24
+
+    rewards = [step(seed) for seed in range(60)]
+    assert sum(rewards[:5]) / 5 < 0.35
+    assert sum(rewards[-5:]) / 5 > 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(rollouts_per_prompt=1), "--rollouts-per-prompt must be at least 2, not 1"),
+        (dict(temperature=0.0), "--temperature must be above 0"),
+        (dict(steps=0), "--steps must be at least 1, not 0"),
+    ],
+)
+def test_settings_that_cannot_work(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        settings(tmp_path, **changes)
