@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import torch
 from jaxtyping import Float, Int
@@ -94,8 +95,10 @@ def packed_batches(
 ) -> Iterator[tuple[Int[Tensor, "B T1"], Float[Tensor, "B T1"]]]:
     """Batches of token ids and loss weights, (rows, length + 1) each, without end.
 
-    Each row is filled from a pool of documents, always with the longest that still fits (best fit).
+    Each row is filled from a pool of documents, always with the longest that still fits (best fit), and then shuffled:
+    a prompt at generation time comes first, and a model that saw only long documents there would always be long.
     """
+    random = Random(f"packing/{seed}")
     source = (encode_document(backend, segments) for segments in documents(seed))
     pool: list[tuple[int, int, Document]] = []  # sorted by length; the counter keeps documents from being compared
     counter = 0
@@ -104,20 +107,24 @@ def packed_batches(
         tokens = torch.full((rows, length + 1), end)
         weights = torch.zeros(rows, length + 1)
         for row in range(rows):
-            place = 0
+            chosen: list[Document] = []
+            room = length + 1
             while True:
                 while len(pool) < pool_size:
                     document = next(source)
                     if len(document.tokens) <= length + 1:
                         insort(pool, (len(document.tokens), counter, document))
                         counter += 1
-                found = bisect_right(pool, length + 1 - place, key=lambda item: item[0])
+                found = bisect_right(pool, room, key=lambda item: item[0])
                 if not found:
                     break
                 size, _, document = pool.pop(found - 1)
-                tokens[row, place : place + size] = torch.tensor(document.tokens)
-                weights[row, place : place + size] = torch.tensor(document.weights)
-                place += size
+                chosen.append(document)
+                room -= size
+            random.shuffle(chosen)
+            joined = [token for document in chosen for token in document.tokens]
+            tokens[row, : len(joined)] = torch.tensor(joined)
+            weights[row, : len(joined)] = torch.tensor([weight for document in chosen for weight in document.weights])
         yield tokens, weights
 
 

@@ -1,0 +1,64 @@
+"""Runs on disk: files whole or absent, rows that name their place when they are wrong."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from thinkling import runs
+from thinkling.device import pick_device, pick_dtype
+from thinkling.errors import UserError
+from thinkling.settings import Eval
+
+
+def test_a_write_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.json"
+    runs.write_json(path, {"a": 1})
+
+    def dies(_: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", dies)
+    with pytest.raises(OSError, match="disk full"):
+        runs.write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_rows_come_back_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.jsonl"
+    runs.append_jsonl(path, [{"text": "zwölf\n€"}])
+    runs.append_jsonl(path, [{"text": "b"}, {"text": "c"}])
+    assert [row["text"] for row in runs.read_jsonl(path, required=("text",))] == ["zwölf\n€", "b", "c"]
+
+
+def test_a_row_that_lacks_a_field_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"response": "1", "reference": "1"}\n{"response": "1"}\n')
+    with pytest.raises(UserError, match=r"rows.jsonl, line 2: the field 'reference' is missing; it has \['response'\]"):
+        list(runs.read_jsonl(path, required=("response", "reference")))
+
+
+def test_a_run_is_never_overwritten_and_keeps_its_settings(tmp_path: Path) -> None:
+    settings = Eval(out=tmp_path / "run")
+    runs.new_run(settings.out, settings)
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert stored["num_problems"] == settings.num_problems
+    assert set(stored) == set(settings.__dataclass_fields__)
+    with pytest.raises(UserError, match="already holds a run: choose another --out"):
+        runs.new_run(settings.out, settings)
+
+
+def test_devices_by_name() -> None:
+    import torch
+
+    cpu = pick_device("cpu")
+    assert pick_dtype("auto", cpu) is torch.float32
+    assert pick_dtype("bfloat16", cpu) is torch.bfloat16
+    with pytest.raises(UserError, match="unknown device 'gpu'"):
+        pick_device("gpu")
+    with pytest.raises(UserError, match="unknown dtype 'int8'"):
+        pick_dtype("int8", cpu)
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="torch sees no CUDA GPU here: use --device cpu"):
+            pick_device("cuda")
