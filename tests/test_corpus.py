@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 from random import Random
 
 import torch
@@ -130,6 +130,6 @@ def test_any_document_may_come_first_in_a_row(tiny_tokenizer: Tokenizer) -> None
     for tokens, _ in islice(batches, 4):
         for row in tokens.tolist():
             stops = [-1, *(i for i, token in enumerate(row) if token == end)]
-            lengths = [b - a for a, b in zip(stops, stops[1:], strict=False)]
+            lengths = [b - a for a, b in pairwise(stops)]
             longest_first += lengths[0] == max(lengths)
     assert longest_first < 40  # of 64 rows; all of them before

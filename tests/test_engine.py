@@ -161,3 +161,11 @@ def test_repetition_ends_a_completion(model: Qwen3) -> None:
     assert stopped.finish_reason == "repetition"
     assert repeats(stopped.tokens, times)
     assert not any(repeats(stopped.tokens[:i], times) for i in range(1, len(stopped.tokens)))
+
+
+def test_rows_are_limited_by_the_memory_for_the_cache(model: Qwen3) -> None:
+    """Two layers, two key-value heads of 8, keys and values, 4 bytes: 256 bytes a token, 24,576 for 96 tokens."""
+    assert Engine(model, STOP, max_rows=9, max_length=96, cache_gb=24_576 * 3.5 / 1e9).max_rows == 3
+    assert Engine(model, STOP, max_rows=2, max_length=96).max_rows == 2
+    with pytest.raises(UserError, match="raise --cache-gb or lower --max-length"):
+        Engine(model, STOP, max_rows=2, max_length=96, cache_gb=24_000 / 1e9)

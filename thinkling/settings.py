@@ -34,7 +34,9 @@ class ModelSettings:
     max_rows: int = 128
     """Requests that are completed at the same time, at most."""
     max_length: int = 1024
-    """Prompt and completion of one request, in tokens, at most. Memory is set aside for max_rows x max_length."""
+    """Prompt and completion of one request, in tokens, at most."""
+    cache_gb: float = 2.0
+    """Memory for the key-value cache, in GB, at most; where max_rows do not fit, fewer requests run at once."""
 
     def __post_init__(self) -> None:
         at_least(1, max_rows=self.max_rows)

@@ -38,7 +38,7 @@ def row_of(name: str, report: Report) -> Row:
 def main(settings: Eval) -> None:
     method = method_of(settings)
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
-    model = LanguageModel.load(settings.model, settings.device, settings.dtype, settings.max_rows, settings.max_length)
+    model = LanguageModel.from_settings(settings)
     out = new_run(settings.out, settings)
     report, _ = evaluate(model, method, problems, out, f"{settings.method} on {settings.tasks}")
     console = Console()

@@ -14,12 +14,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from thinkling.errors import UserError
 from thinkling.generate.plain import Completion, check_prompt, finish_reason
 from thinkling.generate.sampling import Rules, Sampling, choose
-from thinkling.model.cache import KVCache
+from thinkling.model.cache import KVCache, bytes_per_token
 from thinkling.model.qwen3 import Qwen3
 
 PREFILL_TOKENS = 8192  # padded tokens that one prefill pass reads, at most (or one prompt)
+
+
+def rows_that_fit(model: Qwen3, max_length: int, cache_gb: float) -> int:
+    """How many rows of `max_length` tokens a key-value cache of `cache_gb` GB holds."""
+    row_gb = bytes_per_token(model.config, model.dtype) * max_length / 1e9
+    if row_gb > cache_gb:
+        raise UserError(f"one request of {max_length:,} tokens needs {row_gb:.1f} GB of key-value cache, but only "
+                        f"{cache_gb} GB are allowed: raise --cache-gb or lower --max-length")  # fmt: skip
+    return int(cache_gb / row_gb)
 
 
 @dataclass
@@ -40,16 +50,24 @@ class Engine:
     """Completes many requests at once with one model.
 
     max_rows: requests in the batch at most. max_length: prompt and completion of one request at most, in tokens.
+    cache_gb: memory for the key-value cache at most, in GB; where max_rows do not fit into it, fewer rows run at once.
     """
 
-    def __init__(self, model: Qwen3, stop_ids: Collection[int], max_rows: int = 128, max_length: int = 1024) -> None:
+    def __init__(
+        self,
+        model: Qwen3,
+        stop_ids: Collection[int],
+        max_rows: int = 128,
+        max_length: int = 1024,
+        cache_gb: float = 2.0,
+    ) -> None:
         self.model = model
         self.stop_ids = frozenset(stop_ids)
-        self.max_rows = max_rows
         self.max_length = min(max_length, model.config.max_position_embeddings)
-        self.cache = KVCache(model.config, max_rows, self.max_length, model.device, model.dtype)
+        self.max_rows = min(max_rows, rows_that_fit(model, self.max_length, cache_gb))
+        self.cache = KVCache(model.config, self.max_rows, self.max_length, model.device, model.dtype)
         # The hidden state from which each row's next token is drawn.
-        self.hidden = torch.zeros(max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
+        self.hidden = torch.zeros(self.max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
         self.rows: list[Row] = []
         self.waiting: deque[Row] = deque()
         self.rules: Rules | None = None  # of the rows as they stand; None when they have changed

@@ -18,6 +18,7 @@ from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.weights import load_model, resolve
+from thinkling.settings import ModelSettings
 
 Prompt = str | Sequence[int]
 
@@ -28,22 +29,25 @@ class LanguageModel:
     name: what the model was loaded from. network, tokenizer, engine: the three parts, open to everyone.
     """
 
-    def __init__(
-        self, name: str, network: Qwen3, tokenizer: Tokenizer, max_rows: int = 128, max_length: int = 1024
-    ) -> None:
+    def __init__(self, name: str, network: Qwen3, tokenizer: Tokenizer, **limits: float) -> None:
+        """`limits`: the engine's max_rows, max_length and cache_gb."""
         self.name, self.network, self.tokenizer = name, network, tokenizer
-        self.engine = Engine(network, tokenizer.stop_ids, max_rows, max_length)
+        self.engine = Engine(network, tokenizer.stop_ids, **limits)
         self._futures: dict[int, asyncio.Future[Completion]] = {}
         self._driver: asyncio.Task | None = None
 
     @classmethod
-    def load(
-        cls, name: str, device: str = "auto", dtype: str = "auto", max_rows: int = 128, max_length: int = 1024
-    ) -> "LanguageModel":
+    def load(cls, name: str, device: str = "auto", dtype: str = "auto", **limits: float) -> "LanguageModel":
         """Load a built-in model by name, a folder by path, or a Hub id, as `org/name` or `org/name@revision`."""
         folder, where = resolve(name), pick_device(device)
         network = load_model(folder, where, pick_dtype(dtype, where))
-        return cls(name, network, Tokenizer.load(folder), max_rows, max_length)
+        return cls(name, network, Tokenizer.load(folder), **limits)
+
+    @classmethod
+    def from_settings(cls, settings: ModelSettings) -> "LanguageModel":
+        """The model that a command's flags name."""
+        limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb}
+        return cls.load(settings.model, settings.device, settings.dtype, **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:
         return self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)

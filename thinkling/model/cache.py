@@ -10,6 +10,11 @@ from torch import Tensor
 from thinkling.model.config import ModelConfig
 
 
+def bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:
+    """What one token of one row takes, over all layers: 2 KB in the built-in model, 112 KB in Qwen3-0.6B (bfloat16)."""
+    return 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * dtype.itemsize
+
+
 class KVCache:
     """Room for `num_rows` sequences of up to `max_length` tokens.
 
@@ -30,9 +35,6 @@ class KVCache:
     @property
     def num_rows(self) -> int:
         return self.keys[0].shape[0]
-
-    def num_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in self.keys + self.values)
 
     def view(self, num_rows: int, max_length: int) -> "KVCache":
         """The first rows and positions, sharing this cache's memory: what one forward pass works on.

@@ -58,9 +58,7 @@ def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: 
 
 def main(settings: Chat) -> None:
     sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
-    model = LanguageModel.load(
-        settings.model, settings.device, settings.dtype, max_rows=1, max_length=settings.max_length
-    )
+    model = LanguageModel.from_settings(settings)
     if settings.max_tokens >= model.engine.max_length:
         raise UserError(f"--max-tokens {settings.max_tokens} leaves no room for a question in a context of "
                         f"{model.engine.max_length}: lower it, or raise --max-length")  # fmt: skip

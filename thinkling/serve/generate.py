@@ -13,7 +13,7 @@ def main(settings: Generate) -> None:
         settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.max_tokens, settings.stop,
         seed=settings.seed,
     )  # fmt: skip
-    model = LanguageModel.load(settings.model, settings.device, settings.dtype, settings.max_rows, settings.max_length)
+    model = LanguageModel.from_settings(settings)
     prompt = prompt_tokens(model.tokenizer, settings.template, settings.prompt)
     if settings.num_samples == 1:
         for piece in model.stream(prompt, sampling):

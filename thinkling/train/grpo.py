@@ -60,9 +60,7 @@ def train(
     settings: Grpo, model: LanguageModel | None = None, show: Callable[[StepMetrics], None] | None = None
 ) -> Path:
     """Run `thinkling grpo`; returns the folder of the last checkpoint. `show` sees every step's metrics."""
-    model = model or LanguageModel.load(
-        settings.model, settings.device, settings.dtype, settings.max_rows, settings.max_length
-    )
+    model = model or LanguageModel.from_settings(settings)
     out = new_run(settings.out, settings)
     optimizer = Optimizer(model.network, lr=settings.lr)
     problems = stream("train", f"grpo/{settings.seed}")
