@@ -56,7 +56,8 @@ def ours(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[...
     model = load_model(folder, device, dtype)
 
     def run(prompts: Tokens, num_tokens: int, temperature: float) -> Tokens:
-        engine = Engine(model, (), max_rows=len(prompts), max_length=max(map(len, prompts)) + num_tokens)
+        room = max(map(len, prompts)) + num_tokens
+        engine = Engine(model, (), max_rows=len(prompts), max_length=room, cache_gb=1000)  # all rows at once
         ids = [engine.submit(p, Sampling(temperature, max_tokens=num_tokens, seed=i)) for i, p in enumerate(prompts)]
         done = {}
         while engine.busy:

@@ -68,7 +68,7 @@ def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]])
         max_tokens=bench.max_tokens, temperature=bench.temperature, lr=bench.lr, device=bench.device,
         max_rows=bench.prompts * bench.rollouts,
     )  # fmt: skip
-    model = LanguageModel.load(str(folder), bench.device, "auto", settings.max_rows, settings.max_length)
+    model = LanguageModel.from_settings(settings)
     optimizer = Optimizer(model.network, lr=settings.lr)
 
     def step(number: int, batch: list[Problem]) -> list:

@@ -31,7 +31,7 @@ class Side:
         try:
             self.pipe.send(request)
             return self.pipe.recv()
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             raise UserError(f"the process that runs {self.name} ended early; its own error stands above") from None
 
     def stop(self) -> None:

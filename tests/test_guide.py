@@ -7,10 +7,12 @@ It leaves out the prose: whoever refreshes must read the sentences around what h
 import ast
 import contextlib
 import io
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +88,7 @@ def quoted(block: Block) -> str:
 def run_blocks(page: Path) -> list[tuple[Block, Block | None, str]]:
     """Run the page's code in order, in one namespace: (code, the output block below it if any, what it printed)."""
     results, namespace, on_page = [], {"__name__": "guide"}, blocks(page)
-    for block, following in zip(on_page, [*on_page[1:], None], strict=True):
+    for block, following in zip(on_page, [*on_page, None][1:], strict=True):
         if block.mark != "run":
             continue
         printed = io.StringIO()
@@ -131,9 +133,9 @@ def test_commands_parse(block: Block) -> None:
     assert commands(block), f"{block.place}: a console block shows a command: a line that starts with '$ '"
     for command in commands(block):
         words = shlex.split(command)
-        if words[0] == "thinkling":
-            assert words[1] in COMMANDS, f"{block.place}: thinkling has no command {words[1]}"
-            parse(words[1], words[2:])  # raises UserError on a flag that does not parse
+        assert words[0] == "thinkling", f"{block.place}: only thinkling's own commands can be checked here"
+        assert words[1] in COMMANDS, f"{block.place}: thinkling has no command {words[1]}"
+        parse(words[1], words[2:])  # raises UserError on a flag that does not parse
 
 
 @each_page
@@ -201,11 +203,13 @@ def refresh(page: Path) -> None:
 def answered(block: Block) -> str:
     """A console block with what its commands print now."""
     text = ""
-    for command in commands(block):
-        words = shlex.split(command)
-        words = [sys.executable, "-m", "thinkling.cli", *words[1:]] if words[0] == "thinkling" else words
-        result = subprocess.run(words, capture_output=True, text=True, check=True)
-        text += f"$ {command}\n" + "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
+    with tempfile.TemporaryDirectory() as folder:  # runs are written to the current folder
+        for command in commands(block):
+            program = [sys.executable, "-m", "thinkling.cli"]
+            words = [*program, *shlex.split(command)[1:]]
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            result = subprocess.run(words, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            text += f"$ {command}\n" + "".join(f"{line.rstrip()}\n" for line in result.stdout.splitlines())
     return text
 
 

@@ -12,7 +12,7 @@ from thinkling.generate import score as scoring
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.score import score, token_logprobs
+from thinkling.generate.score import score, score_completions, token_logprobs
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.weights import load_model
 from thinkling.settings import Grpo
@@ -66,6 +66,22 @@ def test_clip_for_both_signs_of_the_advantage(advantage: float, ratio: float, gr
     assert logprobs.grad.item() == pytest.approx(gradient)
 
 
+def whole_rows(completions: list[Completion]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Prompt and completion side by side: tokens, which of them were sampled, and their sampled log-probabilities."""
+    shape = len(completions), max(len(c.prompt_tokens) + len(c.tokens) for c in completions)
+    tokens, mask, logprobs = (
+        torch.zeros(shape, dtype=torch.long),
+        torch.zeros(shape, dtype=torch.bool),
+        torch.zeros(shape),
+    )
+    for row, c in enumerate(completions):
+        start, end = len(c.prompt_tokens), len(c.prompt_tokens) + len(c.tokens)
+        tokens[row, :end] = torch.tensor([*c.prompt_tokens, *c.tokens])
+        mask[row, start:end] = True
+        logprobs[row, start:end] = torch.tensor(c.logprobs)
+    return tokens, mask, logprobs
+
+
 # --- scoring ------------------------------------------------------------------------------------------------------
 
 
@@ -92,12 +108,35 @@ def test_scoring_agrees_with_the_sampler(tiny: LanguageModel, temperature: float
     completions = tiny.complete_all(
         ["1 + 2 =", "Question: what?", "x"], Sampling(temperature=temperature, max_tokens=20, seed=3)
     )
-    tokens, mask, sampled = pad(completions, tiny.network.device)
+    tokens, mask, sampled = whole_rows(completions)
     logprobs, _ = score(tiny.network, tokens, mask, temperature)
     assert (logprobs - sampled).abs().max() < 1e-4
     assert (logprobs[~mask] == 0).all()
     other, _ = score(tiny.network, tokens, mask, temperature + 0.3)
     assert (other - sampled)[mask].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("length", [1, 2, 15])
+def test_reading_the_prompt_once_changes_nothing(tiny: LanguageModel, length: int) -> None:
+    """Values, entropies and gradients of `score_completions` are those of scoring every row in full."""
+    sampling = Sampling(max_tokens=length, seed=1)
+    completions = [
+        *tiny.complete_all(["Question: what?"] * 4, sampling),
+        *tiny.complete_all(["Question: what?"], Sampling(max_tokens=1)),
+    ]
+    tokens, mask, _ = whole_rows(completions)
+    wanted, wanted_entropy = score(tiny.network, tokens, mask, 0.8)
+    weights = torch.randn(wanted[mask].shape, generator=torch.Generator().manual_seed(0))
+    expected = torch.autograd.grad((wanted[mask] * weights).sum(), list(tiny.network.parameters()))
+    prompt = torch.tensor(completions[0].prompt_tokens)
+    own, own_mask, _ = pad(completions, tiny.network.device)
+    found, entropy = score_completions(tiny.network, prompt, own, own_mask, 0.8)
+    assert torch.allclose(found[own_mask], wanted[mask], atol=1e-5)
+    assert torch.allclose(entropy[own_mask], wanted_entropy[mask], atol=1e-4)
+    assert (found[~own_mask] == 0).all()
+    gradients = torch.autograd.grad((found[own_mask] * weights).sum(), list(tiny.network.parameters()))
+    for a, b in zip(gradients, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
 
 
 # --- batches ------------------------------------------------------------------------------------------------------
@@ -108,19 +147,16 @@ def completion(prompt: list[int], tokens: list[int]) -> Completion:
 
 
 def test_pad_by_hand() -> None:
-    tokens, mask, logprobs = pad([completion([5, 6], [7]), completion([0], [0, 8, 9])], torch.device("cpu"))
-    assert tokens.tolist() == [[5, 6, 7, 0], [0, 0, 8, 9]]
-    assert mask.tolist() == [[False, False, True, False], [False, True, True, True]]  # by position, not by value
-    assert logprobs.tolist() == [[0, 0, -0.5, 0], [0, -0.5, -0.5, -0.5]]
+    tokens, mask, logprobs = pad([completion([5, 6], [7]), completion([5, 6], [0, 8, 9])], torch.device("cpu"))
+    assert tokens.tolist() == [[7, 0, 0], [0, 8, 9]]
+    assert mask.tolist() == [[True, False, False], [True, True, True]]  # by position, not by value
+    assert logprobs.tolist() == [[-0.5, 0, 0], [-0.5, -0.5, -0.5]]
 
 
 def test_micro_batches_hold_every_row_once_within_the_budget() -> None:
     lengths = [3, 10, 4, 4, 9, 1, 30]
-    batches = micro_batches(lengths, max_tokens=20)
-    assert sorted(i for batch in batches for i in batch) == list(range(7))
-    assert batches[0] == [6]  # the longest first, and alone: it is over the budget by itself
-    for batch in batches[1:]:
-        assert len(batch) * max(lengths[i] for i in batch) <= 20
+    # 30 is over the budget by itself; 10 and 9 fill 20; 4, 4, 3 go together; 1 would be mostly padding beside a 4
+    assert micro_batches(lengths, max_tokens=20) == [[6], [1, 4], [2, 3, 0], [5]]
     assert micro_batches([], 20) == []
 
 
@@ -243,7 +279,7 @@ def test_groups_without_signal_change_nothing(tiny: LanguageModel, tmp_path: Pat
 
 def test_a_step_makes_the_better_sibling_likelier(tiny: LanguageModel, tmp_path: Path) -> None:
     groups = groups_of(tiny, [[1.0, 0.0, 0.0]])
-    tokens, mask, sampled = pad([r.completion for r in groups[0]], tiny.network.device)
+    tokens, mask, sampled = whole_rows([r.completion for r in groups[0]])
     grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1e-4), groups)
     with torch.no_grad():
         after, _ = score(tiny.network, tokens, mask)

@@ -152,7 +152,7 @@ class Grpo(ModelSettings):
     clip_high: float = 0.2
     """The ratio to the sampling policy is clipped to [1 - clip_low, 1 + clip_high]."""
     micro_batch_tokens: int = 16_384
-    """Tokens, padding included, in one forward and backward pass; lower it when memory runs out."""
+    """Tokens of completions, padding included, in one forward and backward pass; lower it when memory runs out."""
     save_every: int = 0
     """Also save a checkpoint every so many steps; 0 saves only the last."""
     seed: int = 0

@@ -5,10 +5,11 @@ Here the head runs over a limited number of tokens at a time, and the backward p
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from thinkling.model.cache import PromptCache
 from thinkling.model.qwen3 import Qwen3
 
 CHUNK_ELEMENTS = 2**24  # logits held at once: 64 MB in float32
@@ -55,6 +56,25 @@ def score(
     logprobs = torch.zeros(tokens.shape, device=tokens.device).masked_scatter(_right(wanted), found)
     entropy = torch.zeros(tokens.shape, device=tokens.device).masked_scatter(_right(wanted), entropies)
     return logprobs, entropy
+
+
+def score_completions(
+    model: Qwen3,
+    prompt: Int[Tensor, " P"],
+    completions: Int[Tensor, "G T"],
+    mask: Bool[Tensor, "G T"],
+    temperature: float,
+) -> tuple[Float[Tensor, "G T"], Float[Tensor, "G T"]]:
+    """`score` for several completions of one prompt, padded on the right: the prompt is read once for all of them."""
+    G, T = completions.shape
+    reading = PromptCache(None, 1, len(prompt), model.device)
+    hidden = model(prompt[None], reading)[:, -1:].expand(G, -1, -1)  # what the first token is drawn from
+    if T > 1:
+        later = model(completions[:, :-1], PromptCache(reading, G, T - 1, model.device))
+        hidden = torch.cat([hidden, later], dim=1)
+    found, entropies = token_logprobs(hidden[mask], model.lm_head.weight, completions[mask], temperature)
+    zeros = torch.zeros(G, T, device=model.device)
+    return zeros.masked_scatter(mask, found), zeros.masked_scatter(mask, entropies)
 
 
 def _right(mask: Tensor) -> Tensor:

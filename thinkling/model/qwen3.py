@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from thinkling.model.cache import KVCache
+from thinkling.model.cache import KVCache, PromptCache
 from thinkling.model.config import ModelConfig
 
 
@@ -65,7 +65,7 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         rope: tuple[Tensor, Tensor],
-        cache: KVCache | None,
+        cache: KVCache | PromptCache | None,
         mask: Bool[Tensor, "B 1 T S"] | None,
     ) -> Float[Tensor, "B T D"]:
         B, T, _ = x.shape
@@ -132,7 +132,11 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(
-        self, x: Float[Tensor, "B T D"], rope: tuple[Tensor, Tensor], cache: KVCache | None, mask: Tensor | None
+        self,
+        x: Float[Tensor, "B T D"],
+        rope: tuple[Tensor, Tensor],
+        cache: KVCache | PromptCache | None,
+        mask: Tensor | None,
     ) -> Float[Tensor, "B T D"]:
         x = x + self.self_attn(self.input_layernorm(x), rope, cache, mask)
         return x + self.mlp(self.post_attention_layernorm(x))
@@ -159,7 +163,7 @@ class Qwen3(nn.Module):
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
-    def forward(self, tokens: Int[Tensor, "B T"], cache: KVCache | None = None) -> Float[Tensor, "B T D"]:
+    def forward(self, tokens: Int[Tensor, "B T"], cache: KVCache | PromptCache | None = None) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm.
 
         Without a cache, every row starts at position 0 and attention is causal. With one, the tokens follow what each

@@ -12,27 +12,26 @@ from thinkling.generate.plain import Completion
 def pad(
     completions: Sequence[Completion], device: torch.device
 ) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"], Float[Tensor, "B T"]]:
-    """Prompt and completion side by side, padded on the right: tokens, which of them were sampled, their logprobs."""
-    longest = max(len(c.prompt_tokens) + len(c.tokens) for c in completions)
-    tokens = torch.zeros(len(completions), longest, dtype=torch.long)
-    mask = torch.zeros(len(completions), longest, dtype=torch.bool)
-    logprobs = torch.zeros(len(completions), longest)
+    """Completions without their prompts, padded on the right: tokens, which of them are real, their logprobs."""
+    shape = len(completions), max(len(c.tokens) for c in completions)
+    tokens, logprobs = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
+    mask = torch.zeros(shape, dtype=torch.bool)
     for row, c in enumerate(completions):
-        start, end = len(c.prompt_tokens), len(c.prompt_tokens) + len(c.tokens)
-        tokens[row, :end] = torch.tensor([*c.prompt_tokens, *c.tokens])
-        mask[row, start:end] = True
-        logprobs[row, start:end] = torch.tensor(c.logprobs)
+        tokens[row, : len(c.tokens)] = torch.tensor(c.tokens)
+        logprobs[row, : len(c.tokens)] = torch.tensor(c.logprobs)
+        mask[row, : len(c.tokens)] = True
     return tokens.to(device), mask.to(device), logprobs.to(device)
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Split rows into batches of at most `max_tokens`, padding included; rows of similar length go together.
+    """Split rows into batches of at most `max_tokens`, padding included, of which never more than half is padding.
 
     The longest come first, so that a lack of memory shows at once. A row longer than the budget gets its own batch.
     """
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_tokens:
+        longest = lengths[batches[-1][0]] if batches else 0
+        if batches and (len(batches[-1]) + 1) * longest <= max_tokens and 2 * lengths[row] >= longest:
             batches[-1].append(row)
         else:
             batches.append([row])

@@ -20,7 +20,7 @@ from rich.table import Table
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.generate.score import score
+from thinkling.generate.score import score_completions
 from thinkling.model.weights import save_model
 from thinkling.runs import append_jsonl, new_run
 from thinkling.settings import Grpo
@@ -93,30 +93,37 @@ def sample_groups(settings: Grpo, model: LanguageModel, problems: Iterator, step
 
 
 def update(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: list[list[Rollout]]) -> dict:
-    """One optimizer step on all rollouts; micro-batches change the memory it takes, not the result.
-
-    Rollouts with advantage zero add nothing to the gradient and are left out of the passes, not of the denominator.
-    """
-    rollouts = [rollout for group in groups for rollout in group]
-    useful = [rollout for rollout in rollouts if rollout.advantage != 0]
-    lengths = [len(r.completion.prompt_tokens) + len(r.completion.tokens) for r in useful]
+    """One optimizer step on all rollouts. How they are split into passes changes the memory, not the result."""
+    device, num_rollouts = model.network.device, sum(map(len, groups))
     sums = torch.zeros(3, dtype=torch.float64)  # over tokens: entropy, clipped, |mismatch|
     worst, num_tokens = 0.0, 0
-    for rows in micro_batches(lengths, settings.micro_batch_tokens):
-        tokens, mask, sampled = pad([useful[i].completion for i in rows], model.network.device)
-        advantages = torch.tensor([useful[i].advantage for i in rows], device=tokens.device)
-        logprobs, entropy = score(model.network, tokens, mask, settings.temperature)
+    for rollouts in passes(settings, groups):
+        tokens, mask, sampled = pad([r.completion for r in rollouts], device)
+        prompt = torch.tensor(rollouts[0].completion.prompt_tokens, device=device)
+        advantages = torch.tensor([r.advantage for r in rollouts], device=device)
+        logprobs, entropy = score_completions(model.network, prompt, tokens, mask, settings.temperature)
         objective = clipped_objective(logprobs, sampled, advantages, settings.clip_low, settings.clip_high)
-        (-sum_over_constant(objective, mask, len(rollouts), settings.max_tokens)).backward()
+        (-sum_over_constant(objective, mask, num_rollouts, settings.max_tokens)).backward()
         with torch.no_grad():
             difference = (logprobs - sampled)[mask]
             outside = (difference.exp() - 1 < -settings.clip_low) | (difference.exp() - 1 > settings.clip_high)
             sums += torch.stack([entropy.sum(), outside.sum(), difference.abs().sum()]).double().cpu()
             worst = max(worst, float(difference.abs().max()))
             num_tokens += int(mask.sum())
-    grad_norm = optimizer.step() if useful else 0.0
+    grad_norm = optimizer.step() if num_tokens else 0.0
     entropy, clipped, mismatch = (sums / max(1, num_tokens)).tolist()
     return {"entropy": entropy, "clipped": clipped, "mismatch": mismatch, "mismatch_max": worst, "grad_norm": grad_norm}
+
+
+def passes(settings: Grpo, groups: list[list[Rollout]]) -> Iterator[list[Rollout]]:
+    """Rollouts of one prompt that go through the model together, so that their prompt is read once for all of them.
+
+    A rollout with advantage zero adds nothing to the gradient: it is left out here, but not of the denominator.
+    """
+    for group in groups:
+        useful = [rollout for rollout in group if rollout.advantage != 0]
+        for rows in micro_batches([len(r.completion.tokens) for r in useful], settings.micro_batch_tokens):
+            yield [useful[row] for row in rows]
 
 
 def describe(groups: list[list[Rollout]]) -> dict[str, float]:
