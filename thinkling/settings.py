@@ -66,6 +66,8 @@ class Generate(ModelSettings):
     """Length of the completion at most, in tokens."""
     stop: tuple[str, ...] = ()
     """Strings that end the completion."""
+    max_repeats: int = 0
+    """End a completion that ends in one block of text this many times over; 0 lets it go on."""
     num_samples: int = 1
     """How many completions to draw."""
     seed: int = 0

@@ -11,7 +11,7 @@ from thinkling.settings import Generate
 def main(settings: Generate) -> None:
     sampling = Sampling(
         settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.max_tokens, settings.stop,
-        seed=settings.seed,
+        settings.max_repeats, settings.seed,
     )  # fmt: skip
     model = LanguageModel.from_settings(settings)
     prompt = prompt_tokens(model.tokenizer, settings.template, settings.prompt)
