@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -96,12 +97,13 @@ def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]])
 def trl(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # everything is in the folder
     from datasets import Dataset
-    from transformers import TrainerCallback
+    from transformers import PrinterCallback, TrainerCallback
     from transformers.utils import logging
     from trl import GRPOConfig, GRPOTrainer
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    warnings.simplefilter("ignore", FutureWarning)
     device = pick_device(bench.device)
     last = {}  # what the reward function saw of the step under way
 
@@ -116,9 +118,13 @@ def trl(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) 
         return values
 
     class Clock(TrainerCallback):
-        """Waits for its turn before each step and reports after it."""
+        """Waits for its turn before each step; answers once the trainer is idle again, so that no work overlaps."""
+
+        result: dict | None = None
 
         def on_step_begin(self, *_: object, **__: object) -> None:
+            if self.result:
+                pipe.send(self.result)
             pipe.recv()
             synchronize(device)
             self.started = time.perf_counter()
@@ -127,23 +133,25 @@ def trl(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) 
             synchronize(device)
             seconds = time.perf_counter() - self.started
             used = {name: getattr(args, name) for name in settings}
-            pipe.send({"seconds": seconds, **last, "peak": peak_bytes(device), "settings": used})
+            self.result = {"seconds": seconds, **last, "peak": peak_bytes(device), "settings": used}
 
     stock = [problem for batch in batches for problem in batch]
     rows = [{"prompt": render("plain", problem.question), "reference": problem.reference} for problem in stock]
-    settings = trl_settings(bench, device)
+    settings, clock = trl_settings(bench, device), Clock()
     quiet = {"logging_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True}
     loading = {"dtype": "float32"}  # with bf16=True autocast does the rest, as TRL has it
     with tempfile.TemporaryDirectory() as out:
         trainer = GRPOTrainer(
-            model=str(folder), reward_funcs=reward, train_dataset=Dataset.from_list(rows), callbacks=[Clock()],
+            model=str(folder), reward_funcs=reward, train_dataset=Dataset.from_list(rows), callbacks=[clock],
             args=GRPOConfig(output_dir=out, model_init_kwargs=loading, **quiet, **settings),
         )  # fmt: skip
         tokenizer = Tokenizer.load(folder)
         theirs = trainer.processing_class(text=[row["prompt"] for row in rows])["input_ids"]
         if theirs != [prompt_tokens(tokenizer, "plain", problem.question) for problem in stock]:
             raise UserError("TRL reads the prompts as other tokens than ours, so the work is not the same")
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
+    pipe.send(clock.result)
 
 
 def trl_settings(bench: Bench, device: torch.device) -> dict:
