@@ -6,15 +6,14 @@ Trains once with GRPO along the way (in at most --grpo-minutes), then asks the t
 Markdown; OUT keeps every response, and the trained model in OUT/grpo/checkpoints.
 """
 
-import platform
 import time
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
-import torch
 import tyro
+from sides import machine
 
+from thinkling.device import pick_device
 from thinkling.evaluate.run import Report, evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
@@ -75,8 +74,7 @@ def interval(report: Report) -> str:
 
 def main(settings: Settings) -> None:
     new_run(settings.out, settings)
-    print(f"{date.today()}, {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, n = {settings.num_problems}\n")  # fmt: skip
+    print(f"{machine(pick_device('auto'))}; n = {settings.num_problems}\n")
     model = LanguageModel.load(settings.model)
     table = Table(settings)
     for template in ("plain", "step-by-step"):

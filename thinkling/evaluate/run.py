@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from thinkling.evaluate.stats import wilson_interval
@@ -62,7 +63,7 @@ def evaluate(
     samples: dict[int, Sample] = {}
 
     async def run() -> None:
-        with Progress(*columns, transient=True) as bar:
+        with Progress(*columns, transient=True, disable=not Console().is_terminal) as bar:
             task = bar.add_task(label, total=len(problems), score="")
 
             async def one(place: int, problem: Problem) -> None:
