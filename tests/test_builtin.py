@@ -102,7 +102,7 @@ def test_steps_are_true_and_end_in_the_reference(pools: dict[str, list]) -> None
     for p in pools["train"]:
         if p.family in ("word", "fraction"):
             continue
-        for left, op, right, result in re.findall(r"(-?\d+) ([-+*/]) (\d+) = (-?\d+)(?! [-+*/])", p.solution):
+        for left, op, right, result in re.findall(r"(-?\d+) ([-+*/]) (\d+) = (-?\d+)\b(?! [-+*/])", p.solution):
             assert ops[op](int(left), int(right)) == int(result), p.solution
         assert re.findall(r"-?\d+", p.solution)[-1] == p.reference, p.solution
 

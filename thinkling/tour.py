@@ -41,8 +41,8 @@ class Measurements:
         self.rows.append(row_of(name, report))
         low, high = report.interval
         self.console.print(
-            f"  {name:<34} [bold]{report.accuracy:6.1%}[/]  [{low:.1%}, {high:.1%}]"
-            f"  {report.tokens_per_problem:6.0f} tokens  {report.seconds:5.1f} s",
+            f"  {name:<22} [bold]{report.accuracy:6.1%}[/]  [{100 * low:.1f}, {100 * high:.1f}]"
+            f"  {report.tokens_per_problem:5.0f} tokens a problem  {report.seconds:5.1f} s",
             highlight=False,
         )
         return samples
