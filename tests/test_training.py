@@ -338,3 +338,9 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
 def test_settings_that_cannot_work(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         settings(tmp_path, **changes)
+
+
+def test_sparkline_by_hand() -> None:
+    assert grpo.sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert grpo.sparkline([0.0, 1.0, 1.0, 1.0], width=2) == "▅█"  # means .5 and 1
+    assert grpo.sparkline([]) == ""

@@ -67,7 +67,7 @@ def main(settings: Tour) -> None:
 
     console.print("\n[bold]4. Reinforcement learning.[/] The plain question again; a right answer is the only reward.")
     rewards = learn(settings, model, out)
-    console.print("\n[bold]5. The trained model, asked plainly.[/] Nobody tells it to explain.")
+    console.print("\n\n[bold]5. The trained model, asked plainly.[/] Nobody tells it to explain.")
     after = measure.add("plain, after GRPO", model, Direct(GREEDY))
     measure.add(f"vote of {VOTES}, after GRPO", model, SelfConsistency(DIVERSE, VOTES))
 

@@ -5,17 +5,20 @@ constant denominator, and the ratio to the sampling policy is clipped. One step 
 out so far: other members of the family, resuming an interrupted run.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
@@ -164,7 +167,7 @@ def timed(work: Callable[[], object]) -> tuple:
 
 
 class LiveTable:
-    """The run as it goes: a progress bar over a table of the latest steps."""
+    """The run as it goes: a progress bar, the reward of every step so far, and a table of the latest ones."""
 
     COLUMNS = ("step", "reward", "signal", "length", "cut off", "entropy", "grad norm", "mismatch", "seconds")
 
@@ -198,7 +201,15 @@ class LiveTable:
                 str(m.step + 1), f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}", f"{m.truncated:.0%}",
                 f"{m.entropy:.2f}", f"{m.grad_norm:.3f}", f"{m.mismatch:.1e}", f"{seconds:.1f}",
             )  # fmt: skip
-        return Group(self.progress, table)
+        curve = Text(f"reward {sparkline([m.reward for m in self.rows])}")
+        return Group(self.progress, curve, table)
+
+
+def sparkline(values: Sequence[float], width: int = 64) -> str:
+    """Shares between 0 and 1 as one line of bars; past `width` values, each bar is the mean of several."""
+    size = max(1, math.ceil(len(values) / width))
+    means = [fmean(values[i : i + size]) for i in range(0, len(values), size)]
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * mean))] for mean in means)
 
 
 def main(settings: Grpo) -> Path:
