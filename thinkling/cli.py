@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 
 import tyro
+from rich.console import Console
 
 from thinkling import settings
 from thinkling.errors import UserError
@@ -88,7 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
         chosen = parse(name, rest)
         module, function = COMMANDS[name].work.split(":")
-        getattr(importlib.import_module(module), function)(chosen)
+        with Console(stderr=True).status("loading"):  # torch takes seconds to import on a cold start
+            work = getattr(importlib.import_module(module), function)
+        work(chosen)
     except UserError as error:
         print(f"thinkling: {error}", file=sys.stderr)
         sys.exit(2)
