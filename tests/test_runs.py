@@ -12,14 +12,15 @@ from thinkling.errors import UserError
 from thinkling.settings import Eval
 
 
-def test_a_write_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_dies_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     path = tmp_path / "report.json"
     runs.write_json(path, {"a": 1})
 
-    def dies(_: int) -> None:
+    def dies(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(os, "fsync", dies)
+    monkeypatch.setattr(os, call, dies)
     with pytest.raises(OSError, match="disk full"):
         runs.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
