@@ -4,7 +4,7 @@ from rich.console import Console
 
 from thinkling.errors import UserError
 from thinkling.evaluate.plots import Row
-from thinkling.evaluate.report import table
+from thinkling.evaluate.report import MUCH_TRUNCATED, table
 from thinkling.evaluate.run import Report, evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
@@ -13,8 +13,6 @@ from thinkling.scale.direct import Direct, Method
 from thinkling.scale.vote import SelfConsistency
 from thinkling.settings import Eval
 from thinkling.tasks.benchmarks import load_problems
-
-LOUD_TRUNCATION = 0.05
 
 
 def method_of(settings: Eval) -> Method:
@@ -43,7 +41,7 @@ def main(settings: Eval) -> None:
     report, _ = evaluate(model, method, problems, out, f"{settings.method} on {settings.tasks}")
     console = Console()
     console.print(table([row_of(settings.method, report)]))
-    if report.truncated > LOUD_TRUNCATION:
+    if report.truncated > MUCH_TRUNCATED:
         console.print(
             f"[bold red]{report.truncated:.0%} of the completions were cut off[/]: what they would have answered is "
             f"not known. Raise --max-tokens (now {settings.max_tokens})."
