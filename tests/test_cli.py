@@ -65,6 +65,8 @@ def test_bad_values_are_named(capsys: pytest.CaptureFixture, checkpoint: Path, t
     assert "no config.json" in fails(capsys, "generate", "hi", "--model", tmp_path)
     line = fails(capsys, "generate", "7 " * 600, *model)
     assert "tokens long, but the context holds 512: shorten the prompt" in line
+    assert "--grpo-minutes must be above 0" in fails(capsys, "tour", "--grpo-minutes", -1, "--out", tmp_path / "tour")
+    assert not (tmp_path / "tour").exists()
     assert "unknown device 'gpu'" in fails(capsys, "generate", "hi", *model, "--device", "gpu")
 
 

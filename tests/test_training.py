@@ -333,6 +333,7 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
         (dict(rollouts_per_prompt=1), "--rollouts-per-prompt must be at least 2, not 1"),
         (dict(temperature=0.0), "--temperature must be above 0"),
         (dict(steps=0), "--steps must be at least 1, not 0"),
+        (dict(minutes=0.0), "--minutes must be above 0, not 0.0"),
     ],
 )
 def test_settings_that_cannot_work(tmp_path: Path, changes: dict, message: str) -> None:

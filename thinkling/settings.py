@@ -23,6 +23,12 @@ def at_least(minimum: float, **values: float) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be at least {minimum}, not {value}")
 
 
+def above_zero(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     model: str = "thinkling-base"
@@ -163,6 +169,7 @@ class Grpo(ModelSettings):
         super().__post_init__()
         at_least(1, steps=self.steps, prompts_per_step=self.prompts_per_step, max_tokens=self.max_tokens)
         at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
+        above_zero(minutes=self.minutes)
         if self.temperature <= 0:
             raise UserError("--temperature must be above 0: greedy rollouts are all alike and teach nothing")
 
@@ -224,3 +231,4 @@ class Tour:
 
     def __post_init__(self) -> None:
         at_least(1, num_problems=self.num_problems, grpo_steps=self.grpo_steps)
+        above_zero(grpo_minutes=self.grpo_minutes)  # said before anything is measured, not when training begins

@@ -20,7 +20,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.score import score_completions
@@ -110,7 +109,9 @@ def update(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: l
         with torch.no_grad():
             difference = (logprobs - sampled)[mask]
             outside = (difference.exp() - 1 < -settings.clip_low) | (difference.exp() - 1 > settings.clip_high)
-            sums += torch.stack([entropy.sum(), outside.sum(), difference.abs().sum()]).double().cpu()
+            sums += (
+                torch.stack([entropy.sum(), outside.sum(), difference.abs().sum()]).cpu().double()
+            )  # MPS has no doubles
             worst = max(worst, float(difference.abs().max()))
             num_tokens += int(mask.sum())
     grad_norm = optimizer.step() if num_tokens else 0.0
@@ -213,7 +214,5 @@ def sparkline(values: Sequence[float], width: int = 64) -> str:
 
 
 def main(settings: Grpo) -> Path:
-    if settings.minutes is not None and settings.minutes <= 0:
-        raise UserError(f"--minutes must be above 0, not {settings.minutes}")
     with LiveTable(settings.steps) as table:
         return train(settings, show=table)
