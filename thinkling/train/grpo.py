@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -215,4 +215,6 @@ def sparkline(values: Sequence[float], width: int = 64) -> str:
 
 def main(settings: Grpo) -> Path:
     with LiveTable(settings.steps) as table:
-        return train(settings, show=table)
+        folder = train(settings, show=table)
+    Console().print(f"\nThe trained model: {folder}", highlight=False)
+    return folder
