@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 with install_import_hook("thinkling", "shapes.check"):
@@ -13,6 +14,8 @@ with install_import_hook("thinkling", "shapes.check"):
     from thinkling.train.pretrain import STOP_TOKENS, train_bpe
 
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # no test fails because a machine is slow
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
 from thinkling.train.corpus import MIXTURE, documents, spoil, worked
 from thinkling.train.pretrain import END_OF_TEXT, Document, encode_document, packed_batches
-from thinkling.verify.extract import extract_boxed
+from thinkling.verify.extract import extract
 
 
 def text_of(document: list) -> str:
@@ -75,7 +75,7 @@ def test_a_spoilt_solution_differs_where_the_critique_says() -> None:
         changed = [i for i, (a, b) in enumerate(zip(draft.split("\n"), right.split("\n"), strict=True)) if a != b]
         assert changed[0] == int(step) - 1, (draft, right)
         assert right.split("\n")[changed[0]] == line
-        assert extract_boxed(draft) != extract_boxed(right), (draft, right)
+        assert extract(draft).answer != extract(right).answer, (draft, right)
 
 
 def test_spoil_by_hand() -> None:

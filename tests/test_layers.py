@@ -11,7 +11,8 @@ ORDER = """
 errors settings device runs
 model model.config model.cache model.qwen3 model.tokenizer model.weights model.builtin
 generate generate.sampling generate.plain generate.engine generate.language_model generate.score
-verify verify.extract verify.latex verify.equal verify.grade
+verify verify.extract verify.tree verify.units verify.tokens verify.build verify.grammar verify.latex
+verify.exact verify.numeric verify.arithmetic verify.reals verify.equal verify.grade
 tasks tasks.problem tasks.builtin tasks.benchmarks
 scale scale.prompts scale.direct scale.vote
 evaluate evaluate.stats evaluate.run evaluate.plots evaluate.report evaluate.command

@@ -1,19 +1,19 @@
-"""The verifier: worked cases, the field's known wrong verdicts, properties, hostile input, and two real benchmarks."""
+"""grade(): verdicts and their reasons, hostile text, threads and processes, and two real benchmarks."""
 
+import asyncio
 import itertools
 import json
 import sys
-from fractions import Fraction
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thinkling.verify.equal import equal
-from thinkling.verify.extract import extract, extract_boxed
-from thinkling.verify.grade import Verdict, grade, same_answer
-from thinkling.verify.latex import MAX_CHARACTERS, Number, Text, parse
+from thinkling.verify.grade import Verdict, grade, same_answer, why_unreadable
+from thinkling.verify.latex import MAX_CHARACTERS, parse
+from thinkling.verify.tree import Number, Unread, Words
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -22,228 +22,90 @@ def boxed(answer: str) -> str:
     return rf"So the result is \boxed{{{answer}}}."
 
 
-# Extraction
+# Verdicts
+
+
+def test_verdicts_say_why():
+    box = "the last \\boxed{}"
+    assert grade(r"\boxed{3/4}", "4/3") == Verdict("incorrect", "3/4", "3/4 is not 4/3", box, "3/4")
+    assert grade("#### 18", "18.0") == Verdict("correct", "18", "18 equals 18.0", "####", "18")
+    cut_off = grade("<think>12", "12")
+    why = "no final answer: the thinking was never closed"
+    assert cut_off == Verdict("unparsed", None, why, why, None)
+    assert (
+        grade(boxed("[0, 1]"), "[0,1)").reason
+        == "[0, 1] is not [0,1): the interval is closed at 1, the reference is open"
+    )
+    assert grade(boxed("7, 8"), "7").reason == "7, 8 is not 7: 2 answers, the reference has one"
 
 
 @pytest.mark.parametrize(
-    "response, answer",
+    "response, reference, reason",
     [
-        (r"\boxed{12}", "12"),
-        (r"First \boxed{1}, no: \boxed{2}.", "2"),
-        (r"\boxed {\frac{1}{2}}", r"\frac{1}{2}"),
-        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
-        (r"\boxed{\boxed{5}}", "5"),
-        (r"Put it in \boxed. Here: \boxed{7}. That was \boxed.", "7"),
-        (r"The answer is 3, so \boxed{4}", "4"),
-        ("The answer is 12.", "12"),
-        ("The answer is 3.5. I hope it is correct.", "3.5"),
-        ("the answer is 1\nno, the Answer is: 2\nDone", "2"),
-        ("**Final answer:** $\\frac12$\n", "$\\frac12$"),
-        ("The final answer is **5**.", "5"),
-        ("16 - 7 = 9\n#### 1,234\n", "1,234"),
-        ("#### 1\n#### 2", "2"),
-        ("<think>\\boxed{1}</think>\nThe answer is 2.", "2"),
-        ("so \\boxed{1}</think> \\boxed{2}", "2"),
-        ("<think>a</think> x <think>\\boxed{3}</think>\\boxed{4}", "4"),
-        (r"It was \boxed{3}, then \boxed{4 #### 5", "5"),
-    ],
-)
-def test_extract_finds_the_last_claim(response, answer):
-    assert extract(response).answer == answer
-
-
-@pytest.mark.parametrize(
-    "response, why",
-    [
-        ("", "no \\boxed{}, no stated answer"),
-        ("It may be 12", "no \\boxed{}, no stated answer"),
-        ("##### Notes on 12", "no \\boxed{}, no stated answer"),
-        (r"\boxed{}", "the boxed answer is empty"),
-        (r"The answer is 3. \boxed{ }", "the boxed answer is empty"),
-        ("The answer is:", "the stated answer is empty"),
-        (r"\boxed{3} and then \boxed{\frac{1}{2}", "never closed"),
-        (r"The answer is 3, \boxed{3", "never closed"),
-        (r"\boxed{1\}", "never closed"),
-        (r"<think>it is \boxed{12}", "the thinking was never closed"),
-        (r"<think>a</think>\boxed{1}<think>wait", "the thinking was never closed"),
-        (r"<think>\boxed{12}</think>", "no \\boxed{}, no stated answer"),
-    ],
-)
-def test_extract_says_why_there_is_no_answer(response, why):
-    extraction = extract(response)
-    assert extraction.answer is None
-    assert why in extraction.rule
-    assert grade(response, "12").status == "unparsed"
-
-
-def test_extract_boxed_alone():
-    assert extract_boxed(r"\boxed{a{b}c} d") == "a{b}c"
-    assert extract_boxed(r"\boxed{1} \boxed{2") is None
-    assert extract_boxed("none") is None
-
-
-# Values
-
-
-@pytest.mark.parametrize(
-    "text, value",
-    [
-        ("12", 12), ("-3", -3), ("−3", -3), ("- 3", -3), ("+5", 5), ("007", 7), ("13.", 13),
-        ("3.50", Fraction(7, 2)), (".5", Fraction(1, 2)), ("-0.25", Fraction(-1, 4)),
-        ("3/4", Fraction(3, 4)), ("-3 / 4", Fraction(-3, 4)), ("3/-4", Fraction(-3, 4)), ("1.5/2", Fraction(3, 4)),
-        (r"\frac{3}{4}", Fraction(3, 4)), (r"\dfrac{3}{4}", Fraction(3, 4)), (r"\tfrac34", Fraction(3, 4)),
-        (r"\frac12", Fraction(1, 2)), (r"\frac 34", Fraction(3, 4)), (r"\frac9{19}", Fraction(9, 19)),
-        (r"-\frac{1}{2}", Fraction(-1, 2)), (r"\frac{-1}{2}", Fraction(-1, 2)), (r"\frac{ 1 }{ 2 }", Fraction(1, 2)),
-        (r"1\frac{4}{5}", Fraction(9, 5)), (r"137 \frac{1}{2}", Fraction(275, 2)), ("1 4/5", Fraction(9, 5)),
-        (r"-1\frac12", Fraction(-3, 2)),
-        ("1,234", 1234), ("1{,}234", 1234), (r"1\,234", 1234), (r"10,\!080", 10080),
-        ("1,234,567.5", Fraction(2469135, 2)),
-        (r"11,\! 111,\! 111,\! 100", 11111111100),
-        ("$12$", 12), (r"\(12\)", 12), (r"\left(12\right)", None), (r"$\frac{1}{2}$", Fraction(1, 2)),
-        (r"\text{13}", 13), (r"\textbf{ 13 }", 13), ("2^{10}", 1024), ("10^{-3}", Fraction(1, 1000)), ("-2^2", -4),
-        (r"3 \times 10^8", 300000000), (r"1.5 \cdot 10^{2}", 150),
+        ("#### 18", "  ", "the reference is empty"), ("", "", "no final answer"), ("", "5", "no final answer"),
+        (boxed("1" * 2001), "1", "the answer is 2,001 characters long, past 2,000"), (boxed(r"\text{}"), "1", "the answer is empty"),
+        (boxed("1"), "1" * 2001, "the reference is 2,001 characters long, past 2,000"),
+        (boxed("(" * 900 + ")" * 900), "1", "was not read as mathematics: nested more than 30 deep"),
+        (boxed("__import__('os').getpid()"), "1", "was not read as mathematics: the word 'import'"),
+        (boxed("9^{9^9} + 1"), "9^{9^9}", "past a bound: the values are too close to tell apart"), (boxed("5"), [], "there is no reference"),
     ],
 )  # fmt: skip
-def test_numbers(text, value):
-    assert parse(text) == (Text("(12)") if value is None else Number(Fraction(value)))
+def test_unparsed_says_why(response, reference, reason):
+    verdict = grade(response, reference)
+    assert verdict.status == "unparsed" and not verdict.correct and reason in verdict.reason
 
 
-@pytest.mark.parametrize(
-    "text, value, unit",
-    [
-        (r"12 \text{ cm}", 12, "cm"), ("12 cm", 12, "cm"), (r"15\mbox{ cm}^2", 15, "cm^2"),
-        (r"15\,\text{cm}^{2}", 15, "cm^2"),
-        (r"5\text{ m}", 5, "m"), (r"5 \text{m/s}", 5, "m per s"), ("60 miles per hour.", 60, "mile per hour"),
-        ("18 eggs", 18, "egg"), (r"106^\circ", 106, "°"), (r"106^{\circ}", 106, "°"), ("106°", 106, "°"),
-        (r"\frac{270}7\text{ degrees}", Fraction(270, 7), "°"), ("50%", Fraction(1, 2), "%"),
-        (r"$50 \%$", Fraction(1, 2), "%"),
-        ("50 percent", Fraction(1, 2), "%"), (r"\$12", 12, "$"), ("$12", 12, "$"),
-        (r"-\$1,234.50", Fraction(-2469, 2), "$"),
-        (r"$\$18.90$", Fraction(189, 10), "$"), ("12 dollars", 12, "$"),
-        (r"5.4 \text{ cents}", Fraction(27, 5), "cent"),
-    ],
-)  # fmt: skip
-def test_units(text, value, unit):
-    assert parse(text) == Number(Fraction(value), unit)
+def test_reasons_are_one_short_line():
+    for answer in ("x\n" * 400, "x" * 1000, "1 + " * 300 + "1", "\x1b[31m" * 50):
+        reason = grade(boxed(answer), "1").reason
+        assert len(reason) < 200 and reason.isprintable()
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["1,2", "12,34", "0,123", "1,2345", "1, 234", "--3", "+-3", "-$-3", "1/0", r"\frac{1}{0}", "1 1/0",
-    r"2\frac{9}{5}",
-     r"\frac123", "1.2.3", "7 or 8", "12 or more", "5 million", r"5\text{ million}", "3 halves", "2 dozen", "5 times",
-     "2k", "2 k", "3 x", "2 xy", "12 pi", r"12\pi", r"3\mathrm{e}", r"3\mathrm{i}", "5!", "5x", "0^0", "0^{-1}",
-     "1e3",
-     "0.333...", r"0.\overline{3}", "9^{9^9}", "9^{9999}", "9^{99999999999}", "1/2^{99}", "9" * 301, "4343_6", "٣",
-     "½",
-     "50%%", "$5%", "one", "(5)", "5 squared", "5 or", r"5 \text{ or more}", r"12^\circ\text{C}"],
-)  # fmt: skip
-def test_what_is_not_a_number_stays_text(text):
-    assert isinstance(parse(text), Text)
+def test_text_is_compared_as_text_and_only_with_text():
+    assert grade(boxed(r"\text{East}"), "east").correct
+    assert grade(boxed("seat"), "east").status == "incorrect"
+    assert grade(boxed("five"), "5").status == "incorrect"
+    assert (
+        grade(boxed(r"x \equiv 3 \pmod 7"), r"x\equiv 3\pmod{7}").status == "incorrect"
+    )  # unread on both sides: as text
+    assert grade(boxed(r"x \equiv 3 \pmod{7}"), r"x\equiv 3\pmod{7}").correct
 
 
-@pytest.mark.parametrize("text", ["", " ", ".", "$$", r"\text{ }", r"\,", "x" * (MAX_CHARACTERS + 1)])
-def test_nothing_to_read(text):
-    assert parse(text) is None
+def test_any_of_several_references_is_right_and_alternatives_are_never_an_answer():
+    assert grade(boxed("1/2"), ["0.25", "0.5"]).correct
+    assert grade(boxed("1/3"), ["0.25", "0.5"]).status == "incorrect"
+    assert not grade(boxed("7 or 8"), ["7", "8"]).correct
+    assert not grade(r"\boxed{7} or \boxed{8}", ["7", "8"]).correct
+    assert grade(boxed("x = 7 or x = 8"), "8, 7").correct
 
 
-# Equality
-
-EQUAL = [
-    ("0.5", "1/2"), (r"\frac12", "0.50"), (r"1\frac{4}{5}", "9/5"), (r"\text{13}", "13"), ("1,234", "1234"),
-    ("12 cm", "12"), (r"12 \text{ cm}", "12 cm"), (r"\$12", "12"), ("12 dollars", "$12"), ("36°", r"36^\circ"),
-    ("50%", "0.5"), ("50%", "1/2"), ("50%", "50"), ("50%", r"50\%"), ("0.5%", "1/200"), ("mile", r"\text{ Mile }"),
-    (r"\text{(B)}", "b"), ("(-1, 6)", "(-1,6)"), (r"\left(3,\frac{\pi}{2}\right)", r"( 3, \dfrac{\pi}{2} )"),
-    ("2 + 7i", "2+7i"), (r"x^{2}", "x^2"), (r"2 \sqrt{5}", r"2\sqrt{5}"), ("at  least", "At least"),
-]  # fmt: skip
-
-# Pairs that other graders are known to call equal (Math-Verify issues 14, 41 and 60 among them), and some of our own.
-UNEQUAL = [
-    ("1/2004!", "1/2006!"), ("1/2^{99}", "1/2^{98}"), ("1-1/e", "1+1/e"),
-    (r"1-\frac{1}{\mathrm{e}}", r"1+\frac{1}{\mathrm{e}}"),
-    ("(2^{2005}+1)/(3*2^{2006})", "1/(3*2^{2006})"), (r"1,2,\ldots,n", r"1,3,5,\ldots,2n-1"), ("4", r"4\sqrt(2)"),
-    ("3x-y+13=0", "3x+4y+14=0"), ("(0,1]", "[0,1)"), ("(1,2)", "(2,1)"), ("5", "4, 5, 6"), ("1", "9^{9^9}"),
-    ("1", "(10^9)!"), ("1", "5^{5^{5^5}}"), ("4/5", r"1\frac{4}{5}"), ("3/4", "4/3"), ("7", "7 or 8"),
-    ("seat", "east"),
-    ("50", "0.5"), ("50%", "5"), ("0.5%", "50"), ("12 cm", "12 m"), ("$5", "5 cents"), ("5%", r"\$5"),
-    ("5", "5 million"),
-    ("12", "1,2"), ("1.5", "1,5"), ("5", "five"), ("-5", "5"), ("14/5", "1 4/5"), (r"\Pi", r"\pi"),
-    ("x^{12}", "x^{1}2"),
-    ("0.333", "1/3"), ("a b", "ab"), ("1000000000000000000001", "1000000000000000000000"),
-]  # fmt: skip
+def test_the_policy_decides_what_counts_as_an_answer():
+    assert grade("The answer is 5.", "5").correct
+    assert grade("The answer is 5.", "5", policy="boxed-only").status == "unparsed"
+    assert grade("The answer is 4, so \\boxed{5}", "5", policy="boxed-only").correct
 
 
-@pytest.mark.parametrize("a, b", EQUAL)
-def test_equal(a, b):
-    assert same_answer(a, b) and same_answer(b, a)
-    assert grade(boxed(a), b).correct and grade(boxed(b), a).correct
+def test_a_reference_that_cannot_be_judged_against_is_known():
+    assert why_unreadable("1/2") is why_unreadable("east") is None
+    assert why_unreadable(" ") == "empty" and "unknown command" in why_unreadable(r"\foo{1}")
 
 
-@pytest.mark.parametrize("a, b", UNEQUAL)
-def test_unequal(a, b):
-    assert not same_answer(a, b) and not same_answer(b, a)
-    assert grade(boxed(a), b).status == grade(boxed(b), a).status == "incorrect"
-
-
-def test_a_number_never_equals_a_text():
-    assert not equal(Number(Fraction(5)), Text("5"))
+def test_votes():
+    assert same_answer("0.5", r"\frac12") and same_answer("x", "x") and not same_answer("0.333", "1/3")
+    long = "1" * (MAX_CHARACTERS + 1)
+    assert same_answer(long, long) and not same_answer(long, long + "1") and not same_answer("", " ")
 
 
 def test_a_missing_sign_makes_equality_intransitive_as_documented():
     assert same_answer("0.5", "50%") and same_answer("50%", "50") and not same_answer("0.5", "50")
 
 
-# Verdicts
+# Hostile text
 
-
-def test_verdicts_say_why():
-    assert grade(r"\boxed{3/4}", "4/3") == Verdict("incorrect", "3/4", "3/4 is not 4/3")
-    assert grade("#### 18", "18.0") == Verdict("correct", "18", "18 equals 18.0")
-    cut_off = grade("<think>12", "12")
-    assert cut_off == Verdict("unparsed", None, "no final answer: the thinking was never closed")
-    assert grade("#### 18", "  ").reason == "the reference is empty"
-    assert grade("", "").status == "unparsed"
-    assert grade(boxed("1" * 1001), "1").reason == "the answer is 1,001 characters long, past 1,000"
-    assert grade(boxed(r"\text{}"), "1").reason == "the answer is empty"
-    assert len(grade(boxed("x\n" * 400), "1").reason) < 100 and "\n" not in grade(boxed("x\ny"), "1").reason
-
-
-# Properties
-
-fractions = st.fractions(max_denominator=10**6).filter(lambda value: abs(value) < 10**9)
-
-
-def spellings(value: Fraction) -> list[str]:
-    sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
-    texts = [f"{sign}{top}/{bottom}", rf"{sign}\frac{{{top}}}{{{bottom}}}", rf"\dfrac{{{sign}{top}}}{{{bottom}}}"]
-    texts += [f"${sign}{top} / {bottom}$", f"−{top}/{bottom}" if sign else f"+{top}/{bottom}"]
-    if top > bottom > 1:
-        texts += [
-            rf"{sign}{top // bottom}\frac{{{top % bottom}}}{{{bottom}}}",
-            f"{sign}{top // bottom} {top % bottom}/{bottom}",
-        ]
-    if bottom == 1:
-        texts += [
-            f"{sign}{top}",
-            f"{sign}{top:,}",
-            f"{sign}{top:,}".replace(",", r"\,"),
-            f"{sign}{top}.0",
-            rf"\text{{{sign}{top}}}",
-        ]
-    return texts
-
-
-@given(fractions, fractions)
-def test_a_fraction_equals_itself_in_every_spelling_and_no_other(value, other):
-    for a, b in itertools.product(spellings(value), spellings(value)):
-        assert same_answer(a, b), (a, b)
-    for a, b in itertools.product(spellings(value), spellings(other)):
-        assert same_answer(a, b) == (value == other), (a, b)
-
-
-pieces = st.sampled_from(
-    [*r"0123456789+-/.,%$^_(){}[]\ xeE!°", r"\frac", r"\text{", r"\boxed{", r"\,", " cm", "<think>"]
-)
+pieces = st.sampled_from([
+    *r"0123456789+-/.,%$^_(){}[]|\ xeE!°=<>:;'&", r"\frac", r"\sqrt", r"\text{", r"\boxed{", r"\,", " cm", "<think>", r"\pm", r"\cup",
+    r"\sin", r"\log_", r"\infty", r"\begin{pmatrix}", r"\end{pmatrix}", r"\\", "or", "x \\le ", r"\{", r"\}", r"\binom", "9^9^",
+])  # fmt: skip
 answers = st.one_of(st.text(), st.lists(pieces, max_size=25).map("".join))
 
 
@@ -252,29 +114,17 @@ def test_symmetric_reflexive_and_never_raises(a, b):
     assert same_answer(a, a)
     assert same_answer(a, b) == same_answer(b, a)
     assert grade(a, b).status in ("correct", "incorrect", "unparsed")
-    value, extracted = parse(a), extract(boxed(a)).answer
-    if value is not None and extracted == a.strip():
-        assert grade(boxed(a), a).correct
+    assert grade(boxed(a), a).status in ("correct", "unparsed") or grade(boxed(a), a).answer != a.strip()
 
-
-# Hostile text
 
 HOSTILE = [
-    "9^{9^9}", "9^9^9", "5^{5^{5^5}}", "(10^9)!", "10^{999999999}", r"1 \times 10^{-999999999}", "9" * 5000,
-    "0." + "3" * 900,
-    "(" * 5000, "{" * 5000, "[" * 900, r"\frac" * 200, r"\frac{" * 160 + "1", r"\text{" * 160, "-" * 900 + "1",
+    "9^{9^9}", "9^9^9", "5^{5^{5^5}}", "(10^9)!", "10^{999999999}", r"1 \times 10^{-999999999}", "9" * 5000, "0." + "3" * 900,
+    "(" * 5000, "{" * 5000, "[" * 900, r"\frac" * 200, r"\frac{" * 160 + "1", r"\text{" * 160, "-" * 901 + "1", "9!!!!!!", "3" + "!" * 900,
     "__import__('os').getpid()", "open('/etc/passwd').read()", "exec('x=1')", "lambda: 1", "().__class__.__bases__",
-    "1\x00",
-    "\x00", "\ud800", "1" + " " * 900 + "x", "1 " * 450, "1,000" * 190, "$" * 900, "1/" * 400, "a^{" * 300, "x\\",
-    "{}{1}",
-]  # fmt: skip
-LONG = [
-    "\\boxed{" * 150_000, "\\boxed{" * 75_000 + "}" * 75_000, "\\boxed{2" * 100_000 + "}" * 99_999 + "#### ",
-    "{" * 1_000_000,
-    "\\boxed{" + "{" * 500_000 + "}" * 500_000, "\\boxed" + " " * 1_000_000, "the answer is " * 70_000,
-    "answer " * 140_000,
-    "#" * 1_000_000, "answer" + " *" * 500_000, "<think>" * 140_000, "</think>" * 120_000,
-    "the answer is " + "." * 1_000_000,
+    "1\x00", "\x00", "\ud800", "1" + " " * 900 + "x", "1 " * 450, "1,000" * 190, "$" * 900, "1/" * 400, "a^{" * 300, "x\\", "{}{1}",
+    r"\sin(9^{9^9})", r"\sqrt[999999999]{2}", r"\log_{1} 5", r"\binom{10^9}{5 \cdot 10^8}", r"(10^{300})! / (10^{300})!", "2^{2^{2^{2^{2^{2}}}}}",
+    r"\gcd(10^{5000}, 10^{5001})", r"\cup".join(["(0,1)"] * 100), "+".join(["x!"] * 200), "1,2," * 400 + "3", r"\pm" * 300 + "1",
+    r"\begin{vmatrix}" + r"\\".join(["&".join("1" * 9)] * 9) + r"\end{vmatrix}", r"e^{e^{e^{e^{e^{e}}}}}", r"\tan 90^\circ", "0^{0}", "1/0",
 ]  # fmt: skip
 
 
@@ -283,13 +133,7 @@ def test_hostile_answers_are_never_correct(text):
     for response in (text, boxed(text), f"The answer is {text}", f"#### {text}"):
         assert not grade(response, "1").correct
     assert grade(boxed("1"), text).status in ("incorrect", "unparsed")
-
-
-@pytest.mark.parametrize("text", LONG, ids=lambda text: repr(text[:20]))
-def test_a_megabyte_is_never_correct(text):
-    """Quadratic time would take minutes here, so a slow path shows itself without a clock."""
-    for reference in ("1", text):
-        assert not grade(text, reference).correct
+    assert grade(boxed(text), text).status in ("correct", "unparsed")
 
 
 armed, events = False, []
@@ -304,6 +148,8 @@ def watch(event: str, _arguments: tuple) -> None:
 def test_grading_opens_imports_and_runs_nothing():
     global armed
     sys.addaudithook(watch)
+    for text in HOSTILE:  # what mpmath prepares when it is first used, it prepares here
+        grade(boxed(text), "1")
     try:
         armed = True
         eval("1")
@@ -312,13 +158,37 @@ def test_grading_opens_imports_and_runs_nothing():
         for text in HOSTILE:
             grade(boxed(text), "1")
             grade(boxed("1"), text)
-            same_answer(text, "1")
+            same_answer(text, r"\sqrt{2}")
         seen_by_grading = events.copy()
     finally:
         armed = False
         events.clear()
     assert "exec" in seen_by_eval  # the hook does listen
     assert seen_by_grading == []
+
+
+# From anywhere
+
+JOBS = [(boxed(rf"\sqrt{{{n * n * 2}}}"), rf"{n + (n % 3 == 0)}\sqrt2") for n in range(1, 126)]
+EXPECTED = ["incorrect" if n % 3 == 0 else "correct" for n in range(1, 126)]
+
+
+def judge(job: tuple[str, str]) -> str:
+    return grade(*job).status
+
+
+def test_a_thousand_answers_from_eight_threads():
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(judge, JOBS * 8)) == EXPECTED * 8
+
+
+def test_from_asyncio_and_from_processes():
+    async def many() -> list[str]:
+        return await asyncio.gather(*(asyncio.to_thread(judge, job) for job in JOBS))
+
+    assert asyncio.run(many()) == EXPECTED
+    with ProcessPoolExecutor(2) as pool:
+        assert list(pool.map(judge, JOBS, chunksize=25)) == EXPECTED
 
 
 # Real references
@@ -336,34 +206,64 @@ def test_every_gsm8k_reference_is_a_number_equal_to_itself():
         reference = row["answer"].rpartition("####")[2].strip()
         assert isinstance(parse(reference), Number)
         assert grade(row["answer"], reference).correct
-        assert grade(boxed(reference), reference).correct
+        plain = reference.replace(",", "")  # in brackets a comma separates: (2,125) is a point
+        spellings = (reference, f"${reference}$", rf"\left({plain}\right)", f" {reference} .", rf"\text{{{reference}}}")
+        for spelled in spellings:
+            assert grade(boxed(spelled), reference).correct, spelled
         assert not grade(boxed(reference + "1"), reference).correct
 
 
-@needs("math500_test.json")
-def test_math500_references_equal_themselves_and_only_true_coincidences():
+@pytest.fixture(scope="module")
+def math500() -> list[dict]:
     rows = json.loads((DATA / "math500_test.json").read_text(encoding="utf-8"))
     assert len(rows) == 500
-    for row in rows:
-        assert grade(boxed(row["answer"]), row["answer"]).correct, row["answer"]
-    references = sorted({row["answer"] for row in rows})
-    coincidences = {(a, b) for a, b in itertools.combinations(references, 2) if same_answer(a, b)}
-    assert coincidences == {
-        (r"10,\!080", "10080"),
-        (r"2 \sqrt{5}", r"2\sqrt{5}"),
-        (r"\frac14", r"\frac{1}{4}"),
-        ("30", r"30^\circ"),  # the same number; one reference of the two has no unit
-        ("36", r"36^\circ"),
-        ("90", r"90^\circ"),
-        ("120", r"120^\circ"),
-        ("36", r"\$36"),
-        ("15", r"15\mbox{ cm}^2"),
-    }
+    return rows
 
 
 @needs("math500_test.json")
-def test_every_math500_solution_is_graded_correct_and_wrong_when_its_box_is_cut_off():
-    for row in json.loads((DATA / "math500_test.json").read_text(encoding="utf-8")):
-        assert grade(row["solution"], row["answer"]).correct, row["answer"]
+def test_every_math500_reference_is_read_and_equals_itself_in_every_dress(math500):
+    for row in math500:
+        reference = row["answer"]
+        assert not isinstance(parse(reference), Unread), reference
+        dressed = [
+            reference,
+            f"${reference}$",
+            rf"\({reference}\)",
+            f"{reference}.",
+            f"  {reference}  ",
+            rf"\[ {reference} \]",
+        ]
+        dressed += [reference.replace(r"\frac", r"\dfrac"), reference.replace(r"\dfrac", r"\tfrac")]
+        if not isinstance(parse(reference), Words):
+            dressed += [
+                reference.replace("(", r"\left( ").replace(")", r" \right)") if r"\left" not in reference else reference
+            ]
+            dressed += [
+                reference.replace(",", ", ")
+                if r"\!" not in reference and not isinstance(parse(reference), Number)
+                else reference
+            ]
+        for spelled in dressed:
+            assert same_answer(spelled, reference) and same_answer(reference, spelled), spelled
+            assert grade(boxed(spelled), reference).correct, spelled
+
+
+@needs("math500_test.json")
+def test_of_all_pairs_of_math500_references_only_true_coincidences_are_equal(math500):
+    references = sorted({row["answer"] for row in math500})
+    coincidences = {(a, b) for a, b in itertools.combinations(references, 2) if same_answer(a, b)}
+    assert coincidences == {
+        (r"10,\!080", "10080"), (r"2 \sqrt{5}", r"2\sqrt{5}"), (r"\frac14", r"\frac{1}{4}"), ("-2,1", "1,-2"),  # spelling, order
+        ("5", "x=5"),  # one of the two names its variable
+        ("30", r"30^\circ"), ("36", r"36^\circ"), ("90", r"90^\circ"), ("120", r"120^\circ"),  # one has no unit
+        ("36", r"\$36"), ("15", r"15\mbox{ cm}^2"),
+        (r"180^\circ", r"\pi"),  # the same angle
+    }  # fmt: skip
+
+
+@needs("math500_test.json")
+def test_every_math500_solution_is_graded_correct_and_wrong_when_its_box_is_cut_off(math500):
+    for row in math500:
+        assert grade(row["solution"], row["answer"], policy="boxed-only").correct, row["answer"]
         cut_off = row["solution"][: row["solution"].rindex("boxed{") + len("boxed{")]
-        assert grade(cut_off, row["answer"]).status == "unparsed"
+        assert grade(cut_off, row["answer"], policy="boxed-only").correct == (cut_off.count("boxed{") > 1)

@@ -33,7 +33,7 @@ def roll_out(
     groups = []
     for i, problem in enumerate(problems):
         group = completions[i * group_size : (i + 1) * group_size]
-        verdicts = [grade(c.text, problem.reference) for c in group]
+        verdicts = [grade(c.text, problem.reference, "boxed-only") for c in group]
         rewards = [float(verdict.correct) for verdict in verdicts]
         advantages = group_advantages(torch.tensor(rewards)).tolist()
         judged = zip(group, verdicts, rewards, advantages, strict=True)

@@ -1,0 +1,251 @@
+"""The typed tree that an answer's text becomes, and how a tree is written in a message.
+
+An expression is a Number, a Symbol, an Apply or a Matrix; all else says what kind of answer it is. Brackets, order and
+openness are part of the type, so that they carry meaning when two answers are compared (see equal.py).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+INFINITY, PI, EULER, IMAGINARY, ELLIPSIS = "∞", "π", "e", "i", "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact value; `decimals` is how many digits stood after the decimal point (None: it was not a decimal)."""
+
+    value: Fraction
+    decimals: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A variable (`x`, `x_1`, `\\alpha`) or one of the constants π, e, i, ∞."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A function of expressions: `+ * / ^ neg ! sqrt root log sin ...`. Sums and products are flat."""
+
+    function: str
+    arguments: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    rows: tuple[tuple, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Numeral:
+    """Digits in a stated base, `40_9`: the base is part of the answer."""
+
+    digits: str
+    base: int
+
+    @property
+    def value(self) -> Fraction:
+        return Fraction(int(self.digits, self.base))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """An expression with a unit: "%", "°", "$" or words such as "cm^2"."""
+
+    expression: object
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """`3:4`, or a time of day, which looks the same."""
+
+    terms: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple:
+    """`(1, 2)`: order counts. Two entries in round brackets are an open interval just as well."""
+
+    items: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: object
+    high: object
+    low_closed: bool
+    high_closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetOperation:
+    """`∪`, `∩` or `∖` between sets."""
+
+    operator: str
+    parts: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    items: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Several answers with no brackets, `3, 5` or `x = 3 or x = 5` or `1 ± 2`: order does not count."""
+
+    items: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A set with the name of the variable that it bounds: `x ≤ 2`, `x ∈ [0, 1]`."""
+
+    name: str
+    values: object
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """`a = b`, `a < b ≤ c`: one operator fewer than sides."""
+
+    sides: tuple
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A choice letter that was marked as one: `(B)`, `\\text{B}`."""
+
+    letter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Plain words, case and spacing normalised."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Text that is neither mathematics nor plain words, normalised, and why it could not be read; "" equals nothing."""
+
+    text: str
+    why: str = field(compare=False)
+
+
+EXPRESSIONS = (Number, Symbol, Apply, Matrix, Numeral)
+NOUNS = {
+    Number: "a number", Symbol: "a symbol", Apply: "an expression", Matrix: "a matrix",
+    Numeral: "a numeral in a stated base", Quantity: "a quantity", Ratio: "a ratio", Tuple: "a tuple",
+    Interval: "an interval", SetOperation: "a set", Set: "a set", Listing: "a list of answers", Solution: "a set",
+    Relation: "a relation", Choice: "a choice letter", Words: "words", Unread: "unread text",
+}  # fmt: skip
+
+
+def children(node: object) -> tuple:
+    """The trees directly under a node."""
+    match node:
+        case Apply(arguments=parts) | Tuple(parts) | Set(parts) | Listing(parts) | Ratio(parts):
+            return parts
+        case SetOperation(parts=parts) | Relation(sides=parts):
+            return parts
+        case Matrix(rows):
+            return tuple(entry for row in rows for entry in row)
+        case Quantity(expression=part) | Solution(values=part):
+            return (part,)
+        case Interval(low, high, _, _):
+            return (low, high)
+    return ()
+
+
+def walk(node: object) -> Iterator[object]:
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def variables(node: object) -> set[str]:
+    """The names of the variables in a tree: its symbols without the constants."""
+    return {part.name for part in walk(node) if isinstance(part, Symbol)} - {INFINITY, PI, EULER, IMAGINARY, ELLIPSIS}
+
+
+def replace(node: object, change: Callable[[object], object | None]) -> object:
+    """The tree with every part for which `change` returns something put in that part's place."""
+    changed = change(node)
+    if changed is not None:
+        return changed
+    parts = tuple(replace(child, change) for child in children(node))
+    match node:
+        case Apply(function, _):
+            return Apply(function, parts)
+        case Tuple() | Set() | Listing() | Ratio():
+            return type(node)(parts)
+        case SetOperation(operator, _):
+            return SetOperation(operator, parts)
+        case Relation(_, operators):
+            return Relation(parts, operators)
+        case Matrix(rows):
+            return Matrix(tuple(parts[i : i + len(rows[0])] for i in range(0, len(parts), len(rows[0]))))
+        case Quantity(_, unit):
+            return Quantity(parts[0], unit)
+        case Solution(name, _):
+            return Solution(name, parts[0])
+        case Interval(_, _, low_closed, high_closed):
+            return Interval(*parts, low_closed, high_closed)
+    return node
+
+
+def show(node: object) -> str:
+    """A tree in one short line, for messages."""
+    text = _show(node)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _show(node: object) -> str:
+    join = ", ".join
+    match node:
+        case Number(value):
+            too_long = max(value.numerator.bit_length(), value.denominator.bit_length()) > 400
+            return "a number of many digits" if too_long else str(value)
+        case Symbol(name):
+            return name
+        case Apply("+", terms):
+            return "(" + " + ".join(map(_show, terms)).replace("+ -", "- ") + ")"
+        case Apply("*" | "/" | "^" as operator, parts):
+            return operator.join(map(_show, parts))
+        case Apply("neg", (part,)):
+            return "-" + _show(part)
+        case Apply(function, arguments):
+            return f"{function}({join(map(_show, arguments))})"
+        case Matrix(rows):
+            return "[" + "; ".join(join(map(_show, row)) for row in rows) + "]"
+        case Numeral(digits, base):
+            return f"{digits}_{base}"
+        case Quantity(expression, unit):
+            return f"${_show(expression)}" if unit == "$" else f"{_show(expression)}{'' if unit in '%°' else ' '}{unit}"
+        case Ratio(terms):
+            return ":".join(map(_show, terms))
+        case Tuple(items):
+            return f"({join(map(_show, items))})"
+        case Set(items):
+            return "{" + join(map(_show, items)) + "}"
+        case Listing(items):
+            return join(map(_show, items))
+        case Interval(low, high, low_closed, high_closed):
+            return f"{'(['[low_closed]}{_show(low)}, {_show(high)}{')]'[high_closed]}"
+        case SetOperation(operator, parts):
+            return f" {operator} ".join(map(_show, parts))
+        case Solution(name, values):
+            return f"{name} ∈ {_show(values)}"
+        case Relation(sides, operators):
+            pairs = zip(("", *operators), sides, strict=True)
+            return "".join(f" {operator} {_show(side)}" for operator, side in pairs).strip()
+        case Choice(text) | Words(text) | Unread(text, _):
+            return text
+    raise TypeError(f"not a tree: {node!r}")
