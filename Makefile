@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test format clean
+.PHONY: demo test fuzz format clean
 
 demo: .venv/installed
 	$(BIN)/thinkling tour
@@ -11,6 +11,10 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest
+
+# A hundred thousand mutated answers for the verifier; `make test` tries two thousand.
+fuzz: .venv/installed-test
+	$(BIN)/python tests/fuzz_verify.py --answers 100000 --seed 0
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .

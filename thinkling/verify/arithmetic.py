@@ -24,7 +24,7 @@ from thinkling.verify.tree import (
     walk,
 )  # fmt: skip
 
-MAX_WORK = 80_000  # counted in steps of a fraction of a microsecond: about 20 milliseconds in all
+MAX_WORK = 30_000  # counted in steps of about a microsecond
 DIGITS = (30, 70, 300, 1000)
 
 
@@ -52,8 +52,9 @@ class Calculator:
             except Undefined:
                 return _infinite(a) is not None and _infinite(a) == _infinite(b)
         real = Symbol(IMAGINARY) not in walk(a) and Symbol(IMAGINARY) not in walk(b)
-        agreed = 0
+        agreed, size = 0, sum(1 for tree in (a, b) for _ in walk(tree))
         for point in points(names):
+            self.spend(4 * size)
             try:
                 if not self._same_value(exact(_at(a, point), self.spend), exact(_at(b, point), self.spend), real):
                     return False
@@ -73,8 +74,9 @@ class Calculator:
         """
         names = sorted(variables(a) | variables(b))
         base = None
-        agreed, sign = 0, 0
+        agreed, sign, size = 0, 0, sum(1 for tree in (a, b) for _ in walk(tree))
         for point in points(names):
+            self.spend(4 * size)
             try:
                 x, y = exact(_at(a, point), self.spend), exact(_at(b, point), self.spend)
                 zeros = [self._same_value(side, Number(Fraction(0)), real=True) for side in (x, y)]
@@ -103,9 +105,7 @@ class Calculator:
             value = exact(answer, self.spend)
             if isinstance(value, Number):
                 return abs(value.value - reference.value) <= tolerance
-            with numeric.LOCK, MP.workdps(DIGITS[0]):
-                number = Numeric(self.spend, DIGITS[0], True, None).value(value)
-                return abs(number - _mpf(reference.value)) <= _mpf(tolerance)
+            return bool(abs(self._rough(value) - _mpf(reference.value)) <= _mpf(tolerance))
         except Undefined:
             return False
 
@@ -122,9 +122,17 @@ class Calculator:
     def _sign(self, node: object) -> int:
         if isinstance(node, Number):
             return (node.value > 0) - (node.value < 0)
-        with numeric.LOCK, MP.workdps(DIGITS[0]):
-            value = Numeric(self.spend, DIGITS[0], True, None).value(node)
-            return (value > 0) - (value < 0)
+        value = self._rough(node)
+        return (value > 0) - (value < 0)
+
+    def _rough(self, node: object) -> object:
+        """A real value that is good to 20 digits. Raises CannotTell where large terms cancelled, and left fewer."""
+        with numeric.LOCK, MP.workdps(DIGITS[1]):
+            number = Numeric(self.spend, DIGITS[1], True, None)
+            value = number.value(node)
+            if number.scale * MP.mpf("1e-50") > abs(value):
+                raise CannotTell("large terms cancel")
+            return value
 
     def _same_value(self, a: object, b: object, real: bool) -> bool:
         """Two expressions without variables, already exact where they can be."""
@@ -157,10 +165,12 @@ class Calculator:
                         return False
                     before = difference
                     continue
+                error = scale * MP.mpf(10) ** (10 - digits)
                 shrunk = before > 0 and difference <= before * MP.mpf(10) ** (DIGITS[0] + 15 - digits)
-                if not (shrunk or difference <= scale * MP.mpf(10) ** (15 - digits)):
+                if not (shrunk or difference <= error):
                     return False
-                if not number.lost:
+                telling = error <= max(abs(x), abs(y)) * MP.mpf("1e-20") or error <= MP.mpf("1e-25")
+                if telling and not number.lost:  # else large terms cancelled: what is left says nothing
                     return True
         raise CannotTell("the values are too close to tell apart")
 

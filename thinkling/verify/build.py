@@ -180,7 +180,15 @@ def is_variable(node: object) -> bool:
 
 def with_sign(node: object, sign: int) -> object:
     """The tree with every ± taken as +, or as -."""
-    return replace(node, lambda part: Number(Fraction(sign)) if part == SIGN else None)
+
+    def signed(part: object) -> object | None:
+        match part:
+            case Apply("*", (first, rest)) if first in (SIGN, negated(SIGN)):
+                rest = with_sign(rest, sign)
+                return rest if (first == SIGN) == (sign > 0) else negated(rest)
+        return None
+
+    return replace(node, signed)
 
 
 def joined(items: list, joins: set[str]) -> object:

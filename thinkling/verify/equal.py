@@ -190,15 +190,14 @@ class _Comparison:
             return _kinds(a, b)
         try:
             mine, wanted = pieces(first, self.calculator), pieces(second, self.calculator)
-        except (NotReal, Undefined):
+            differ = gaps(mine, wanted, self.calculator)
+            return _why_sets(mine, wanted, self.calculator, _is_not(first, second)) if differ else None
+        except (NotReal, Undefined):  # ends without a value, or without an order
             if isinstance(first, Interval) and isinstance(second, Interval):
                 ends = self._entries((first.low, first.high), (second.low, second.high), "end")
                 closed = (first.low_closed, first.high_closed) == (second.low_closed, second.high_closed)
                 return ends or (None if closed else _is_not(a, b))
             return _is_not(a, b)
-        if not gaps(mine, wanted, self.calculator):
-            return None
-        return _why_sets(mine, wanted, self.calculator, _is_not(first, second))
 
     def _distinct(self, items: tuple) -> tuple:
         kept: list = []

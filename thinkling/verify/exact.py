@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from thinkling.verify.tree import Apply, Matrix, Number, Numeral
 
-MAX_BITS = 40_000  # of an exact numerator or denominator
+MAX_BITS = 25_000  # of an exact numerator or denominator
 
 
 class CannotTell(Exception):
@@ -34,7 +34,7 @@ def exact(node: object, spend: Callable[[int], None]) -> object:
             if all(isinstance(part, Number) for part in parts):
                 value = _rational(function, [part.value for part in parts])
                 if value is not None:
-                    spend(bits(value) // 200)
+                    spend(bits(value) ** 2 // 400_000)
                     return Number(value)
             elif function == "*" and Number(Fraction(0)) in parts:
                 return Number(Fraction(0))

@@ -130,6 +130,8 @@ class Parser:
         node = negated(node) if sign == "-" else node
         if self.kind in ("unit", "$"):
             unit = self.take().text.removeprefix("\\")
+            if currency and unit in ("in total", "total", "altogether", "each"):
+                unit = currency
             if currency and unit != currency:
                 raise NotMathematics(f"a currency sign and the unit {unit!r}")
             return Quantity(expression(node), unit)

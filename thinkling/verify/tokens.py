@@ -105,6 +105,10 @@ _STRUCTURES = {
     "lor": "or", "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
 }  # fmt: skip
 _LETTER_STYLES = {"mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde"}
+_BASES = {
+    name: str(base)
+    for base, name in enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2)
+} | {"sixteen": "16"}
 _PLAIN = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _REPEATING = r"\\(?:overline|bar) ?(?:\{ ?[0-9]+ ?\}|[0-9])"
 _TOKEN = re.compile(
@@ -183,6 +187,10 @@ def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -
         return [Token(",", ",", spaced)] if "," in content else []
     if words.casefold() in ("or", "and"):
         return [Token(words.casefold(), words, True)]
+    if words.isdigit() and words.isascii() and not power:
+        return [_number(words, spaced)]
+    if words in _BASES and [token.kind for token in found[-2:]] in (["_", "{"], ["number", "_"]):
+        return [Token("number", _BASES[words], spaced)]
     after_operand = bool(found) and found[-1].kind in _OPERAND_ENDS
     unit = unit_of(words + (power or ""), styled=True) if after_operand and words not in ("e", "i") else None
     if unit is not None:

@@ -210,6 +210,9 @@ def show(node: object) -> str:
 def _show(node: object) -> str:
     join = ", ".join
     match node:
+        case Number(value, decimals) if decimals:
+            whole, rest = divmod(abs(value.numerator) * 10**decimals // value.denominator, 10**decimals)
+            return f"{'-' * (value < 0)}{whole}.{rest:0{decimals}}"
         case Number(value):
             too_long = max(value.numerator.bit_length(), value.denominator.bit_length()) > 400
             return "a number of many digits" if too_long else str(value)
@@ -221,8 +224,11 @@ def _show(node: object) -> str:
             return operator.join(map(_show, parts))
         case Apply("neg", (part,)):
             return "-" + _show(part)
+        case Apply("!" | "!!" | "°" | "%" as sign, (part,)):
+            bare = isinstance(part, Number | Symbol) or (isinstance(part, Apply) and part.function == "+")
+            return f"{_show(part)}{sign}" if bare else f"({_show(part)}){sign}"
         case Apply(function, arguments):
-            return f"{function}({join(map(_show, arguments))})"
+            return f"{function.removesuffix('()')}({join(map(_show, arguments))})"
         case Matrix(rows):
             return "[" + "; ".join(join(map(_show, row)) for row in rows) + "]"
         case Numeral(digits, base):

@@ -1,0 +1,41 @@
+"""A short run of the fuzzer, and the proof that it can fail. `make fuzz` runs the long one, with its limits on time."""
+
+import pytest
+from fuzz_verify import CRAFTED, SEEDS, Found, check, fuzz
+
+from thinkling.verify.grade import Verdict, grade
+
+
+def test_2000_mutated_answers() -> None:
+    found = fuzz(2000, seed=1, measure_memory=False)
+    assert found.failures == []
+    assert found.statuses.total() == 2000 + 7 * len(CRAFTED)
+    assert min(found.statuses.values()) > 20, "the mutations reach every verdict"
+    assert len(found.statuses) == 3
+
+
+def test_every_seed_is_right_against_itself() -> None:
+    wrong = [seed for seed in SEEDS if not grade(rf"\boxed{{{seed}}}", seed).correct]
+    assert wrong == []
+
+
+def test_the_same_seed_makes_the_same_answers() -> None:
+    assert fuzz(50, seed=3, measure_memory=False).statuses == fuzz(50, seed=3, measure_memory=False).statuses
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "complaint"),
+    [
+        ("grade", lambda response, reference: 1 // 0, "ZeroDivisionError"),
+        ("grade", lambda response, reference: Verdict("perhaps", "7", ""), "status 'perhaps'"),
+        ("grade", lambda response, reference: Verdict("incorrect", "7", ""), "incorrect against itself"),
+        ("same_answer", lambda a, b: a <= b, "not symmetric"),
+        ("same_answer", lambda a, b: False, "not the same as itself"),
+    ],
+)
+def test_it_notices(name: str, broken: object, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken.__name__ = name
+    monkeypatch.setattr(f"fuzz_verify.{name}", broken)
+    found = Found()
+    check("7", "8", r"\boxed{{{}}}", found)
+    assert any(complaint in failure for failure in found.failures)
