@@ -117,7 +117,7 @@ MINUS_INFINITY, INFINITY = Apply("neg", (Symbol("∞"),)), Symbol("∞")
         ("3:4", Ratio((n(3), n(4)))), ("40_9", Numeral("40", 9)), ("4210_{5}", Numeral("4210", 5)), (r"52_{\text{8}}", Numeral("52", 8)), (r"52_{\text{eight}}", Numeral("52", 8)),
         ("1A_{16}", Numeral("1A", 16)), ("(101)_2", Numeral("101", 2)), ("5:30 p.m.", Words("5:30 pm")),
         (r"\text{(B)}", Choice("B")), ("(B)", Choice("B")), (r"\textbf{C}", Choice("C")), ("B", Symbol("B")),
-        (r"\text{ east}", Words("east")), ("no solution", Words("no solution")), ("seat", Words("seat")),
+        (r"\text{ east}", Words("east")), ("no solution", Set(())), ("not enough", Words("not enough")), ("seat", Words("seat")),
         (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", Matrix(((n(1), n(2)), (n(3), n(4))))),
         (r"\left[\begin{array}{c} 1 \\ 2 \\ \end{array}\right]", Matrix(((n(1),), (n(2),)))),
     ],

@@ -13,9 +13,11 @@ model model.config model.cache model.qwen3 model.tokenizer model.weights model.b
 generate generate.sampling generate.plain generate.engine generate.language_model generate.score
 verify verify.extract verify.tree verify.units verify.tokens verify.build verify.grammar verify.latex
 verify.exact verify.numeric verify.arithmetic verify.reals verify.equal verify.grade
+verify.hostile verify.watched verify.lint verify.audit
 tasks tasks.problem tasks.builtin tasks.benchmarks
 scale scale.prompts scale.direct scale.vote
 evaluate evaluate.stats evaluate.run evaluate.plots evaluate.report evaluate.command
+evaluate.grade_command evaluate.lint_command
 train train.batch train.optim train.corpus train.pretrain train.policy train.rollout train.grpo
 serve serve.generate serve.chat
 tour cli

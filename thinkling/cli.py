@@ -35,6 +35,9 @@ COMMANDS = {
     "generate": Command(settings.Generate, "thinkling.serve.generate:main"),
     "chat": Command(settings.Chat, "thinkling.serve.chat:main"),
     "eval": Command(settings.Eval, "thinkling.evaluate.command:main"),
+    "grade": Command(settings.Grade, "thinkling.evaluate.grade_command:main"),
+    "lint-data": Command(settings.LintData, "thinkling.evaluate.lint_command:lint_data"),
+    "lint-reward": Command(settings.LintReward, "thinkling.evaluate.lint_command:lint_reward"),
     "grpo": Command(settings.Grpo, "thinkling.train.grpo:main"),
     "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain:main"),
 }

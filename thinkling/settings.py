@@ -14,6 +14,7 @@ from thinkling.errors import UserError
 
 Split = Literal["train", "held-out", "unseen-templates"]
 MethodName = Literal["direct", "step-by-step", "self-consistency"]
+Policy = Literal["lenient", "boxed-only"]
 Template = Literal["plain", "step-by-step", "boxed", "chat", "chat-thinking", "none"]
 
 
@@ -130,6 +131,56 @@ class Eval(ModelSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, num_problems=self.num_problems, num_samples=self.num_samples, max_tokens=self.max_tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """Judge responses against reference answers: correct, incorrect or unparsed, and why.
+
+    FILE is JSON Lines: each row has a response and a reference (a text, or a list of them, any of which is right). Out
+    come the same rows with status, answer, reason and rule added, and a summary.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The .jsonl file to grade."""
+    out: Path | None = None
+    """Where the graded rows go; without it to standard output, and the summary to standard error."""
+    policy: Policy = "lenient"
+    """boxed-only takes only a box for an answer, as rewards do; lenient also a stated answer or a formula."""
+    audit: Literal["math-verify"] | None = None
+    """Run this verifier beside ours, and print where the two disagree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintData:
+    """Check that every reference answer in a file can be verified: that it is read, and equals itself.
+
+    Lists those that do not; exit code 1 if there are any. What it lists is better dropped before training.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """A .jsonl file, or a .json file that holds one array: MATH-500 and GSM8K as they are."""
+    field: str | None = None
+    """The field with the reference; without it reference, else answer. Of a GSM8K answer what follows ####."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintReward:
+    """Run a reward function against hostile completions: they must not be paid, nor take it down.
+
+    It is called with a response and a reference, in a child process that is watched, timed and killed if it hangs.
+    Exit code 1 if anything is found.
+    """
+
+    reward: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODULE:FUNCTION")] = (
+        "thinkling.verify.lint:reward"
+    )
+    """The reward function, response and reference -> number; also FILE.py:FUNCTION. The default is thinkling's own."""
+    time_limit: float = 2.0
+    """Seconds that one call may take."""
+
+    def __post_init__(self) -> None:
+        above_zero(time_limit=self.time_limit)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -196,7 +196,7 @@ def joined(items: list, joins: set[str]) -> object:
     if len(items) == 1:
         return items[0]
     names = {item.name if isinstance(item, Solution) else None for item in items}
-    if len(names) == 1 and None not in names and joins in ({"or"}, {"and"}):
+    if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
         operator = "∪" if joins == {"or"} else "∩"
         return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
     return Listing(tuple(items))

@@ -214,6 +214,8 @@ class _Comparison:
             if value is None:
                 return _kinds(a, b)
             return self.difference(value, b) if isinstance(a, Relation) else self.difference(a, value)
+        if _is_function(a.sides[0]) != _is_function(b.sides[0]) and (values := self._defined(a, b)):
+            return self.difference(*values)
         a, b = _renamed(a, b)
         if len(a.sides) > 2 or len(b.sides) > 2:
             return self._chains(a, b)
@@ -225,6 +227,15 @@ class _Comparison:
         sign = self.calculator.proportional(first, second)
         same = sign > 0 or (sign < 0 and sense in "=≠≈")
         return None if same else _is_not(a, b)
+
+    def _defined(self, a: Relation, b: Relation) -> tuple | None:
+        """The values of `f(x) = x^2` and `y = x^2`; None where they are no such pair."""
+        function, other = (a, b) if _is_function(a.sides[0]) else (b, a)
+        name = other.sides[0]
+        if not is_variable(name) or name in function.sides[0].arguments or name.name in variables(function):
+            return None
+        values = self._value(a), self._value(b)
+        return None if None in values else values
 
     def _chains(self, a: Relation, b: Relation) -> str | None:
         first, second = self._value(a), self._value(b)
@@ -297,11 +308,18 @@ def _is_head(side: object) -> bool:
     return is_variable(side)
 
 
+def _is_function(side: object) -> bool:
+    return isinstance(side, Apply) and side.function.endswith("()") and _is_head(side)
+
+
 def _renamed(a: Relation, b: Relation) -> tuple[Relation, Relation]:
     """`f(t) = t^2` with b's name for the bound variable, so that it equals `f(x) = x^2`."""
     first, second = a.sides[0], b.sides[0]
-    heads = isinstance(first, Apply) and isinstance(second, Apply) and _is_head(first) and _is_head(second)
-    if not heads or first.function != second.function or len(first.arguments) != len(second.arguments):
+    if (
+        not (_is_function(first) and _is_function(second))
+        or first.function != second.function
+        or len(first.arguments) != len(second.arguments)
+    ):
         return a, b
     if variables(b) & variables(first) and first.arguments != second.arguments:
         return a, b

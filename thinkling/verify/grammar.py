@@ -79,6 +79,8 @@ class Parser:
         return token
 
     def answer(self) -> object:
+        if self.kind in ("=", "≈"):
+            self.take()  # a calculation whose beginning stands outside the box
         items, joins = self.items(expand=True)
         self.take("end")
         return build.joined(items, joins)
@@ -96,10 +98,9 @@ class Parser:
             )
             if self.kind not in _JOINS:
                 return found, joins
-            join = self.take().kind
-            if join in (",", ";") and self.kind in ("or", "and"):
-                join = self.take().kind
-            joins.add(join)
+            joins.add(self.take().kind)
+            if self.kind in ("or", "and"):
+                joins.add(self.take().kind)
 
     def relation(self) -> object:
         sides, operators = [self.union()], []
@@ -355,7 +356,7 @@ class Parser:
 
     def _bracketed(self, opening: str) -> object:
         bars, self.bars = self.bars, 0
-        items, joins = self.items(expand=opening == "{")
+        items, joins = self.items()
         self.bars = bars
         if opening == "{" and self.kind == "choose":
             self.take()
@@ -383,17 +384,14 @@ class Parser:
     def _matrix(self, environment: str) -> object:
         if environment not in _ENVIRONMENTS:
             raise NotMathematics(f"the environment {environment[:40]!r}")
-        rows: list[list] = [[]]
-        while True:
+        rows, sign = [[]], ""
+        while sign != "end environment":
             rows[-1].append(expression(self.side()))
             sign = self.take("&", "\\\\", "end environment").kind
-            if sign == "\\\\":
-                if self.kind == "end environment":
-                    sign = self.take().kind
-                else:
-                    rows.append([])
-            if sign == "end environment":
-                break
+            if sign == "\\\\" and self.kind == "end environment":
+                sign = self.take().kind
+            elif sign == "\\\\":
+                rows.append([])
         if len({len(row) for row in rows}) > 1:
             raise NotMathematics("a matrix whose rows differ in length")
         matrix = Matrix(tuple(map(tuple, rows)))

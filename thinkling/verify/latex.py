@@ -37,7 +37,16 @@ def parse(text: str) -> object:
         return _plain_words(cleaned) or Unread(_normalise(cleaned), str(problem))
 
 
-_PHRASES = {"all real numbers": REALS, "all reals": REALS, "empty set": Set(()), "the empty set": Set(())}
+_PHRASES = {
+    "all real numbers": REALS,
+    "all reals": REALS,
+    "empty set": Set(()),
+    "no solution": Set(()),
+    "no solutions": Set(()),
+    "no real solution": Set(()),
+    "no real solutions": Set(()),
+    "the empty set": Set(()),
+}
 _CHOICE = re.compile(r"\(([A-Ja-d])\)|([A-J])\)")
 _STYLED_CHOICE = re.compile(
     r"\s*\$?\s*\\(?:text|textbf|mbox|mathbf|mathrm|textrm)\s*\{\s*\(?([A-Ja-d])\)?\.?\s*\}\s*\$?\s*\.?"

@@ -47,12 +47,15 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "012345678
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _STYLE = "text|mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|rm|operatorname|mathop"
 _WHOLE_STYLED = re.compile(rf"\\(?:{_STYLE})\*? *\{{([^{{}}]*)\}}")
+_SPACED_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?")
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"(?<!\\)\\[()\[\]]", " "),  # \( \) \[ \]: math delimiters
         (r"\\(?:left|right|[bB]ig{1,2}[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![A-Za-z])(?: ?\.)?", ""),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath)(?![A-Za-z])", ""),
+        (r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed)(?![A-Za-z])", ""),
+        (r"\\(?:text)?color *\{[^{}]*\}", ""),
+        (r"\\text\{,\}", "{,}"),
         (r",?\\! ?,?(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\{,\}(?=[0-9]{3}(?![0-9]))", "\0"),  # a thousands separator
         (r"(?<=[0-9])(?:\\,|~)(?=[0-9]{3}(?![0-9]))", "\0"),
         (r"\\!", ""),
@@ -79,6 +82,10 @@ def clean(text: str) -> str:
     text = text.replace("\0", "").strip()
     if text.endswith(".") and not text.endswith(".."):
         text = text[:-1].rstrip()
+    if text.startswith("**") and text.endswith("**") and len(text) > 4:
+        text = text[2:-2].strip()
+    if _SPACED_THOUSANDS.fullmatch(text):
+        text = text.replace(" ", "")
     whole = _WHOLE_STYLED.fullmatch(text)
     return whole[1].strip() if whole else text
 
@@ -103,6 +110,7 @@ _STRUCTURES = {
     "backslash": "∖", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
     "rceil": "⌉", "choose": "choose", "degree": "°", "emptyset": "∅", "varnothing": "∅", "colon": ":", "vee": "or",
     "lor": "or", "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
+    "langle": "(", "rangle": ")",
 }  # fmt: skip
 _LETTER_STYLES = {"mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde"}
 _BASES = {
@@ -115,7 +123,9 @@ _TOKEN = re.compile(
     rf"(?P<repeating>[0-9]*\.[0-9]*{_REPEATING})|(?P<number>{_PLAIN})(?P<exponent>[eE][+-]?[0-9]+(?![0-9A-Za-z.]))?"
     rf"|\\(?P<styled>{_STYLE})(?![A-Za-z])\*? *\{{(?P<content>[^{{}}]*)\}}(?P<power> ?\^ ?(?:[23]|\{{ ?[23] ?\}}))?"
     r"|\\(?P<edge>begin|end) ?\{(?P<environment>[A-Za-z]+)\*?\}(?: ?\{[clr| ]*\})?"
-    r"|(?P<degrees>\^ ?(?:\\circ(?![A-Za-z])|\{ ?\\circ ?\}))|\\(?P<command>[A-Za-z]+)|(?P<run>[A-Za-z]+)"
+    r"|(?P<degrees>\^ ?(?:\\circ(?![A-Za-z])|\{ ?\\circ ?\}))"
+    r"(?P<scale> ?(?:\\(?:text|mathrm)\{ ?[CF] ?\}|[CF](?![A-Za-z])))?"
+    r"|\\(?P<command>[A-Za-z]+)|(?P<run>[A-Za-z]+)"
     r"|(?P<dots>\.\.\.)|(?P<sign>\\\\|\\[{}%$|]|\*\*|<=|>=|!=|==|[-+*/^_!,;:=<>()\[\]{}|%$'&])"
 )
 _DIGIT_RUN = re.compile(r"[0-9]+")
@@ -168,7 +178,8 @@ def _sign(match: re.Match, text: str, found: list[Token], spaced: bool) -> Token
     if match["repeating"] is not None:
         return _number(match[0].replace(" ", ""), spaced)
     if match["degrees"] is not None:
-        return Token("°", match[0], spaced)
+        scale = match["scale"]
+        return Token("unit", f"°{scale.strip(' }')[-1]}", spaced) if scale else Token("°", match[0], spaced)
     if match["edge"] is not None:
         return Token("begin" if match["edge"] == "begin" else "end environment", match["environment"], spaced)
     if match["dots"] is not None:
@@ -255,7 +266,8 @@ def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> t
         unit = _unit(text, start)
         if unit is not None:
             return [Token("unit", unit[0], spaced)], unit[1]
-    if len(run) > 1 and not _is_product(run, text, start, at):
+    after_command = bool(found) and found[-1].kind in ("frac", "binom", "sqrt", "^")
+    if len(run) > 1 and not after_command and not _is_product(run, text, start, at):
         raise NotMathematics(f"the word {run[:40]!r}")
     return [Token("symbol", letter, spaced and i == 0) for i, letter in enumerate(run)], at
 
