@@ -151,6 +151,15 @@ def lazy(response, reference):
     import colorsys
     return honest(response, reference)
 
+def opens_many(response, reference):
+    for n in range(500):
+        os.listdir("/")
+        try:
+            open(f"/nowhere/{n}")
+        except OSError:
+            pass
+    return 0.0
+
 def always_hangs(response, reference): time.sleep(1000)
 broken = 1 / len(os.environ)
 """
@@ -251,6 +260,13 @@ def test_what_would_change_the_world_is_refused(rewards: Callable[[str], str]) -
 
 
 # The child that is watched
+
+
+def test_what_was_touched_is_told_once_and_not_without_end(rewards: Callable[[str], str]) -> None:
+    with Watched(rewards("opens_many"), limit_s=5.0) as call:
+        touched = call("", "").touched
+    assert len(touched) == len(set(touched)) == 10
+    assert "os.listdir '/'" in touched
 
 
 def test_a_killed_call_is_over_in_time_from_a_thread_too(rewards: Callable[[str], str]) -> None:

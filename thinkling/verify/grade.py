@@ -69,7 +69,8 @@ def _judge(answer: str, value: object, reference: str, rule: str) -> Verdict:
         return verdict("correct", f"{_short(answer)} equals {_short(reference)}")
     if isinstance(value, Unread) and not isinstance(wanted, Unread | Words):
         return verdict("unparsed", f"{_short(answer)} was not read as mathematics: {value.why}")
-    return verdict("incorrect", why if " is not " in why else f"{_short(answer)} is not {_short(reference)}: {why}")
+    plainly = why == f"{show(value)} is not {show(wanted)}"
+    return verdict("incorrect", f"{_short(answer)} is not {_short(reference)}" + ("" if plainly else f": {why}"))
 
 
 def same_answer(a: str, b: str) -> bool:
