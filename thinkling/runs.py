@@ -49,23 +49,31 @@ def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict]:
 
     Raises UserError naming the file, the line number and what is wrong with it.
     """
+    return (row for _, row in numbered_rows(path, required))
+
+
+def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[int, dict]]:
+    """The same rows, each with the number of its line, from 1."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode())
             except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error.msg}): {line.strip()[:60]}") from None
+                start = line.decode().strip()[:60]
+                raise UserError(f"{path}, line {number}: not JSON ({error.msg}): {start}") from None
+            except (ValueError, RecursionError) as error:  # no UTF-8, a number of a million digits, a million brackets
+                raise UserError(f"{path}, line {number}: cannot be read: {str(error)[:80]}") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
             for field in required:
                 if field not in row:
                     raise UserError(f"{path}, line {number}: the field '{field}' is missing; it has {sorted(row)}")
-            yield row
+            yield number, row
 
 
 def new_run(folder: Path, config: object) -> Path:

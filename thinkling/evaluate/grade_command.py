@@ -15,7 +15,7 @@ from rich.progress import track
 
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import wilson_interval
-from thinkling.runs import read_jsonl, write_text
+from thinkling.runs import numbered_rows, write_text
 from thinkling.settings import Grade
 from thinkling.verify.audit import auditor
 from thinkling.verify.grade import Verdict, grade
@@ -49,17 +49,6 @@ def main(settings: Grade) -> None:
         with second:
             asked = list(zip(numbers, rows, jobs, verdicts, strict=True))
             print(*audit_lines(second, asked), sep="\n", file=summary)
-
-
-def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[int, dict]]:
-    """The rows of a JSONL file with their line numbers. Raises UserError where one cannot be read or lacks a field."""
-    try:
-        rows = list(read_jsonl(path, required))
-        with open(path, encoding="utf-8") as file:
-            numbers = [number for number, line in enumerate(file, start=1) if line.strip()]
-    except (ValueError, RecursionError) as error:  # no UTF-8, a number of a million digits, a million brackets
-        raise UserError(f"{path}: cannot be read as JSON Lines: {error}") from None
-    return zip(numbers, rows, strict=True)
 
 
 def references_of(path: Path, number: int, row: dict) -> str | list[str]:

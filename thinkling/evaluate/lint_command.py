@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from thinkling.errors import UserError
-from thinkling.evaluate.grade_command import numbered_rows, short
+from thinkling.evaluate.grade_command import short
+from thinkling.runs import numbered_rows
 from thinkling.settings import LintData, LintReward
 from thinkling.tasks.benchmarks import rows_of
 from thinkling.verify import lint

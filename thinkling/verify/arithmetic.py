@@ -63,7 +63,7 @@ class Calculator:
                 continue
             if agreed == 5:
                 return True
-        if agreed < 2:
+        if agreed < 3:
             raise CannotTell("no points were found where both have a value")
         return True
 

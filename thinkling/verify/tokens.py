@@ -128,8 +128,12 @@ _TOKEN = re.compile(
     r"|\\(?P<command>[A-Za-z]+)|(?P<run>[A-Za-z]+)"
     r"|(?P<dots>\.\.\.)|(?P<sign>\\\\|\\[{}%$|]|\*\*|<=|>=|!=|==|[-+*/^_!,;:=<>()\[\]{}|%$'&])"
 )
+_LOG_BASE = re.compile(r"(10|2)(?=\()")
+_UNIT_POWER = re.compile(r" ?\^ ?(?:[23](?![0-9])|\{ ?[23] ?\})")
+_LETTER = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))")
 _DIGIT_RUN = re.compile(r"[0-9]+")
 _SAME_SIGN = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "\\%": "%", "\\$": "$", "\\|": "|"}
+_TAKES_LETTERS = frozenset(["frac", "binom", "sqrt", "^"])  # `\frac ab` is a over b
 _OPERAND_ENDS = frozenset(["number", "symbol", "°", ")", "}", "\\}", "]"])
 
 
@@ -230,7 +234,7 @@ def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
     if f"\\{name}" in _NAMES.values() or name == "ell":
         return Token("symbol", f"\\{name}", spaced), at
     if name in _LETTER_STYLES:
-        letter = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))").match(text, at)
+        letter = _LETTER.match(text, at)
         if letter is not None:
             plain = letter[1] or letter[2]
             bold = name in ("mathbf", "boldsymbol", "bm", "mathcal") and plain not in (EULER, IMAGINARY)
@@ -242,40 +246,41 @@ _UNIT_WORDS = re.compile(r"[A-Za-z]+(?:(?: per |[ /])[A-Za-z]+){0,3}")
 
 
 def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> tuple[list[Token], int]:
-    """A run of plain letters: a function, a constant, a joining word, a unit, a product of variables; else words."""
+    """A run of plain letters: a known name, a unit, a product of variables. Also where the next token starts."""
     at = start + len(run)
     lower = _ALIASES.get(run.casefold(), run.casefold())
-    joined = re.compile(r"(?:log|sqrt)(?=[0-9(])").match(text, start)
-    if lower in FUNCTIONS and len(run) > 1:
-        if lower == "log" and (base := re.compile(r"(10|2)(?=\()").match(text, at)):
-            return [
-                Token("function", "log", spaced),
-                Token("_", "_", False),
-                Token("number", base[0], False),
-            ], base.end()
-        return [Token("function" if lower != "sqrt" else "sqrt", lower, spaced)], at
-    if joined and run == joined[0]:
-        return [Token("function", run, spaced)], at
-    if run in _NAMES or lower in ("pi", "infinity", "inf"):
-        return [Token("symbol", _NAMES.get(run) or _NAMES[lower], spaced)], at
-    if lower in ("or", "and") and spaced:
-        return [Token(lower, run, spaced)], at
-    if lower in ("u", "union") and spaced and found and found[-1].kind in (")", "]", "\\}"):
-        return [Token("∪", run, spaced)], at
-    if found and found[-1].kind in _OPERAND_ENDS and (spaced or len(run) > 2) and len(run) > 1:
+    before = found[-1].kind if found else ""
+    if lower == "log" and (base := _LOG_BASE.match(text, at)):  # log2(8)
+        return [Token("function", "log", spaced), Token("_", "_", False), Token("number", base[0], False)], base.end()
+    name = _known(run, lower, before, spaced)
+    if name is not None:
+        return [name], at
+    if before in _OPERAND_ENDS and (spaced or len(run) > 2) and len(run) > 1:
         unit = _unit(text, start)
         if unit is not None:
             return [Token("unit", unit[0], spaced)], unit[1]
-    after_command = bool(found) and found[-1].kind in ("frac", "binom", "sqrt", "^")
-    if len(run) > 1 and not after_command and not _is_product(run, text, start, at):
+    if len(run) > 1 and before not in _TAKES_LETTERS and not _is_product(run, text, start, at):
         raise NotMathematics(f"the word {run[:40]!r}")
     return [Token("symbol", letter, spaced and i == 0) for i, letter in enumerate(run)], at
+
+
+def _known(run: str, lower: str, before: str, spaced: bool) -> Token | None:
+    """The token of a name: sin, sqrt, pi, alpha, or, and, U between sets; None for other letters."""
+    if lower in FUNCTIONS:
+        return Token("sqrt" if lower == "sqrt" else "function", lower, spaced)
+    if run in _NAMES or lower in ("pi", "infinity", "inf"):
+        return Token("symbol", _NAMES.get(run) or _NAMES[lower], spaced)
+    if lower in ("or", "and") and spaced:
+        return Token(lower, run, spaced)
+    if lower in ("u", "union") and spaced and before in (")", "]", "\\}"):
+        return Token("∪", run, spaced)
+    return None
 
 
 def _unit(text: str, start: int) -> tuple[str, int] | None:
     """The longest unit of up to four plain words that starts here, and where it ends."""
     words = _UNIT_WORDS.match(text, start)[0]
-    power = re.compile(r" ?\^ ?(?:[23](?![0-9])|\{ ?[23] ?\})").match(text, start + len(words))
+    power = _UNIT_POWER.match(text, start + len(words))
     while words:
         suffix = power[0] if power and start + len(words) == power.start() else ""
         unit = unit_of(words + suffix, styled=False)
