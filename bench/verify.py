@@ -57,7 +57,7 @@ def math_verify() -> Callable[[str, str], str]:
     try:
         from math_verify import parse, verify
     except ImportError:
-        raise UserError("Math-Verify is missing: pip install 'math-verify[antlr4_13_2]>=0.9'") from None
+        raise UserError("Math-Verify is missing: pip install 'math-verify>=0.9'") from None
 
     def judge(answer: str, reference: str) -> str:
         gold, given = parse(rf"\boxed{{{reference}}}"), parse(rf"\boxed{{{answer}}}")

@@ -15,7 +15,7 @@ verify verify.extract verify.tree verify.units verify.tokens verify.build verify
 verify.exact verify.numeric verify.arithmetic verify.reals verify.equal verify.grade
 verify.hostile verify.watched verify.lint verify.audit
 tasks tasks.problem tasks.builtin tasks.benchmarks
-scale scale.prompts scale.direct scale.vote
+scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n
 evaluate evaluate.stats evaluate.run evaluate.plots evaluate.report evaluate.command
 evaluate.grade_command evaluate.lint_command
 train train.batch train.optim train.corpus train.pretrain train.policy train.rollout train.grpo

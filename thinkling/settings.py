@@ -13,7 +13,8 @@ import tyro
 from thinkling.errors import UserError
 
 Split = Literal["train", "held-out", "unseen-templates"]
-MethodName = Literal["direct", "step-by-step", "self-consistency"]
+MethodName = Literal["direct", "step-by-step", "self-consistency", "adaptive", "best-of-n"]
+ScorerName = Literal["heuristic", "mean-logprob", "sum-logprob", "answer-logprob"]
 Policy = Literal["lenient", "boxed-only"]
 Template = Literal["plain", "step-by-step", "boxed", "chat", "chat-thinking", "none"]
 
@@ -115,15 +116,18 @@ class Eval(ModelSettings):
     split: Split = "held-out"
     """Of the built-in problems: held-out has new numbers, unseen-templates has word problems of a new kind."""
     method: MethodName = "direct"
-    """direct asks plainly, step-by-step asks for an explanation, self-consistency votes among samples."""
+    """direct asks plainly, step-by-step asks for an explanation, self-consistency votes among samples, adaptive stops
+    voting once the winner is clear, best-of-n keeps the sample that --scorer likes best."""
+    scorer: ScorerName | None = None
+    """For best-of-n (default mean-logprob), or to weigh the votes of self-consistency by e^score."""
     template: Template | None = None
     """Another way to put the question than the method's own; for a Qwen3 checkpoint try boxed or chat-thinking."""
     num_problems: int = 500
     """How many problems, from the start of the split or file."""
     num_samples: int = 8
-    """Votes per problem, for self-consistency."""
+    """Samples per problem, for the methods that take several; at most, for adaptive."""
     temperature: float | None = None
-    """Default: 0 (greedy) for one answer, 1 for voting."""
+    """Default: 0 (greedy) for one answer, 1 for several."""
     max_tokens: int = 256
     """Length of one completion at most, in tokens."""
     seed: int = 0

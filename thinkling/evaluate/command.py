@@ -9,22 +9,31 @@ from thinkling.evaluate.run import Report, evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import new_run
+from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.direct import Direct, Method
-from thinkling.scale.vote import SelfConsistency
+from thinkling.scale.scorers import SCORERS
+from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
 from thinkling.settings import Eval
 from thinkling.tasks.benchmarks import load_problems
 
 
 def method_of(settings: Eval) -> Method:
-    voting = settings.method == "self-consistency"
-    temperature = settings.temperature if settings.temperature is not None else float(voting)
+    several = settings.method not in ("direct", "step-by-step")
+    temperature = settings.temperature if settings.temperature is not None else float(several)
     sampling = Sampling(temperature=temperature, max_tokens=settings.max_tokens, seed=settings.seed)
     template = settings.template or ("step-by-step" if settings.method == "step-by-step" else "plain")
-    if not voting:
+    if settings.scorer is not None and settings.method not in ("best-of-n", "self-consistency"):
+        raise UserError(f"--scorer has no meaning for {settings.method}: use it with best-of-n or self-consistency")
+    if not several:
         return Direct(sampling, template)
     if temperature == 0 and settings.num_samples > 1:
-        raise UserError("--temperature 0 makes every sample alike, so a vote is pointless: use a temperature above 0")
-    return SelfConsistency(sampling, settings.num_samples, template)
+        raise UserError("--temperature 0 makes every sample alike, so more than one is pointless: raise it above 0")
+    if settings.method == "adaptive":
+        return AdaptiveConsistency(sampling, settings.num_samples, template)
+    if settings.method == "best-of-n":
+        return BestOfN(sampling, SCORERS[settings.scorer or "mean-logprob"], settings.num_samples, template)
+    scorer = SCORERS[settings.scorer] if settings.scorer else None
+    return SelfConsistency(sampling, settings.num_samples, template, scorer)
 
 
 def row_of(name: str, report: Report) -> Row:

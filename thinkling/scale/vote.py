@@ -1,12 +1,17 @@
-"""Self-consistency: sample several answers, take the one that most samples agree on (Wang et al., arXiv:2203.11171)."""
+"""Self-consistency: sample several answers, take the one that most samples agree on (Wang et al., arXiv:2203.11171).
+
+Also the adaptive form, which stops sampling once the winner is clear (Aggarwal et al., arXiv:2305.11860).
+"""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.scale.direct import Answer, sample
+from thinkling.scale.scorers import Scorer
 from thinkling.tasks.problem import Problem
 from thinkling.verify.extract import extract
 from thinkling.verify.grade import same_answer
@@ -14,39 +19,101 @@ from thinkling.verify.grade import same_answer
 
 @dataclass(frozen=True)
 class SelfConsistency:
-    """Vote among `num_samples` completions of one prompt."""
+    """Vote among `num_samples` completions of one prompt, sampled at once. With a scorer each one weighs e^score."""
 
     sampling: Sampling
     num_samples: int = 8
     template: str = "plain"
+    scorer: Scorer | None = None
 
     async def __call__(self, model: LanguageModel, problem: Problem) -> Answer:
         asked = [sample(model, problem, self.template, self.sampling, i) for i in range(self.num_samples)]
         completions = await asyncio.gather(*asked)
-        winner = vote(completions)
-        if winner is None:  # nobody gave an answer
-            return Answer(completions[0].text, None, tuple(completions))
-        return Answer(winner.text, extract(winner.text).answer, tuple(completions))
+        if self.scorer is None:
+            return elected(completions)
+        scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
+        return elected(completions, [math.exp(score) for score in scores])
 
 
-def vote(completions: Sequence[Completion]) -> Completion | None:
+@dataclass(frozen=True)
+class AdaptiveConsistency:
+    """Vote among at most `num_samples` completions, in waves; stop early.
+
+    After each wave it stops if what remains cannot change the winner, or if the two leading answers are so far apart
+    that the first one would win a vote of everyone with probability `confidence` (see `lead_probability`).
+    """
+
+    sampling: Sampling
+    num_samples: int = 16
+    template: str = "plain"
+    wave: int = 1
+    confidence: float = 0.95
+
+    async def __call__(self, model: LanguageModel, problem: Problem) -> Answer:
+        completions: list[Completion] = []
+        while len(completions) < self.num_samples:
+            numbers = range(len(completions), min(len(completions) + self.wave, self.num_samples))
+            asked = [sample(model, problem, self.template, self.sampling, number) for number in numbers]
+            completions += await asyncio.gather(*asked)
+            first, second = leaders(completions)
+            if (
+                first - second > self.num_samples - len(completions)
+                or lead_probability(first, second) >= self.confidence
+            ):
+                break
+        return elected(completions)
+
+
+def elected(completions: Sequence[Completion], weights: Sequence[float] | None = None) -> Answer:
+    """The vote's winner as an answer; without any vote, the first completion."""
+    winner = vote(completions, weights)
+    if winner is None:  # nobody gave an answer
+        return Answer(completions[0].text, None, tuple(completions))
+    return Answer(winner.text, extract(winner.text).answer, tuple(completions))
+
+
+def vote(completions: Sequence[Completion], weights: Sequence[float] | None = None) -> Completion | None:
     """The first completion of the winning group; None if no completion holds an answer.
 
-    Answers that the verifier calls equal are one group (0.5 and 1/2). A completion without an answer abstains. A tie
-    goes to the group with the greater summed log-probability, then to the one seen first.
+    Answers that the verifier calls equal are one group (0.5 and 1/2). A completion without an answer abstains. Each has
+    one vote, or its weight. A tie goes to the group with the greater summed log-probability, then to the one seen
+    first.
     """
-    groups: list[tuple[str, list[Completion]]] = []
+    weights = [1.0] * len(completions) if weights is None else weights
+    weight_of = {id(c): weight for c, weight in zip(completions, weights, strict=True)}
+
+    def strength(group: list[Completion]) -> tuple[float, float]:
+        return math.fsum(weight_of[id(c)] for c in group), math.fsum(sum(c.logprobs) for c in group)
+
+    return max(groups(completions), key=strength, default=[None])[0]
+
+
+def groups(completions: Sequence[Completion]) -> list[list[Completion]]:
+    """The completions that hold an answer, those with equal answers together, in the order in which answers came up."""
+    found: list[tuple[str, list[Completion]]] = []
     for completion in completions:
         answer = extract(completion.text).answer
         if answer is None:
             continue
-        for first, members in groups:
-            if same_answer(first, answer):
-                members.append(completion)
-                break
+        members = next((members for first, members in found if same_answer(first, answer)), None)
+        if members is None:
+            found.append((answer, [completion]))
         else:
-            groups.append((answer, [completion]))
-    if not groups:
-        return None
-    _, winners = max(groups, key=lambda group: (len(group[1]), sum(sum(c.logprobs) for c in group[1])))
-    return winners[0]
+            members.append(completion)
+    return [members for _, members in found]
+
+
+def leaders(completions: Sequence[Completion]) -> tuple[int, int]:
+    """How many votes the two most frequent answers have."""
+    sizes = sorted((len(group) for group in groups(completions)), reverse=True)
+    return (*sizes, 0, 0)[:2]
+
+
+def lead_probability(first: int, second: int) -> float:
+    """How probable it is that an answer with `first` votes is more popular than one with `second`, were there only two.
+
+    The share p of the first has a uniform prior, so that it is Beta(first + 1, second + 1) after the votes, and this is
+    P(p > 1/2). With whole numbers it is a binomial sum (arXiv:2305.11860, equation 2).
+    """
+    tosses = first + second + 1
+    return sum(math.comb(tosses, heads) for heads in range(first + 1)) / 2**tosses

@@ -1,0 +1,29 @@
+"""Best of n: sample several completions, keep the one that a scorer likes best. A vote that only the scorer has."""
+
+import asyncio
+from dataclasses import dataclass
+
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling
+from thinkling.scale.direct import Answer, sample
+from thinkling.scale.scorers import Scorer
+from thinkling.tasks.problem import Problem
+from thinkling.verify.extract import extract
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """The completion with the highest score among those that hold an answer; of equals, the first."""
+
+    sampling: Sampling
+    scorer: Scorer
+    num_samples: int = 8
+    template: str = "plain"
+
+    async def __call__(self, model: LanguageModel, problem: Problem) -> Answer:
+        asked = [sample(model, problem, self.template, self.sampling, i) for i in range(self.num_samples)]
+        completions = await asyncio.gather(*asked)
+        scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
+        answers = [extract(c.text).answer for c in completions]
+        best = max(range(len(completions)), key=lambda i: (answers[i] is not None, scores[i]))
+        return Answer(completions[best].text, answers[best], tuple(completions))
