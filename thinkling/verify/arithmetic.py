@@ -153,10 +153,8 @@ class Calculator:
         for digits in DIGITS:
             with MP.workdps(digits):
                 number = Numeric(self.spend, digits, real, log_base)
-                huge = number.is_huge(a), number.is_huge(b)
-                if any(huge):
-                    if all(huge):
-                        raise CannotTell("two powers too large to compare")
+                if number.is_huge(a) != number.is_huge(b):
+                    number.value(b if number.is_huge(a) else a)  # raises where the other one is too large as well
                     return False
                 x, y = number.value(a), number.value(b)
                 difference, scale = abs(x - y), max(abs(x), abs(y), number.scale)
