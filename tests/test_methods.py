@@ -3,9 +3,11 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from thinkling import cli
 from thinkling.errors import UserError
 from thinkling.evaluate.command import method_of
 from thinkling.evaluate.run import Sample, evaluate, summarise
@@ -15,7 +17,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.scale.direct import Answer, Direct
 from thinkling.scale.prompts import prompt_tokens, render
 from thinkling.scale.vote import SelfConsistency, vote
-from thinkling.settings import Eval
+from thinkling.settings import Eval, Template
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.tasks.problem import Problem
 from thinkling.verify.grade import grade
@@ -70,6 +72,18 @@ def test_templates_as_written() -> None:
     assert render("step-by-step", "Why?") == "Question: Why?\nExplain step by step.\nAnswer:\n"
     assert render("boxed", "Why?").endswith("\\boxed{ANSWER}\n\nQuestion:\nWhy?\n\nAnswer:")
     assert render("none", "as it is") == "as it is"
+    assert render("few-shot", "Why?").endswith("\\boxed{18}\n\nQuestion: Why?\nAnswer:\n")
+
+
+def test_prompts_shows_what_the_model_gets(tiny: LanguageModel, capsys) -> None:
+    cli.main(["prompts", "Is [bold] 2 {x}?"])
+    shown = capsys.readouterr().out
+    for name in get_args(Template):
+        text = render(name, "Is [bold] 2 {x}?")
+        assert text in shown
+        assert tiny.tokenizer.decode(prompt_tokens(tiny.tokenizer, name, "Is [bold] 2 {x}?")) == text
+    cli.main(["prompts", "Why?", "--template", "boxed"])
+    assert capsys.readouterr().out.count("Why?") == 1
 
 
 def test_chat_templates_open_or_close_the_thinking(tiny: LanguageModel) -> None:

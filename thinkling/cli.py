@@ -34,6 +34,7 @@ COMMANDS = {
     "tour": Command(settings.Tour, "thinkling.tour:main"),
     "generate": Command(settings.Generate, "thinkling.serve.generate:main"),
     "chat": Command(settings.Chat, "thinkling.serve.chat:main"),
+    "prompts": Command(settings.Prompts, "thinkling.scale.prompts:main"),
     "eval": Command(settings.Eval, "thinkling.evaluate.command:main"),
     "grade": Command(settings.Grade, "thinkling.evaluate.grade_command:main"),
     "lint-data": Command(settings.LintData, "thinkling.evaluate.lint_command:lint_data"),

@@ -16,7 +16,7 @@ Split = Literal["train", "held-out", "unseen-templates"]
 MethodName = Literal["direct", "step-by-step", "self-consistency", "adaptive", "best-of-n"]
 ScorerName = Literal["heuristic", "mean-logprob", "sum-logprob", "answer-logprob"]
 Policy = Literal["lenient", "boxed-only"]
-Template = Literal["plain", "step-by-step", "boxed", "chat", "chat-thinking", "none"]
+Template = Literal["plain", "step-by-step", "boxed", "few-shot", "chat", "chat-thinking", "none"]
 
 
 def at_least(minimum: float, **values: float) -> None:
@@ -100,6 +100,16 @@ class Chat(ModelSettings):
     max_tokens: int = 512
     """Length of one reply at most, thinking included, in tokens."""
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Show the templates that a question can be put in, exactly as a model sees them."""
+
+    question: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")] = "What is 17 + 25 - 9?"
+    """The question to put."""
+    template: Template | None = None
+    """Only this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
