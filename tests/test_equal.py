@@ -61,7 +61,7 @@ EQUAL = [
 ]  # fmt: skip
 
 UNEQUAL = [
-    # FIELD: what graders in use call equal (Math-Verify #14, #41, #60), or what the book's does
+    # what graders in use call equal (issues 14, 41 and 60 of Math-Verify), or the grader of Raschka's book
     ("1/2004!", "1/2006!"), ("1/2^{99}", "1/2^{98}"), ("1-1/e", "1+1/e"), (r"1-\frac{1}{\mathrm{e}}", r"1+\frac{1}{\mathrm{e}}"),
     ("(2^{2005}+1)/(3*2^{2006})", "1/(3*2^{2006})"), (r"1,2,\ldots,n", r"1,3,5,\ldots,2n-1"), ("4", r"4\sqrt(2)"),
     ("3x-y+13=0", "3x+4y+14=0"), ("(0,1]", "[0,1)"), ("(1,2)", "(2,1)"), ("5", "4, 5, 6"), ("4/5", r"1\frac{4}{5}"), ("seat", "east"),
