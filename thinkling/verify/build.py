@@ -197,6 +197,6 @@ def joined(items: list, joins: set[str]) -> object:
         return items[0]
     names = {item.name if isinstance(item, Solution) else None for item in items}
     if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
-        operator = "∪" if joins == {"or"} else "∩"
+        operator = "∪" if "or" in joins else "∩"
         return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
     return Listing(tuple(items))
