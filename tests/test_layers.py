@@ -11,8 +11,8 @@ ORDER = """
 errors settings device runs
 model model.config model.cache model.qwen3 model.tokenizer model.weights model.builtin
 generate generate.sampling generate.plain generate.engine generate.language_model generate.score
-verify verify.extract verify.tree verify.units verify.tokens verify.build verify.grammar verify.latex
-verify.exact verify.numeric verify.arithmetic verify.reals verify.equal verify.grade
+verify verify.extract verify.tree verify.units verify.clean verify.tokens verify.build verify.grammar verify.latex
+verify.exact verify.numeric verify.arithmetic verify.reals verify.relations verify.equal verify.grade
 verify.hostile verify.watched verify.lint verify.audit
 tasks tasks.problem tasks.builtin tasks.benchmarks
 scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n

@@ -11,6 +11,7 @@ from thinkling.verify.tree import (
     Apply,
     Interval,
     Listing,
+    Matrix,
     Number,
     Numeral,
     Quantity,
@@ -200,3 +201,17 @@ def joined(items: list, joins: set[str]) -> object:
         operator = "∪" if "or" in joins else "∩"
         return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
     return Listing(tuple(items))
+
+
+def as_matrix(node: object) -> object:
+    """An expression in which one matrix is multiplied by numbers as one matrix; everything else as it is."""
+    match node:
+        case Apply("*", factors) if sum(isinstance(as_matrix(factor), Matrix) for factor in factors) == 1:
+            found = next(as_matrix(factor) for factor in factors if isinstance(as_matrix(factor), Matrix))
+            others = tuple(factor for factor in factors if not isinstance(as_matrix(factor), Matrix))
+            return Matrix(tuple(tuple(Apply("*", (*others, entry)) for entry in row) for row in found.rows))
+        case Apply("/", (top, bottom)) if isinstance(as_matrix(top), Matrix):
+            return Matrix(tuple(tuple(Apply("/", (entry, bottom)) for entry in row) for row in as_matrix(top).rows))
+        case Apply("neg", (part,)) if isinstance(as_matrix(part), Matrix):
+            return Matrix(tuple(tuple(Apply("neg", (entry,)) for entry in row) for row in as_matrix(part).rows))
+    return node

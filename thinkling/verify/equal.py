@@ -8,9 +8,11 @@ It is not transitive, on purpose, where one of two answers leaves something out:
 from collections import Counter
 from fractions import Fraction
 
-from thinkling.verify.arithmetic import Calculator, Undefined
-from thinkling.verify.build import SETS, as_set, is_variable
-from thinkling.verify.reals import NotReal, gaps, pieces
+from thinkling.verify.arithmetic import Calculator
+from thinkling.verify.build import SETS, as_matrix, as_set, is_variable
+from thinkling.verify.exact import Undefined
+from thinkling.verify.reals import NotReal, differ, openness, pieces
+from thinkling.verify.relations import from_zero, is_function, is_head, named_values, one_name, renamed
 from thinkling.verify.tree import (
     ELLIPSIS,
     EXPRESSIONS,
@@ -32,15 +34,9 @@ from thinkling.verify.tree import (
     Tuple,
     Unread,
     Words,
-    replace,
     show,
     variables,
 )  # fmt: skip
-
-
-def equal(a: object, b: object) -> bool:
-    """True where two trees say the same thing. Raises CannotTell where that is past every bound."""
-    return difference(a, b) is None
 
 
 def difference(answer: object, reference: object, rounded: bool = False) -> str | None:
@@ -109,7 +105,7 @@ class _Comparison:
         return _is_not(a, b)
 
     def _same(self, a: object, b: object, exactly: bool = False) -> bool:
-        a, b = matrix(a), matrix(b)
+        a, b = as_matrix(a), as_matrix(b)
         if isinstance(a, Matrix) or isinstance(b, Matrix):
             return isinstance(a, Matrix) and isinstance(b, Matrix) and self._same_matrix(a, b)
         if self.calculator.same(a, b):
@@ -154,9 +150,9 @@ class _Comparison:
         return None
 
     def _listings(self, a: object, b: object) -> str | None:
-        if isinstance(a, Tuple) and (values := _named_values(b)):
+        if isinstance(a, Tuple) and (values := named_values(b)):
             return self._entries(a.items, values, "entry")
-        if isinstance(b, Tuple) and (values := _named_values(a)):
+        if isinstance(b, Tuple) and (values := named_values(a)):
             return self._entries(values, b.items, "entry")
         if isinstance(a, Tuple) or isinstance(b, Tuple):
             return _kinds(a, b)
@@ -168,7 +164,7 @@ class _Comparison:
             return f"{count} answers, the reference has one" if isinstance(a, Listing) else f"one of {count} answers"
         if Symbol(ELLIPSIS) in a.items or Symbol(ELLIPSIS) in b.items:
             return self._entries(a.items, b.items, "term")
-        return self._unordered(_one_name(a.items), _one_name(b.items))
+        return self._unordered(one_name(a.items), one_name(b.items))
 
     def _unordered(self, a: tuple, b: tuple) -> str | None:
         """Each of a's items has its own equal among b's."""
@@ -190,8 +186,9 @@ class _Comparison:
             return _kinds(a, b)
         try:
             mine, wanted = pieces(first, self.calculator), pieces(second, self.calculator)
-            differ = gaps(mine, wanted, self.calculator)
-            return _why_sets(mine, wanted, self.calculator, _is_not(first, second)) if differ else None
+            if not differ(mine, wanted, self.calculator):
+                return None
+            return openness(mine, wanted, self.calculator) or _is_not(first, second)
         except (NotReal, Undefined):  # ends without a value, or without an order
             if isinstance(first, Interval) and isinstance(second, Interval):
                 ends = self._entries((first.low, first.high), (second.low, second.high), "end")
@@ -214,14 +211,14 @@ class _Comparison:
             if value is None:
                 return _kinds(a, b)
             return self.difference(value, b) if isinstance(a, Relation) else self.difference(a, value)
-        if _is_function(a.sides[0]) != _is_function(b.sides[0]) and (values := self._defined(a, b)):
+        if is_function(a.sides[0]) != is_function(b.sides[0]) and (values := self._defined(a, b)):
             return self.difference(*values)
-        a, b = _renamed(a, b)
+        a, b = renamed(a, b)
         if len(a.sides) > 2 or len(b.sides) > 2:
             return self._chains(a, b)
         if not all(isinstance(side, EXPRESSIONS) for side in (*a.sides, *b.sides)):
             return None if a.operators == b.operators and not self._entries(a.sides, b.sides, "side") else _is_not(a, b)
-        (first, sense), (second, wanted) = _from_zero(a), _from_zero(b)
+        (first, sense), (second, wanted) = from_zero(a), from_zero(b)
         if sense != wanted:
             return f"{a.operators[0]} is not {b.operators[0]}"
         sign = self.calculator.proportional(first, second)
@@ -230,7 +227,7 @@ class _Comparison:
 
     def _defined(self, a: Relation, b: Relation) -> tuple | None:
         """The values of `f(x) = x^2` and `y = x^2`; None where they are no such pair."""
-        function, other = (a, b) if _is_function(a.sides[0]) else (b, a)
+        function, other = (a, b) if is_function(a.sides[0]) else (b, a)
         name = other.sides[0]
         if not is_variable(name) or name in function.sides[0].arguments or name.name in variables(function):
             return None
@@ -249,9 +246,9 @@ class _Comparison:
         if not set(node.operators) <= {"=", "≈"}:
             return None
         sides = node.sides
-        if _is_head(sides[0]):
+        if is_head(sides[0]):
             values = sides[1:]
-        elif len(sides) == 2 and _is_head(sides[1]):
+        elif len(sides) == 2 and is_head(sides[1]):
             values = sides[:1]
         elif all(isinstance(side, EXPRESSIONS) and not variables(side) for side in sides):
             values = sides
@@ -263,77 +260,8 @@ class _Comparison:
         return exact[0] if agree else None
 
 
-def matrix(node: object) -> object:
-    """An expression in which one matrix is multiplied by numbers as one matrix; everything else as it is."""
-    match node:
-        case Apply("*", factors) if sum(isinstance(matrix(factor), Matrix) for factor in factors) == 1:
-            found = next(matrix(factor) for factor in factors if isinstance(matrix(factor), Matrix))
-            others = tuple(factor for factor in factors if not isinstance(matrix(factor), Matrix))
-            return Matrix(tuple(tuple(Apply("*", (*others, entry)) for entry in row) for row in found.rows))
-        case Apply("/", (top, bottom)) if isinstance(matrix(top), Matrix):
-            return Matrix(tuple(tuple(Apply("/", (entry, bottom)) for entry in row) for row in matrix(top).rows))
-        case Apply("neg", (part,)) if isinstance(matrix(part), Matrix):
-            return Matrix(tuple(tuple(Apply("neg", (entry,)) for entry in row) for row in matrix(part).rows))
-    return node
-
-
 def _without_name(node: object) -> object:
     return node.values if isinstance(node, Solution) else node
-
-
-def _one_name(items: tuple) -> tuple:
-    """`x = 2, x = 3` and `x = 2, 3` are the values 2 and 3."""
-    heads = {item.sides[0] if _defines(item) else None for item in items}
-    return tuple(item.sides[1] if _defines(item) else item for item in items) if len(heads - {None}) == 1 else items
-
-
-def _named_values(listing: Listing) -> tuple | None:
-    """`y = 3, x = 2` as the point (2, 3): the values in the order of their names, each of which must stand once."""
-    if not all(_defines(item) for item in listing.items):
-        return None
-    named = {item.sides[0].name: item.sides[1] for item in listing.items}
-    return tuple(named[name] for name in sorted(named)) if len(named) == len(listing.items) else None
-
-
-def _defines(item: object) -> bool:
-    return isinstance(item, Relation) and item.operators == ("=",) and is_variable(item.sides[0])
-
-
-def _is_head(side: object) -> bool:
-    """What stands before `=` in a definition: x, f(x), (x, y)."""
-    if isinstance(side, Tuple):
-        return all(map(is_variable, side.items))
-    if isinstance(side, Apply) and side.function.endswith("()"):
-        return all(map(is_variable, side.arguments))
-    return is_variable(side)
-
-
-def _is_function(side: object) -> bool:
-    return isinstance(side, Apply) and side.function.endswith("()") and _is_head(side)
-
-
-def _renamed(a: Relation, b: Relation) -> tuple[Relation, Relation]:
-    """`f(t) = t^2` with b's name for the bound variable, so that it equals `f(x) = x^2`."""
-    first, second = a.sides[0], b.sides[0]
-    if (
-        not (_is_function(first) and _is_function(second))
-        or first.function != second.function
-        or len(first.arguments) != len(second.arguments)
-    ):
-        return a, b
-    if variables(b) & variables(first) and first.arguments != second.arguments:
-        return a, b
-    names = dict(zip(first.arguments, second.arguments, strict=True))
-    return replace(a, lambda part: names.get(part) if isinstance(part, Symbol) else None), b
-
-
-def _from_zero(node: Relation) -> tuple[Apply, str]:
-    """`a < b` as a - b and its sense, with > and ≥ turned round."""
-    left, right = node.sides
-    sense = node.operators[0]
-    if sense in (">", "≥"):
-        left, right, sense = right, left, {">": "<", "≥": "≤"}[sense]
-    return Apply("+", (left, Apply("neg", (right,)))), sense
 
 
 def _looks_like_time(ratio: Ratio) -> bool:
@@ -341,19 +269,6 @@ def _looks_like_time(ratio: Ratio) -> bool:
         return False
     hour, minute = (term.value for term in ratio.terms)
     return hour <= 24 and (minute == 0 or 10 <= minute <= 59)
-
-
-def _why_sets(mine: list, wanted: list, calculator: Calculator, otherwise: str) -> str:
-    """The end that is open in one and closed in the other, where nothing else differs."""
-    for piece, other in zip(mine, wanted, strict=False):
-        if calculator.order(piece.low, other.low) or calculator.order(piece.high, other.high):
-            break
-        ends = ((piece.low, piece.low_closed, other.low_closed), (piece.high, piece.high_closed, other.high_closed))
-        for end, closed, wanted_closed in ends:
-            if closed != wanted_closed:
-                words = ("closed", "open") if closed else ("open", "closed")
-                return f"the interval is {words[0]} at {show(end)}, the reference is {words[1]}"
-    return otherwise
 
 
 def _is_not(a: object, b: object) -> str:

@@ -6,8 +6,9 @@ Here stand the forms that only a whole answer has: choice letters, times of day,
 import re
 
 from thinkling.verify.build import REALS
+from thinkling.verify.clean import clean
 from thinkling.verify.grammar import Parser
-from thinkling.verify.tokens import NotMathematics, clean, tokens
+from thinkling.verify.tokens import NotMathematics, tokens
 from thinkling.verify.tree import Choice, Numeral, Set, Unread, Words, walk
 
 MAX_CHARACTERS = 2000

@@ -4,7 +4,7 @@ from functools import cmp_to_key
 
 from thinkling.verify.arithmetic import Calculator
 from thinkling.verify.build import REALS
-from thinkling.verify.tree import EXPRESSIONS, Interval, Set, SetOperation, variables
+from thinkling.verify.tree import EXPRESSIONS, Interval, Set, SetOperation, show, variables
 
 
 class NotReal(Exception):
@@ -35,7 +35,7 @@ def pieces(node: object, calculator: Calculator) -> list[Interval]:
     raise NotReal
 
 
-def gaps(a: list[Interval], b: list[Interval], calculator: Calculator) -> bool:
+def differ(a: list[Interval], b: list[Interval], calculator: Calculator) -> bool:
     """Whether two lists of pieces differ."""
     return len(a) != len(b) or any(
         calculator.order(x.low, y.low) or calculator.order(x.high, y.high)
@@ -98,3 +98,16 @@ def _common(a: list[Interval], b: list[Interval], calculator: Calculator) -> lis
             if not _is_empty(piece, calculator):
                 found.append(piece)
     return found
+
+
+def openness(mine: list[Interval], wanted: list[Interval], calculator: Calculator) -> str | None:
+    """In words, the end that is open in one and closed in the other; None where the ends themselves differ."""
+    for piece, other in zip(mine, wanted, strict=False):
+        if calculator.order(piece.low, other.low) or calculator.order(piece.high, other.high):
+            break
+        ends = ((piece.low, piece.low_closed, other.low_closed), (piece.high, piece.high_closed, other.high_closed))
+        for end, closed, wanted_closed in ends:
+            if closed != wanted_closed:
+                words = ("closed", "open") if closed else ("open", "closed")
+                return f"the interval is {words[0]} at {show(end)}, the reference is {words[1]}"
+    return None

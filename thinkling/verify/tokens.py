@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from thinkling.verify.clean import GREEK, STYLE
 from thinkling.verify.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
 from thinkling.verify.units import unit_of
 
@@ -22,86 +23,16 @@ class Token(NamedTuple):
     """Whether a space stands before it: `1 4/5` is a mixed number, `14/5` is not."""
 
 
-# 1. The same spelling for what looks the same.
-
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi "
-        "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(),
-        strict=True,
-    )
-)
-_UNICODE = str.maketrans(
-    {
-        **{letter: f"\\{name} " for letter, name in _GREEK.items()},
-        **dict.fromkeys("−–—‒‐‑", "-"), **dict.fromkeys("×⋅·∙∗", "*"), **dict.fromkeys("\u00a0\u2009\u202f\t\n\r", " "),
-        **dict.fromkeys("’′", "'"), "÷": "/", "⁄": "/", "∕": "/", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
-        "≈": r"\approx ", "∞": r"\infty ", "π": r"\pi ", "√": r"\sqrt ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
-        "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "°": r"^\circ ", "…": r"\ldots ", "±": r"\pm ", "∓": r"\mp ",
-        "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-        "∖": r"\setminus ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
-    }
-)  # fmt: skip
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
-_DOLLAR = re.compile(r"(?<!\\)\$")
-_STYLE = "text|mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|rm|operatorname|mathop"
-_WHOLE_STYLED = re.compile(rf"\\(?:{_STYLE})\*? *\{{([^{{}}]*)\}}")
-_SPACED_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?")
-_REWRITES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"(?<!\\)\\[()\[\]]", " "),  # \( \) \[ \]: math delimiters
-        (r"\\(?:left|right|[bB]ig{1,2}[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![A-Za-z])(?: ?\.)?", ""),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed)(?![A-Za-z])", ""),
-        (r"\\(?:text)?color *\{[^{}]*\}", ""),
-        (r"\\text\{,\}", "{,}"),
-        (r",?\\! ?,?(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\{,\}(?=[0-9]{3}(?![0-9]))", "\0"),  # a thousands separator
-        (r"(?<=[0-9])(?:\\,|~)(?=[0-9]{3}(?![0-9]))", "\0"),
-        (r"\\!", ""),
-        (r"(?<!\\)\\[ ,;:>]|~|\\(?:quad|qquad|thinspace|medspace|hspace\{[^{}]*\}|hfill)(?![A-Za-z])", " "),
-        (r" +", " "),
-    )
-)
-
-
-def clean(text: str) -> str:
-    """Remove what carries no meaning in any answer: math delimiters, sizes, thin spaces, one final period.
-
-    A thousands separator that can be nothing else (`{,}`, `\\!`, `\\,` before three digits) is removed as well.
-    """
-    text = text.replace("\0", "\ufffd")  # NUL marks a separator below, so it may not come from outside
-    if len(_DOLLAR.findall(text)) % 2 == 0:  # they pair up, so they delimit math; a lone one is a currency sign
-        text = _DOLLAR.sub(" ", text)
-    if not text.isascii():
-        text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
-        text = text.translate(_UNICODE)
-    text = re.sub(r"[\t\n\r\f\v]", " ", text)
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    text = text.replace("\0", "").strip()
-    if text.endswith(".") and not text.endswith(".."):
-        text = text[:-1].rstrip()
-    if text.startswith("**") and text.endswith("**") and len(text) > 4:
-        text = text[2:-2].strip()
-    if _SPACED_THOUSANDS.fullmatch(text):
-        text = text.replace(" ", "")
-    whole = _WHOLE_STYLED.fullmatch(text)
-    return whole[1].strip() if whole else text
-
-
-# 2. The tokens.
-
 FUNCTIONS = {
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc", "sinh",
     "cosh", "tanh", "arsinh", "arcosh", "artanh", "ln", "log", "exp", "sqrt", "cbrt", "abs", "floor", "ceil", "gcd",
     "lcm", "max", "min", "cis", "Re", "Im",
 }  # fmt: skip
 _ALIASES = {
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "lg": "log", "sgn": "sign",
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "lg": "log",
     "arcsinh": "arsinh", "arccosh": "arcosh", "arctanh": "artanh",
 }  # fmt: skip
-_NAMES = {"pi": PI, "infinity": INFINITY, "infty": INFINITY, "inf": INFINITY} | {n: f"\\{n}" for n in _GREEK.values()}
+_NAMES = {"pi": PI, "infinity": INFINITY, "infty": INFINITY, "inf": INFINITY} | {n: f"\\{n}" for n in GREEK.values()}
 _STRUCTURES = {
     "frac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "binom": "binom", "dbinom": "binom",
     "tbinom": "binom", "sqrt": "sqrt", "pm": "±", "mp": "∓", "times": "*", "cdot": "*",
@@ -121,7 +52,7 @@ _PLAIN = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9
 _REPEATING = r"\\(?:overline|bar) ?(?:\{ ?[0-9]+ ?\}|[0-9])"
 _TOKEN = re.compile(
     rf"(?P<repeating>[0-9]*\.[0-9]*{_REPEATING})|(?P<number>{_PLAIN})(?P<exponent>[eE][+-]?[0-9]+(?![0-9A-Za-z.]))?"
-    rf"|\\(?P<styled>{_STYLE})(?![A-Za-z])\*? *\{{(?P<content>[^{{}}]*)\}}(?P<power> ?\^ ?(?:[23]|\{{ ?[23] ?\}}))?"
+    rf"|\\(?P<styled>{STYLE})(?![A-Za-z])\*? *\{{(?P<content>[^{{}}]*)\}}(?P<power> ?\^ ?(?:[23]|\{{ ?[23] ?\}}))?"
     r"|\\(?P<edge>begin|end) ?\{(?P<environment>[A-Za-z]+)\*?\}(?: ?\{[clr| ]*\})?"
     r"|(?P<degrees>\^ ?(?:\\circ(?![A-Za-z])|\{ ?\\circ ?\}))"
     r"(?P<scale> ?(?:\\(?:text|mathrm)\{ ?[CF] ?\}|[CF](?![A-Za-z])))?"
