@@ -1,6 +1,7 @@
 """Tokens -> a typed tree: a precedence parser for the mathematics that models and benchmarks write. Bounded in depth.
 
-The grammar, from whole answers down to atoms:
+Its rules call one another in a circle, down to atoms and up again inside brackets, so they stand in one file. The
+grammar, from whole answers down to atoms:
 
     answer   = item {("," | ";" | "or" | "and") item}
     item     = union {("=" | "<" | "≤" | ... | "∈") union}          5 < x ≤ 7, x ∈ [0, 1]
@@ -125,7 +126,7 @@ class Parser:
         return node
 
     def side(self) -> object:
-        sign = self.take().kind if self.kind in "+-" and self.ahead(1).kind == "$" else ""
+        sign = self.take().kind if self.kind in ("+", "-") and self.ahead(1).kind == "$" else ""
         currency = self.take().kind if self.kind == "$" else ""
         node = self.sum()
         node = negated(node) if sign == "-" else node
@@ -208,15 +209,13 @@ class Parser:
     def _mixed(self) -> Number | None:
         """`1\\frac{4}{5}` and `1 4/5` are 9/5. `2\\frac{9}{5}` is a product, since no mixed number is improper."""
         first, second = self.tokens[self.at], self.ahead(1)
-        if first.kind != "number" or not first.text.isdigit():
-            return None
-        if second.kind not in ("frac", "number"):
+        if first.kind != "number" or not first.text.isdigit() or second.kind not in ("frac", "number"):
             return None
         start, kept = self.at, self.tokens.copy()
         self.take()
         if second.kind == "frac":
             fraction = self.atom()
-        elif second.kind == "number" and second.spaced and self.ahead(1).kind == "/" and self.ahead(2).kind == "number":
+        elif second.spaced and self.ahead(1).kind == "/" and self.ahead(2).kind == "number":
             top, _, bottom = self.take(), self.take(), self.take()
             if not (top.text.isdigit() and bottom.text.isdigit()):
                 raise NotMathematics("two numbers side by side")
