@@ -26,7 +26,7 @@ from thinkling.model.qwen3 import Qwen3, init_weights
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.weights import load_model, resolve, save_model
 from thinkling.runs import write_json
-from thinkling.scale.prompts import prompt_tokens
+from thinkling.scale.prompts import render
 from thinkling.tasks.builtin import problems
 
 Tokens = list[list[int]]
@@ -159,7 +159,7 @@ def main(settings: Decode) -> None:
     folder = resolve(settings.model)
     tokenizer = Tokenizer.load(folder)
     questions = [problem.question for problem in problems("held-out", max(*settings.batches, 16))]
-    prompts = [prompt_tokens(tokenizer, "plain", question) for question in questions]
+    prompts = [tokenizer.encode(render("plain", question)) for question in questions]
     with tempfile.TemporaryDirectory() as temporary:
         if settings.size:
             if settings.size not in SIZES:

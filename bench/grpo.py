@@ -28,7 +28,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.weights import resolve
 from thinkling.runs import write_json
-from thinkling.scale.prompts import prompt_tokens, render
+from thinkling.scale.prompts import render
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
@@ -147,7 +147,7 @@ def trl(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) 
         )  # fmt: skip
         tokenizer = Tokenizer.load(folder)
         theirs = trainer.processing_class(text=[row["prompt"] for row in rows])["input_ids"]
-        if theirs != [prompt_tokens(tokenizer, "plain", problem.question) for problem in stock]:
+        if theirs != [tokenizer.encode(render("plain", problem.question)) for problem in stock]:
             raise UserError("TRL reads the prompts as other tokens than ours, so the work is not the same")
         trainer.remove_callback(PrinterCallback)
         trainer.train()

@@ -10,7 +10,7 @@ from thinkling.generate.plain import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.model.weights import builtin_names, resolve
 from thinkling.scale.direct import Direct
-from thinkling.scale.prompts import prompt_tokens
+from thinkling.scale.prompts import prompt_of
 from thinkling.tasks.builtin import problems
 
 GREEDY = Sampling(temperature=0.0, max_tokens=256)
@@ -46,7 +46,7 @@ def test_asked_plainly_it_answers_at_once_and_mostly_wrong_asked_for_steps_mostl
 
 
 def test_the_engine_equals_the_plain_loop_on_real_weights(base: LanguageModel) -> None:
-    prompts = [prompt_tokens(base.tokenizer, "step-by-step", p.question) for p in problems("held-out", 6)]
+    prompts = [prompt_of(base, "step-by-step", p.question) for p in problems("held-out", 6)]
     for prompt, fast in zip(prompts, base.complete_all(prompts, GREEDY), strict=True):
         slow = generate(base.network, prompt, GREEDY, base.tokenizer.stop_ids)
         assert fast.tokens == slow.tokens
@@ -57,7 +57,7 @@ def test_in_a_chat_it_thinks_or_not_as_it_is_told(base: LanguageModel) -> None:
     end = base.tokenizer.special_id("</think>")
 
     def reply(template: str) -> tuple[int, ...]:
-        prompt = prompt_tokens(base.tokenizer, template, "What is 27 + 15 - 8?")
+        prompt = prompt_of(base, template, "What is 27 + 15 - 8?")
         return asyncio.run(base.complete(prompt, GREEDY)).tokens
 
     thought, at_once = reply("chat-thinking"), reply("chat")

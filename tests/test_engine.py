@@ -143,6 +143,32 @@ def test_on_token_ends_a_request(model: Qwen3) -> None:
     assert (len(done[0][1].tokens), done[0][1].finish_reason, len(seen)) == (3, "stop", 3)
 
 
+def test_measures_are_those_of_the_plain_loop(model: Qwen3) -> None:
+    jobs = [(p, replace(s, measure=i % 2 == 0)) for i, (p, s) in enumerate(requests(12, seed=3))]
+    for (prompt, sampling), found in zip(
+        jobs, run(Engine(model, STOP, max_rows=5, max_length=96), jobs, 2), strict=True
+    ):
+        alone = generate(model, prompt, sampling, STOP)
+        for name in ("confidence", "certainty", "margin"):
+            assert len(getattr(found, name)) == (len(found.tokens) if sampling.measure else 0)
+            assert getattr(found, name) == pytest.approx(getattr(alone, name), abs=1e-3)
+
+
+def test_a_trace_ends_where_its_confidence_falls(model: Qwen3) -> None:
+    """At the first full window whose mean is below the threshold; a trace shorter than the window never."""
+    prompt, free = [5, 6, 7], Sampling(max_tokens=25, seed=8, measure=True)
+    confidence = generate(model, prompt, free, ()).confidence
+    means = [sum(confidence[end - 4 : end]) / 4 for end in range(4, 26)]
+    threshold = sorted(means)[3] + 1e-4
+    expected = next(end for end, mean in enumerate(means, start=4) if mean < threshold)
+    watched = replace(free, measure=False, min_confidence=threshold, confidence_window=4)
+    jobs = [(prompt, watched), ([1], Sampling(max_tokens=9)), (prompt, replace(watched, confidence_window=26))]
+    short, _, whole = run(Engine(model, (), max_rows=3, max_length=96), jobs, 3)
+    assert (len(short.tokens), short.finish_reason, short.confidence) == (expected, "confidence", ())
+    assert short.tokens == generate(model, prompt, watched, ()).tokens
+    assert len(whole.tokens) == 25
+
+
 def test_repeats_by_hand() -> None:
     assert repeats([7, 1, 2, 1, 2, 1, 2], 3)
     assert not repeats([7, 1, 2, 1, 2, 1, 2], 4)

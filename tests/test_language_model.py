@@ -1,15 +1,18 @@
 """Text on top of the engine: async callers share a batch, streams never cut a character, stop strings stop."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from thinkling.errors import UserError
+from thinkling.generate import language_model
 from thinkling.generate.language_model import LanguageModel, StopStrings
-from thinkling.generate.plain import generate
+from thinkling.generate.plain import Completion, generate
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.tokenizer import Mark, Tokenizer
 
 SAMPLING = Sampling(max_tokens=24, seed=4)
 
@@ -95,3 +98,103 @@ def test_nothing_of_a_stop_string_is_streamed_early(tiny_tokenizer: Tokenizer) -
         shown.append(watcher.safe)
     assert all("ab ST ok STOP".startswith(text) and not text.endswith(("S", "ST", "STO")) for text in shown)
     assert watcher.safe == "ab ST ok "
+
+
+# --- what methods build on ------------------------------------------------------------------------------------------
+
+
+def test_going_on_behind_a_completion_gives_what_one_long_completion_gives(tiny: LanguageModel) -> None:
+    """Greedy, 4 tokens and then 8 more from the extended prompt, against 12 at once."""
+    prompt = tiny.text_prompt("Question: 2 + 3?\nAnswer:\n")
+
+    async def run() -> None:
+        whole = await tiny.complete(prompt, Sampling(temperature=0, max_tokens=12, measure=True))
+        first = await tiny.complete(prompt, Sampling(temperature=0, max_tokens=4, measure=True))
+        rest = await tiny.complete(tiny.extend(prompt, first), Sampling(temperature=0, max_tokens=8, measure=True))
+        both = tiny.joined(first, rest)
+        assert (both.tokens, both.text, both.prompt_tokens) == (whole.tokens, whole.text, tuple(prompt))
+        assert both.logprobs == pytest.approx(whole.logprobs, abs=1e-4)
+        assert both.confidence == pytest.approx(whole.confidence, abs=1e-3)
+        assert both.finish_reason == rest.finish_reason
+
+    asyncio.run(run())
+
+
+def test_extend_goes_on_before_or_behind_the_stop_string(tiny: LanguageModel) -> None:
+    encode, decode = tiny.tokenizer.encode, tiny.tokenizer.decode
+    tokens = encode("ab cd, ef")
+    prompt = encode("Q")
+    cut = Completion((1,), tuple(tokens), (0.0,) * len(tokens), "stop", "ab c", stop_string="d")
+    assert decode(tiny.extend(prompt, cut)) == "Qab cd, ef"  # all that was sampled
+    assert decode(tiny.extend(prompt, cut, "!", " so")) == "Qab c! so"
+    assert tiny.extend(prompt, cut, "!")[:2] == [*prompt, tokens[0]]  # whole tokens before the cut stay
+    end = tiny.tokenizer.stop_ids[0]
+    ended = Completion((1,), (*tokens, end), (0.0,) * (len(tokens) + 1), "stop", "ab cd, ef")
+    assert tiny.extend(prompt, ended) == [*prompt, *tokens]
+    assert tiny.extend(prompt, ended, "!") == [*prompt, *tokens, *encode("!")]
+
+
+def test_extend_makes_control_tokens_of_marks_only(tiny: LanguageModel) -> None:
+    nothing = Completion((1,), (), (), "length", "")
+    think = tiny.tokenizer.special_id("</think>")
+    assert tiny.extend([5], nothing, Mark("</think>")) == [5, think]
+    assert think not in tiny.extend([5], nothing, "</think>")
+
+
+def test_a_cut_inside_a_character_loses_nothing(tiny: LanguageModel) -> None:
+    tokens = tiny.tokenizer.encode("é|x")  # é is two tokens of one byte each
+    cut = Completion((1,), tuple(tokens), (0.0,) * len(tokens), "stop", "é", stop_string="|")
+    assert tiny.tokenizer.decode(tiny.extend([], cut, "?")) == "é?"
+    half = Completion((1,), tuple(tokens[:1]), (0.0,), "length", "\ufffd")
+    assert tiny.extend([], half, "") == tokens[:1]
+
+
+def test_first_tokens_are_the_likeliest_and_logprob_of_is_the_models(tiny: LanguageModel) -> None:
+    prompt = tiny.text_prompt("Question: 7?\nAnswer:\n")
+    logprobs = tiny.network.logits(tiny.network(torch.tensor([prompt]))[0, -1]).detach().float().log_softmax(-1)
+
+    async def run() -> None:
+        begun = await tiny.first_tokens(prompt, 5)
+        assert [c.tokens[0] for c in begun] == logprobs.topk(5).indices.tolist()
+        assert [c.logprobs[0] for c in begun] == pytest.approx(logprobs.topk(5).values.tolist(), abs=1e-5)
+        greedy = await tiny.complete(prompt, Sampling(temperature=0, max_tokens=6, measure=True))
+        assert greedy.margin[0] == pytest.approx(begun[0].margin[0], abs=1e-5)
+        text = tiny.tokenizer.decode(prompt[-3:])
+        again = await tiny.logprob_of(prompt[:-3], text)
+        behind = tiny.network.logits(tiny.network(torch.tensor([prompt]))[0]).detach().float().log_softmax(-1)
+        own = [float(behind[place - 1, prompt[place]]) for place in range(len(prompt) - 3, len(prompt))]
+        assert again == pytest.approx(sum(own), abs=1e-4)
+
+    asyncio.run(run())
+
+
+def test_reads_of_many_lengths_together_are_those_of_each_alone(tiny: LanguageModel, monkeypatch) -> None:
+    monkeypatch.setattr(language_model, "PREFILL_TOKENS", 40)  # so that they take several passes
+    prompts = [list(range(5, 5 + n)) for n in (3, 17, 9, 30, 1, 12)]
+    completion = Completion((1,), (7, 8), (-1.0, -1.0), "length", "")
+
+    async def run() -> list[torch.Tensor]:
+        return await asyncio.gather(*(tiny.hidden_states(prompt, completion) for prompt in prompts))
+
+    for prompt, hidden in zip(prompts, asyncio.run(run()), strict=True):
+        alone = tiny.network(torch.tensor([[*prompt, 7, 8]]))[0, -2:]
+        assert torch.allclose(hidden, alone, atol=1e-4)
+
+
+def test_a_read_that_fails_tells_those_who_wait(tiny: LanguageModel, monkeypatch) -> None:
+    def broken(*tokens: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(tiny.network, "forward", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        asyncio.run(tiny.logprob_of([1, 2], "x"))
+
+
+def test_seconds_add_up_to_the_engines_time(tiny: LanguageModel, monkeypatch) -> None:
+    """A clock that ticks once per look: every tick belongs to exactly the rows that were under way."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    found = tiny.complete_all(["a", "a", "bb"], Sampling(max_tokens=4, temperature=0))
+    steps = max(len(c.tokens) for c in found)
+    assert sum(c.seconds for c in found) == 2 * steps  # a draw and a read each; admitting once, no read at the end
+    assert all(c.seconds > 0 for c in found)

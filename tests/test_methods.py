@@ -15,7 +15,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.scale.direct import Answer, Direct
-from thinkling.scale.prompts import prompt_tokens, render
+from thinkling.scale.prompts import prompt_of, render
 from thinkling.scale.vote import SelfConsistency, vote
 from thinkling.settings import Eval, Template
 from thinkling.tasks.benchmarks import load_problems
@@ -81,15 +81,15 @@ def test_prompts_shows_what_the_model_gets(tiny: LanguageModel, capsys) -> None:
     for name in get_args(Template):
         text = render(name, "Is [bold] 2 {x}?")
         assert text in shown
-        assert tiny.tokenizer.decode(prompt_tokens(tiny.tokenizer, name, "Is [bold] 2 {x}?")) == text
+        assert tiny.tokenizer.decode(prompt_of(tiny, name, "Is [bold] 2 {x}?")) == text
     cli.main(["prompts", "Why?", "--template", "boxed"])
     assert capsys.readouterr().out.count("Why?") == 1
 
 
 def test_chat_templates_open_or_close_the_thinking(tiny: LanguageModel) -> None:
     end = tiny.tokenizer.special_id("</think>")
-    assert end in prompt_tokens(tiny.tokenizer, "chat", "hi")
-    assert end not in prompt_tokens(tiny.tokenizer, "chat-thinking", "hi")
+    assert end in prompt_of(tiny, "chat", "hi")
+    assert end not in prompt_of(tiny, "chat-thinking", "hi")
 
 
 # --- evaluation ---------------------------------------------------------------------------------------------------

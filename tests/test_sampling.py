@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import Rules, Sampling, choose, derive_seed, distribution
+from thinkling.generate.sampling import Rules, Sampling, choose, derive_seed, distribution, measure
 
 CPU = torch.device("cpu")
 
@@ -125,3 +125,17 @@ def test_seeds_are_pinned() -> None:
 def test_settings_that_mean_nothing(changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         replace(Sampling(), **changes)
+
+
+def test_measures_by_hand() -> None:
+    confidence, certainty, margin = measure(torch.tensor([logs(0.5, 0.25, 0.125, 0.125)]) + 3.0)[0].tolist()
+    mean = (math.log(2) + math.log(4) + 2 * math.log(8)) / 4  # of -log p: 2.25 log 2
+    assert confidence == pytest.approx(mean)  # fewer than 20 tokens: all of them
+    assert certainty == pytest.approx(mean - math.log(4))  # sum over 1/4 log(1/4 / p)
+    assert margin == pytest.approx(0.25)
+    assert measure(torch.zeros(1, 7))[0].tolist() == pytest.approx([math.log(7), 0, 0], abs=1e-6)
+
+
+def test_confidence_looks_at_the_twenty_likeliest() -> None:
+    shares = [0.04] * 20 + [0.2 / 80] * 80
+    assert float(measure(torch.tensor([logs(*shares)]))[0, 0]) == pytest.approx(-math.log(0.04), abs=1e-5)

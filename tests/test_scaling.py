@@ -5,15 +5,15 @@ import math
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from scripted import Scripted, boxed, said
 
 from thinkling.errors import UserError
 from thinkling.evaluate.command import method_of
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
-from thinkling.scale import direct
 from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.scorers import SCORERS, answer_logprob, heuristic, mean_logprob, sum_logprob
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency, groups, lead_probability, leaders, vote
@@ -23,34 +23,8 @@ from thinkling.tasks.problem import Problem
 PROBLEM = Problem("p", "1 + 1?", "2")
 
 
-@pytest.fixture(autouse=True)
-def no_prompts_for_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scripted model needs no tokens: it says what it is told to."""
-    real = direct.prompt_tokens
-    monkeypatch.setattr(direct, "prompt_tokens", lambda tokenizer, *rest: real(tokenizer, *rest) if tokenizer else [1])
-
-
-def said(answer: object, *logprobs: float) -> Completion:
-    return Completion(
-        (1,),
-        tuple(range(len(logprobs))),
-        logprobs,
-        "stop",
-        rf"\boxed{{{answer}}}" if answer is not None else "hm, well",
-    )
-
-
-class Scripted:
-    """A model that says what it is told to, and counts."""
-
-    def __init__(self, *answers: object) -> None:
-        self.answers, self.asked = [said(answer, -1.0) for answer in answers], 0
-
-    async def complete(self, prompt: object, sampling: Sampling) -> Completion:
-        self.asked += 1
-        return self.answers[self.asked - 1]
-
-    tokenizer = None
+def script(*answers: object) -> Scripted:
+    return Scripted(*[boxed(answer, -1.0) for answer in answers])
 
 
 # --- when the lead is enough ---------------------------------------------------------------------------------------
@@ -91,33 +65,32 @@ def test_lead_probability_is_the_beta_integral() -> None:
     ],
 )
 def test_it_stops_when_the_lead_is_enough(answers: list, most: int, asked: int) -> None:
-    model = Scripted(*answers)
+    model = script(*answers)
     answer = asyncio.run(AdaptiveConsistency(Sampling(), most)(model, PROBLEM))
-    assert model.asked == len(answer.completions) == asked
+    assert len(model.asked) == len(answer.completions) == asked
     assert answer.final == (None if set(answers) == {None} else "7")
 
 
 def test_it_stops_when_nothing_can_change_the_winner() -> None:
-    model = Scripted(7, 7, 7, 8, 8)  # 3-0 is only .9375, but two are left
+    model = script(7, 7, 7, 8, 8)  # 3-0 is only .9375, but two are left
     assert len(asyncio.run(AdaptiveConsistency(Sampling(), 5)(model, PROBLEM)).completions) == 3
 
 
 def test_waves_are_asked_together() -> None:
-    model = Scripted(*[7] * 10)
+    model = script(*[7] * 10)
     assert (
         len(asyncio.run(AdaptiveConsistency(Sampling(), 10, wave=3)(model, PROBLEM)).completions) == 6
     )  # 3-0, then 6-0
-    last = Scripted(7, 8, 9, 1)
+    last = script(7, 8, 9, 1)
     assert len(asyncio.run(AdaptiveConsistency(Sampling(), 4, wave=3)(last, PROBLEM)).completions) == 4
 
 
 @given(st.lists(st.sampled_from([1, 2, 3, None]), min_size=1, max_size=12), st.integers(1, 5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_with_certainty_asked_for_it_never_changes_the_winner(answers: list, wave: int) -> None:
     stopped = asyncio.run(
-        AdaptiveConsistency(Sampling(), len(answers), wave=wave, confidence=2.0)(Scripted(*answers), PROBLEM)
+        AdaptiveConsistency(Sampling(), len(answers), wave=wave, confidence=2.0)(script(*answers), PROBLEM)
     )
-    everyone = asyncio.run(SelfConsistency(Sampling(), len(answers))(Scripted(*answers), PROBLEM))
+    everyone = asyncio.run(SelfConsistency(Sampling(), len(answers))(script(*answers), PROBLEM))
     assert stopped.final == everyone.final
     assert len(stopped.completions) <= len(everyone.completions)
 
@@ -126,13 +99,13 @@ def test_with_certainty_asked_for_it_never_changes_the_winner(answers: list, wav
 
 
 def test_groups_and_leaders() -> None:
-    completions = [said("1/2"), said(None), said("7"), said("0.5"), said(r"\frac12")]
+    completions = [boxed("1/2"), boxed(None), boxed("7"), boxed("0.5"), boxed(r"\frac12")]
     assert [len(group) for group in groups(completions)] == [3, 1]
-    assert leaders(completions) == (3, 1) and leaders([said(None)]) == (0, 0) and leaders([said(3)]) == (1, 0)
+    assert leaders(completions) == (3, 1) and leaders([boxed(None)]) == (0, 0) and leaders([boxed(3)]) == (1, 0)
 
 
 def test_weights_outvote_numbers() -> None:
-    one, two, three = said(1, -1.0), said(1, -1.0), said(2, -1.0)
+    one, two, three = boxed(1, -1.0), boxed(1, -1.0), boxed(2, -1.0)
     assert vote([one, two, three]) is one
     assert vote([one, two, three], [0.2, 0.2, 0.5]) is three
     assert vote([one, two, three], [0.25, 0.25, 0.5]) is three  # a tie; -1 is a greater log-probability than -2
@@ -147,15 +120,11 @@ def score(scorer: object, completion: Completion, model: object = None) -> float
 
 
 def test_scorers_by_hand() -> None:
-    boxed, number, words = (
-        said(7),
-        Completion((1,), (), (), "stop", "about 7"),
-        Completion((1,), (), (), "stop", "no idea"),
-    )
-    assert score(heuristic, boxed) == pytest.approx(2 + 1.5 * math.exp(-9 / 500))
+    box, number, words = boxed(7), said("about 7"), said("no idea")
+    assert score(heuristic, box) == pytest.approx(2 + 1.5 * math.exp(-9 / 500))
     assert score(heuristic, number) == pytest.approx(1 + 1.5 * math.exp(-7 / 500))
     assert score(heuristic, words) == pytest.approx(1.5 * math.exp(-7 / 500))
-    assert score(mean_logprob, said(7, -1.0, -3.0)) == -2.0 and score(sum_logprob, said(7, -1.0, -3.0)) == -4.0
+    assert score(mean_logprob, boxed(7, -1.0, -3.0)) == -2.0 and score(sum_logprob, boxed(7, -1.0, -3.0)) == -4.0
 
 
 def test_the_answers_own_tokens(tiny: LanguageModel) -> None:
@@ -166,16 +135,16 @@ def test_the_answers_own_tokens(tiny: LanguageModel) -> None:
     completion = Completion((1,), tuple(tokens), logprobs, "stop", "so \\boxed{42}")
     assert len(inside) == 2  # one digit, one token
     assert score(answer_logprob, completion, tiny) == pytest.approx(sum(inside) / 2)
-    assert score(answer_logprob, said(None, -1.0), tiny) == -math.inf
+    assert score(answer_logprob, boxed(None, -1.0), tiny) == -math.inf
 
 
 def test_best_of_n_takes_the_best_that_answers_and_of_equals_the_first() -> None:
     async def by_value(model: object, problem: Problem, completion: Completion) -> float:
         return 99.0 if "hm" in completion.text else float(completion.text[7:-1]) // 10
 
-    model = Scripted(12, None, 35, 31)
+    model = script(12, None, 35, 31)
     assert asyncio.run(BestOfN(Sampling(), by_value, 4)(model, PROBLEM)).final == "35"
-    nothing = asyncio.run(BestOfN(Sampling(), by_value, 2)(Scripted(None, None), PROBLEM))
+    nothing = asyncio.run(BestOfN(Sampling(), by_value, 2)(script(None, None), PROBLEM))
     assert nothing.final is None and len(nothing.completions) == 2
 
 
@@ -184,7 +153,7 @@ def test_a_weighted_vote_weighs_e_to_the_score() -> None:
         return math.log({"1": 0.2, "2": 0.5}[completion.text[7:-1]])
 
     voted = SelfConsistency(Sampling(), 3, scorer=scores)
-    assert asyncio.run(voted(Scripted(1, 1, 2), PROBLEM)).final == "2"  # 0.5 against 0.4
+    assert asyncio.run(voted(script(1, 1, 2), PROBLEM)).final == "2"  # 0.5 against 0.4
 
 
 def test_methods_from_the_command_line(tmp_path) -> None:

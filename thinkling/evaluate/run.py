@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from thinkling.evaluate.stats import wilson_interval
-from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.language_model import Model
 from thinkling.runs import append_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
 from thinkling.tasks.problem import Problem
@@ -50,7 +50,7 @@ class Sample:
 
 
 def evaluate(
-    model: LanguageModel,
+    model: Model,
     method: Method,
     problems: Sequence[Problem],
     out: Path | None = None,

@@ -7,6 +7,7 @@ sample whose prompt is already being completed in another row copies what that r
 Left out: paging, chunked prefill of one long prompt, speculative decoding.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.generate.plain import Completion, check_prompt, finish_reason
-from thinkling.generate.sampling import Rules, Sampling, choose
+from thinkling.generate.plain import Completion, check_prompt, columns, finish_reason
+from thinkling.generate.sampling import Rules, Sampling, choose, measure
 from thinkling.model.cache import KVCache, bytes_per_token
 from thinkling.model.qwen3 import Qwen3
 
@@ -43,7 +44,14 @@ class Row:
     uniforms: list[float]
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    measured: list[list[float]] = field(default_factory=list)  # a row of sampling.measure per token
+    seconds: float = 0.0
     prompt_hidden: Tensor | None = None  # (D,) the hidden state behind the prompt, for siblings that join later
+
+    def completion(self, reason: str) -> Completion:
+        measured = columns(self.measured) if self.sampling.measure else {}
+        tokens, logprobs = tuple(self.tokens), tuple(self.logprobs)
+        return Completion(self.prompt, tokens, logprobs, reason, seconds=self.seconds, **measured)
 
 
 class Engine:
@@ -72,6 +80,7 @@ class Engine:
         self.waiting: deque[Row] = deque()
         self.rules: Rules | None = None  # of the rows as they stand; None when they have changed
         self.num_requests = 0
+        self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to rows
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None) -> int:
         """Queue a request; returns its id. `on_token` sees each token as it is drawn; a true value ends the request."""
@@ -95,17 +104,30 @@ class Engine:
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Completion]]:
         """Draw one token for every row. Returns the requests that finished, as (id, completion)."""
-        self._admit()
+        self.charged_until = time.perf_counter()
+        self._charge(self._admit())
         if not self.rows:
             return []
         self._draw()
+        self._charge(self.rows)
         finished = self._retire()
         if self.rows:
             self._read()
+            self._charge(self.rows)
         return finished
 
-    def _admit(self) -> None:
-        """Fill free rows from the queue, in order. Prompts that no running row has read yet are prefilled together."""
+    def _charge(self, rows: list[Row]) -> None:
+        """Share the time since the last charge among these rows: what each request cost (a GPU may lag a little)."""
+        now = time.perf_counter()
+        for row in rows:
+            row.seconds += (now - self.charged_until) / len(rows)
+        self.charged_until = now
+
+    def _admit(self) -> list[Row]:
+        """Fill free rows from the queue, in order; returns the new ones.
+
+        Prompts that no running row has read yet are prefilled together.
+        """
         first_new = len(self.rows)
         source = {row.prompt: place for place, row in enumerate(self.rows)}
         unread: list[int] = []
@@ -122,6 +144,7 @@ class Engine:
             origin = source[self.rows[place].prompt]
             if origin != place:
                 self._copy(origin, place)
+        return self.rows[first_new:]
 
     def _prefill(self, places: list[int]) -> None:
         """Read the prompts of these rows, in passes of similar length, padded on the right."""
@@ -152,23 +175,29 @@ class Engine:
         if self.rules is None:
             self.rules = Rules([row.sampling for row in self.rows], self.model.device)
         uniforms = torch.tensor([row.uniforms[len(row.tokens)] for row in self.rows], device=self.model.device)
-        tokens, logprobs = choose(self.model.logits(self.hidden[: len(self.rows)]), self.rules, uniforms)
+        logits = self.model.logits(self.hidden[: len(self.rows)])
+        tokens, logprobs = choose(logits, self.rules, uniforms)
         for row, token, logprob in zip(self.rows, tokens.tolist(), logprobs.tolist(), strict=True):
             row.tokens.append(token)
             row.logprobs.append(logprob)
+        if self.rules.measures:
+            for row, measured in zip(self.rows, measure(logits).tolist(), strict=True):
+                row.measured.append(measured)
 
     def _retire(self) -> list[tuple[int, Completion]]:
         finished = []
         for place in reversed(range(len(self.rows))):
             row = self.rows[place]
             room = self.max_length - len(row.prompt)
-            reason = finish_reason(row.tokens, row.sampling, self.stop_ids, room)
+            watched = row.sampling.min_confidence is not None
+            confidence = (
+                [measured[0] for measured in row.measured[-row.sampling.confidence_window :]] if watched else []
+            )
+            reason = finish_reason(row.tokens, confidence, row.sampling, self.stop_ids, room)
             if row.on_token is not None and row.on_token(row.tokens[-1]):
                 reason = "stop"
             if reason:
-                finished.append(
-                    (row.request_id, Completion(row.prompt, tuple(row.tokens), tuple(row.logprobs), reason))
-                )
+                finished.append((row.request_id, row.completion(reason)))
                 self._remove(place)
         return finished[::-1]
 

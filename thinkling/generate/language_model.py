@@ -2,25 +2,50 @@
 
 `complete` is async and joins the batch that is running, so methods can be written as sequential code about one problem
 and still run many at a time. `complete_all` and `stream` are for scripts that do not want to know of that.
+`Model` is what a method may ask of a model; a server (remote.py) and a replay (replay.py) answer the same calls.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from rich.progress import Progress
+from torch import Tensor
 
 from thinkling.device import pick_device, pick_dtype
-from thinkling.generate.engine import Engine
-from thinkling.generate.plain import Completion
-from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.generate.engine import PREFILL_TOKENS, Engine
+from thinkling.generate.plain import Completion, check_prompt, columns
+from thinkling.generate.sampling import Sampling, derive_seed, measure
+from thinkling.generate.score import token_logprobs
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.weights import load_model, resolve
 from thinkling.settings import ModelSettings
 
 Prompt = str | Sequence[int]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What a method may ask of a model. A prompt is whatever the model's own calls return for one.
+
+    `LanguageModel` documents each call.
+    """
+
+    name: str
+
+    def text_prompt(self, text: str) -> Any: ...
+    def chat_prompt(self, messages: list[dict], thinking: bool) -> Any: ...
+    def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any: ...
+    def joined(self, *parts: Completion) -> Completion: ...
+    def pieces(self, completion: Completion) -> list[bytes]: ...
+    async def complete(self, prompt: Any, sampling: Sampling) -> Completion: ...
+    async def first_tokens(self, prompt: Any, num: int) -> list[Completion]: ...
+    async def logprob_of(self, prompt: Any, text: str) -> float: ...
+    async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor: ...
 
 
 class LanguageModel:
@@ -35,6 +60,7 @@ class LanguageModel:
         self.engine = Engine(network, tokenizer.stop_ids, **limits)
         self._futures: dict[int, asyncio.Future[Completion]] = {}
         self._driver: asyncio.Task | None = None
+        self._reads: list[tuple[Sequence[int], asyncio.Future[Tensor]]] = []
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto", **limits: float) -> "LanguageModel":
@@ -57,6 +83,51 @@ class LanguageModel:
         ends = bool(tokens) and tokens[-1] in self.tokenizer.stop_ids
         return self.tokenizer.decode(list(tokens[:-1] if ends else tokens))
 
+    # --- prompts and completions, put together: never decoded and encoded again ---
+
+    def text_prompt(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text)
+
+    def chat_prompt(self, messages: list[dict], thinking: bool) -> list[int]:
+        return self.tokenizer.encode_chat(messages, enable_thinking=thinking)
+
+    def extend(self, prompt: Prompt, completion: Completion, *texts: str) -> list[int]:
+        """The prompt that goes on behind a completion: behind all that was sampled, or, if there are `texts`, behind
+        its text (which ends before a stop string) and then these. A text that is a `Mark` becomes a control token.
+
+        The completion's tokens stay as they are; only the part of a token before a cut is encoded again.
+        """
+        tokens, rest = list(completion.tokens), ""
+        if tokens and tokens[-1] in self.tokenizer.stop_ids:
+            tokens.pop()
+        if texts and completion.stop_string is not None:
+            tokens, rest = self._cut(tokens, completion.text)
+        return [*self.tokens_of(prompt), *tokens, *self.tokenizer.encode_pieces([rest, *texts])]
+
+    def _cut(self, tokens: Sequence[int], text: str) -> tuple[list[int], str]:
+        """The first tokens, those that lie within `text` whole, and the text that is left behind them."""
+        kept, whole, grown, decoder = 0, 0, "", StreamDecoder(self.tokenizer)
+        for number, token in enumerate(tokens, start=1):
+            grown += decoder.push(token)
+            if len(grown) > len(text):
+                break
+            if not decoder.waits:
+                kept, whole = number, len(grown)
+        return list(tokens[:kept]), text[whole:]
+
+    def joined(self, *parts: Completion) -> Completion:
+        """Completions that follow each other as one: of the first one's prompt, ending as the last one ends."""
+        names = ("tokens", "logprobs", "confidence", "certainty", "margin")
+        rows = {name: tuple(value for part in parts for value in getattr(part, name)) for name in names}
+        last = parts[-1]
+        text, cut = self.text_of(rows["tokens"]), len(self.text_of(last.tokens)) - len(last.text)
+        return replace(last, prompt_tokens=parts[0].prompt_tokens, text=text[: len(text) - cut],
+                       seconds=sum(part.seconds for part in parts), **rows)  # fmt: skip
+
+    def pieces(self, completion: Completion) -> list[bytes]:
+        """The bytes of each of the completion's tokens."""
+        return [self.tokenizer.token_bytes(token) for token in completion.tokens]
+
     # --- async: join the running batch ---
 
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
@@ -74,7 +145,9 @@ class LanguageModel:
             if future.cancelled():
                 self.engine.cancel(request_id)
         text = self.text_of(completion.tokens)
-        return replace(completion, text=text[: watcher.found] if watcher and watcher.found is not None else text)
+        if watcher is None or watcher.found is None:
+            return replace(completion, text=text)
+        return replace(completion, text=text[: watcher.found], stop_string=watcher.hit)
 
     async def _drive(self) -> None:
         """Step the engine while it has work, letting every waiting method run between steps."""
@@ -89,6 +162,62 @@ class LanguageModel:
             for future in self._futures.values():
                 if not future.done():
                     future.set_exception(error)
+
+    # --- async: read given tokens, batched with whatever else is read at this moment ---
+
+    async def first_tokens(self, prompt: Prompt, num: int) -> list[Completion]:
+        """The `num` likeliest ways to begin, as completions of one token each, the likeliest first."""
+        tokens = self.tokens_of(prompt)
+        hidden = await self._read(tokens)
+        with torch.inference_mode():
+            logits = self.network.logits(hidden[-1:])
+            likeliest = logits.float().log_softmax(-1)[0].topk(min(num, logits.shape[-1]))
+            measured = columns(measure(logits).tolist())
+        return [
+            Completion(tuple(tokens), (token,), (logprob,), "stop" if token in self.tokenizer.stop_ids else "length",
+                       self.text_of([token]), **measured)
+            for token, logprob in zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+        ]  # fmt: skip
+
+    async def logprob_of(self, prompt: Prompt, text: str) -> float:
+        """The log-probability of `text` behind the prompt, in nats, at temperature 1."""
+        tokens, more = self.tokens_of(prompt), self.tokenizer.encode(text)
+        hidden = (await self._read([*tokens, *more]))[len(tokens) - 1 : -1]
+        targets = torch.tensor(more, device=hidden.device)
+        with torch.inference_mode():
+            return float(token_logprobs(hidden, self.network.lm_head.weight, targets)[0].sum())
+
+    async def hidden_states(self, prompt: Prompt, completion: Completion) -> Tensor:
+        """The last layer's hidden state behind each token of a completion, (T, D)."""
+        tokens = self.tokens_of(prompt)
+        return (await self._read([*tokens, *completion.tokens]))[len(tokens) :]
+
+    async def _read(self, tokens: Sequence[int]) -> Tensor:
+        """The last layer's hidden states, (T, D): those of the calls that wait together are computed together."""
+        check_prompt(tokens, self.engine.max_length + 1)
+        future = asyncio.get_running_loop().create_future()
+        self._reads.append((tokens, future))
+        if len(self._reads) == 1:
+            asyncio.get_running_loop().call_soon(self._read_all)
+        return await future
+
+    @torch.inference_mode()
+    def _read_all(self) -> None:
+        waiting, self._reads = sorted(self._reads, key=lambda read: len(read[0])), []
+        while waiting:
+            longest = len(waiting[-1][0])
+            count = max(1, PREFILL_TOKENS // longest)
+            now, waiting = waiting[-count:], waiting[:-count]
+            padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens, _ in now]
+            try:
+                hidden = self.network(torch.tensor(padded, device=self.network.device))
+            except Exception as error:  # it belongs to those who wait, not to the event loop
+                for _, future in [*waiting, *now]:
+                    future.cancelled() or future.set_exception(error)
+                return
+            for (tokens, future), row in zip(now, hidden, strict=True):
+                if not future.cancelled():
+                    future.set_result(row[: len(tokens)].clone())
 
     # --- plain calls ---
 
@@ -144,7 +273,8 @@ class LanguageModel:
 class StopStrings:
     """Watches a completion grow, token by token, for strings that end it.
 
-    found: where in the text the first stop string begins, or None. safe: the text that no stop string can touch now.
+    found: where in the text the first stop string begins, or None; hit: which one it is. safe: the text that no stop
+    string can touch now.
     """
 
     def __init__(self, tokenizer: Tokenizer, stops: tuple[str, ...]) -> None:
@@ -152,13 +282,14 @@ class StopStrings:
         self.decoder = StreamDecoder(tokenizer)
         self.text = ""
         self.found: int | None = None
+        self.hit: str | None = None
 
     def __call__(self, token: int) -> bool:
         if token in self.tokenizer.stop_ids:
             return False  # the engine ends the request; a stop id has no text
         self.text += self.decoder.push(token)
-        places = [place for place in (self.text.find(stop) for stop in self.stops) if place >= 0]
-        self.found = min(places, default=None)
+        places = [(self.text.find(stop), stop) for stop in self.stops if stop in self.text]
+        self.found, self.hit = min(places, default=(None, None))
         return self.found is not None
 
     @property

@@ -4,12 +4,12 @@ Every faster path in this package is tested against `generate`.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import Rules, Sampling, choose
+from thinkling.generate.sampling import Rules, Sampling, choose, measure
 from thinkling.model.qwen3 import Qwen3
 
 LONGEST_BLOCK = 64  # tokens in a repeated block, at most
@@ -19,9 +19,13 @@ LONGEST_BLOCK = 64  # tokens in a repeated block, at most
 class Completion:
     """What was sampled, and how likely each token was when it was drawn.
 
-    tokens: the sampled ids, the stop id included. logprobs: one per token, in nats (see sampling.choose).
-    finish_reason: "stop" (a stop id or string), "length" (out of tokens or context), or "repetition".
-    text: the tokens as text, without the stop id; put on by language_model.py.
+    tokens: the sampled ids, the stop id included; -1 for each that a server does not tell. logprobs: one per token, in
+    nats (see sampling.choose); () if a server gives none.
+    finish_reason: "stop" (a stop id or string), "length" (out of tokens or context), "repetition" or "confidence".
+    text: the tokens as text, without the stop id and cut before a stop string; put on by language_model.py.
+    stop_string: the one that ended it, if one did.
+    confidence, certainty, margin: one per token where Sampling.measure asked for them (see sampling.measure), else ().
+    pieces: each token's text, where only a server knows it. seconds: its share of the time that the engine was at work.
     """
 
     prompt_tokens: tuple[int, ...]
@@ -29,19 +33,35 @@ class Completion:
     logprobs: tuple[float, ...]
     finish_reason: str
     text: str = ""
+    stop_string: str | None = None
+    confidence: tuple[float, ...] = ()
+    certainty: tuple[float, ...] = ()
+    margin: tuple[float, ...] = ()
+    pieces: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def truncated(self) -> bool:
         return self.finish_reason != "stop"
 
 
-def finish_reason(tokens: Sequence[int], sampling: Sampling, stop_ids: Collection[int], room: int) -> str | None:
-    """Why a completion ends after these tokens, or None while it goes on. `room`: tokens that fit into the context."""
+def finish_reason(
+    tokens: Sequence[int], confidence: Sequence[float], sampling: Sampling, stop_ids: Collection[int], room: int
+) -> str | None:
+    """Why a completion ends after these tokens, or None while it goes on. `room`: tokens that fit into the context.
+
+    confidence: of each token; may be empty if the sampling sets no `min_confidence`.
+    """
     if tokens[-1] in stop_ids:
         return "stop"
     if len(tokens) >= min(sampling.max_tokens, room):
         return "length"
-    return "repetition" if sampling.max_repeats and repeats(tokens, sampling.max_repeats) else None
+    if sampling.max_repeats and repeats(tokens, sampling.max_repeats):
+        return "repetition"
+    window = sampling.confidence_window
+    if sampling.min_confidence is not None and len(tokens) >= window:
+        return "confidence" if sum(confidence[-window:]) / window < sampling.min_confidence else None
+    return None
 
 
 def repeats(tokens: Sequence[int], times: int) -> bool:
@@ -68,12 +88,24 @@ def generate(model: Qwen3, prompt: Sequence[int], sampling: Sampling, stop_ids: 
     rules = Rules([sampling], model.device)
     tokens: list[int] = []
     logprobs: list[float] = []
+    measured: list[list[float]] = []
     for uniform in sampling.uniforms():
         hidden = model(torch.tensor([[*prompt, *tokens]], device=model.device))
-        token, logprob = choose(model.logits(hidden[:, -1]), rules, torch.tensor([uniform], device=model.device))
+        logits = model.logits(hidden[:, -1])
+        token, logprob = choose(logits, rules, torch.tensor([uniform], device=model.device))
         tokens.append(int(token))
         logprobs.append(float(logprob))
-        reason = finish_reason(tokens, sampling, stop_ids, context - len(prompt))
+        if rules.measures:
+            measured += measure(logits).tolist()
+        confidence = [row[0] for row in measured]
+        reason = finish_reason(tokens, confidence, sampling, stop_ids, context - len(prompt))
         if reason:
             break
-    return Completion(tuple(prompt), tuple(tokens), tuple(logprobs), reason)
+    return Completion(
+        tuple(prompt), tuple(tokens), tuple(logprobs), reason, **(columns(measured) if sampling.measure else {})
+    )
+
+
+def columns(measured: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """Rows of `sampling.measure`, one per token, as the completion's three columns."""
+    return dict(zip(("confidence", "certainty", "margin"), zip(*measured, strict=True), strict=False))

@@ -5,6 +5,7 @@ cumulative distribution. So a request's tokens depend on its seed and its logits
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,9 @@ class Sampling:
     stop: strings that end the completion; the text is cut before them.
     max_repeats: end a completion whose tail is one block of at most 64 tokens this many times over (0 never does).
     seed: where this request's random stream starts.
+    measure: also keep how sure the model was of each token (see `measure` below).
+    min_confidence: end a completion once the mean confidence of its last `confidence_window` tokens falls below this
+    (DeepConf online, arXiv:2508.15260); None never does.
     """
 
     temperature: float = 1.0
@@ -37,6 +41,9 @@ class Sampling:
     stop: tuple[str, ...] = ()
     max_repeats: int = 0
     seed: int = 0
+    measure: bool = False
+    min_confidence: float | None = None
+    confidence_window: int = 128
 
     def __post_init__(self) -> None:
         bounds = [
@@ -47,6 +54,7 @@ class Sampling:
             (self.max_tokens >= 1, f"max-tokens must be at least 1, not {self.max_tokens}"),
             (self.max_repeats == 0 or self.max_repeats >= 2, "max-repeats must be 0 (off) or at least 2"),
             (all(self.stop), "a stop string must not be empty"),
+            (self.confidence_window >= 1, f"confidence-window must be at least 1, not {self.confidence_window}"),
         ]
         for holds, message in bounds:
             if not holds:
@@ -76,6 +84,7 @@ class Rules:
         self.min_p = column([s.min_p for s in samplings], torch.float32)
         self.all_greedy = all(s.temperature == 0 for s in samplings)
         self.truncates = any(s.top_k or s.top_p < 1 or s.min_p > 0 for s in samplings)
+        self.measures = any(s.measure or s.min_confidence is not None for s in samplings)
 
 
 def distribution(logits: Float[Tensor, "B V"], rules: Rules) -> Float[Tensor, "B V"]:
@@ -109,3 +118,20 @@ def choose(
         drawn = torch.searchsorted(cumulative, targets, right=True).squeeze(-1)
         tokens = torch.where(rules.greedy.squeeze(-1), likeliest, drawn)
     return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+
+
+CONFIDENCE_TOKENS = 20  # the likeliest tokens over which confidence is the mean; DeepConf's choice
+
+
+def measure(logits: Float[Tensor, "B V"]) -> Float[Tensor, "B 3"]:
+    """How sure the model is of each next token, at temperature 1, before anything is cut: three columns, in this order.
+
+    confidence: minus the mean log-probability of the 20 likeliest tokens, in nats; the more peaked, the higher
+    (DeepConf, arXiv:2508.15260, equation 2). certainty: KL(uniform || p) over the whole vocabulary, in nats
+    (self-certainty, arXiv:2502.18581). margin: the likeliest token's probability minus the second's (arXiv:2402.10200).
+    """
+    logprobs = logits.float().log_softmax(-1)
+    V = logits.shape[-1]
+    top = logprobs.topk(min(CONFIDENCE_TOKENS, V)).values
+    certainty = -logprobs.mean(-1) - math.log(V)
+    return torch.stack([-top.mean(-1), certainty, top[:, 0].exp() - top[:, 1].exp()], dim=-1)

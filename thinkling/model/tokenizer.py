@@ -108,8 +108,12 @@ class Tokenizer:
 
         Raises UserError for a message that the template cannot hold.
         """
+        return self.encode_pieces(chat_pieces(messages, add_generation_prompt, enable_thinking))
+
+    def encode_pieces(self, pieces: Sequence[str]) -> list[int]:
+        """The ids of texts and marks that follow each other: a `Mark` is its control token, a text never is."""
         tokens: list[int] = []
-        for kind, run in groupby(chat_pieces(messages, add_generation_prompt, enable_thinking), type):
+        for kind, run in groupby(pieces, type):
             if kind is Mark:
                 for mark in run:
                     token = self.special_id(mark)
@@ -249,6 +253,11 @@ class StreamDecoder:
 
     def push(self, token: int) -> str:
         return "" if token in self._skipped else self._utf8.decode(self._tokenizer.token_bytes(token))
+
+    @property
+    def waits(self) -> bool:
+        """Is part of a character held back?"""
+        return bool(self._utf8.getstate()[0])
 
     def finish(self) -> str:
         return self._utf8.decode(b"", final=True)

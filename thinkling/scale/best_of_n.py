@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.language_model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.scale.direct import Answer, sample
 from thinkling.scale.scorers import Scorer
@@ -20,7 +20,7 @@ class BestOfN:
     num_samples: int = 8
     template: str = "plain"
 
-    async def __call__(self, model: LanguageModel, problem: Problem) -> Answer:
+    async def __call__(self, model: Model, problem: Problem) -> Answer:
         asked = [sample(model, problem, self.template, self.sampling, i) for i in range(self.num_samples)]
         completions = await asyncio.gather(*asked)
         scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.scale.prompts import prompt_tokens
+from thinkling.scale.prompts import prompt_of
 from thinkling.tasks.problem import Problem
 from thinkling.verify.extract import extract
 
@@ -23,7 +23,7 @@ class Answer:
 
 
 # Any such function, or object with `__call__`, is a method: it can be evaluated, batched, and run on any model.
-Method = Callable[[LanguageModel, Problem], Awaitable[Answer]]
+Method = Callable[[Model, Problem], Awaitable[Answer]]
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Direct:
     sampling: Sampling
     template: str = "plain"
 
-    async def __call__(self, model: LanguageModel, problem: Problem) -> Answer:
+    async def __call__(self, model: Model, problem: Problem) -> Answer:
         completion = await sample(model, problem, self.template, self.sampling, 0)
         return Answer(completion.text, extract(completion.text).answer, (completion,))
 
 
-async def sample(model: LanguageModel, problem: Problem, template: str, sampling: Sampling, number: int) -> Completion:
+async def sample(model: Model, problem: Problem, template: str, sampling: Sampling, number: int) -> Completion:
     """Sample number `number` of a problem: its seed comes from the problem, so it is the same in any company."""
     own = replace(sampling, seed=derive_seed(sampling.seed, problem.id, number))
-    return await model.complete(prompt_tokens(model.tokenizer, template, problem.question), own)
+    return await model.complete(prompt_of(model, template, problem.question), own)

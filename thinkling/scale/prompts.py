@@ -3,9 +3,12 @@
 A base model continues text, so it gets the form in which it has seen answers. A chat model gets its chat template.
 """
 
+from typing import Any
+
 from rich.console import Console
 
-from thinkling.model.tokenizer import Tokenizer, render_chat
+from thinkling.generate.language_model import Model
+from thinkling.model.tokenizer import render_chat
 from thinkling.settings import Prompts
 
 TEMPLATES = {
@@ -28,17 +31,17 @@ CHATS = {"chat": False, "chat-thinking": True}  # whether the model may think be
 
 
 def render(template: str, question: str) -> str:
-    """The prompt as text, for reading; of the chat templates too, which the model gets as tokens (`prompt_tokens`)."""
+    """The prompt as text, for reading; of the chat templates too, which a model gets as messages (`prompt_of`)."""
     if template in CHATS:
         return render_chat(_chat(question), enable_thinking=CHATS[template])
     return TEMPLATES[template].format(question=question)
 
 
-def prompt_tokens(tokenizer: Tokenizer, template: str, question: str) -> list[int]:
-    """The exact tokens that the model sees. `chat` switches Qwen3's thinking off, `chat-thinking` leaves it on."""
+def prompt_of(model: Model, template: str, question: str) -> Any:
+    """The prompt as this model takes it. `chat` switches Qwen3's thinking off, `chat-thinking` leaves it on."""
     if template in CHATS:
-        return tokenizer.encode_chat(_chat(question), enable_thinking=CHATS[template])
-    return tokenizer.encode(render(template, question))
+        return model.chat_prompt(_chat(question), CHATS[template])
+    return model.text_prompt(render(template, question))
 
 
 def _chat(question: str) -> list[dict]:

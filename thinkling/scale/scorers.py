@@ -7,14 +7,14 @@ import math
 import re
 from collections.abc import Awaitable, Callable
 
-from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.language_model import Completion, Model
 from thinkling.tasks.problem import Problem
 from thinkling.verify.extract import extract
 
-Scorer = Callable[[LanguageModel, Problem, Completion], Awaitable[float]]
+Scorer = Callable[[Model, Problem, Completion], Awaitable[float]]
 
 
-async def heuristic(model: LanguageModel, problem: Problem, completion: Completion) -> float:
+async def heuristic(model: Model, problem: Problem, completion: Completion) -> float:
     """2 for a box, or 1 for a number anywhere, plus 1.5 e^(-characters / 500): in form, and short (Raschka, ch. 5)."""
     if extract(completion.text, "boxed-only").answer is not None:
         form = 2.0
@@ -23,17 +23,17 @@ async def heuristic(model: LanguageModel, problem: Problem, completion: Completi
     return form + 1.5 * math.exp(-len(completion.text) / 500)
 
 
-async def mean_logprob(model: LanguageModel, problem: Problem, completion: Completion) -> float:
+async def mean_logprob(model: Model, problem: Problem, completion: Completion) -> float:
     """The mean log-probability of its tokens as they were drawn, in nats: how sure the sampler was."""
     return math.fsum(completion.logprobs) / len(completion.logprobs)
 
 
-async def sum_logprob(model: LanguageModel, problem: Problem, completion: Completion) -> float:
+async def sum_logprob(model: Model, problem: Problem, completion: Completion) -> float:
     """The log-probability of the whole completion, in nats. It prefers short ones: every token costs."""
     return math.fsum(completion.logprobs)
 
 
-async def answer_logprob(model: LanguageModel, problem: Problem, completion: Completion) -> float:
+async def answer_logprob(model: Model, problem: Problem, completion: Completion) -> float:
     """The mean log-probability of the final answer's own tokens, in nats; minus infinity where there is no answer."""
     answer = extract(completion.text).answer
     place = -1 if answer is None else completion.text.encode().rfind(answer.encode())

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
 from thinkling.scale.direct import Answer, sample
 from thinkling.scale.scorers import Scorer
@@ -26,7 +26,7 @@ class SelfConsistency:
     template: str = "plain"
     scorer: Scorer | None = None
 
-    async def __call__(self, model: LanguageModel, problem: Problem) -> Answer:
+    async def __call__(self, model: Model, problem: Problem) -> Answer:
         asked = [sample(model, problem, self.template, self.sampling, i) for i in range(self.num_samples)]
         completions = await asyncio.gather(*asked)
         if self.scorer is None:
@@ -49,7 +49,7 @@ class AdaptiveConsistency:
     wave: int = 1
     confidence: float = 0.95
 
-    async def __call__(self, model: LanguageModel, problem: Problem) -> Answer:
+    async def __call__(self, model: Model, problem: Problem) -> Answer:
         completions: list[Completion] = []
         while len(completions) < self.num_samples:
             numbers = range(len(completions), min(len(completions) + self.wave, self.num_samples))

@@ -4,7 +4,7 @@ import sys
 
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
-from thinkling.scale.prompts import prompt_tokens
+from thinkling.scale.prompts import prompt_of
 from thinkling.settings import Generate
 
 
@@ -14,7 +14,7 @@ def main(settings: Generate) -> None:
         settings.max_repeats, settings.seed,
     )  # fmt: skip
     model = LanguageModel.from_settings(settings)
-    prompt = prompt_tokens(model.tokenizer, settings.template, settings.prompt)
+    prompt = prompt_of(model, settings.template, settings.prompt)
     if settings.num_samples == 1:
         for piece in model.stream(prompt, sampling):
             print(piece, end="", flush=True)

@@ -7,7 +7,7 @@ import torch
 
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling
-from thinkling.scale.prompts import prompt_tokens
+from thinkling.scale.prompts import prompt_of
 from thinkling.tasks.problem import Problem
 from thinkling.train.policy import group_advantages
 from thinkling.verify.grade import Verdict, grade
@@ -28,7 +28,7 @@ def roll_out(
     model: LanguageModel, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str
 ) -> list[list[Rollout]]:
     """One group of `group_size` rollouts per problem. The reward is 1 for a right answer and 0 otherwise."""
-    prompts = [prompt_tokens(model.tokenizer, template, problem.question) for problem in problems]
+    prompts = [prompt_of(model, template, problem.question) for problem in problems]
     completions = model.complete_all([p for p in prompts for _ in range(group_size)], sampling)
     groups = []
     for i, problem in enumerate(problems):
