@@ -1,5 +1,6 @@
 """A model that says what it is told to, and remembers what it was asked: prompts are text, so tests can read them."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -57,6 +58,7 @@ class Scripted:
 
     async def complete(self, prompt: str, sampling: Sampling) -> Completion:
         self.asked.append((prompt, sampling))
+        await asyncio.sleep(0)  # a real one takes its time, too
         turn = self.script[0] if len(self.script) == 1 and callable(self.script[0]) else self.script.pop(0)
         return turn(prompt, sampling) if callable(turn) else turn
 

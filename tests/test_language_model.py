@@ -120,6 +120,14 @@ def test_going_on_behind_a_completion_gives_what_one_long_completion_gives(tiny:
     asyncio.run(run())
 
 
+def test_the_whole_of_two_parts_is_cut_where_the_second_is(tiny: LanguageModel) -> None:
+    encode = tiny.tokenizer.encode
+    first = Completion((1,), tuple(encode("ab")), (0.0,) * len(encode("ab")), "length", "ab")
+    second = Completion((1,), tuple(encode("c.d")), (0.0,) * len(encode("c.d")), "stop", "c", stop_string=".")
+    both = tiny.joined(first, second)
+    assert (both.text, both.stop_string, both.tokens) == ("abc", ".", (*encode("ab"), *encode("c.d")))
+
+
 def test_extend_goes_on_before_or_behind_the_stop_string(tiny: LanguageModel) -> None:
     encode, decode = tiny.tokenizer.encode, tiny.tokenizer.decode
     tokens = encode("ab cd, ef")
@@ -142,9 +150,12 @@ def test_extend_makes_control_tokens_of_marks_only(tiny: LanguageModel) -> None:
 
 
 def test_a_cut_inside_a_character_loses_nothing(tiny: LanguageModel) -> None:
-    tokens = tiny.tokenizer.encode("é|x")  # é is two tokens of one byte each
+    encode = tiny.tokenizer.encode
+    tokens = encode("é|x")  # é is two tokens of one byte each
     cut = Completion((1,), tuple(tokens), (0.0,) * len(tokens), "stop", "é", stop_string="|")
     assert tiny.tokenizer.decode(tiny.extend([], cut, "?")) == "é?"
+    before = Completion((1,), tuple(encode("aé")), (0.0,) * 3, "stop", "a", stop_string="é")
+    assert tiny.tokenizer.decode(tiny.extend([], before, "!")) == "a!"  # no half of é is left
     half = Completion((1,), tuple(tokens[:1]), (0.0,), "length", "\ufffd")
     assert tiny.extend([], half, "") == tokens[:1]
 

@@ -8,18 +8,22 @@ ROOT = Path(__file__).parents[1]
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-errors settings device runs
+errors settings.base settings.asking settings.measuring settings.training settings device runs
 model model.config model.cache model.qwen3 model.tokenizer model.weights model.builtin
-generate generate.sampling generate.plain generate.engine generate.language_model generate.score
+generate generate.sampling generate.plain generate.engine generate.score generate.language_model
+generate.explain generate.connection generate.wire generate.remote generate.replay
 verify verify.extract verify.tree verify.units verify.clean verify.tokens verify.build verify.grammar verify.latex
 verify.exact verify.numeric verify.arithmetic verify.reals verify.relations verify.equal verify.grade
 verify.hostile verify.watched verify.lint verify.audit
 tasks tasks.problem tasks.builtin tasks.benchmarks
-scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n
-evaluate evaluate.stats evaluate.run evaluate.plots evaluate.report evaluate.command
+scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n scale.refine scale.judge scale.reward_head
+scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
+evaluate evaluate.stats evaluate.run evaluate.rounds evaluate.plots evaluate.report
+evaluate.frontier evaluate.scale_words evaluate.scale_plots evaluate.scale_report evaluate.command
+evaluate.scale_command evaluate.scorers_command
 evaluate.grade_command evaluate.lint_command
-train train.batch train.optim train.corpus train.pretrain train.policy train.rollout train.grpo
-serve serve.generate serve.chat
+train train.batch train.optim train.corpus train.pretrain train.policy train.rollout train.grpo train.reward_head
+serve serve.generate serve.chat serve.explain_page serve.explain_picture serve.explain
 tour cli
 """.split()
 

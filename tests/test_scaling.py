@@ -7,17 +7,15 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import Scripted, boxed, said
+from scripted import Scripted, boxed
 
-from thinkling.errors import UserError
-from thinkling.evaluate.command import method_of
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
+from thinkling.scale import vote as vote_module
 from thinkling.scale.best_of_n import BestOfN
-from thinkling.scale.scorers import SCORERS, answer_logprob, heuristic, mean_logprob, sum_logprob
-from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency, groups, lead_probability, leaders, vote
-from thinkling.settings import Eval
+from thinkling.scale.scorers import exponential, proportional
+from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency, groups, is_clear, lead_probability, leaders, vote
 from thinkling.tasks.problem import Problem
 
 PROBLEM = Problem("p", "1 + 1?", "2")
@@ -76,23 +74,37 @@ def test_it_stops_when_nothing_can_change_the_winner() -> None:
     assert len(asyncio.run(AdaptiveConsistency(Sampling(), 5)(model, PROBLEM)).completions) == 3
 
 
-def test_waves_are_asked_together() -> None:
-    model = script(*[7] * 10)
-    assert (
-        len(asyncio.run(AdaptiveConsistency(Sampling(), 10, wave=3)(model, PROBLEM)).completions) == 6
-    )  # 3-0, then 6-0
-    last = script(7, 8, 9, 1)
-    assert len(asyncio.run(AdaptiveConsistency(Sampling(), 4, wave=3)(last, PROBLEM)).completions) == 4
+def test_samples_are_drawn_together_where_that_wastes_none() -> None:
+    """Nothing is clear before 4-0, so four are drawn at once; 3-1 may become 6-1 (.965), and 5-2 then 8-2 (.967)."""
+    model, seen, real = script(7, 7, 8, 7, 7, 7, 8, 7, 7, 7), [], vote_module.samples
+
+    async def watched(model: object, problem: Problem, template: str, sampling: Sampling, numbers: range) -> list:
+        seen.append(len(numbers))
+        return await real(model, problem, template, sampling, numbers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vote_module, "samples", watched)
+        asyncio.run(AdaptiveConsistency(Sampling(), 16)(model, PROBLEM))
+    assert seen == [4, 3, 3]
 
 
-@given(st.lists(st.sampled_from([1, 2, 3, None]), min_size=1, max_size=12), st.integers(1, 5))
-def test_with_certainty_asked_for_it_never_changes_the_winner(answers: list, wave: int) -> None:
-    stopped = asyncio.run(
-        AdaptiveConsistency(Sampling(), len(answers), wave=wave, confidence=2.0)(script(*answers), PROBLEM)
-    )
-    everyone = asyncio.run(SelfConsistency(Sampling(), len(answers))(script(*answers), PROBLEM))
-    assert stopped.final == everyone.final
-    assert len(stopped.completions) <= len(everyone.completions)
+def one_at_a_time(answers: list, confidence: float) -> int:
+    """How many samples a vote takes that looks after each one."""
+    for taken in range(1, len(answers) + 1):
+        first, second = leaders([boxed(answer) for answer in answers[:taken]])
+        if is_clear(first, second, len(answers) - taken, confidence):
+            return taken
+    raise AssertionError("the last one always ends it")
+
+
+@given(st.lists(st.sampled_from([1, 2, 3, None]), min_size=1, max_size=14), st.sampled_from([0.8, 0.95, 0.99, 2.0]))
+def test_it_draws_what_one_at_a_time_would_and_certainty_never_changes_the_winner(answers: list, sure: float) -> None:
+    model = script(*answers)
+    stopped = asyncio.run(AdaptiveConsistency(Sampling(), len(answers), confidence=sure)(model, PROBLEM))
+    assert len(model.asked) == one_at_a_time(answers, sure)
+    if sure > 1:  # only an early stop that cannot change the winner is left
+        everyone = asyncio.run(SelfConsistency(Sampling(), len(answers))(script(*answers), PROBLEM))
+        assert stopped.final == everyone.final
 
 
 # --- groups and weights --------------------------------------------------------------------------------------------
@@ -112,30 +124,7 @@ def test_weights_outvote_numbers() -> None:
     assert vote([three, one, two], [0.5, 0.25, 0.25]) is three
 
 
-# --- scorers and best of n -----------------------------------------------------------------------------------------
-
-
-def score(scorer: object, completion: Completion, model: object = None) -> float:
-    return asyncio.run(scorer(model, PROBLEM, completion))
-
-
-def test_scorers_by_hand() -> None:
-    box, number, words = boxed(7), said("about 7"), said("no idea")
-    assert score(heuristic, box) == pytest.approx(2 + 1.5 * math.exp(-9 / 500))
-    assert score(heuristic, number) == pytest.approx(1 + 1.5 * math.exp(-7 / 500))
-    assert score(heuristic, words) == pytest.approx(1.5 * math.exp(-7 / 500))
-    assert score(mean_logprob, boxed(7, -1.0, -3.0)) == -2.0 and score(sum_logprob, boxed(7, -1.0, -3.0)) == -4.0
-
-
-def test_the_answers_own_tokens(tiny: LanguageModel) -> None:
-    tokens = [*tiny.tokenizer.encode("so \\boxed{42}"), tiny.tokenizer.stop_ids[0]]
-    pieces = [tiny.tokenizer.token_bytes(token) for token in tokens[:-1]]
-    logprobs = tuple(-float(i) for i in range(len(tokens)))
-    inside = [-float(i) for i in range(len(pieces)) if b"".join(pieces[:i]).endswith((b"{", b"{4"))]
-    completion = Completion((1,), tuple(tokens), logprobs, "stop", "so \\boxed{42}")
-    assert len(inside) == 2  # one digit, one token
-    assert score(answer_logprob, completion, tiny) == pytest.approx(sum(inside) / 2)
-    assert score(answer_logprob, boxed(None, -1.0), tiny) == -math.inf
+# --- best of n, weighted votes ----------------------------------------------------------------------------------------
 
 
 def test_best_of_n_takes_the_best_that_answers_and_of_equals_the_first() -> None:
@@ -156,27 +145,35 @@ def test_a_weighted_vote_weighs_e_to_the_score() -> None:
     assert asyncio.run(voted(script(1, 1, 2), PROBLEM)).final == "2"  # 0.5 against 0.4
 
 
-def test_methods_from_the_command_line(tmp_path) -> None:
-    def method(**flags: object) -> object:
-        return method_of(Eval(out=tmp_path, **flags))
+def test_only_the_highest_scored_vote() -> None:
+    """DeepConf's filter: the top half of six, 9 for 1 and 5 + 4.5 for 2; a third would elect 1, and all of them 3."""
+    confidence = iter([9.0, 5.0, 4.5, 1.0, 2.0, 3.0])
 
-    assert method(method="adaptive", num_samples=16) == AdaptiveConsistency(
-        Sampling(temperature=1.0, max_tokens=256), 16
-    )
-    assert method(method="best-of-n", scorer="heuristic").scorer is SCORERS["heuristic"]
-    assert method(method="best-of-n").scorer is SCORERS["mean-logprob"]
-    assert method(method="self-consistency").scorer is None
-    for flags in (
-        {"method": "direct", "scorer": "heuristic"},
-        {"method": "adaptive", "scorer": "heuristic"},
-        {"method": "best-of-n", "temperature": 0.0},
-    ):
-        with pytest.raises(UserError):
-            method(**flags)
+    async def scores(model: object, problem: Problem, completion: Completion) -> float:
+        return next(confidence)
+
+    async def equal(model: object, problem: Problem, completion: Completion) -> float:
+        return 1.0
+
+    answers = [1, 2, 2, 3, 3, 3]
+    half = SelfConsistency(Sampling(), 6, scorer=scores, weigh=proportional, voters=0.5)
+    assert asyncio.run(half(script(*answers), PROBLEM)).final == "2"
+    everyone = SelfConsistency(Sampling(), 6, scorer=equal, weigh=proportional)
+    assert asyncio.run(everyone(script(*answers), PROBLEM)).final == "3"
+
+
+def test_weights_from_scores() -> None:
+    assert exponential([-1000.0, -1001.0, -math.inf]) == [1.0, pytest.approx(math.exp(-1)), 0.0]  # no underflow
+    assert exponential([-math.inf, -math.inf]) == [0.0, 0.0]
+    assert proportional([2.0, 0.0, -1.0]) == [2.0, 0.0, 0.0]
 
 
 def test_an_adaptive_vote_on_a_real_network_is_a_prefix_of_the_full_one(tiny: LanguageModel) -> None:
     sampling = Sampling(max_tokens=8, seed=random.Random(0).randrange(100))
     full = asyncio.run(SelfConsistency(sampling, 6)(tiny, PROBLEM)).completions
-    adaptive = asyncio.run(AdaptiveConsistency(sampling, 6, wave=2)(tiny, PROBLEM)).completions
+    adaptive = asyncio.run(AdaptiveConsistency(sampling, 6)(tiny, PROBLEM)).completions
     assert [c.tokens for c in adaptive] == [c.tokens for c in full[: len(adaptive)]]
+
+
+def test_a_tie_that_is_still_possible_is_not_clear() -> None:
+    assert not is_clear(3, 1, 2, 2.0) and is_clear(4, 1, 2, 2.0) and is_clear(0, 0, 0, 2.0)

@@ -2,13 +2,22 @@
 
 from fractions import Fraction
 from itertools import combinations, product
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.evaluate.stats import paired_p_value, pass_at_k, wilson_interval
+from thinkling.evaluate.stats import (
+    auroc,
+    auroc_interval,
+    auroc_within,
+    mean_interval,
+    paired_p_value,
+    pass_at_k,
+    wilson_interval,
+)
 
 
 def test_wilson_by_hand():
@@ -115,3 +124,90 @@ def test_paired_takes_thousands():
 def test_paired_refuses():
     with pytest.raises(UserError, match="only_a=-1"):
         paired_p_value(-1, 3)
+
+
+# Right answers score 3 and 1, wrong ones 2 and 1: of four pairs two are in order, one is not, one is a tie.
+SCORES, LABELS = [3.0, 2.0, 1.0, 1.0], [True, False, True, False]
+
+
+def test_auroc_by_hand():
+    assert auroc(SCORES, LABELS) == 2.5 / 4
+    assert auroc([0.9, 0.1], [True, False]) == 1.0
+    assert auroc([0.1, 0.9], [True, False]) == 0.0
+    assert auroc([5, 5, 5], [True, False, False]) == 0.5
+    assert auroc([-1.0, float("-inf")], [True, False]) == 1.0  # log 0 is a score
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
+def test_auroc_against_every_pair(rows):
+    scores, labels = zip(*rows, strict=True)
+    pairs = [(s > t) + (s == t) / 2 for s, a in rows if a for t, b in rows if not b]
+    if not pairs:
+        with pytest.raises(UserError, match=f"got {sum(labels)} right and {len(rows) - sum(labels)} wrong"):
+            auroc(scores, labels)
+        return
+    assert auroc(scores, labels) == pytest.approx(sum(pairs) / len(pairs))
+    assert auroc([-s for s in scores], labels) == pytest.approx(1 - auroc(scores, labels))
+
+
+def test_auroc_interval_by_hand():
+    # Shares of the other kind on the proper side: of the right 1 and 1/4, of the wrong 1/2 and 3/4; their mean is 5/8.
+    # Variance: 2 (3/8)² / (2 - 1) / 2 of the right, 2 (1/8)² / (2 - 1) / 2 of the wrong: 9/64 + 1/64 = 10/64.
+    assert auroc_interval(SCORES, LABELS, z=0.5) == pytest.approx((0.625 - 0.197642, 0.625 + 0.197642), abs=1e-6)
+    # Two problems of one right and one wrong answer each: their strays (3/8, -1/8) and (-3/8, 1/8) go opposite ways,
+    # which adds 2 · 2/(2 - 1) · 2 · (-3/64) / (2 · 2) = -6/64, and leaves 4/64.
+    assert auroc_interval(SCORES, LABELS, "aabb", z=1) == pytest.approx((0.375, 0.875))
+    assert auroc_interval(SCORES, LABELS)[1] == 1.0  # a chance ends at 1
+    assert auroc_interval([4, 3, 2, 1], [True, True, False, False]) == (1.0, 1.0)
+
+
+def test_answers_counted_twice_tell_nothing_new():
+    scores, labels = [0.1, 0.7, 0.4, 0.8, 0.5, 0.2], [False, True, True, True, False, False]
+    once = auroc_interval(scores, labels)
+    assert auroc_interval(scores * 2, labels * 2, [*range(6)] * 2) == pytest.approx(once)
+    low, high = auroc_interval(scores * 2, labels * 2)  # as if the copies were new
+    assert high - low < once[1] - once[0]
+
+
+def test_the_auroc_interval_holds_the_truth_as_often_as_it_says():
+    """60 problems of 4 answers, which are mostly right together or wrong together and score alike."""
+    random, found, naive = Random(0), [], []
+
+    def draw(num_problems):
+        rows = []
+        for group in range(num_problems):
+            share, height = random.choice([0.1, 0.9]), random.gauss(0, 1)
+            for _ in range(4):
+                label = random.random() < share
+                rows.append((height + label + random.gauss(0, 0.3), label, group))
+        return zip(*rows, strict=True)
+
+    truth = auroc(*list(draw(20_000))[:2])
+    for _ in range(300):
+        scores, labels, groups = draw(60)
+        for hits, within in ((found, groups), (naive, None)):
+            low, high = auroc_interval(scores, labels, within)
+            hits.append(low <= truth <= high)
+    assert 0.91 < sum(found) / 300 < 0.985  # 95% within three standard errors
+    assert sum(naive) / 300 < 0.85
+
+
+def test_auroc_interval_refuses_one_problem():
+    with pytest.raises(UserError, match="at least two problems"):
+        auroc_interval(SCORES, LABELS, "aaaa")
+    with pytest.raises(UserError, match="at least two problems"):
+        auroc_interval([1, 2, 3], [True, False, False])
+
+
+def test_auroc_within_leaves_out_problems_that_rank_nothing():
+    scores = [3, 1, 2, 9, 8, 7, 5, 5]
+    labels = [True, True, False, True, True, False, False, True]
+    assert auroc_within(scores, labels, "aaabbccc") == [0.5, 0.25]  # of b all are right; 5 ties with 5 and is below 7
+    assert auroc_within([1, 2], [True, False], "ab") == []
+
+
+def test_mean_interval_by_hand():
+    assert mean_interval([0.0, 1.0], z=1) == (0.0, 1.0)  # deviation sqrt(1/2), over sqrt(2)
+    assert mean_interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
+    with pytest.raises(UserError, match="at least two"):
+        mean_interval([1.0])

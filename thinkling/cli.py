@@ -35,11 +35,15 @@ COMMANDS = {
     "generate": Command(settings.Generate, "thinkling.serve.generate:main"),
     "chat": Command(settings.Chat, "thinkling.serve.chat:main"),
     "prompts": Command(settings.Prompts, "thinkling.scale.prompts:main"),
+    "explain": Command(settings.Explain, "thinkling.serve.explain:main"),
     "eval": Command(settings.Eval, "thinkling.evaluate.command:main"),
+    "scale": Command(settings.Scale, "thinkling.evaluate.scale_command:main"),
+    "scorers": Command(settings.Scorers, "thinkling.evaluate.scorers_command:main"),
     "grade": Command(settings.Grade, "thinkling.evaluate.grade_command:main"),
     "lint-data": Command(settings.LintData, "thinkling.evaluate.lint_command:lint_data"),
     "lint-reward": Command(settings.LintReward, "thinkling.evaluate.lint_command:lint_reward"),
     "grpo": Command(settings.Grpo, "thinkling.train.grpo:main"),
+    "reward-head": Command(settings.RewardHeadTraining, "thinkling.train.reward_head:main"),
     "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain:main"),
 }
 

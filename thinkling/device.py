@@ -1,8 +1,10 @@
-"""Where the tensors live: cuda | mps | cpu, their dtype, and seeds."""
+"""Where the tensors live: cuda | mps | cpu, their dtype, and seeds. And what machine this is, for reports."""
 
 import os
+import platform
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 
 import torch
 
@@ -33,6 +35,15 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES:
         raise UserError(f"unknown dtype '{name}': use auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def facts() -> dict[str, str]:
+    """What a reader of a report must know of the machine that made it."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "versions": f"thinkling {version('thinkling')}, torch {torch.__version__}, Python {platform.python_version()}",
+    }
 
 
 def generator(seed: int) -> torch.Generator:

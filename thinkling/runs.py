@@ -76,6 +76,23 @@ def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[
             yield number, row
 
 
+def open_run(folder: Path, config: object, finished: str) -> Path:
+    """`new_run`, or an unfinished one to go on with: it has the same config.json and no file named `finished`.
+
+    Raises UserError naming what differs.
+    """
+    folder, path = Path(folder), Path(folder) / "config.json"
+    if not path.exists() or (folder / finished).exists():
+        return new_run(folder, config)
+    wanted, found = json.loads(json.dumps(config, default=to_plain)), json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name in wanted if wanted[name] != found.get(name) and name != "out"]
+    if changed:
+        name = changed[0]
+        raise UserError(f"{folder} holds an unfinished run with --{name.replace('_', '-')} {found.get(name)}, not "
+                        f"{wanted[name]}: give the same flags to go on with it, or choose another --out")  # fmt: skip
+    return folder
+
+
 def new_run(folder: Path, config: object) -> Path:
     """Make the run's folder and write its config.json. An existing run is never overwritten."""
     folder = Path(folder)

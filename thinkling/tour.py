@@ -1,14 +1,11 @@
 """The whole story in one run: ask a base model, let it think, let it vote, train it, and look at what changed."""
 
-import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
+from thinkling.device import facts
 from thinkling.evaluate.command import row_of
 from thinkling.evaluate.plots import Row
 from thinkling.evaluate.report import Example, table, write_html
@@ -77,7 +74,12 @@ def main(settings: Tour) -> None:
     show(console, examples)
     write_json(out / "report.json", {"rows": measure.rows, "rewards": rewards})
     write_html(
-        out / "report.html", "From a base model to a reasoning model", measure.rows, rewards, examples, facts(settings)
+        out / "report.html",
+        "From a base model to a reasoning model",
+        measure.rows,
+        rewards,
+        examples,
+        how_it_was_made(settings),
     )
     checkpoint = sorted((out / "grpo" / "checkpoints").iterdir())[-1]
     console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]")
@@ -122,13 +124,11 @@ def show(console: Console, examples: Sequence[Example]) -> None:
             console.print(text, markup=False, highlight=False)
 
 
-def facts(settings: Tour) -> dict[str, str]:
+def how_it_was_made(settings: Tour) -> dict[str, str]:
     return {
         "command": f"thinkling tour --model {settings.model} --num-problems {settings.num_problems} "
         f"--grpo-steps {settings.grpo_steps} --grpo-minutes {settings.grpo_minutes} --seed {settings.seed}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        "versions": f"thinkling {version('thinkling')}, torch {torch.__version__}, Python {platform.python_version()}",
+        **facts(),
         "seeds": f"problems 0, sampling 0, training {settings.seed}",
     }
 

@@ -1,39 +1,67 @@
-"""`thinkling eval`: from settings to a method, problems and a report on the screen."""
+"""`thinkling eval`: from settings to a model, a method, problems and a report on the screen."""
+
+import os
 
 from rich.console import Console
 
 from thinkling.errors import UserError
 from thinkling.evaluate.plots import Row
 from thinkling.evaluate.report import MUCH_TRUNCATED, table
+from thinkling.evaluate.rounds import changes, tell
 from thinkling.evaluate.run import Report, evaluate
-from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.language_model import LanguageModel, Model
+from thinkling.generate.remote import RemoteModel
+from thinkling.generate.replay import Replay
 from thinkling.generate.sampling import Sampling
-from thinkling.runs import new_run
-from thinkling.scale.best_of_n import BestOfN
-from thinkling.scale.direct import Direct, Method
-from thinkling.scale.scorers import SCORERS
-from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
-from thinkling.settings import Eval
+from thinkling.runs import open_run, write_json
+from thinkling.scale.direct import Method
+from thinkling.scale.judge import Judge
+from thinkling.scale.methods import KINDS, Recipe, build, scorer_for
+from thinkling.scale.prompts import manifest
+from thinkling.scale.scorers import Scorer
+from thinkling.settings import Eval, ScalingSettings
 from thinkling.tasks.benchmarks import load_problems
 
 
+def model_of(settings: ScalingSettings) -> Model:
+    """The model that the flags name, loaded here or on a server."""
+    if settings.server is None:
+        return LanguageModel.from_settings(settings)
+    return on_server(settings, settings.server, settings.model)
+
+
+def on_server(settings: ScalingSettings, url: str, name: str) -> RemoteModel:
+    key = os.environ.get(settings.api_key_env)
+    return RemoteModel(url, name, key, concurrency=settings.max_rows, timeout=settings.timeout)
+
+
+def scorer_from(settings: ScalingSettings, name: str, template: str) -> Scorer:
+    judge = None
+    if settings.judge_server is not None:
+        grading = Sampling(temperature=0.0, max_tokens=settings.max_tokens, seed=settings.seed)
+        judge = Judge(on_server(settings, settings.judge_server, settings.judge_model), grading)
+    return scorer_for(name, template, settings.confidence_window, settings.model, judge)
+
+
+def recipe_of(settings: Eval) -> tuple[Recipe, int]:
+    """The method by name, and how much it may spend."""
+    kind = KINDS[settings.method]
+    if settings.scorer is not None and kind.scorer is None:
+        able = ", ".join(name for name, other in KINDS.items() if other.scorer is not None)
+        raise UserError(f"--scorer has no meaning for {settings.method}: use it with one of {able}")
+    recipe = Recipe(settings.method, settings.scorer or kind.scorer or "", settings.template or kind.template)
+    budgets = {"samples": settings.num_samples, "paths": settings.num_samples, "rounds": settings.rounds}
+    return recipe, budgets.get(kind.unit, settings.thinking_tokens)
+
+
 def method_of(settings: Eval) -> Method:
-    several = settings.method not in ("direct", "step-by-step")
-    temperature = settings.temperature if settings.temperature is not None else float(several)
-    sampling = Sampling(temperature=temperature, max_tokens=settings.max_tokens, seed=settings.seed)
-    template = settings.template or ("step-by-step" if settings.method == "step-by-step" else "plain")
-    if settings.scorer is not None and settings.method not in ("best-of-n", "self-consistency"):
-        raise UserError(f"--scorer has no meaning for {settings.method}: use it with best-of-n or self-consistency")
-    if not several:
-        return Direct(sampling, template)
-    if temperature == 0 and settings.num_samples > 1:
+    recipe, budget = recipe_of(settings)
+    kind = recipe.kind
+    temperature = settings.temperature if settings.temperature is not None else kind.temperature
+    if temperature == 0 and kind.temperature > 0 and budget > 1:
         raise UserError("--temperature 0 makes every sample alike, so more than one is pointless: raise it above 0")
-    if settings.method == "adaptive":
-        return AdaptiveConsistency(sampling, settings.num_samples, template)
-    if settings.method == "best-of-n":
-        return BestOfN(sampling, SCORERS[settings.scorer or "mean-logprob"], settings.num_samples, template)
-    scorer = SCORERS[settings.scorer] if settings.scorer else None
-    return SelfConsistency(sampling, settings.num_samples, template, scorer)
+    sampling = Sampling(temperature=temperature, max_tokens=settings.max_tokens, seed=settings.seed)
+    return build(recipe, budget, sampling, lambda name: scorer_from(settings, name, recipe.template))
 
 
 def row_of(name: str, report: Report) -> Row:
@@ -45,9 +73,11 @@ def row_of(name: str, report: Report) -> Row:
 def main(settings: Eval) -> None:
     method = method_of(settings)
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
-    model = LanguageModel.from_settings(settings)
-    out = new_run(settings.out, settings)
-    report, _ = evaluate(model, method, problems, out, f"{settings.method} on {settings.tasks}")
+    model = model_of(settings)
+    out = open_run(settings.out, settings, "report.json")
+    write_json(out / "prompts.json", manifest([recipe_of(settings)[0].template], problems[0].question))
+    pool = Replay(model, out / "pool.jsonl")
+    report, samples = evaluate(pool, method, problems, out, f"{settings.method} on {settings.tasks}")
     console = Console()
     console.print(table([row_of(settings.method, report)]))
     if report.truncated > MUCH_TRUNCATED:
@@ -57,4 +87,5 @@ def main(settings: Eval) -> None:
         )
     if report.unparsed:
         console.print(f"{report.unparsed:.1%} of the problems got no answer that could be read.")
+    tell(console, changes(samples))
     console.print(f"Every response: {out / 'samples.jsonl'}")

@@ -4,7 +4,7 @@ Also `Row`, the line of results that tables and plots share. Leaves out the page
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
@@ -53,8 +53,11 @@ def _axes(xlabel: str, ylabel: str) -> Any:
     return axes
 
 
-def _svg(axes: Any, name: str, description: str) -> str:
-    """The figure as an inline <svg>: no prolog, ids of its own, colours from the page."""
+def svg(axes: Any, name: str, description: str, colours: Mapping[str, str] = COLOURS) -> str:
+    """The figure as an inline <svg>: no prolog, ids of its own, colours from the page.
+
+    name: marks its ids, so no other picture of the page may have it. colours: from stand-ins to the page's names.
+    """
     from matplotlib import rc_context
 
     drawn = StringIO()
@@ -64,7 +67,7 @@ def _svg(axes: Any, name: str, description: str) -> str:
     svg = drawn.getvalue()
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg[svg.index("<svg") :])
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", svg)
-    for stand_in, colour in COLOURS.items():
+    for stand_in, colour in colours.items():
         svg = svg.replace(stand_in, f"var(--{colour})")
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)
 
@@ -83,7 +86,7 @@ def reward_figure(curve: Sequence[tuple[int, float]]) -> str:
         axes.set_ylim(0, 1.02)
     ends = f"From {smooth[0]:.2f} to {smooth[-1]:.2f} in {len(rewards)} steps"
     how = f"Thin: every step. Thick: mean over {2 * reach + 1} steps, fewer at the ends."
-    picture = _svg(axes, "reward", f"Mean reward over GRPO steps. {ends}.")
+    picture = svg(axes, "reward", f"Mean reward over GRPO steps. {ends}.")
     return f"<figure><h2>Reward while training</h2>{picture}<figcaption>{ends}. {how}</figcaption></figure>"
 
 
@@ -113,7 +116,7 @@ def tokens_figure(rows: Sequence[Row]) -> str:
         place = {"ha": "center", "va": "center_baseline", "fontsize": 10, "color": INK, "zorder": 5}
         axes.text(label_x, label_y, str(number), **place)
     key = "".join(f'<li><i class="disc">{n}</i>{safe(row.name)}</li>' for n, row in enumerate(rows, start=1))
-    picture = _svg(
+    picture = svg(
         axes, "tokens", "Accuracy with its 95% interval against tokens per problem; numbers as in the table."
     )
     return f"<figure><h2>What an answer costs</h2>{picture}<figcaption><ul>{key}</ul></figcaption></figure>"

@@ -61,6 +61,8 @@ def evaluate(
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     started = time.perf_counter()
     samples: dict[int, Sample] = {}
+    if out is not None:
+        (out / "samples.jsonl").unlink(missing_ok=True)  # of a run that was interrupted; its answers come back at once
 
     async def run() -> None:
         with Progress(*columns, transient=True, disable=not Console().is_terminal) as bar:
@@ -109,5 +111,6 @@ def row_of(sample: Sample) -> dict:
         {"text": c.text, "finish_reason": c.finish_reason, "num_tokens": len(c.tokens), "logprob": sum(c.logprobs)}
         for c in answer.completions
     ]
+    rounds = {"rounds": answer.rounds} if answer.rounds else {}
     return {"id": problem.id, "family": problem.family, "question": problem.question, "reference": problem.reference,
-            "response": answer.text, **asdict(verdict), "completions": completions}  # fmt: skip
+            "response": answer.text, **asdict(verdict), **rounds, "completions": completions}  # fmt: skip

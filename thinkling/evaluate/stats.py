@@ -1,9 +1,13 @@
-"""How sure can we be? An interval for one accuracy, pass@k, and a test for two methods on the same problems.
+"""How sure can we be? Intervals for an accuracy and an AUROC, pass@k, a test for two methods on the same problems.
 
-Plain counts in, plain floats out. It leaves out intervals for repeated samples of one question and paired bootstraps.
+Plain numbers in, plain floats out. It leaves out paired bootstraps and, but for the AUROC, repeated samples of one
+question.
 """
 
-from math import comb, sqrt
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from math import comb, fsum, sqrt
 
 from thinkling.errors import UserError
 
@@ -59,3 +63,75 @@ def paired_p_value(only_a: int, only_b: int) -> float:
         tail += ways  # C(n, j), and the next from it: C(n, j + 1) = C(n, j) · (n - j) / (j + 1)
         ways = ways * (num - j) // (j + 1)
     return min(1.0, 2 * tail / 2**num)
+
+
+def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float:
+    """Chance that a right answer scores above a wrong one, a tie counting half: 1 is perfect, 0.5 is a coin.
+
+    The area under the ROC curve. Raises UserError unless there are both right and wrong answers.
+    Source: Mann and Whitney 1947; Hanley and McNeil 1982, "The meaning and use of the area under a ROC curve".
+    """
+    right = [place for place, label in zip(_placements(scores, labels), labels, strict=True) if label]
+    return fsum(right) / len(right)
+
+
+def auroc_interval(
+    scores: Sequence[float], labels: Sequence[bool], groups: Sequence[Hashable] | None = None, z: float = 1.96
+) -> tuple[float, float]:
+    """Interval (low, high) for the AUROC behind these answers; z is the normal quantile, 1.96 gives 95%.
+
+    groups: which problem each answer belongs to. Answers to one problem are alike, so they tell less than as many
+    problems would; without groups every answer counts as independent. It has no width where right and wrong are
+    perfectly apart. Raises UserError unless at least two groups hold right answers and two hold wrong ones.
+    Source: DeLong et al. 1988; with groups Obuchowski 1997, "Nonparametric analysis of clustered ROC curve data".
+    """
+    area, places = auroc(scores, labels), _placements(scores, labels)
+    groups = range(len(labels)) if groups is None else groups
+    nums = {kind: sum(bool(label) == kind for label in labels) for kind in (True, False)}
+    strays = {True: defaultdict(float), False: defaultdict(float)}  # of each group's right, and of its wrong answers
+    for place, label, group in zip(places, labels, groups, strict=True):
+        strays[bool(label)][group] += (place - area) / nums[bool(label)]
+    if min(map(len, strays.values())) < 2:
+        raise UserError("an interval for an AUROC needs right and wrong answers from at least two problems each")
+    both = [strays[True][group] * strays[False][group] for group in strays[True].keys() & strays[False].keys()]
+    num_groups = len(strays[True].keys() | strays[False].keys())
+    variance = 2 * num_groups / (num_groups - 1) * fsum(both)
+    for own in strays.values():
+        variance += len(own) / (len(own) - 1) * fsum(stray**2 for stray in own.values())
+    half = z * sqrt(max(variance, 0.0))
+    return max(0.0, area - half), min(1.0, area + half)
+
+
+def auroc_within(scores: Sequence[float], labels: Sequence[bool], groups: Sequence[Hashable]) -> list[float]:
+    """The AUROC among the answers to each problem that has right and wrong ones: what best-of-n lives on."""
+    members = defaultdict(list)
+    for score, label, group in zip(scores, labels, groups, strict=True):
+        members[group].append((score, label))
+    pairs = (tuple(zip(*rows, strict=True)) for rows in members.values())
+    return [auroc(own, kinds) for own, kinds in pairs if any(kinds) and not all(kinds)]
+
+
+def mean_interval(values: Sequence[float], z: float = 1.96) -> tuple[float, float]:
+    """Interval (low, high) for the mean behind at least two independent values: mean ± z · deviation / sqrt(n)."""
+    if len(values) < 2:
+        raise UserError(f"an interval for a mean needs at least two values, got {len(values)}")
+    mean = fsum(values) / len(values)
+    half = z * sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    return mean - half, mean + half
+
+
+def _placements(scores: Sequence[float], labels: Sequence[bool]) -> list[float]:
+    """Of each right answer: the share of the wrong ones below it; of each wrong one: the share of the right ones above.
+
+    A tie counts half. The mean over either kind is the AUROC.
+    """
+    right, wrong = (
+        sorted(s for s, label in zip(scores, labels, strict=True) if bool(label) == kind) for kind in (True, False)
+    )
+    if not right or not wrong:
+        raise UserError(f"an AUROC needs right and wrong answers, got {len(right)} right and {len(wrong)} wrong")
+
+    def below(others: list[float], score: float) -> float:
+        return (bisect_left(others, score) + bisect_right(others, score)) / 2 / len(others)
+
+    return [below(wrong, s) if label else 1 - below(right, s) for s, label in zip(scores, labels, strict=True)]

@@ -21,7 +21,8 @@ class Completion:
 
     tokens: the sampled ids, the stop id included; -1 for each that a server does not tell. logprobs: one per token, in
     nats (see sampling.choose); () if a server gives none.
-    finish_reason: "stop" (a stop id or string), "length" (out of tokens or context), "repetition" or "confidence".
+    finish_reason: "stop" (a stop id or string), "length" (out of tokens or context), "repetition"; "confidence" or
+    "budget" where a method ended it on purpose.
     text: the tokens as text, without the stop id and cut before a stop string; put on by language_model.py.
     stop_string: the one that ended it, if one did.
     confidence, certainty, margin: one per token where Sampling.measure asked for them (see sampling.measure), else ().
@@ -42,7 +43,8 @@ class Completion:
 
     @property
     def truncated(self) -> bool:
-        return self.finish_reason != "stop"
+        """Was it cut off before it ended, and not on purpose?"""
+        return self.finish_reason in ("length", "repetition")
 
 
 def finish_reason(

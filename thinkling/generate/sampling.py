@@ -89,7 +89,9 @@ class Rules:
 
 def distribution(logits: Float[Tensor, "B V"], rules: Rules) -> Float[Tensor, "B V"]:
     """Log-probabilities that tokens are drawn with: after temperature and truncation, renormalised; -inf if cut."""
-    logprobs = (logits.float() / rules.temperature).log_softmax(-1)
+    logits = logits.float()
+    # From the highest logit down, so that a temperature near 0 overflows to -inf for the others, not to inf - inf.
+    logprobs = ((logits - logits.max(-1, keepdim=True).values) / rules.temperature).log_softmax(-1)
     if not rules.truncates:
         return logprobs
     ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)

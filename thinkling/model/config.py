@@ -52,6 +52,20 @@ class ModelConfig:
         embeddings = self.vocab_size * D * (1 if self.tie_word_embeddings else 2)
         return embeddings + layers + D
 
+    def flops(self, num_tokens: int, start: int = 0) -> float:
+        """Floating-point operations of reading `num_tokens` tokens behind `start` others: two for each weight that a
+        token meets, the head's included, and four per key that a head looks at (q k and the sum of values)."""
+        D, E, layers = self.hidden_size, self.head_dim, range(self.num_hidden_layers)
+        attention = 2 * D * E * (self.num_attention_heads + self.num_key_value_heads)
+        met = sum(
+            self.num_experts_per_tok * 3 * D * self.moe_intermediate_size + self.num_experts * D
+            if self.is_sparse(layer) else 3 * D * self.intermediate_size
+            for layer in layers
+        )  # fmt: skip
+        weights = len(layers) * attention + met + self.vocab_size * D
+        keys = num_tokens * start + num_tokens * (num_tokens + 1) / 2
+        return 2.0 * weights * num_tokens + 4.0 * len(layers) * self.num_attention_heads * E * keys
+
 
 _BASE = ModelConfig()
 SIZES: dict[str, ModelConfig] = {

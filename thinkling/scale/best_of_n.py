@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from thinkling.generate.language_model import Model
 from thinkling.generate.sampling import Sampling
-from thinkling.scale.direct import Answer, sample
+from thinkling.scale.direct import Answer, samples
 from thinkling.scale.scorers import Scorer
 from thinkling.tasks.problem import Problem
 from thinkling.verify.extract import extract
@@ -21,8 +21,7 @@ class BestOfN:
     template: str = "plain"
 
     async def __call__(self, model: Model, problem: Problem) -> Answer:
-        asked = [sample(model, problem, self.template, self.sampling, i) for i in range(self.num_samples)]
-        completions = await asyncio.gather(*asked)
+        completions = await samples(model, problem, self.template, self.sampling, range(self.num_samples))
         scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
         answers = [extract(c.text).answer for c in completions]
         best = max(range(len(completions)), key=lambda i: (answers[i] is not None, scores[i]))

@@ -1,5 +1,6 @@
 """Ask once, take the answer: the baseline of every other method. Asked for steps, it is chain of thought."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -15,11 +16,13 @@ class Answer:
     """What a method answers to one problem, and what it cost.
 
     text: the response that is graded. final: the answer found in it, or None. completions: all that was sampled for it.
+    rounds: where a method revises, the response as it stood after each round, the draft first.
     """
 
     text: str
     final: str | None
     completions: tuple[Completion, ...]
+    rounds: tuple[str, ...] = ()
 
 
 # Any such function, or object with `__call__`, is a method: it can be evaluated, batched, and run on any model.
@@ -34,11 +37,18 @@ class Direct:
     template: str = "plain"
 
     async def __call__(self, model: Model, problem: Problem) -> Answer:
-        completion = await sample(model, problem, self.template, self.sampling, 0)
+        (completion,) = await samples(model, problem, self.template, self.sampling, range(1))
         return Answer(completion.text, extract(completion.text).answer, (completion,))
 
 
-async def sample(model: Model, problem: Problem, template: str, sampling: Sampling, number: int) -> Completion:
-    """Sample number `number` of a problem: its seed comes from the problem, so it is the same in any company."""
-    own = replace(sampling, seed=derive_seed(sampling.seed, problem.id, number))
-    return await model.complete(prompt_of(model, template, problem.question), own)
+async def samples(
+    model: Model, problem: Problem, template: str, sampling: Sampling, numbers: range
+) -> list[Completion]:
+    """Samples of a problem by their numbers, drawn at once: each is the same one in any method and in any company."""
+    prompt = prompt_of(model, template, problem.question)
+    return await asyncio.gather(*(model.complete(prompt, seeded(sampling, problem, number)) for number in numbers))
+
+
+def seeded(sampling: Sampling, problem: Problem, *place: object) -> Sampling:
+    """The sampling with a random stream of its own for this problem and this place in a method."""
+    return replace(sampling, seed=derive_seed(sampling.seed, problem.id, *place))

@@ -3,6 +3,7 @@
 A base model continues text, so it gets the form in which it has seen answers. A chat model gets its chat template.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -29,23 +30,82 @@ TEMPLATES = {
 }
 CHATS = {"chat": False, "chat-thinking": True}  # whether the model may think before it replies
 
+# What a model is asked about a response, as text. `asked` is the question as its template puts it.
+ABOUT = {
+    "critique": "{asked}{response}\n\nCheck the answer above line by line, and name each mistake.\nReview:\n",
+    # The question once more, in the form in which a base model knows it: what follows is the revision.
+    "revise": "{asked}{response}\n\nReview:\n{critique}\n\n{asked}",
+    "p-true": (
+        "Question: {question}\nProposed answer:\n{response}\n\nIs the proposed answer right, Yes or No?\nAnswer:"
+    ),
+    "judge": (
+        "Question: {question}\nResponse:\n{response}\n\nGrade the response from 0 (wrong) to 10 (right and well "
+        "reasoned). Write the grade as \\boxed{{GRADE}}.\n"
+    ),
+}
+# The same in a chat: the user's next turn, behind the question and the model's own response.
+CHAT_ABOUT = {
+    "critique": "Check your answer line by line, and name each mistake. Do not answer the question anew.",
+    "revise": "Now write the improved answer, with the final result in \\boxed{}.",
+    "p-true": "Is your answer right? Reply with one word: Yes or No.",
+}
+
 
 def render(template: str, question: str) -> str:
     """The prompt as text, for reading; of the chat templates too, which a model gets as messages (`prompt_of`)."""
     if template in CHATS:
-        return render_chat(_chat(question), enable_thinking=CHATS[template])
+        return render_chat([_turn("user", question)], enable_thinking=CHATS[template])
     return TEMPLATES[template].format(question=question)
 
 
 def prompt_of(model: Model, template: str, question: str) -> Any:
     """The prompt as this model takes it. `chat` switches Qwen3's thinking off, `chat-thinking` leaves it on."""
     if template in CHATS:
-        return model.chat_prompt(_chat(question), CHATS[template])
+        return model.chat_prompt([_turn("user", question)], CHATS[template])
     return model.text_prompt(render(template, question))
 
 
-def _chat(question: str) -> list[dict]:
-    return [{"role": "user", "content": question}]
+def critique_prompt(model: Model, template: str, question: str, response: str) -> Any:
+    return _about(model, "critique", template, question, response)
+
+
+def revise_prompt(model: Model, template: str, question: str, response: str, critique: str) -> Any:
+    if template in CHATS:
+        said = [_turn("user", question), _turn("assistant", response), _turn("user", CHAT_ABOUT["critique"])]
+        said += [_turn("assistant", critique), _turn("user", CHAT_ABOUT["revise"])]
+        return model.chat_prompt(said, CHATS[template])
+    return _about(model, "revise", template, question, response, critique=critique)
+
+
+def p_true_prompt(model: Model, template: str, question: str, response: str) -> Any:
+    return _about(model, "p-true", template, question, response)
+
+
+def judge_prompt(judge: Model, chat: bool, question: str, response: str) -> Any:
+    text = ABOUT["judge"].format(question=question, response=response)
+    return judge.chat_prompt([_turn("user", text)], False) if chat else judge.text_prompt(text)
+
+
+def manifest(templates: Sequence[str], question: str) -> dict:
+    """What a run keeps of its prompts: each template as it is, the first question's prompt as the model sees it, and
+    what is asked about responses."""
+    shown = {
+        name: {"template": TEMPLATES.get(name, "the model's own chat template"), "first_prompt": render(name, question)}
+        for name in templates
+    }
+    return {"templates": shown, "about_a_response": ABOUT, "about_a_response_in_a_chat": CHAT_ABOUT}
+
+
+def _about(model: Model, kind: str, template: str, question: str, response: str, **more: str) -> Any:
+    if template in CHATS:
+        said = [_turn("user", question), _turn("assistant", response), _turn("user", CHAT_ABOUT[kind])]
+        return model.chat_prompt(said, kind != "p-true" and CHATS[template])
+    asked = render(template, question)
+    return model.text_prompt(ABOUT[kind].format(asked=asked, question=question, response=response, **more))
+
+
+def _turn(role: str, content: str) -> dict:
+    return {"role": role, "content": content}
 
 
 def main(settings: Prompts) -> None:
@@ -55,3 +115,9 @@ def main(settings: Prompts) -> None:
         if settings.template in (None, name):
             console.rule(name, align="left")
             console.print(render(name, settings.question), markup=False, soft_wrap=True)
+    if settings.template is None:
+        blanks = {"asked": render("plain", settings.question), "question": settings.question}
+        for name, text in ABOUT.items():
+            console.rule(f"about a response: {name}", align="left")
+            console.print(text.format(**blanks, response="(the response)", critique="(the critique)"), markup=False,
+                          soft_wrap=True)  # fmt: skip

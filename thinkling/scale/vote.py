@@ -5,13 +5,14 @@ Also the adaptive form, which stops sampling once the winner is clear (Aggarwal 
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
-from thinkling.scale.direct import Answer, sample
-from thinkling.scale.scorers import Scorer
+from thinkling.scale.direct import Answer, samples
+from thinkling.scale.scorers import Scorer, exponential
 from thinkling.tasks.problem import Problem
 from thinkling.verify.extract import extract
 from thinkling.verify.grade import same_answer
@@ -19,49 +20,62 @@ from thinkling.verify.grade import same_answer
 
 @dataclass(frozen=True)
 class SelfConsistency:
-    """Vote among `num_samples` completions of one prompt, sampled at once. With a scorer each one weighs e^score."""
+    """Vote among `num_samples` completions of one prompt, sampled at once.
+
+    With a scorer each vote has a weight, which `weigh` makes of the scores; and of the completions only the share
+    `voters` with the highest scores votes, one at least (DeepConf's top 10% or 90%, arXiv:2508.15260).
+    """
 
     sampling: Sampling
     num_samples: int = 8
     template: str = "plain"
     scorer: Scorer | None = None
+    weigh: Callable[[Sequence[float]], list[float]] = exponential
+    voters: float = 1.0
 
     async def __call__(self, model: Model, problem: Problem) -> Answer:
-        asked = [sample(model, problem, self.template, self.sampling, i) for i in range(self.num_samples)]
-        completions = await asyncio.gather(*asked)
+        completions = await samples(model, problem, self.template, self.sampling, range(self.num_samples))
         if self.scorer is None:
             return elected(completions)
         scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
-        return elected(completions, [math.exp(score) for score in scores])
+        weights = self.weigh(scores)
+        lowest = sorted(scores, reverse=True)[max(1, round(self.voters * len(scores))) - 1]
+        return elected(completions, [w if score >= lowest else 0.0 for w, score in zip(weights, scores, strict=True)])
 
 
 @dataclass(frozen=True)
 class AdaptiveConsistency:
-    """Vote among at most `num_samples` completions, in waves; stop early.
+    """Vote among at most `num_samples` completions, and stop as soon as the vote is clear (see `is_clear`).
 
-    After each wave it stops if what remains cannot change the winner, or if the two leading answers are so far apart
-    that the first one would win a vote of everyone with probability `confidence` (see `lead_probability`).
+    Samples are drawn together where that wastes none: as many as it takes, at the least, before the vote can be clear.
+    So it draws exactly what one sample at a time would.
     """
 
     sampling: Sampling
     num_samples: int = 16
     template: str = "plain"
-    wave: int = 1
     confidence: float = 0.95
 
     async def __call__(self, model: Model, problem: Problem) -> Answer:
         completions: list[Completion] = []
         while len(completions) < self.num_samples:
-            numbers = range(len(completions), min(len(completions) + self.wave, self.num_samples))
-            asked = [sample(model, problem, self.template, self.sampling, number) for number in numbers]
-            completions += await asyncio.gather(*asked)
             first, second = leaders(completions)
-            if (
-                first - second > self.num_samples - len(completions)
-                or lead_probability(first, second) >= self.confidence
-            ):
+            left = self.num_samples - len(completions)
+            if is_clear(first, second, left, self.confidence):
                 break
+            fewest = next(k for k in range(1, left + 1) if is_clear(first + k, second, left - k, self.confidence))
+            numbers = range(len(completions), len(completions) + fewest)
+            completions += await samples(model, problem, self.template, self.sampling, numbers)
         return elected(completions)
+
+
+def is_clear(first: int, second: int, left: int, confidence: float) -> bool:
+    """May a vote end in which the two leading answers have `first` and `second` votes, and `left` are still to come?
+
+    Yes if none is left, if those left cannot change the winner, or if the first would win a vote of everyone with
+    probability `confidence`.
+    """
+    return left == 0 or first - second > left or lead_probability(first, second) >= confidence
 
 
 def elected(completions: Sequence[Completion], weights: Sequence[float] | None = None) -> Answer:
@@ -88,6 +102,12 @@ def vote(completions: Sequence[Completion], weights: Sequence[float] | None = No
     return max(groups(completions), key=strength, default=[None])[0]
 
 
+@lru_cache(maxsize=2**16)
+def same(answer: str, other: str) -> bool:
+    """`same_answer`, remembered: a vote of 32 asks for the same few pairs again and again."""
+    return same_answer(answer, other)
+
+
 def groups(completions: Sequence[Completion]) -> list[list[Completion]]:
     """The completions that hold an answer, those with equal answers together, in the order in which answers came up."""
     found: list[tuple[str, list[Completion]]] = []
@@ -95,7 +115,7 @@ def groups(completions: Sequence[Completion]) -> list[list[Completion]]:
         answer = extract(completion.text).answer
         if answer is None:
             continue
-        members = next((members for first, members in found if same_answer(first, answer)), None)
+        members = next((members for first, members in found if first == answer or same(first, answer)), None)
         if members is None:
             found.append((answer, [completion]))
         else:

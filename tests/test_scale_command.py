@@ -1,0 +1,213 @@
+"""`thinkling scale`, `scorers`, and an `eval` that goes on: costs by hand, resuming, and what they leave behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from scripted import boxed
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from thinkling import cli
+from thinkling.errors import UserError
+from thinkling.evaluate.run import Sample
+from thinkling.evaluate.scale_command import METHODS, Measuring
+from thinkling.generate import language_model
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.replay import Replay
+from thinkling.model.cache import KVCache
+from thinkling.model.weights import save_model
+from thinkling.runs import open_run
+from thinkling.scale.direct import Answer
+from thinkling.scale.methods import parse
+from thinkling.settings import Eval, Scale
+from thinkling.tasks.problem import Problem
+from thinkling.verify.grade import grade
+
+
+@pytest.fixture
+def checkpoint(tiny: LanguageModel, tmp_path: Path) -> Path:
+    save_model(tmp_path / "model", tiny.network, tiny.tokenizer)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    path = tmp_path / "tasks.jsonl"
+    rows = [{"question": f"What is {i} + {i}?", "reference": str(2 * i)} for i in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+# --- what it costs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("num_tokens", "start"), [(1, 0), (7, 0), (1, 12), (5, 12)])
+def test_flops_are_those_that_torch_counts(tiny: LanguageModel, num_tokens: int, start: int) -> None:
+    """torch counts every query against every key; a token sees only the keys before it, which is subtracted here."""
+    config, network = tiny.network.config, tiny.network
+    cache = KVCache(config, 1, start + num_tokens, network.device, network.dtype)
+    if start:
+        network(torch.ones(1, start, dtype=torch.long), cache.view(1, start))
+        cache.advance(start)
+    # The plain form of attention: torch does not count within its fused ones on a CPU.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        network.logits(network(torch.ones(1, num_tokens, dtype=torch.long), cache))
+    unseen = num_tokens * (num_tokens - 1) / 2
+    per_key = 4 * config.num_hidden_layers * config.num_attention_heads * config.head_dim
+    assert config.flops(num_tokens, start) == counter.get_total_flops() - per_key * unseen
+
+
+def test_flops_of_two_pieces_are_those_of_the_whole(tiny: LanguageModel) -> None:
+    config = tiny.network.config
+    assert config.flops(5) + config.flops(7, 5) == config.flops(12)
+
+
+def test_a_points_cost_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
+    """Two problems: right with 3 + 2 tokens from one prompt, wrong with 4, cut off. The prompt of the first is read
+    once."""
+    first, second = Problem("a", "?", "1"), Problem("b", "?", "2")
+    completions = boxed(1, -1, -1, -1, seconds=0.5), boxed(1, -1, -1, seconds=0.25)
+    cut = boxed(9, -1, -1, -1, -1, seconds=0.25, finish="length")
+    samples = [
+        Sample(first, Answer("\\boxed{1}", "1", completions), grade("\\boxed{1}", "1")),
+        Sample(second, Answer("\\boxed{9}", "9", (cut,)), grade("\\boxed{9}", "2")),
+    ]
+    config = tiny.network.config
+    measuring = Measuring(Scale(), Replay(tiny, tmp_path / "pool.jsonl"), [first, second], config)
+    point = measuring.point("vote", "samples", 2, samples)
+    assert (point.accuracy, point.correct, point.tokens, point.seconds) == (0.5, (True, False), 4.5, 0.5)
+    assert point.truncated == pytest.approx(1 / 3)
+    assert point.flops == (2 * config.flops(1) + config.flops(3, 1) + config.flops(2, 1) + config.flops(4, 1)) / 2
+
+
+def test_oracle_is_pass_at_n_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
+    """Four samples each: one right of four, and none. pass@1 is 1/8, pass@2 is (1/2 + 0) / 2, pass@4 is 1/2."""
+    problems = [Problem("a", "?", "1"), Problem("b", "?", "2")]
+    samples = []
+    for problem in problems:
+        completions = tuple(boxed(value, -1.0, -1.0) for value in (1, 7, 8, 9))
+        samples.append(Sample(problem, Answer("\\boxed{7}", "7", completions), grade("\\boxed{7}", problem.reference)))
+    measuring = Measuring(Scale(), Replay(tiny, tmp_path / "pool.jsonl"), problems, None)
+    recipe = parse("self-consistency=1,2,4")
+    measuring.points.append(measuring.point(str(recipe), "samples", 4, samples))
+    found = measuring.oracle(recipe, samples)
+    assert [(p.budget, p.accuracy, p.tokens, p.oracle) for p in found] == [
+        (1, 0.125, 2.0, True), (2, 0.25, 4.0, True), (4, 0.5, 8.0, True)
+    ]  # fmt: skip
+    assert all(p.flops is None for p in found)
+
+
+def test_the_table_without_methods_can_be_parsed() -> None:
+    assert len({str(parse(text, (1, 2))) for text in METHODS}) == len(METHODS)
+
+
+# --- the commands ---------------------------------------------------------------------------------------------------
+
+
+def scale(checkpoint: Path, tasks: Path, out: Path, *more: str) -> None:
+    cli.main(
+        ["scale", "--model", str(checkpoint), "--tasks", str(tasks), "--max-tokens", "12", "--out", str(out), *more]
+    )
+
+
+def table(out: Path) -> list[dict]:
+    return json.loads((out / "table.json").read_text())["points"]
+
+
+def test_scale_measures_draws_and_goes_on(checkpoint: Path, tasks: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "scale"
+    methods = ["--methods", "direct", "self-consistency", "best-of-n:heuristic", "refine=1,2", "beam=2"]
+    scale(checkpoint, tasks, out, *methods, "--budgets", "1", "2")
+    rows = table(out)
+    assert [(row["method"], row["budget"]) for row in rows if not row["oracle"]] == [
+        ("direct, plain", None), ("self-consistency, plain", 1), ("self-consistency, plain", 2),
+        ("best-of-n by heuristic, plain", 1), ("best-of-n by heuristic, plain", 2),
+        ("refine, plain", 1), ("refine, plain", 2), ("beam by mean-logprob, step-by-step", 2),
+    ]  # fmt: skip
+    assert [row["budget"] for row in rows if row["oracle"]] == [1, 2]
+    assert rows[1]["tokens"] == rows[3 + 2]["tokens"]  # one sample is one sample, whoever chooses
+    page = (out / "report.html").read_text()
+    assert "wrong -&gt; right" in page and "<script" not in page
+    assert list((out / "plots").glob("*.png"))
+    shown = json.loads((out / "prompts.json").read_text())["templates"]
+    assert shown["plain"]["first_prompt"] == "Question: What is 0 + 0?\nAnswer:\n"
+    capsys.readouterr()
+    scale(checkpoint, tasks, out, *methods, "--budgets", "1", "2")
+    assert "; 0 answers asked now" in capsys.readouterr().out.replace("\n", " ")
+    assert table(out) == rows
+    scale(checkpoint, tasks, out, "--methods", "adaptive", "--budgets", "2")
+    assert [row["method"] for row in table(out)] == ["adaptive, plain"]
+
+
+def test_scorers_ranks_them_on_the_runs_samples(
+    checkpoint: Path, tasks: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    out = tmp_path / "scale"
+    monkeypatch.setattr("thinkling.evaluate.scorers_command.grade", lambda text, reference: Verdicts(text))
+    scale(checkpoint, tasks, out, "--methods", "self-consistency", "--budgets", "4")
+    before = (out / "pool.jsonl").read_text().count("\n")
+    cli.main(["scorers", str(out), "--num-samples", "4", "--scorers", "mean-logprob", "confidence-tail"])
+    assert "confidence-tail" in capsys.readouterr().out
+    assert (out / "pool.jsonl").read_text().count("\n") == before  # nothing was drawn anew
+    rows = json.loads((out / "scorers-plain.json").read_text())
+    assert {row["scorer"] for row in rows} == {"mean-logprob", "confidence-tail"}
+    assert all(0 <= row["within"] <= 1 and 0 <= row["overall"] <= 1 for row in rows)
+
+
+class Verdicts:
+    """A random network is never right, so half of the texts are called so."""
+
+    def __init__(self, text: str) -> None:
+        self.correct = sum(text.encode()) % 2 == 0
+
+
+def test_scorers_of_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["scorers", str(tmp_path)])
+    assert end.value.code == 2
+
+
+def test_eval_goes_on_where_it_stopped(checkpoint: Path, tasks: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Killed after ten completions of twelve: started again it asks for two, and reports what a whole run does."""
+    flags = ["--model", str(checkpoint), "--tasks", str(tasks), "--max-tokens", "12", "--method", "self-consistency",
+             "--num-samples", "3", "--max-rows", "2"]  # fmt: skip
+    cli.main(["eval", *flags, "--out", str(tmp_path / "whole")])
+    real, left = language_model.LanguageModel.complete, [10]
+
+    async def mortal(self: LanguageModel, prompt: object, sampling: object) -> object:
+        completion = await real(self, prompt, sampling)
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("the power is gone")
+        return completion
+
+    monkeypatch.setattr(language_model.LanguageModel, "complete", mortal)
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        cli.main(["eval", *flags, "--out", str(tmp_path / "cut")])
+    assert not (tmp_path / "cut" / "report.json").exists()
+    asked = []
+    monkeypatch.setattr(
+        language_model.LanguageModel, "complete", lambda self, *a: asked.append(a) or real(self, *a)
+    )  # fmt: skip
+    cli.main(["eval", *flags, "--out", str(tmp_path / "cut")])
+    assert len(asked) == 2
+
+    def rows(folder: str) -> list[tuple]:
+        lines = (tmp_path / folder / "samples.jsonl").read_text().splitlines()
+        found = [json.loads(line) for line in lines]
+        return sorted((row["id"], row["response"], [c["text"] for c in row["completions"]]) for row in found)
+
+    assert rows("cut") == rows("whole") and len(rows("cut")) == 4
+
+
+def test_a_run_goes_on_only_with_its_own_flags(tmp_path: Path) -> None:
+    settings = Eval(out=tmp_path / "run", num_problems=5)
+    assert open_run(settings.out, settings, "report.json") == settings.out
+    open_run(settings.out, settings, "report.json")
+    with pytest.raises(UserError, match="holds an unfinished run with --num-problems 5, not 6: give the same flags"):
+        open_run(settings.out, Eval(out=settings.out, num_problems=6), "report.json")
+    (settings.out / "report.json").write_text("{}")
+    with pytest.raises(UserError, match="already holds a run"):
+        open_run(settings.out, settings, "report.json")

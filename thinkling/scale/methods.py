@@ -1,0 +1,148 @@
+"""From a method's name to the method: what the command line can ask for, and what each method's budget counts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.sampling import Sampling
+from thinkling.scale.beam import BeamSearch
+from thinkling.scale.best_of_n import BestOfN
+from thinkling.scale.budget_forcing import BudgetForcing
+from thinkling.scale.cot_decoding import CoTDecoding
+from thinkling.scale.deepconf import DeepConf
+from thinkling.scale.direct import Direct, Method
+from thinkling.scale.judge import Judge, PTrue
+from thinkling.scale.refine import Refine
+from thinkling.scale.reward_head import RewardHead
+from thinkling.scale.scorers import ALONE, Scorer, deepconf, exponential, proportional
+from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
+from thinkling.settings import ScorerName, Template
+from thinkling.tasks.problem import Problem
+
+# Logarithms, so that as the weight of a vote they are e^score. The other scores weigh what they are.
+LOGARITHMS = frozenset({"mean-logprob", "sum-logprob", "answer-logprob", "p-true", "reward-head"})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """unit: what the budget counts, "" if there is none. budget: its default. scorer: the default one; "" may have one
+    but needs none, None can use none."""
+
+    unit: str = ""
+    budget: int = 1
+    temperature: float = 0.0
+    template: str = "plain"
+    scorer: str | None = None
+
+
+KINDS: dict[str, Kind] = {
+    "direct": Kind(),
+    "step-by-step": Kind(template="step-by-step"),
+    "self-consistency": Kind("samples", 8, 1.0, scorer=""),
+    "adaptive": Kind("samples", 8, 1.0),
+    "deepconf": Kind("samples", 8, 1.0),
+    "best-of-n": Kind("samples", 8, 1.0, scorer="mean-logprob"),
+    "refine": Kind("rounds", 1, scorer=""),
+    "budget-forcing": Kind("thinking tokens", 128, template="step-by-step"),
+    "wait": Kind("thinking tokens", 128, template="step-by-step"),
+    "beam": Kind("paths", 8, 1.0, "step-by-step", "mean-logprob"),
+    "dvts": Kind("paths", 8, 1.0, "step-by-step", "mean-logprob"),
+    "cot-decoding": Kind("paths", 8),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method by name, before it has a budget: what `parse` makes of "best-of-n:heuristic@plain=2,4,8"."""
+
+    name: str
+    scorer: str = ""
+    template: str = "plain"
+    budgets: tuple[int, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.name]
+
+    def __str__(self) -> str:
+        return self.name + (f" by {self.scorer}" if self.scorer else "") + f", {self.template}"
+
+
+def parse(text: str, budgets: tuple[int, ...] = ()) -> Recipe:
+    """NAME[:SCORER][@TEMPLATE][=BUDGET,BUDGET,...] as a recipe; `budgets` are for methods that count samples or paths.
+
+    Raises UserError that names the part that is wrong.
+    """
+    head, _, listed = text.partition("=")
+    head, _, template = head.partition("@")
+    name, _, scorer = head.partition(":")
+    for what, given, allowed in (("method", name, KINDS), ("scorer", scorer, get_args(ScorerName)),
+                                 ("template", template, get_args(Template))):  # fmt: skip
+        if given not in allowed and (given or what == "method"):
+            raise UserError(f"'{text}': there is no {what} '{given}': use one of {', '.join(allowed)}")
+    kind = KINDS[name]
+    if scorer and kind.scorer is None:
+        raise UserError(f"'{text}': {name} uses no scorer: leave out ':{scorer}'")
+    parts = [part.strip() for part in listed.split(",")] if listed else []
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"'{text}': budgets are whole numbers above 0 with commas between them, not '{listed}'")
+    own = tuple(map(int, parts)) or (budgets if kind.unit in ("samples", "paths") else ()) or (kind.budget,)
+    return Recipe(name, scorer or kind.scorer or "", template or kind.template, own if kind.unit else (1,))
+
+
+def build(recipe: Recipe, budget: int, sampling: Sampling, scorer_named: Callable[[str], Scorer]) -> Method:
+    """The method with this much to spend: samples, rounds, paths or thinking tokens, as its kind counts."""
+    template, name = recipe.template, recipe.name
+    scorer = scorer_named(recipe.scorer) if recipe.scorer else None
+    if scorer is not None or name == "cot-decoding":
+        sampling = replace(sampling, measure=True)
+    if name == "self-consistency":
+        weigh = proportional if recipe.scorer and recipe.scorer not in LOGARITHMS else exponential
+        return SelfConsistency(sampling, budget, template, scorer, weigh)
+    if name == "adaptive":
+        return AdaptiveConsistency(sampling, budget, template)
+    if name == "deepconf":
+        return DeepConf(sampling, budget, template=template)
+    if name == "best-of-n":
+        return BestOfN(sampling, scorer, budget, template)
+    if name == "refine":
+        return Refine(sampling, scorer, budget, template)
+    if name == "budget-forcing":
+        return BudgetForcing(sampling, budget, template=template)
+    if name == "wait":
+        return BudgetForcing(sampling, sampling.max_tokens, min_thinking=budget, template=template)
+    if name in ("beam", "dvts"):
+        width = min(4, budget)
+        return BeamSearch(sampling, scorer, budget, width, budget // width if name == "dvts" else 1, template)
+    if name == "cot-decoding":
+        return CoTDecoding(sampling, budget, template)
+    return Direct(sampling, template)
+
+
+def scorer_for(name: ScorerName, template: str, window: int, model: str, judge: Judge | None = None) -> Scorer:
+    """The scorer of this name. window: tokens in a group of DeepConf. model: whose reward head. judge: whom to ask."""
+    if name.startswith("confidence-"):
+        return deepconf(name.removeprefix("confidence-"), window)
+    if name == "p-true":
+        return PTrue(template)
+    if name == "reward-head":
+        return RewardHead.for_model(model)
+    if name == "judge":
+        if judge is None:
+            raise UserError("the scorer judge needs a model to ask: name its server with --judge-server")
+        return judge
+    return ALONE[name]
+
+
+def remembered(scorer: Scorer) -> Scorer:
+    """The scorer, asked once for each completion."""
+    known: dict[int, tuple[Completion, float]] = {}  # by identity; kept, so that no other can take its place
+
+    async def remembering(model: Model, problem: Problem, completion: Completion) -> float:
+        if id(completion) not in known:
+            known[id(completion)] = completion, await scorer(model, problem, completion)
+        return known[id(completion)][1]
+
+    return remembering

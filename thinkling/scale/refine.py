@@ -1,0 +1,49 @@
+"""Self-refinement: draft, critique, revise (Madaan et al., arXiv:2303.17651), and a rule that says which one to keep.
+
+It can make answers worse: a model that could not solve a problem often cannot judge its solution either. So every round
+is kept in the answer, and the evaluation counts what went from right to wrong beside what went from wrong to right.
+"""
+
+from dataclasses import dataclass, replace
+
+from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.sampling import Sampling
+from thinkling.scale.direct import Answer, samples, seeded
+from thinkling.scale.prompts import critique_prompt, revise_prompt
+from thinkling.scale.scorers import Scorer
+from thinkling.tasks.problem import Problem
+from thinkling.verify.extract import extract
+
+
+@dataclass(frozen=True)
+class Refine:
+    """`rounds` times: criticise the response, revise it, keep the revision if its score is not lower.
+
+    scorer: None always keeps the revision. critique_tokens: length of a critique, at most.
+    """
+
+    sampling: Sampling
+    scorer: Scorer | None = None
+    rounds: int = 1
+    template: str = "plain"
+    critique_tokens: int = 128
+
+    async def __call__(self, model: Model, problem: Problem) -> Answer:
+        (best,) = await samples(model, problem, self.template, self.sampling, range(1))
+        completions, rounds = [best], [best.text]
+        for number in range(1, self.rounds + 1):
+            short = replace(self.sampling, max_tokens=self.critique_tokens)
+            prompt = critique_prompt(model, self.template, problem.question, best.text)
+            critique = await model.complete(prompt, seeded(short, problem, "critique", number))
+            prompt = revise_prompt(model, self.template, problem.question, best.text, critique.text)
+            revision = await model.complete(prompt, seeded(self.sampling, problem, "revise", number))
+            completions += [critique, revision]
+            if await self._not_worse(model, problem, revision, best):
+                best = revision
+            rounds.append(best.text)
+        return Answer(best.text, extract(best.text).answer, tuple(completions), tuple(rounds))
+
+    async def _not_worse(self, model: Model, problem: Problem, revision: Completion, best: Completion) -> bool:
+        if self.scorer is None:
+            return True
+        return await self.scorer(model, problem, revision) >= await self.scorer(model, problem, best)

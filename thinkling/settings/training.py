@@ -1,0 +1,145 @@
+"""Settings of the commands that make models: grpo, reward-head, pretrain, and the tour."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from thinkling.errors import UserError
+from thinkling.settings.base import ModelSettings, Template, above_zero, at_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grpo(ModelSettings):
+    """Train a model with verifiable rewards (GRPO in the form of Dr. GRPO, arXiv:2503.20783).
+
+    Each step asks prompts-per-step problems, draws rollouts-per-prompt answers to each, rewards the right ones with 1,
+    and makes the answers that beat their siblings likelier. Checkpoints in OUT/checkpoints load by their path.
+    """
+
+    out: Path
+    """The run's folder; it must not hold a run yet."""
+    steps: int = 60
+    """Optimizer steps."""
+    minutes: float | None = None
+    """Stop after this many minutes, if the steps are not done by then."""
+    prompts_per_step: int = 16
+    rollouts_per_prompt: int = 8
+    template: Template = "plain"
+    """How the question is put; plain lets the model find out that thinking pays."""
+    max_tokens: int = 160
+    """Length of one rollout at most, in tokens; a longer one is cut and earns nothing."""
+    temperature: float = 1.0
+    """Rollouts are drawn, and their log-probabilities computed, at this temperature."""
+    lr: float = 3e-4
+    """AdamW's learning rate. The default suits the 3M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    """The ratio to the sampling policy is clipped to [1 - clip_low, 1 + clip_high]."""
+    micro_batch_tokens: int = 16_384
+    """Tokens of completions, padding included, in one forward and backward pass; lower it when memory runs out."""
+    save_every: int = 0
+    """Also save a checkpoint every so many steps; 0 saves only the last."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, steps=self.steps, prompts_per_step=self.prompts_per_step, max_tokens=self.max_tokens)
+        at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
+        above_zero(minutes=self.minutes)
+        if self.temperature <= 0:
+            raise UserError("--temperature must be above 0: greedy rollouts are all alike and teach nothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardHeadTraining(ModelSettings):
+    """Train a head on the model's hidden states that says how likely a completion's answer is right.
+
+    Samples answers to training problems, grades them, fits a logistic regression to some, and measures it on the rest.
+    OUT/reward_head.safetensors is the head; copied beside the model's weights, it is the model's own.
+    """
+
+    out: Path
+    """The run's folder; it must not hold a run yet."""
+    num_problems: int = 1000
+    """How many training problems to ask."""
+    validation_share: float = 0.25
+    """The share of them that is kept aside to measure the head on."""
+    num_samples: int = 8
+    """Completions of each problem, for each template."""
+    templates: tuple[Template, ...] = ("plain", "step-by-step")
+    """The ways in which each problem is put."""
+    temperature: float = 1.0
+    max_tokens: int = 256
+    """Length of one completion at most, in tokens."""
+    weight_decay: float = 0.1
+    """Half this, times the squared length of the weights (of standardised features), is added to the mean loss."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(3, num_problems=self.num_problems)
+        at_least(1, num_samples=self.num_samples, max_tokens=self.max_tokens)
+        above_zero(temperature=self.temperature, weight_decay=self.weight_decay)
+        if not 0 < self.validation_share < 1:
+            raise UserError(f"--validation-share must lie between 0 and 1, not {self.validation_share}")
+        if not self.templates:
+            raise UserError("--templates needs at least one template")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Train a base model from nothing on generated mathematics: how thinkling-base was made.
+
+    OUT becomes a checkpoint folder that generate, eval and grpo load by its path.
+    """
+
+    out: Path
+    """The folder to write; it must not exist yet."""
+    size: str = "thinkling-base"
+    """The network's shape: a name from thinkling/model/config.py."""
+    num_tokens: int = 30_000_000
+    """How much text to read, in tokens."""
+    rows: int = 32
+    length: int = 320
+    """One step reads rows x length tokens."""
+    muon_lr: float = 0.02
+    """Muon's learning rate, for the matrices of the layers."""
+    lr: float = 3e-3
+    """AdamW's learning rate, for everything else."""
+    warmup_steps: int = 50
+    decay_share: float = 0.4
+    """The share of the steps, at the end, over which the learning rate falls to zero."""
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "bfloat16"
+    """The network's dtype while it learns; the optimizer keeps float32 masters."""
+    compile: bool = True
+    """Compile the training step with torch.compile where a C++ compiler is at hand."""
+
+    def __post_init__(self) -> None:
+        at_least(1, num_tokens=self.num_tokens, rows=self.rows, warmup_steps=self.warmup_steps)
+        at_least(64, length=self.length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tour:
+    """The whole story in one run, on the built-in model: ask, think, vote, train, and look at what changed.
+
+    Ends with OUT/report.html. Takes a few minutes on two CPU cores.
+    """
+
+    out: Path = Path("runs/tour")
+    """The run's folder; an earlier tour in it is kept beside, as tour-2, tour-3, ..."""
+    model: str = "thinkling-base"
+    """The base model to start from."""
+    num_problems: int = 200
+    """Held-out problems per measurement."""
+    grpo_minutes: float = 3.5
+    """How long to train, in minutes, at most."""
+    grpo_steps: int = 60
+    """How long to train, in steps, at most."""
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        at_least(1, num_problems=self.num_problems, grpo_steps=self.grpo_steps)
+        above_zero(grpo_minutes=self.grpo_minutes)  # said before anything is measured, not when training begins

@@ -1,0 +1,280 @@
+"""Train a reward head: ask training problems, grade the answers, fit, and measure on problems kept aside.
+
+The model stays as it is. Only training problems are asked, so the held-out and unseen problems remain a fair test.
+Left out: heads for single steps (process reward models), and training the model's own weights as a reward model.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from jaxtyping import Bool, Float
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from thinkling.errors import UserError
+from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_interval, wilson_interval
+from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.model.cache import PromptCache
+from thinkling.model.qwen3 import Qwen3
+from thinkling.runs import append_jsonl, new_run, write_json
+from thinkling.scale.prompts import prompt_of
+from thinkling.scale.reward_head import RewardHead, features
+from thinkling.scale.vote import vote
+from thinkling.settings import RewardHeadTraining
+from thinkling.tasks.builtin import problems
+from thinkling.tasks.problem import Problem
+from thinkling.train.batch import micro_batches, pad
+from thinkling.verify.extract import extract
+from thinkling.verify.grade import grade
+
+READ_TOKENS = 8192  # tokens of completions, padding included, whose hidden states are held at once
+
+
+@dataclass(frozen=True)
+class Example:
+    """One graded completion, what the head sees of it: features (F,), and once there is a head, its log p(right)."""
+
+    problem: Problem
+    template: str
+    completion: Completion
+    features: Tensor
+    right: bool
+    score: float = math.nan
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How well a score tells right completions from wrong ones, with 95% intervals; None where it cannot be told.
+
+    auroc: over all completions, its interval allowing for those of one problem being alike. within: the mean, over
+    problems with right and wrong completions, of the AUROC among the completions of one problem.
+    """
+
+    auroc: float | None
+    auroc_interval: tuple[float, float] | None
+    within: float | None
+    within_interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The head on one pool of completions, beside the mean log-probability of a completion's tokens.
+
+    accuracies: share of problems answered right, low and high end of its interval, by each way of choosing among all
+    completions of a problem.
+    """
+
+    num_problems: int
+    samples_per_problem: int
+    head: Ranking
+    mean_logprob: Ranking
+    accuracies: dict[str, tuple[float, float, float]]
+
+
+def train(settings: RewardHeadTraining, model: LanguageModel | None = None) -> tuple[Path, dict[str, Measured]]:
+    """Run `thinkling reward-head`; returns the head's file and what it is worth, by template and over all of them."""
+    model = model or LanguageModel.from_settings(settings)
+    out = new_run(settings.out, settings)
+    fitted, validation = split(settings)
+    examples = collect(settings, model, [*fitted, *validation])
+    aside = {problem.id for problem in validation}
+    seen = [example for example in examples if example.problem.id not in aside]
+    labels = torch.tensor([example.right for example in seen])
+    weight, bias = fit(torch.stack([example.features for example in seen]), labels, settings.weight_decay)
+    head = RewardHead(weight, bias, settings.model, ",".join(settings.templates))
+    unseen = [replace(e, score=head.log_right(e.features)) for e in examples if e.problem.id in aside]
+    pools = {name: [e for e in unseen if e.template == name] for name in settings.templates}
+    if len(pools) > 1:
+        pools["together"] = unseen
+    measured = {name: measure(pool) for name, pool in pools.items()}
+    append_jsonl(out / "samples.jsonl", map(row_of, unseen))
+    write_json(out / "metrics.json", measured)
+    return head.save(out), measured
+
+
+def split(settings: RewardHeadTraining) -> tuple[list[Problem], list[Problem]]:
+    """The training problems that the head is fitted to, and those that are kept aside: no problem is on both sides."""
+    asked = problems("train", settings.num_problems, settings.seed)
+    num_kept = min(max(2, round(settings.validation_share * len(asked))), len(asked) - 1)
+    return asked[:-num_kept], asked[-num_kept:]
+
+
+# ------------------------------------------------------------------------------------------------------------ the data
+
+
+def collect(settings: RewardHeadTraining, model: LanguageModel, asked: Sequence[Problem]) -> list[Example]:
+    """All completions of all problems, those of one template and problem together."""
+    examples, num = [], settings.num_samples
+    for template in settings.templates:
+        sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens,
+                            seed=derive_seed(settings.seed, "reward-head", template))  # fmt: skip
+        prompts = [prompt_of(model, template, problem.question) for problem in asked]
+        repeated = [prompt for prompt in prompts for _ in range(num)]
+        completions = model.complete_all(repeated, sampling, progress=True, label=template)
+        for i, problem in enumerate(asked):
+            group = completions[i * num : (i + 1) * num]
+            for completion, seen in zip(group, read(model.network, group), strict=True):
+                right = grade(completion.text, problem.reference, "boxed-only").correct
+                examples.append(Example(problem, template, completion, seen, right))
+    return examples
+
+
+@torch.inference_mode()
+def read(network: Qwen3, group: Sequence[Completion]) -> list[Tensor]:
+    """The features of each completion of one prompt, which is read once for all of them."""
+    prompt = torch.tensor(group[0].prompt_tokens, device=network.device)
+    reading = PromptCache(None, 1, len(prompt), network.device)
+    network(prompt[None], reading)
+    seen: dict[int, Tensor] = {}
+    for rows in micro_batches([len(c.tokens) for c in group], READ_TOKENS):
+        tokens, _, _ = pad([group[row] for row in rows], network.device)
+        hidden = network(tokens, PromptCache(reading, *tokens.shape, network.device))
+        for row, states in zip(rows, hidden, strict=True):
+            seen[row] = features(states[: len(group[row].tokens)], group[row].logprobs)
+    return [seen[row] for row in range(len(group))]
+
+
+# ----------------------------------------------------------------------------------------------------------------- fit
+
+
+def fit(
+    seen: Float[Tensor, "N F"], labels: Bool[Tensor, " N"], weight_decay: float
+) -> tuple[Float[Tensor, " F"], Float[Tensor, ""]]:
+    """Weight and bias of the logistic regression of labels on features, in float32.
+
+    Minimises the mean cross-entropy plus weight_decay / 2 · |w|², where w weighs the standardised features, and gives w
+    back for the features as they are. The problem is convex and starts at zero: no randomness. Raises UserError unless
+    there are right and wrong examples.
+    """
+    if bool(labels.all()) or not bool(labels.any()):
+        raise UserError(f"of {len(labels)} completions {int(labels.sum())} are right: a head learns from right and "
+                        "wrong ones, so take more problems, or other templates")  # fmt: skip
+    centre, scale = seen.mean(0), seen.std(0, correction=0)
+    scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+    inputs, targets = (seen - centre) / scale, labels.float()
+    weight, bias = torch.zeros(seen.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=500, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        fitted = torch.nn.functional.binary_cross_entropy_with_logits(inputs @ weight + bias, targets)
+        total = fitted + weight_decay / 2 * weight.square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    with torch.no_grad():
+        weight /= scale
+        bias -= weight @ centre
+    return weight.detach(), bias.detach()
+
+
+# ------------------------------------------------------------------------------------------------------------- measure
+
+
+def measure(examples: Sequence[Example]) -> Measured:
+    """The head on completions of problems that it was not fitted to; each example carries its score."""
+    groups = by_problem(examples)
+    means = [fmean(example.right for example in group) for group in groups]
+    accuracies = {"one completion": (fmean(means), *mean_interval(means))}
+    for name, choose in WAYS.items():
+        num_right = sum(choose(group) for group in groups)
+        accuracies[name] = (num_right / len(groups), *wilson_interval(num_right, len(groups)))
+    return Measured(len(groups), len(groups[0]), ranking(examples, score), ranking(examples, mean_logprob), accuracies)
+
+
+def ranking(examples: Sequence[Example], key: Callable[[Example], float]) -> Ranking:
+    scores, labels = [key(e) for e in examples], [e.right for e in examples]
+    ids = [e.problem.id for e in examples]
+    area = within = area_interval = within_interval = None
+    if min(len({e.problem.id for e in examples if e.right == kind}) for kind in (True, False)) >= 2:
+        area, area_interval = auroc(scores, labels), auroc_interval(scores, labels, ids)
+    areas = auroc_within(scores, labels, ids)
+    if len(areas) >= 2:
+        within, within_interval = fmean(areas), mean_interval(areas)
+    return Ranking(area, area_interval, within, within_interval)
+
+
+def by_problem(examples: Sequence[Example]) -> list[list[Example]]:
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.problem.id, []).append(example)
+    return list(groups.values())
+
+
+def score(example: Example) -> float:
+    return example.score
+
+
+def mean_logprob(example: Example) -> float:
+    return fmean(example.completion.logprobs)
+
+
+def best(group: Sequence[Example], key: Callable[[Example], float]) -> bool:
+    """Is the completion with the highest score right, of those that hold an answer?"""
+    return max(group, key=lambda e: (extract(e.completion.text).answer is not None, key(e))).right
+
+
+def elected(group: Sequence[Example], weights: Sequence[float] | None = None) -> bool:
+    """Is the winner of the vote right?"""
+    winner = vote([e.completion for e in group], weights)
+    return any(e.right for e in group if e.completion is winner)
+
+
+WAYS: dict[str, Callable[[Sequence[Example]], bool]] = {
+    "majority vote": elected,
+    "best by mean logprob": lambda group: best(group, mean_logprob),
+    "best by head": lambda group: best(group, score),
+    "vote weighed by head": lambda group: elected(group, [math.exp(e.score) for e in group]),
+    "any of them": lambda group: any(e.right for e in group),
+}
+
+
+def row_of(example: Example) -> dict:
+    """An example as a line of samples.jsonl."""
+    problem, completion = example.problem, example.completion
+    return {"id": problem.id, "question": problem.question, "reference": problem.reference,
+            "template": example.template, "response": completion.text, "finish_reason": completion.finish_reason,
+            "correct": example.right, "score": example.score, "mean_logprob": mean_logprob(example)}  # fmt: skip
+
+
+def table(measured: dict[str, Measured]) -> Table:
+    """One column per pool of completions; in brackets the 95% intervals."""
+    drawn = Table(box=None, pad_edge=False, caption="in brackets: 95% intervals", caption_justify="left")
+    drawn.add_column("problems kept aside", no_wrap=True)
+    for name in measured:
+        drawn.add_column(name, justify="right", no_wrap=True)
+    pools = measured.values()
+    drawn.add_row("problems x completions", *(f"{pool.num_problems} x {pool.samples_per_problem}" for pool in pools))
+    for name, of in (("head", lambda pool: pool.head), ("mean logprob", lambda pool: pool.mean_logprob)):
+        ranks = [of(pool) for pool in pools]
+        drawn.add_row(f"AUROC, {name}", *(chance(rank.auroc, rank.auroc_interval) for rank in ranks))
+        drawn.add_row("  within a problem", *(chance(rank.within, rank.within_interval) for rank in ranks))
+    for name in ("one completion", *WAYS):
+        rows = [[100 * share for share in pool.accuracies[name]] for pool in pools]
+        drawn.add_row(f"% {name}", *(Text(f"{share:.1f} [{low:.1f}, {high:.1f}]") for share, low, high in rows))
+    return drawn
+
+
+def chance(value: float | None, interval: tuple[float, float] | None) -> Text:
+    """`.957 [.944, .970]`; Text, since rich would read the brackets of a str as its markup."""
+    if value is None or interval is None:
+        return Text("-")
+    low, high = interval
+    return Text(re.sub(r"\b0\.", ".", f"{value:.3f} [{low:.3f}, {high:.3f}]"))
+
+
+def main(settings: RewardHeadTraining) -> Path:
+    path, measured = train(settings)
+    console = Console()
+    console.print(table(measured))
+    console.print(f"The head: {path}", highlight=False, soft_wrap=True)
+    return path
