@@ -98,7 +98,8 @@ def test_eval_writes_a_run_and_never_over_another(
     arguments += ["--out", str(tmp_path / "run"), "--method", "self-consistency", "--num-samples", "2"]
     cli.main(arguments)
     assert "self-consistency" in capsys.readouterr().out
-    assert {"config.json", "report.json", "samples.jsonl"} == {path.name for path in (tmp_path / "run").iterdir()}
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"config.json", "prompts.json", "pool.jsonl", "report.json", "samples.jsonl"} == written - {".lock"}
     before = (tmp_path / "run" / "samples.jsonl").read_text()
     assert "already holds a run" in fails(capsys, *arguments)
     assert (tmp_path / "run" / "samples.jsonl").read_text() == before

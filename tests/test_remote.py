@@ -539,7 +539,8 @@ def test_an_answer_that_is_not_a_json_object(body: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"choices": []}, {"error": "x"}, NO_LOGPROBS | {"usage": None}, choice("a") | {"choices": [{"text": "a"}]} | {"usage": {"completion_tokens": 0}},
+    [{}, {"choices": []}, {"error": "x"}, NO_LOGPROBS | {"usage": None},
+     choice("a") | {"choices": [{"text": "a"}]} | {"usage": {"completion_tokens": 0}},
      choice("a", logprobs={"tokens": ["a", "b"], "token_logprobs": [-1.0]}), choice("a", logprobs=told(("a", None))),
      choice("a", logprobs=told(("a", -1.0))), choice("a", logprobs=told(("a", -1.0)) | {"top_logprobs": [{"a": -1}]})],
 )  # fmt: skip

@@ -50,6 +50,19 @@ def test_a_run_is_never_overwritten_and_keeps_its_settings(tmp_path: Path) -> No
         runs.new_run(settings.out, settings)
 
 
+def test_two_processes_never_write_to_one_run(tmp_path: Path) -> None:
+    """Two `scale` commands once appended to one pool, and each cut off the other's half-written line."""
+    with runs.alone_in(tmp_path / "run"):
+        with pytest.raises(UserError, match=r"run: another process is writing to this run: wait until it ends"):
+            runs.alone_in(tmp_path / "run").__enter__()
+        with runs.alone_in(tmp_path / "other"):
+            pass
+    with pytest.raises(ZeroDivisionError), runs.alone_in(tmp_path / "run"):
+        raise ZeroDivisionError
+    with runs.alone_in(tmp_path / "run"):
+        pass
+
+
 def test_devices_by_name() -> None:
     import torch
 

@@ -142,16 +142,17 @@ def test_every_name_of_a_method_and_a_scorer_is_known() -> None:
     assert tuple(KINDS) == get_args(MethodName)
     for name in get_args(ScorerName):
         assert callable(scorer_for(name, "plain", 16, "thinkling-base", Judge(Scripted(), Sampling())))
-    for name, kind in KINDS.items():
-        assert callable(build(Recipe(name, kind.scorer or ""), 8, Sampling(), lambda name: mean_logprob))
+    for name in KINDS:
+        assert callable(build(parse(name), 8, Sampling(), lambda name: mean_logprob))
 
 
 def test_recipes() -> None:
-    assert parse("best-of-n:heuristic@step-by-step=2,4") == Recipe("best-of-n", "heuristic", "step-by-step", (2, 4))
-    assert parse("best-of-n", (1, 2)) == Recipe("best-of-n", "mean-logprob", "plain", (1, 2))
+    assert parse("best-of-n:heuristic@boxed~0.7=2,4") == Recipe("best-of-n", "heuristic", "boxed", 0.7, (2, 4))
+    assert parse("best-of-n", (1, 2)) == Recipe("best-of-n", "mean-logprob", "plain", 1.0, (1, 2))
     assert parse("direct", (1, 2)).budgets == (1,) and parse("refine", (1, 2)).budgets == (1,)
-    assert parse("beam", (4,)) == Recipe("beam", "mean-logprob", "step-by-step", (4,))
+    assert parse("beam", (4,)) == Recipe("beam", "mean-logprob", "step-by-step", 1.0, (4,))
     assert str(parse("best-of-n:p-true")) == "best-of-n by p-true, plain" and str(parse("direct")) == "direct, plain"
+    assert str(parse("direct~1")) == "direct, plain, T = 1" and parse("adaptive~0.7").temperature == 0.7
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,7 @@ def test_recipes() -> None:
         ("best-of-n:luck", "there is no scorer 'luck'"),
         ("direct@plane", "there is no template 'plane'"),
         ("adaptive:heuristic", "adaptive uses no scorer: leave out ':heuristic'"),
+        ("direct~warm", "a temperature is a number of 0 or more, not 'warm'"),
         ("best-of-n=2,x", "whole numbers above 0"),
         ("best-of-n=0", "whole numbers above 0"),
         ("best-of-n=2,", "whole numbers above 0"),

@@ -161,7 +161,7 @@ def test_a_trace_below_the_warm_ups_threshold_has_no_vote() -> None:
 
 
 def test_a_warm_up_trace_below_the_threshold_does_not_stand_against_a_consensus() -> None:
-    """Lows 5, 5, 5 for 3 and 8 for 2, keep a quarter: the threshold is 5.75, and whoever is left agrees with himself."""
+    """Lows 5, 5, 5 for 3 and 8 for 2, keep a quarter: the threshold is 5.75, and whoever is left is of one mind."""
     model = Scripted(trace(3, 5.0), trace(3, 5.0), trace(3, 5.0), trace(2, 8.0))
     answer = asyncio.run(DeepConf(Sampling(), 16, warm_up=4, keep=0.25, window=1)(model, PROBLEM))
     assert (answer.final, len(answer.completions)) == ("2", 4)

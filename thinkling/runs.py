@@ -7,7 +7,10 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from thinkling.errors import UserError
 
@@ -74,6 +77,22 @@ def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[
                 if field not in row:
                     raise UserError(f"{path}, line {number}: the field '{field}' is missing; it has {sorted(row)}")
             yield number, row
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """No second process may write to this run meanwhile. Raises UserError if one is at it already."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(Path(folder) / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{folder}: another process is writing to this run: wait until it ends, or choose another "
+                        "--out") from None  # fmt: skip
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_run(folder: Path, config: object, finished: str) -> Path:

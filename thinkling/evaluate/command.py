@@ -13,7 +13,7 @@ from thinkling.generate.language_model import LanguageModel, Model
 from thinkling.generate.remote import RemoteModel
 from thinkling.generate.replay import Replay
 from thinkling.generate.sampling import Sampling
-from thinkling.runs import open_run, write_json
+from thinkling.runs import alone_in, open_run, write_json
 from thinkling.scale.direct import Method
 from thinkling.scale.judge import Judge
 from thinkling.scale.methods import KINDS, Recipe, build, scorer_for
@@ -49,18 +49,17 @@ def recipe_of(settings: Eval) -> tuple[Recipe, int]:
     if settings.scorer is not None and kind.scorer is None:
         able = ", ".join(name for name, other in KINDS.items() if other.scorer is not None)
         raise UserError(f"--scorer has no meaning for {settings.method}: use it with one of {able}")
-    recipe = Recipe(settings.method, settings.scorer or kind.scorer or "", settings.template or kind.template)
+    temperature = kind.temperature if settings.temperature is None else settings.temperature
+    recipe = Recipe(
+        settings.method, settings.scorer or kind.scorer or "", settings.template or kind.template, temperature
+    )
     budgets = {"samples": settings.num_samples, "paths": settings.num_samples, "rounds": settings.rounds}
     return recipe, budgets.get(kind.unit, settings.thinking_tokens)
 
 
 def method_of(settings: Eval) -> Method:
     recipe, budget = recipe_of(settings)
-    kind = recipe.kind
-    temperature = settings.temperature if settings.temperature is not None else kind.temperature
-    if temperature == 0 and kind.temperature > 0 and budget > 1:
-        raise UserError("--temperature 0 makes every sample alike, so more than one is pointless: raise it above 0")
-    sampling = Sampling(temperature=temperature, max_tokens=settings.max_tokens, seed=settings.seed)
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
     return build(recipe, budget, sampling, lambda name: scorer_from(settings, name, recipe.template))
 
 
@@ -75,9 +74,10 @@ def main(settings: Eval) -> None:
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     model = model_of(settings)
     out = open_run(settings.out, settings, "report.json")
-    write_json(out / "prompts.json", manifest([recipe_of(settings)[0].template], problems[0].question))
-    pool = Replay(model, out / "pool.jsonl")
-    report, samples = evaluate(pool, method, problems, out, f"{settings.method} on {settings.tasks}")
+    with alone_in(out):
+        write_json(out / "prompts.json", manifest([recipe_of(settings)[0].template], problems[0].question))
+        pool = Replay(model, out / "pool.jsonl")
+        report, samples = evaluate(pool, method, problems, out, f"{settings.method} on {settings.tasks}")
     console = Console()
     console.print(table([row_of(settings.method, report)]))
     if report.truncated > MUCH_TRUNCATED:

@@ -69,7 +69,7 @@ def svg(axes: Any, name: str, description: str, colours: Mapping[str, str] = COL
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\1{name}-", svg)
     for stand_in, colour in colours.items():
         svg = svg.replace(stand_in, f"var(--{colour})")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{safe(description)}" ', 1)
 
 
 def reward_figure(curve: Sequence[tuple[int, float]]) -> str:
@@ -116,9 +116,7 @@ def tokens_figure(rows: Sequence[Row]) -> str:
         place = {"ha": "center", "va": "center_baseline", "fontsize": 10, "color": INK, "zorder": 5}
         axes.text(label_x, label_y, str(number), **place)
     key = "".join(f'<li><i class="disc">{n}</i>{safe(row.name)}</li>' for n, row in enumerate(rows, start=1))
-    picture = svg(
-        axes, "tokens", "Accuracy with its 95% interval against tokens per problem; numbers as in the table."
-    )
+    picture = svg(axes, "tokens", "Accuracy with its 95% interval against tokens per problem; numbers as in the table.")
     return f"<figure><h2>What an answer costs</h2>{picture}<figcaption><ul>{key}</ul></figcaption></figure>"
 
 

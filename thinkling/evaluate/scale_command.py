@@ -21,7 +21,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.replay import Replay
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
-from thinkling.runs import write_json
+from thinkling.runs import alone_in, write_json
 from thinkling.scale.methods import Recipe, build, parse, remembered
 from thinkling.scale.prompts import manifest
 from thinkling.scale.scorers import Scorer
@@ -64,9 +64,7 @@ class Measuring:
         return self._scorers[name, template]
 
     def measure(self, recipe: Recipe, budget: int) -> Point:
-        temperature = self.settings.temperature if recipe.kind.temperature else 0.0
-        sampling = Sampling(temperature=temperature, max_tokens=self.settings.max_tokens, seed=self.settings.seed,
-                            measure=True)  # fmt: skip
+        sampling = Sampling(max_tokens=self.settings.max_tokens, seed=self.settings.seed, measure=True)
         method = build(recipe, budget, sampling, lambda name: self.scorer(name, recipe.template))
         _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}")
         point = self.point(str(recipe), recipe.kind.unit, budget, samples)
@@ -99,7 +97,7 @@ class Measuring:
     def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Point]:
         """pass@n: what a perfect judge would choose from the samples of a vote. It needs to know the answers."""
         right = [[grade(c.text, s.problem.reference).correct for c in s.answer.completions] for s in samples]
-        found, most = [], max(recipe.budgets)
+        found, most, name = [], max(recipe.budgets), f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
         whole = self.points[-1]
         for n in recipe.budgets:
             rates = [pass_at_k(len(row), sum(row), n) for row in right]
@@ -107,14 +105,19 @@ class Measuring:
             costs = {name: None if getattr(whole, name) is None else getattr(whole, name) * share
                      for name in ("tokens", "seconds", "flops")}  # fmt: skip
             low, high = mean_interval(rates)
-            found.append(Point(f"oracle pass@n, {recipe.template}", n, "samples", (), fmean(rates), low, high,
-                               truncated=whole.truncated, oracle=True, **costs))  # fmt: skip
+            found.append(Point(name, n, "samples", (), fmean(rates), low, high, truncated=whole.truncated, oracle=True,
+                               **costs))  # fmt: skip
         return found
 
 
 def main(settings: Scale) -> None:
     recipes = [parse(text, settings.budgets) for text in settings.methods or METHODS]
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    with alone_in(settings.out):
+        run(settings, recipes, problems)
+
+
+def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem]) -> None:
     console, started = Console(), time.perf_counter()
     model = model_of(settings)
     config = model.network.config if isinstance(model, LanguageModel) else None

@@ -17,12 +17,12 @@ from thinkling.evaluate.scale_words import COSTS, UNITS, label
 
 # In light and in dark. Told apart in either also without one kind of cones, and by a marker of their own besides.
 SERIES = (
-    ("#0072b2", "#4fa8e8"),
-    ("#d55e00", "#ff8f5a"),
-    ("#009e73", "#35c796"),
-    ("#b3589a", "#e79ac9"),
-    ("#d99a00", "#f2c14b"),
-    ("#5a4fcf", "#a79bff"),
+    ("#0072b2", "#3d9be0"),
+    ("#c44e00", "#ff8f5a"),
+    ("#12a37f", "#1fb98a"),
+    ("#8e2f6f", "#e79ac9"),
+    ("#e69f00", "#ffd75e"),
+    ("#7a5cff", "#7d6bf0"),
 )
 MARKERS = {"o": ("●", 6.5), "s": ("■", 6), "^": ("▲", 7.5), "D": ("◆", 6), "v": ("▼", 7.5), "P": ("✚", 8),
            "*": ("★", 10), "X": ("✖", 8)}  # as text, and the size in points that makes all look alike  # fmt: skip

@@ -14,7 +14,7 @@ from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_i
 from thinkling.generate.language_model import Completion, LanguageModel, Model
 from thinkling.generate.replay import Replay
 from thinkling.generate.sampling import Sampling
-from thinkling.runs import write_json
+from thinkling.runs import alone_in, write_json
 from thinkling.scale.direct import samples
 from thinkling.scale.methods import scorer_for
 from thinkling.scale.scorers import ALONE, Scorer
@@ -69,15 +69,16 @@ def main(settings: Scorers) -> None:
     if not (settings.run / "pool.jsonl").is_file():
         raise UserError(f"{settings.run} holds no pool of samples: give the folder of a scale or eval run")
     run = json.loads(config.read_text(encoding="utf-8"))
+    temperature = settings.temperature or run.get("temperature") or 1.0
     if run.get("server"):
         raise UserError(f"{settings.run} was drawn from a server: scorers needs the weights here")
     problems = load_problems(run["tasks"], run["split"], run["num_problems"])
-    sampling = Sampling(temperature=run["temperature"] or 1.0, max_tokens=run["max_tokens"], seed=run["seed"])
-    pool = Replay(LanguageModel.load(run["model"], settings.device, settings.dtype), settings.run / "pool.jsonl")
+    sampling = Sampling(temperature=temperature, max_tokens=run["max_tokens"], seed=run["seed"])
+    model = LanguageModel.load(run["model"], settings.device, settings.dtype)
     console = Console()
 
     async def measure() -> list[Ranking]:
-        numbers = range(settings.num_samples)
+        pool, numbers = Replay(model, settings.run / "pool.jsonl"), range(settings.num_samples)
         pools = await asyncio.gather(*(samples(pool, p, settings.template, sampling, numbers) for p in problems))
         found = []
         for name in settings.scorers or DEFAULT:
@@ -86,7 +87,8 @@ def main(settings: Scorers) -> None:
                 found.append(await rank(name, scorer, pool, problems, pools))
         return sorted(found, key=lambda ranking: -ranking.within)
 
-    found = asyncio.run(measure())
+    with alone_in(settings.run):
+        found = asyncio.run(measure())
     console.print(table(found, len(problems), settings))
     write_json(settings.run / f"scorers-{settings.template}.json", found)
 

@@ -1,5 +1,6 @@
 """From a method's name to the method: what the command line can ask for, and what each method's budget counts."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -55,11 +56,12 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method by name, before it has a budget: what `parse` makes of "best-of-n:heuristic@plain=2,4,8"."""
+    """A method by name, before it has a budget: what `parse` makes of "best-of-n:heuristic@plain~0.7=2,4,8"."""
 
     name: str
     scorer: str = ""
     template: str = "plain"
+    temperature: float = 0.0
     budgets: tuple[int, ...] = ()
 
     @property
@@ -67,15 +69,19 @@ class Recipe:
         return KINDS[self.name]
 
     def __str__(self) -> str:
-        return self.name + (f" by {self.scorer}" if self.scorer else "") + f", {self.template}"
+        warm = f", T = {self.temperature:g}" if self.temperature != self.kind.temperature else ""
+        return self.name + (f" by {self.scorer}" if self.scorer else "") + f", {self.template}{warm}"
 
 
 def parse(text: str, budgets: tuple[int, ...] = ()) -> Recipe:
-    """NAME[:SCORER][@TEMPLATE][=BUDGET,BUDGET,...] as a recipe; `budgets` are for methods that count samples or paths.
+    """NAME[:SCORER][@TEMPLATE][~TEMPERATURE][=BUDGET,BUDGET,...] as a recipe.
+
+    budgets: for the methods that count samples or paths and name none of their own.
 
     Raises UserError that names the part that is wrong.
     """
     head, _, listed = text.partition("=")
+    head, _, warm = head.partition("~")
     head, _, template = head.partition("@")
     name, _, scorer = head.partition(":")
     for what, given, allowed in (("method", name, KINDS), ("scorer", scorer, get_args(ScorerName)),
@@ -85,16 +91,26 @@ def parse(text: str, budgets: tuple[int, ...] = ()) -> Recipe:
     kind = KINDS[name]
     if scorer and kind.scorer is None:
         raise UserError(f"'{text}': {name} uses no scorer: leave out ':{scorer}'")
+    if warm and not re.fullmatch(r"\d+(\.\d+)?", warm):
+        raise UserError(f"'{text}': a temperature is a number of 0 or more, not '{warm}'")
     parts = [part.strip() for part in listed.split(",")] if listed else []
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"'{text}': budgets are whole numbers above 0 with commas between them, not '{listed}'")
     own = tuple(map(int, parts)) or (budgets if kind.unit in ("samples", "paths") else ()) or (kind.budget,)
-    return Recipe(name, scorer or kind.scorer or "", template or kind.template, own if kind.unit else (1,))
+    temperature = float(warm) if warm else kind.temperature
+    return Recipe(name, scorer or kind.scorer or "", template or kind.template, temperature, own if kind.unit else (1,))
 
 
 def build(recipe: Recipe, budget: int, sampling: Sampling, scorer_named: Callable[[str], Scorer]) -> Method:
-    """The method with this much to spend: samples, rounds, paths or thinking tokens, as its kind counts."""
+    """The method with this much to spend: samples, rounds, paths or thinking tokens, as its kind counts.
+
+    Drawn at the temperature of the recipe, and else as `sampling` says. Raises UserError where samples would all be
+    alike.
+    """
     template, name = recipe.template, recipe.name
+    if recipe.temperature == 0 and recipe.kind.temperature > 0 and budget > 1:
+        raise UserError(f"{name}: temperature 0 makes every sample alike: raise it above 0, or take one sample")
+    sampling = replace(sampling, temperature=recipe.temperature)
     scorer = scorer_named(recipe.scorer) if recipe.scorer else None
     if scorer is not None or name == "cot-decoding":
         sampling = replace(sampling, measure=True)

@@ -86,12 +86,10 @@ class Scale(ScalingSettings):
     out: Path = Path("runs/scale")
     """The run's folder; the samples in it are used again."""
     methods: tuple[str, ...] = ()
-    """Each NAME[:SCORER][@TEMPLATE][=BUDGETS], such as best-of-n:heuristic@plain=2,4,8; names as for eval --method. The
-    default is a table of about thirty."""
+    """Each NAME[:SCORER][@TEMPLATE][~TEMPERATURE][=BUDGETS], such as best-of-n:heuristic@plain~0.7=2,4,8; names as for
+    eval --method. The default is a table of about thirty."""
     budgets: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Samples or paths, for the methods that name no budgets of their own."""
-    temperature: float = 1.0
-    """For the methods that sample; the others are greedy."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,6 +109,8 @@ class Scorers(ModelSettings):
     """Which ones; without it all that need nothing but the model."""
     template: Template = "plain"
     """Of the run's samples, those of this template."""
+    temperature: float | None = None
+    """And of this temperature. Default: the run's own, else 1."""
     num_samples: int = 8
     """Samples per problem; those that the run did not draw are drawn."""
     confidence_window: int = 16
@@ -119,6 +119,7 @@ class Scorers(ModelSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(2, num_samples=self.num_samples)
+        above_zero(temperature=1.0 if self.temperature is None else self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)
