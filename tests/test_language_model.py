@@ -201,6 +201,38 @@ def test_a_read_that_fails_tells_those_who_wait(tiny: LanguageModel, monkeypatch
         asyncio.run(tiny.logprob_of([1, 2], "x"))
 
 
+def test_states_are_used_before_more_are_computed(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of completions to score must not mean thousands of hidden states in memory at once."""
+    monkeypatch.setattr(language_model, "PREFILL_TOKENS", 10)  # two prompts of three and their two tokens each
+    events = []
+    real = tiny.network.forward
+    monkeypatch.setattr(tiny.network, "forward", lambda tokens: events.append("read") or real(tokens))
+    completion = Completion((1,), (7, 8), (-1.0, -1.0), "length", "")
+
+    async def one(prompt: list[int]) -> None:
+        await tiny.hidden_states(prompt, completion)
+        events.append("used")
+
+    async def run() -> None:
+        await asyncio.gather(*(one([5, 6, n]) for n in range(6)))
+
+    asyncio.run(run())
+    assert events == ["read", "used", "used"] * 3
+
+
+def test_reads_that_were_abandoned_do_not_block_the_next(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_model, "PREFILL_TOKENS", 1)  # each takes a turn of the event loop
+    completion = Completion((1,), (7, 8), (-1.0, -1.0), "length", "")
+
+    async def abandoned() -> None:
+        waiting = [asyncio.ensure_future(tiny.hidden_states([5], completion)) for _ in range(20)]
+        await asyncio.sleep(0)  # they wait now, and here the loop ends
+        assert not waiting[-1].done()
+
+    asyncio.run(abandoned())
+    assert asyncio.run(asyncio.wait_for(tiny.hidden_states([5], completion), 10)).shape[0] == 2
+
+
 def test_seconds_add_up_to_the_engines_time(tiny: LanguageModel, monkeypatch) -> None:
     """A clock that ticks once per look: every tick belongs to exactly the rows that were under way."""
     ticks = iter(range(10_000))

@@ -12,8 +12,9 @@ from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import END_THINK
 from thinkling.scale.budget_forcing import BudgetForcing
-from thinkling.scale.direct import Answer
+from thinkling.scale.direct import Answer, Direct
 from thinkling.scale.refine import Refine
+from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
 from thinkling.verify.grade import grade
 
@@ -116,18 +117,18 @@ def forced(method: BudgetForcing, *script: Completion) -> tuple[Answer, list[tup
 
 def test_thinking_that_is_short_enough_is_left_alone() -> None:
     answer, asked = forced(
-        BudgetForcing(SAMPLING, 10), said("1 + 1\n", *[-1.0] * 4, stop_string="\\boxed{"), said("2}", -1.0)
+        BudgetForcing(SAMPLING, 10), said("1 + 1\n", *[-1.0] * 4, stop_string="\\boxed"), said("{2}", -1.0)
     )
-    assert [prompt for prompt, _ in asked] == ["", "1 + 1\n\\boxed{"]
-    assert (asked[0][1].max_tokens, asked[0][1].stop, asked[1][1].max_tokens) == (10, ("\\boxed{",), 64)
+    assert [prompt for prompt, _ in asked] == ["", "1 + 1\n\\boxed"]
+    assert (asked[0][1].max_tokens, asked[0][1].stop, asked[1][1].max_tokens) == (10, ("\\boxed",), 64)
     assert (answer.text, answer.final, len(answer.completions)) == ("1 + 1\n\\boxed{2}", "2", 2)
 
 
 def test_at_the_limit_the_thinking_is_closed_and_the_answer_forced() -> None:
     answer, asked = forced(
-        BudgetForcing(SAMPLING, 3), said("1 + 1 is", -1.0, -1.0, -1.0, finish="length"), said("2}", -1.0)
+        BudgetForcing(SAMPLING, 3), said("1 + 1 is", -1.0, -1.0, -1.0, finish="length"), said("{2}", -1.0)
     )
-    assert asked[1][0] == "1 + 1 is\n\\boxed{"
+    assert asked[1][0] == "1 + 1 is\n\\boxed"
     assert answer.final == "2" and answer.completions[0].finish_reason == "budget"
     assert not any(completion.truncated for completion in answer.completions)  # it was cut on purpose
 
@@ -135,12 +136,12 @@ def test_at_the_limit_the_thinking_is_closed_and_the_answer_forced() -> None:
 def test_thinking_that_ends_too_early_goes_on_with_wait() -> None:
     """Four tokens of at least nine: "Wait". Then eight in all, and no waits left."""
     parts = [
-        said("a\n", *[-1.0] * 4, stop_string="\\boxed{"),
-        said("b\n", *[-1.0] * 4, stop_string="\\boxed{"),
-        said("7}", -1.0),
+        said("a\n", *[-1.0] * 4, stop_string="\\boxed"),
+        said(" b\n", *[-1.0] * 4, stop_string="\\boxed"),
+        said("{7}", -1.0),
     ]
-    answer, asked = forced(BudgetForcing(SAMPLING, 20, 9, waits=1, wait="Wait, "), *parts)
-    assert [prompt for prompt, _ in asked] == ["", "a\nWait, ", "a\nWait, b\n\\boxed{"]
+    answer, asked = forced(BudgetForcing(SAMPLING, 20, 9, waits=1, wait="Wait,"), *parts)
+    assert [prompt for prompt, _ in asked] == ["", "a\nWait,", "a\nWait, b\n\\boxed"]
     assert [sampling.max_tokens for _, sampling in asked] == [20, 16, 64]  # the budget counts all the thinking
     assert (answer.text, answer.final) == ("a\nWait, b\n\\boxed{7}", "7")
 
@@ -148,16 +149,16 @@ def test_thinking_that_ends_too_early_goes_on_with_wait() -> None:
 @pytest.mark.parametrize(("least", "waits", "calls"), [(4, 3, 2), (5, 3, 3), (9, 1, 3), (9, 2, 4), (9, 0, 2)])
 def test_how_often_it_waits(least: int, waits: int, calls: int) -> None:
     """Each part is four tokens long."""
-    script = [said("a\n", *[-1.0] * 4, stop_string="\\boxed{") for _ in range(calls - 1)]
-    _, asked = forced(BudgetForcing(SAMPLING, 40, least, waits), *script, said("7}", -1.0))
+    script = [said("a\n", *[-1.0] * 4, stop_string="\\boxed") for _ in range(calls - 1)]
+    _, asked = forced(BudgetForcing(SAMPLING, 40, least, waits), *script, said("{7}", -1.0))
     assert len(asked) == calls
 
 
 def test_a_thinking_model_is_closed_with_its_own_mark() -> None:
-    model = Scripted(said("hm", -1.0, finish="length"), said("2}", -1.0))
+    model = Scripted(said("hm", -1.0, finish="length"), said("{2}", -1.0))
     answer = asyncio.run(BudgetForcing(SAMPLING, 1, template="chat-thinking")(model, PROBLEM))
     assert model.asked[0][1].stop == (END_THINK,)
-    assert model.asked[1][0].endswith("hm</think>\n\nFinal answer: \\boxed{") and answer.final == "2"
+    assert model.asked[1][0].endswith("hm</think>\n\nFinal answer: \\boxed") and answer.final == "2"
     free = Scripted(said("hm", -1.0, stop_string=END_THINK), said("It is \\boxed{2}", -1.0))
     answer = asyncio.run(BudgetForcing(SAMPLING, 9, template="chat-thinking")(free, PROBLEM))
     assert free.asked[1][0].endswith("hm</think>\n\n") and answer.final == "2"
@@ -166,4 +167,14 @@ def test_a_thinking_model_is_closed_with_its_own_mark() -> None:
 def test_a_real_network_answers_within_its_budget(tiny: LanguageModel) -> None:
     answer = asyncio.run(BudgetForcing(Sampling(max_tokens=99), 6, answer_tokens=3)(tiny, PROBLEM))
     assert [len(c.tokens) <= most for c, most in zip(answer.completions, (6, 3), strict=True)] == [True, True]
-    assert "\\boxed{" in answer.text
+    assert "\\boxed" in answer.text
+
+
+def test_a_budget_that_is_never_spent_changes_nothing() -> None:
+    """The box was once forced as "\\boxed{": the model has one token for "{-", and -4 came out as 4."""
+    chosen = [problem for problem in problems("held-out", 120) if problem.reference.startswith("-")]
+    assert chosen
+    base, greedy = LanguageModel.load("thinkling-base", device="cpu"), Sampling(temperature=0.0, max_tokens=200)
+    for problem in chosen:
+        free = asyncio.run(Direct(greedy, "step-by-step")(base, problem))
+        assert asyncio.run(BudgetForcing(greedy, 200)(base, problem)).text == free.text

@@ -1,6 +1,7 @@
 """`thinkling scale`, `scorers`, and an `eval` that goes on: costs by hand, resuming, and what they leave behind."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,9 @@ def test_oracle_is_pass_at_n_by_hand(tiny: LanguageModel, tmp_path: Path) -> Non
         samples.append(Sample(problem, Answer("\\boxed{7}", "7", completions), grade("\\boxed{7}", problem.reference)))
     measuring = Measuring(Scale(), Replay(tiny, tmp_path / "pool.jsonl"), problems, None)
     recipe = parse("self-consistency=1,2,4")
-    measuring.points.append(measuring.point(str(recipe), "samples", 4, samples))
+    for n in recipe.budgets:
+        first = [replace(s, answer=replace(s.answer, completions=s.answer.completions[:n])) for s in samples]
+        measuring.points.append(measuring.point(str(recipe), "samples", n, first))
     found = measuring.oracle(recipe, samples)
     assert [(p.budget, p.accuracy, p.tokens, p.oracle) for p in found] == [
         (1, 0.125, 2.0, True), (2, 0.25, 4.0, True), (4, 0.5, 8.0, True)
@@ -151,7 +154,7 @@ def test_scorers_ranks_them_on_the_runs_samples(
     cli.main(["scorers", str(out), "--num-samples", "4", "--scorers", "mean-logprob", "confidence-tail"])
     assert "confidence-tail" in capsys.readouterr().out
     assert (out / "pool.jsonl").read_text().count("\n") == before  # nothing was drawn anew
-    rows = json.loads((out / "scorers-plain.json").read_text())
+    rows = json.loads((out / "scorers-plain-1.json").read_text())
     assert {row["scorer"] for row in rows} == {"mean-logprob", "confidence-tail"}
     assert all(0 <= row["within"] <= 1 and 0 <= row["overall"] <= 1 for row in rows)
 

@@ -61,6 +61,7 @@ def evaluate(
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     started = time.perf_counter()
     samples: dict[int, Sample] = {}
+    correct: list[bool] = []
     if out is not None:
         (out / "samples.jsonl").unlink(missing_ok=True)  # of a run that was interrupted; its answers come back at once
 
@@ -74,8 +75,8 @@ def evaluate(
                 samples[place] = sample
                 if out is not None:
                     append_jsonl(out / "samples.jsonl", [row_of(sample)])
-                right = sum(s.verdict.correct for s in samples.values())
-                bar.update(task, advance=1, score=f"{right / len(samples):.1%} correct")
+                correct.append(sample.verdict.correct)
+                bar.update(task, advance=1, score=f"{sum(correct) / len(correct):.1%} correct")
 
             await asyncio.gather(*(one(place, problem) for place, problem in enumerate(problems)))
 

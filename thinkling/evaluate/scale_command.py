@@ -6,6 +6,7 @@ scorer's own reading of a completion (p-true, reward-head) is not counted as tok
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from rich.console import Console
@@ -30,22 +31,21 @@ from thinkling.tasks.benchmarks import load_problems
 from thinkling.tasks.problem import Problem
 from thinkling.verify.grade import grade
 
-# Without --methods. What samples from the longer template stops at 16: it is what takes the time.
+# Without --methods. Steps are sampled at Qwen3's temperature for thinking. What samples or reads the most stops early,
+# or is left out (dvts), so that two cores take less than ten minutes for all of it.
 METHODS = """
 direct step-by-step
-self-consistency self-consistency@step-by-step=1,2,4,8,16
-adaptive=4,8,16,32 adaptive@step-by-step=4,8,16 deepconf=8,16,32
-self-consistency:mean-logprob=4,8,16,32 self-consistency:reward-head=4,8,16,32
-self-consistency:confidence-group=4,8,16,32
+self-consistency=1,2,4,8,16,32 self-consistency@step-by-step~0.6=1,2,4,8,16
+adaptive=4,8,16,32 adaptive@step-by-step~0.6=4,8,16 deepconf=8,16,32 deepconf@step-by-step~0.6=8,16
+self-consistency:mean-logprob=4,8,16,32 self-consistency:reward-head=4,8,16
+self-consistency:confidence-group=4,8,16,32 self-consistency:mean-logprob@step-by-step~0.6=4,8,16
 best-of-n:heuristic=2,4,8,16 best-of-n:sum-logprob=2,4,8,16 best-of-n:answer-logprob=2,4,8,16
 best-of-n:mean-logprob=2,4,8,16,32 best-of-n:self-certainty=2,4,8,16 best-of-n:confidence-mean=2,4,8,16
 best-of-n:confidence-group=2,4,8,16 best-of-n:confidence-bottom=2,4,8,16 best-of-n:confidence-tail=2,4,8,16
-best-of-n:p-true=2,4 best-of-n:reward-head=2,4,8,16,32
-best-of-n:mean-logprob@step-by-step=2,4,8,16 best-of-n:reward-head@step-by-step=2,4,8,16
-refine=1,2 refine:heuristic=1,2 refine:mean-logprob=1,2 refine:p-true=1,2 refine:reward-head=1,2
-refine:mean-logprob@step-by-step=1,2
-budget-forcing=16,32,64,128 wait=64,128
-beam=4,8 beam:reward-head=4,8 dvts=8 cot-decoding=2,4,8
+best-of-n:p-true=2,4 best-of-n:reward-head=2,4,8,16
+best-of-n:mean-logprob@step-by-step~0.6=2,4,8,16 best-of-n:heuristic@step-by-step~0.6=2,4,8,16
+refine=1,2 refine:heuristic=1,2 refine:mean-logprob=1,2 refine:p-true=1 refine:reward-head=1,2
+budget-forcing=16,32,64,128 wait=64 beam=4 cot-decoding=2,4
 """.split()
 
 
@@ -69,10 +69,11 @@ class Measuring:
         _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}")
         point = self.point(str(recipe), recipe.kind.unit, budget, samples)
         self.points.append(point)
-        if samples[0].answer.rounds:
-            self.rounds[f"{recipe}, {budget} {recipe.kind.unit}"] = changes(samples)
-        if recipe.name == "self-consistency" and not recipe.scorer and budget == max(recipe.budgets):
-            self.points += self.oracle(recipe, samples)
+        if budget == max(recipe.budgets):
+            if samples[0].answer.rounds:
+                self.rounds[str(recipe)] = changes(samples)
+            if recipe.name == "self-consistency" and not recipe.scorer:
+                self.points += self.oracle(recipe, samples)
         return point
 
     def point(self, name: str, unit: str, budget: int, samples: Sequence[Sample]) -> Point:
@@ -95,18 +96,13 @@ class Measuring:
         return sampled + sum(self.config.flops(len(prompt)) for prompt in prompts)
 
     def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Point]:
-        """pass@n: what a perfect judge would choose from the samples of a vote. It needs to know the answers."""
+        """pass@n: what a perfect judge would choose from the samples of each vote. It needs to know the answers."""
         right = [[grade(c.text, s.problem.reference).correct for c in s.answer.completions] for s in samples]
-        found, most, name = [], max(recipe.budgets), f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
-        whole = self.points[-1]
-        for n in recipe.budgets:
-            rates = [pass_at_k(len(row), sum(row), n) for row in right]
-            share = n / most
-            costs = {name: None if getattr(whole, name) is None else getattr(whole, name) * share
-                     for name in ("tokens", "seconds", "flops")}  # fmt: skip
+        found, name = [], f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
+        for vote in self.points[-len(recipe.budgets) :]:
+            rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]
             low, high = mean_interval(rates)
-            found.append(Point(name, n, "samples", (), fmean(rates), low, high, truncated=whole.truncated, oracle=True,
-                               **costs))  # fmt: skip
+            found.append(replace(vote, method=name, correct=(), accuracy=fmean(rates), low=low, high=high, oracle=True))
         return found
 
 

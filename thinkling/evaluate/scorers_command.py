@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -90,19 +91,26 @@ def main(settings: Scorers) -> None:
     with alone_in(settings.run):
         found = asyncio.run(measure())
     console.print(table(found, len(problems), settings))
-    write_json(settings.run / f"scorers-{settings.template}.json", found)
+    write_json(settings.run / f"scorers-{settings.template}-{temperature:g}.json", found)
 
 
 def table(found: Sequence[Ranking], num_problems: int, settings: Scorers) -> Table:
     drawn = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, caption_justify="left",
         caption=f"{num_problems} problems x {settings.num_samples} samples, {settings.template}; in brackets, 95% "
-        "intervals. 0.5 knows nothing.", caption_justify="left",
+        "intervals. .5 knows nothing.",
     )  # fmt: skip
     for header in ("scorer", "right above wrong,\nsame problem", "right above wrong,\nany problem"):
         drawn.add_column(header, justify="left" if header == "scorer" else "right")
     drawn.add_column(f"best of {settings.num_samples}", justify="right")
     for r in found:
-        cells = [(r.within, r.within_interval), (r.overall, r.overall_interval)]
-        drawn.add_row(r.scorer, *(f"{value:.3f}  [{low:.3f}, {high:.3f}]" for value, (low, high) in cells),
-                      f"{r.best:.1%}  [{100 * r.best_interval[0]:.1f}, {100 * r.best_interval[1]:.1f}]")  # fmt: skip
+        areas = [(r.within, *r.within_interval), (r.overall, *r.overall_interval)]
+        cells = ["{} [{}, {}]".format(*map(share, area)) for area in areas]
+        low, high = r.best_interval
+        drawn.add_row(r.scorer, *cells, f"{r.best:.1%} [{100 * low:.1f}, {100 * high:.1f}]")
     return drawn
+
+
+def share(value: float) -> str:
+    """Three decimals, and no zero before the point: .926, 1.000."""
+    return f"{value:.3f}".removeprefix("0")

@@ -61,6 +61,7 @@ class LanguageModel:
         self._futures: dict[int, asyncio.Future[Completion]] = {}
         self._driver: asyncio.Task | None = None
         self._reads: list[tuple[Sequence[int], asyncio.Future[Tensor]]] = []
+        self._reading_in: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto", **limits: float) -> "LanguageModel":
@@ -195,29 +196,34 @@ class LanguageModel:
     async def _read(self, tokens: Sequence[int]) -> Tensor:
         """The last layer's hidden states, (T, D): those of the calls that wait together are computed together."""
         check_prompt(tokens, self.engine.max_length + 1)
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if self._reading_in is not loop:  # nobody is reading, or an event loop that was stopped has left its calls
+            self._reads, self._reading_in = [], loop
+            loop.call_soon(self._read_some)
+        future = loop.create_future()
         self._reads.append((tokens, future))
-        if len(self._reads) == 1:
-            asyncio.get_running_loop().call_soon(self._read_all)
         return await future
 
     @torch.inference_mode()
-    def _read_all(self) -> None:
-        waiting, self._reads = sorted(self._reads, key=lambda read: len(read[0])), []
-        while waiting:
-            longest = len(waiting[-1][0])
-            count = max(1, PREFILL_TOKENS // longest)
-            now, waiting = waiting[-count:], waiting[:-count]
-            padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens, _ in now]
-            try:
-                hidden = self.network(torch.tensor(padded, device=self.network.device))
-            except Exception as error:  # it belongs to those who wait, not to the event loop
-                for _, future in [*waiting, *now]:
-                    future.cancelled() or future.set_exception(error)
-                return
+    def _read_some(self) -> None:
+        """Read the longest that wait, in one pass. The rest waits until these states have been used, and so freed."""
+        self._reads.sort(key=lambda read: len(read[0]))
+        longest = len(self._reads[-1][0])
+        count = max(1, PREFILL_TOKENS // longest)
+        now, self._reads = self._reads[-count:], self._reads[:-count]
+        padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens, _ in now]
+        try:
+            hidden = self.network(torch.tensor(padded, device=self.network.device))
+        except Exception as error:  # it belongs to those who wait, not to the event loop
+            for _, future in now:
+                future.cancelled() or future.set_exception(error)
+        else:
             for (tokens, future), row in zip(now, hidden, strict=True):
-                if not future.cancelled():
-                    future.set_result(row[: len(tokens)].clone())
+                future.cancelled() or future.set_result(row[: len(tokens)].clone())
+        if self._reads:
+            self._reading_in.call_soon(self._read_some)
+        else:
+            self._reading_in = None
 
     # --- plain calls ---
 

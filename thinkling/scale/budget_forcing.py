@@ -14,7 +14,8 @@ from thinkling.scale.prompts import CHATS, prompt_of
 from thinkling.tasks.problem import Problem
 from thinkling.verify.extract import extract
 
-BOX = "\\boxed{"
+# Without its brace: a tokenizer may have one token for "{-", and a lone "{" would leave no room for it.
+BOX = "\\boxed"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class BudgetForcing:
     min_thinking: int = 0
     waits: int = 1
     template: str = "step-by-step"
-    wait: str = "\nWait, "
+    wait: str = "\nWait,"
     answer_tokens: int = 64
 
     async def __call__(self, model: Model, problem: Problem) -> Answer:

@@ -96,7 +96,8 @@ def parse(text: str, budgets: tuple[int, ...] = ()) -> Recipe:
     parts = [part.strip() for part in listed.split(",")] if listed else []
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"'{text}': budgets are whole numbers above 0 with commas between them, not '{listed}'")
-    own = tuple(map(int, parts)) or (budgets if kind.unit in ("samples", "paths") else ()) or (kind.budget,)
+    shared = budgets if kind.unit in ("samples", "paths") else ()
+    own = tuple(sorted(set(map(int, parts)))) or shared or (kind.budget,)
     temperature = float(warm) if warm else kind.temperature
     return Recipe(name, scorer or kind.scorer or "", template or kind.template, temperature, own if kind.unit else (1,))
 
