@@ -85,6 +85,11 @@ def test_another_width_is_one_line(tiny: LanguageModel) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_nothing_but_the_model_lies_beside_its_config() -> None:
+    """vLLM loads every *.safetensors of a folder as weights, and refused the built-in model when the head was there."""
+    assert [path.name for path in resolve("thinkling-base").glob("*.safetensors")] == ["model.safetensors"]
+
+
 def test_the_built_in_model_has_a_head_that_tells_right_from_wrong() -> None:
     """Its card says .97, of 4,000 completions; of 80 on held-out problems it cannot be below .85 by chance."""
     head = RewardHead.for_model("thinkling-base")
@@ -161,8 +166,8 @@ def test_fit_needs_right_and_wrong_examples() -> None:
 def test_the_file_gives_back_every_bit(tmp_path: Path) -> None:
     head = replace(head_of(bias=-1 / 3), weight=torch.randn(70, generator=torch.Generator().manual_seed(2)))
     path = head.save(tmp_path / "new")
-    assert path == tmp_path / "new" / FILE and [p.name for p in path.parent.iterdir()] == [FILE]
-    for again in (RewardHead.load(path.parent), RewardHead.for_model("whatever", path.parent)):
+    assert path == tmp_path / "new" / FILE and [p.name for p in path.parent.iterdir()] == ["weights.safetensors"]
+    for again in (RewardHead.load(tmp_path / "new"), RewardHead.for_model("whatever", tmp_path / "new")):
         assert torch.equal(again.weight, head.weight) and torch.equal(again.bias, head.bias)
         assert (again.model, again.templates) == ("tiny", "plain,step-by-step")
 
@@ -170,6 +175,7 @@ def test_the_file_gives_back_every_bit(tmp_path: Path) -> None:
 def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         RewardHead.load(tmp_path)
+    (tmp_path / FILE).parent.mkdir()
     (tmp_path / FILE).write_bytes(b"\x10\x00")
     with pytest.raises(UserError, match="not safetensors"):
         RewardHead.load(tmp_path)
@@ -293,7 +299,7 @@ def test_the_command_makes_a_head_that_scores(
     cli.main(command(checkpoint, out))
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("AUROC", "plain", "step-by-step", "together", FILE))
-    assert {path.name for path in out.iterdir()} == {"config.json", "metrics.json", "samples.jsonl", FILE}
+    assert {path.name for path in out.iterdir()} == {"config.json", "metrics.json", "samples.jsonl", "reward_head"}
     assert graded == ["boxed-only"] * (12 * 3 * 2)
     rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     assert len(rows) == 3 * 3 * 2 and sizes == [

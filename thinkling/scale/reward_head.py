@@ -21,7 +21,8 @@ from thinkling.generate.language_model import Completion, Model
 from thinkling.model.weights import resolve
 from thinkling.tasks.problem import Problem
 
-FILE = "reward_head.safetensors"
+# In a folder of its own: servers load every *.safetensors that lies beside config.json as the model's weights.
+FILE = "reward_head/weights.safetensors"
 RECIPE = "mean of states, sum of logprob x state"  # what `features` makes; a head for others is refused
 
 
@@ -63,7 +64,7 @@ class RewardHead:
         return float(torch.nn.functional.logsigmoid(self.weight @ seen + self.bias))
 
     def save(self, folder: Path) -> Path:
-        """Write FOLDER/reward_head.safetensors, whole or not at all; returns its path."""
+        """Write FOLDER/reward_head/weights.safetensors, whole or not at all; returns its path."""
         path = Path(folder) / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         growing = path.with_name(path.name + ".tmp")
@@ -74,7 +75,7 @@ class RewardHead:
 
     @classmethod
     def load(cls, folder: Path) -> "RewardHead":
-        """Read FOLDER/reward_head.safetensors. Raises UserError naming the file if it is not a reward head."""
+        """Read FOLDER/reward_head/weights.safetensors. Raises UserError naming the file if it is not a reward head."""
         path = Path(folder) / FILE
         if not path.is_file():
             raise UserError(f"{path}: no such file; thinkling reward-head makes one")
@@ -99,5 +100,5 @@ class RewardHead:
         home = resolve(name)
         if not (home / FILE).is_file():
             raise UserError(f"{name} has no reward head: train one with thinkling reward-head --model {name} --out "
-                            f"runs/head, then copy runs/head/{FILE} into {home}")  # fmt: skip
+                            f"runs/head, then copy the folder runs/head/reward_head into {home}")  # fmt: skip
         return cls.load(home)

@@ -54,7 +54,7 @@ class RewardHeadTraining(ModelSettings):
     """Train a head on the model's hidden states that says how likely a completion's answer is right.
 
     Samples answers to training problems, grades them, fits a logistic regression to some, and measures it on the rest.
-    OUT/reward_head.safetensors is the head; copied beside the model's weights, it is the model's own.
+    OUT/reward_head is the head; that folder, copied into the model's own, goes with it.
     """
 
     out: Path
