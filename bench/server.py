@@ -17,7 +17,7 @@ from sides import machine
 
 from thinkling.device import pick_device
 from thinkling.evaluate.run import Sample, evaluate
-from thinkling.evaluate.stats import paired_p_value
+from thinkling.evaluate.stats import paired_p_value, wilson_interval
 from thinkling.generate.language_model import LanguageModel, Model
 from thinkling.generate.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
@@ -76,12 +76,17 @@ def row(text: str, found: dict[str, tuple[list[Sample], float]]) -> dict[str, st
              for side, (samples, seconds) in found.items()}  # fmt: skip
     return {
         "method": text,
-        **{side: f"{sum(hits) / len(hits):.1%}" for side, hits in right.items()},
+        **{side: share(hits) for side, hits in right.items()},
         "same answers": f"{sum(a == b for a, b in answers) / len(pairs):.0%}",
         "p": f"{paired_p_value(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)):.2f}",
         **{f"{side}, tokens/s": f"{rate:,.0f}" for side, rate in speed.items()},
         "ratio": f"{speed['here'] / speed['server']:.1f}x",
     }
+
+
+def share(hits: list[bool]) -> str:
+    low, high = wilson_interval(sum(hits), len(hits))
+    return f"{sum(hits) / len(hits):.1%} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 if __name__ == "__main__":
