@@ -32,9 +32,8 @@ from thinkling.scale.prompts import render
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
-from thinkling.train.grpo import sample_groups, update
+from thinkling.train.grpo import prepare, sample_groups, update
 from thinkling.train.optim import Optimizer
-from thinkling.train.policy import group_advantages
 from thinkling.verify.grade import grade
 
 
@@ -75,10 +74,8 @@ def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]])
     def step(number: int, batch: list[Problem]) -> list:
         groups = sample_groups(settings, model, iter(batch), number)
         if bench.reward == "alternate":
-            rewards = [float(i % 2) for i in range(bench.rollouts)]
-            advantages = group_advantages(torch.tensor(rewards)).tolist()
-            judged = list(zip(rewards, advantages, strict=True))
-            groups = [[replace(x, reward=r, advantage=a) for x, (r, a) in zip(g, judged, strict=True)] for g in groups]
+            groups = [[replace(rollout, reward=float(i % 2)) for i, rollout in enumerate(group)] for group in groups]
+        groups = prepare(settings, model, groups)
         update(settings, model, optimizer, groups)
         return [rollout for group in groups for rollout in group]
 

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-errors settings.base settings.asking settings.measuring settings.training settings device runs
+errors settings.base settings.asking settings.measuring settings.objective settings.training settings device runs
 model model.config model.cache model.qwen3 model.tokenizer model.weights model.builtin
 generate generate.sampling generate.plain generate.engine generate.score generate.language_model
 generate.explain generate.connection generate.wire generate.remote generate.replay
@@ -22,7 +22,8 @@ evaluate evaluate.stats evaluate.run evaluate.rounds evaluate.plots evaluate.rep
 evaluate.frontier evaluate.scale_words evaluate.scale_plots evaluate.scale_report evaluate.command
 evaluate.scale_command evaluate.scorers_command
 evaluate.grade_command evaluate.lint_command
-train train.batch train.optim train.corpus train.pretrain train.policy train.rollout train.grpo train.reward_head
+train train.batch train.optim train.corpus train.pretrain train.policy train.objective train.exact
+      train.rollout train.grpo train.reward_head
 serve serve.generate serve.chat serve.explain_page serve.explain_picture serve.explain
 tour cli
 """.split()

@@ -1,7 +1,8 @@
-"""The policy loss by hand, scoring against full logits, batches, optimizers, and one GRPO step from end to end."""
+"""Scoring against full logits, batches, optimizers, and GRPO steps from end to end."""
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,55 +16,14 @@ from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score, score_completions, token_logprobs
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.weights import load_model
-from thinkling.settings import Grpo
+from thinkling.settings import PRESETS, Grpo
 from thinkling.tasks.problem import Problem
 from thinkling.train import grpo
 from thinkling.train.batch import micro_batches, pad
 from thinkling.train.optim import Optimizer, warmup_then_decay
-from thinkling.train.policy import clipped_objective, group_advantages, sum_over_constant
+from thinkling.train.policy import group_advantages
 from thinkling.train.rollout import Rollout, has_signal
 from thinkling.verify.grade import Verdict
-
-# --- policy -------------------------------------------------------------------------------------------------------
-
-
-def test_one_right_answer_in_four() -> None:
-    assert group_advantages(torch.tensor([1.0, 0, 0, 0])).tolist() == [0.75, -0.25, -0.25, -0.25]
-
-
-def test_divided_by_the_population_standard_deviation() -> None:
-    # mean 1/4, variance (9/16 + 3/16) / 4 = 3/16, std = sqrt(3)/4: advantages sqrt(3) and -1/sqrt(3)
-    found = group_advantages(torch.tensor([1.0, 0, 0, 0]), divide_by_std=True).tolist()
-    assert found == pytest.approx([math.sqrt(3), *[-1 / math.sqrt(3)] * 3], rel=1e-5)
-
-
-@pytest.mark.parametrize("size", [2, 7, 10])
-def test_equal_rewards_give_exactly_nothing(size: int) -> None:
-    """0.1 * 7 / 7 is not 0.1 in float32: rounding must not become an advantage."""
-    assert group_advantages(torch.full((size,), 0.1), divide_by_std=True).tolist() == [0.0] * size
-
-
-def test_on_policy_gradient_is_the_advantage() -> None:
-    logprobs = torch.full((2, 3), -1.0, requires_grad=True)
-    objective = clipped_objective(logprobs, logprobs.detach(), torch.tensor([1.0, -1.0]))
-    mask = torch.tensor([[True] * 3, [True, True, False]])
-    sum_over_constant(objective, mask, num_completions=2, max_tokens=5).backward()
-    assert torch.allclose(logprobs.grad, torch.tensor([[1.0, 1, 1], [-1, -1, 0]]) / 10)
-
-
-@pytest.mark.parametrize(
-    ("advantage", "ratio", "gradient"),
-    [
-        (1.0, 1.5, 0.0),  # already much likelier: no further push
-        (1.0, 0.5, 0.5),  # a good token that became unlikely: pulled back, d(rA)/dlogp = r A
-        (-1.0, 0.5, 0.0),  # already much less likely: no further push
-        (-1.0, 1.5, -1.5),  # a bad token that became likelier: pushed down. `max` for A < 0 would ignore it
-    ],
-)
-def test_clip_for_both_signs_of_the_advantage(advantage: float, ratio: float, gradient: float) -> None:
-    logprobs = torch.tensor([[math.log(ratio)]], requires_grad=True)
-    clipped_objective(logprobs, torch.zeros(1, 1), torch.tensor([advantage])).sum().backward()
-    assert logprobs.grad.item() == pytest.approx(gradient)
 
 
 def whole_rows(completions: list[Completion]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -262,6 +222,45 @@ def test_micro_batches_do_not_change_the_step(tiny: LanguageModel, tmp_path: Pat
     assert norms[0] > 0
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: str) -> None:
+    """And the step does not depend on micro-batches, nor does the first of two updates differ from being alone."""
+    plan = settings(tmp_path, preset=preset, updates_per_batch=2)
+    reference = Qwen3(tiny.network.config)
+    reference.load_state_dict({name: 0.9 * weight for name, weight in tiny.network.state_dict().items()})
+    before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
+    changed = []
+    for budget in (1, 100_000):
+        own = replace(plan, micro_batch_tokens=budget)
+        tiny.network.load_state_dict(before)
+        groups = grpo.prepare(own, tiny, groups_of(tiny, [[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]]), reference)
+        assert all(len(r.old) == len(r.reference) == len(r.completion.tokens) for group in groups for r in group)
+        found = grpo.update(own, tiny, Optimizer(tiny.network, lr=1e-3), groups)
+        assert found["grad_norm"] > 0
+        changed.append(torch.cat([(w - before[name]).flatten() for name, w in tiny.network.state_dict().items()]))
+    assert torch.allclose(*changed, atol=2e-5)
+    assert changed[0].abs().max() > 1e-4
+
+
+def test_scored_again_is_what_the_sampler_said(tiny: LanguageModel, tmp_path: Path) -> None:
+    (group,) = grpo.prepare(settings(tmp_path, updates_per_batch=2), tiny, groups_of(tiny, [[1.0, 0.0]]))
+    for rollout in group:
+        assert rollout.old == pytest.approx(rollout.completion.logprobs, abs=1e-4)
+
+
+def test_a_kl_term_pulls_back_to_the_reference(tiny: LanguageModel, tmp_path: Path) -> None:
+    """Equal rewards: nothing but the KL is left, and a step along it makes the two models more alike."""
+    reference = Qwen3(tiny.network.config)
+    reference.load_state_dict({name: 0.8 * weight for name, weight in tiny.network.state_dict().items()})
+    plan = settings(tmp_path, kl="k2", kl_coef=1.0)
+    optimizer, found = Optimizer(tiny.network, lr=3e-4), []
+    for _ in range(6):
+        groups = grpo.prepare(plan, tiny, groups_of(tiny, [[0.0] * 6, [1.0] * 6]), reference)
+        found.append(grpo.update(plan, tiny, optimizer, groups)["kl"])
+    assert found[0] > 1e-4
+    assert found[-1] < 0.7 * found[0]
+
+
 def test_first_step_is_on_policy(tiny: LanguageModel, tmp_path: Path) -> None:
     found = grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, [[1.0, 0.0]]))
     assert found["mismatch_max"] < 1e-4  # trainer and sampler agree to rounding: every ratio is 1
@@ -334,6 +333,10 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
         (dict(temperature=0.0), "--temperature must be above 0"),
         (dict(steps=0), "--steps must be at least 1, not 0"),
         (dict(minutes=0.0), "--minutes must be above 0, not 0.0"),
+        (dict(updates_per_batch=3), "--updates-per-batch 3 needs as many prompts"),
+        (dict(kl="k3"), "--kl is k3 and --kl-coef is 0.0: a KL term needs both"),
+        (dict(preset="grpo", kl="none"), "--kl is none and --kl-coef is 0.001"),
+        (dict(clip_low=1.5), "--clip-low must lie between 0 and 1"),
     ],
 )
 def test_settings_that_cannot_work(tmp_path: Path, changes: dict, message: str) -> None:

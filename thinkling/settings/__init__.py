@@ -7,12 +7,16 @@ is instant.
 from thinkling.settings.asking import Chat, Explain, Generate, Prompts
 from thinkling.settings.base import MethodName, ModelSettings, Policy, ScorerName, Split, Template, above_zero, at_least
 from thinkling.settings.measuring import Eval, Grade, LintData, LintReward, Scale, ScalingSettings, Scorers
-from thinkling.settings.training import Grpo, Pretrain, RewardHeadTraining, Tour
+from thinkling.settings.objective import PRESETS, Objective
+from thinkling.settings.training import CheckLoss, ExplainObjective, Grpo, Pretrain, RewardHeadTraining, Tour
 
 __all__ = [
+    "PRESETS",
     "Chat",
+    "CheckLoss",
     "Eval",
     "Explain",
+    "ExplainObjective",
     "Generate",
     "Grade",
     "Grpo",
@@ -20,6 +24,7 @@ __all__ = [
     "LintReward",
     "MethodName",
     "ModelSettings",
+    "Objective",
     "Policy",
     "Pretrain",
     "Prompts",

@@ -43,7 +43,7 @@ class ScalingSettings(ModelSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(ScalingSettings):
-    """Measure a model and a method on problems: accuracy with its 95% interval, truncation, tokens, seconds.
+    """Measure a model and a method on problems: accuracy with its interval, truncation, tokens, seconds.
 
     Writes OUT/report.json and every response to OUT/samples.jsonl. An interrupted run goes on when it is started again.
     """

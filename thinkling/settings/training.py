@@ -1,15 +1,19 @@
-"""Settings of the commands that make models: grpo, reward-head, pretrain, and the tour."""
+"""Settings of the commands that make models: grpo and what checks it, reward-head, pretrain, and the tour."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from thinkling.errors import UserError
 from thinkling.settings.base import ModelSettings, Template, above_zero, at_least
+from thinkling.settings.objective import PRESETS, Kl, Objective, PresetName
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grpo(ModelSettings):
-    """Train a model with verifiable rewards (GRPO in the form of Dr. GRPO, arXiv:2503.20783).
+    """Train a model with verifiable rewards: GRPO and its relatives, Dr. GRPO by default.
 
     Each step asks prompts-per-step problems, draws rollouts-per-prompt answers to each, rewards the right ones with 1,
     and makes the answers that beat their siblings likelier. Checkpoints in OUT/checkpoints load by their path.
@@ -18,7 +22,7 @@ class Grpo(ModelSettings):
     out: Path
     """The run's folder; it must not hold a run yet."""
     steps: int = 60
-    """Optimizer steps."""
+    """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
     minutes: float | None = None
     """Stop after this many minutes, if the steps are not done by then."""
     prompts_per_step: int = 16
@@ -31,9 +35,17 @@ class Grpo(ModelSettings):
     """Rollouts are drawn, and their log-probabilities computed, at this temperature."""
     lr: float = 3e-4
     """AdamW's learning rate. The default suits the 3M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    """The ratio to the sampling policy is clipped to [1 - clip_low, 1 + clip_high]."""
+    preset: PresetName = "dr-grpo"
+    """The objective: thinkling explain-objective --preset NAME prints its formula. The next four change it."""
+    clip_low: float | None = None
+    clip_high: float | None = None
+    """The ratio to the old policy is clipped to [1 - clip_low, 1 + clip_high]."""
+    kl: Kl | None = None
+    """Stay close to the model that training began with: which estimator of the KL divergence, and where."""
+    kl_coef: float | None = None
+    """The weight of the KL term."""
+    updates_per_batch: int = 1
+    """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
     micro_batch_tokens: int = 16_384
     """Tokens of completions, padding included, in one forward and backward pass; lower it when memory runs out."""
     save_every: int = 0
@@ -44,9 +56,41 @@ class Grpo(ModelSettings):
         super().__post_init__()
         at_least(1, steps=self.steps, prompts_per_step=self.prompts_per_step, max_tokens=self.max_tokens)
         at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
+        at_least(1, updates_per_batch=self.updates_per_batch)
         above_zero(minutes=self.minutes)
+        if self.updates_per_batch > self.prompts_per_step:
+            raise UserError(f"--updates-per-batch {self.updates_per_batch} needs as many prompts: raise "
+                            f"--prompts-per-step above {self.prompts_per_step}, or lower it")  # fmt: skip
+        _ = self.objective  # a combination that cannot be is refused here
         if self.temperature <= 0:
             raise UserError("--temperature must be above 0: greedy rollouts are all alike and teach nothing")
+
+    @property
+    def objective(self) -> Objective:
+        """The preset's, with what the flags change."""
+        own = {name: getattr(self, name) for name in ("clip_low", "clip_high", "kl", "kl_coef")}
+        return replace(PRESETS[self.preset].objective, **{name: v for name, v in own.items() if v is not None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainObjective:
+    """The formula that a preset of grpo optimises, its source, and where it differs from the paper."""
+
+    preset: PresetName = "dr-grpo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckLoss:
+    """Does a policy loss have the gradient that it ought to have? Proved by enumeration.
+
+    FUNCTION is module:function or file.py:function. It takes a thinkling.train.exact.Batch and returns what this
+    micro-batch adds to the step's loss. Without FUNCTION thinkling's own loss is checked.
+    """
+
+    function: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FUNCTION")] = ""
+    """The loss to check."""
+    preset: PresetName = "dr-grpo"
+    """What it ought to be."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,20 @@ def pad(
 ) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"], Float[Tensor, "B T"]]:
     """Completions without their prompts, padded on the right: tokens, which of them are real, their logprobs."""
     shape = len(completions), max(len(c.tokens) for c in completions)
-    tokens, logprobs = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
+    tokens = torch.zeros(shape, dtype=torch.long)
     mask = torch.zeros(shape, dtype=torch.bool)
     for row, c in enumerate(completions):
         tokens[row, : len(c.tokens)] = torch.tensor(c.tokens)
-        logprobs[row, : len(c.tokens)] = torch.tensor(c.logprobs)
         mask[row, : len(c.tokens)] = True
-    return tokens.to(device), mask.to(device), logprobs.to(device)
+    return tokens.to(device), mask.to(device), pad_values([c.logprobs for c in completions], device)
+
+
+def pad_values(rows: Sequence[Sequence[float]], device: torch.device) -> Float[Tensor, "B T"]:
+    """Numbers of each token, padded on the right with 0."""
+    padded = torch.zeros(len(rows), max(map(len, rows)))
+    for row, values in enumerate(rows):
+        padded[row, : len(values)] = torch.tensor(values)
+    return padded.to(device)
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

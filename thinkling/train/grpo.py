@@ -1,14 +1,14 @@
 """Reinforcement learning with verifiable rewards: roll out, compare siblings, take a step, log.
 
-The objective is Dr. GRPO (arXiv:2503.20783): advantages are rewards minus their group's mean, tokens are summed over a
-constant denominator, and the ratio to the sampling policy is clipped. One step per batch of rollouts, no KL term. Left
-out so far: other members of the family, resuming an interrupted run.
+What is optimised is a row of choices (settings/objective.py; objective.py makes the loss of it), and this loop does not
+know which. Left out so far: resuming an interrupted run, refilling groups without signal.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -23,13 +23,15 @@ from rich.text import Text
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.score import score_completions
+from thinkling.model.qwen3 import Qwen3
 from thinkling.model.weights import save_model
 from thinkling.runs import append_jsonl, new_run
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import stream
-from thinkling.train.batch import micro_batches, pad
+from thinkling.train.batch import micro_batches, pad, pad_values
+from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
 from thinkling.train.optim import Optimizer
-from thinkling.train.policy import clipped_objective, sum_over_constant
+from thinkling.train.policy import advantages
 from thinkling.train.rollout import Rollout, has_signal, roll_out
 
 
@@ -38,8 +40,10 @@ class StepMetrics:
     """One line of metrics.jsonl. Shares are between 0 and 1; log-probabilities and entropy are in nats.
 
     signal: share of groups whose rewards differ; all_right, all_wrong: the other groups. length: mean tokens of a
-    rollout.
-    mismatch: mean |trainer - sampler log-probability| of the tokens trained on, before the step.
+    rollout; length_right, length_wrong: of the right and of the wrong ones, None where there is none. clipped: share of
+    tokens whose gradient the clip cut off. kl: mean over tokens of the objective's estimate, 0 without one. mismatch:
+    mean |trainer - sampler log-probability| of the tokens trained on, before the step. grad_norm: before clipping, the
+    mean over updates.
     """
 
     step: int
@@ -48,9 +52,12 @@ class StepMetrics:
     all_right: float
     all_wrong: float
     length: float
+    length_right: float | None
+    length_wrong: float | None
     truncated: float
     entropy: float
     clipped: float
+    kl: float
     mismatch: float
     mismatch_max: float
     grad_norm: float
@@ -65,10 +72,12 @@ def train(
     model = model or LanguageModel.from_settings(settings)
     out = new_run(settings.out, settings)
     optimizer = Optimizer(model.network, lr=settings.lr)
+    reference = copy.deepcopy(model.network) if settings.objective.needs_reference else None
     problems = stream("train", f"grpo/{settings.seed}")
     started = time.perf_counter()
     for step in range(settings.steps):
         groups, generate_seconds = timed(lambda step=step: sample_groups(settings, model, problems, step))
+        groups = prepare(settings, model, groups, reference)
         append_jsonl(out / "samples.jsonl", (row_of(step, rollout) for group in groups for rollout in group))
         losses, train_seconds = timed(lambda groups=groups: update(settings, model, optimizer, groups))
         metrics = StepMetrics(
@@ -94,43 +103,93 @@ def sample_groups(settings: Grpo, model: LanguageModel, problems: Iterator, step
     return roll_out(model, batch, settings.rollouts_per_prompt, sampling, settings.template)
 
 
+def prepare(
+    settings: Grpo, model: LanguageModel, groups: list[list[Rollout]], reference: Qwen3 | None = None
+) -> list[list[Rollout]]:
+    """The same rollouts with what the objective needs to know before the first update, and their advantages."""
+    objective = settings.objective
+    if settings.updates_per_batch > 1 or objective.kl == "k1-in-reward":
+        groups = [scored(settings, model.network, group, "old") for group in groups]
+    if reference is not None:
+        groups = [scored(settings, reference, group, "reference") for group in groups]
+    rollouts = [rollout for group in groups for rollout in group]
+    rewards = torch.tensor([[r.reward] for r in rollouts])
+    lengths = torch.tensor([len(r.completion.tokens) for r in rollouts])
+    if objective.kl == "k1-in-reward":
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        old, known = (pad_values([getattr(r, name) for r in rollouts], rewards.device) for name in ("old", "reference"))
+        rewards = rewards_after_kl(objective, rewards, old, known, mask)
+    owners = torch.tensor([i for i, group in enumerate(groups) for _ in group])
+    found = iter(advantages(objective.advantage, rewards, owners, lengths).tolist())
+    return [[replace(rollout, advantage=next(found)) for rollout in group] for group in groups]
+
+
+@torch.no_grad()
+def scored(settings: Grpo, network: Qwen3, group: list[Rollout], name: str) -> list[Rollout]:
+    """The group with the log-probabilities that this network gives its tokens, as the field `name`."""
+    found = list(group)
+    for rows in micro_batches([len(r.completion.tokens) for r in group], settings.micro_batch_tokens):
+        tokens, mask, _ = pad([group[row].completion for row in rows], network.device)
+        prompt = torch.tensor(group[0].completion.prompt_tokens, device=network.device)
+        logprobs, _ = score_completions(network, prompt, tokens, mask, settings.temperature)
+        for row, values in zip(rows, logprobs.tolist(), strict=True):
+            found[row] = replace(group[row], **{name: tuple(values[: len(group[row].completion.tokens)])})
+    return found
+
+
 def update(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: list[list[Rollout]]) -> dict:
-    """One optimizer step on all rollouts. How they are split into passes changes the memory, not the result."""
-    device, num_rollouts = model.network.device, sum(map(len, groups))
-    sums = torch.zeros(3, dtype=torch.float64)  # over tokens: entropy, clipped, |mismatch|
+    """The optimizer steps on a batch of rollouts: their groups are dealt out to as many shares."""
+    steps = [take_step(settings, model, optimizer, groups[i :: settings.updates_per_batch])
+             for i in range(settings.updates_per_batch)]  # fmt: skip
+    num_tokens = max(1, sum(step["num_tokens"] for step in steps))
+    entropy, clipped, kl, mismatch = (sum(step["sums"] for step in steps) / num_tokens).tolist()
+    return {
+        "entropy": entropy, "clipped": clipped, "kl": kl, "mismatch": mismatch,
+        "mismatch_max": max(step["worst"] for step in steps), "grad_norm": fmean(step["grad_norm"] for step in steps),
+    }  # fmt: skip
+
+
+def take_step(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: list[list[Rollout]]) -> dict:
+    """One optimizer step on all these rollouts. How they are split into passes changes the memory, not the result."""
+    device, objective = model.network.device, settings.objective
+    lengths = [len(r.completion.tokens) for group in groups for r in group]
+    totals = Totals(len(lengths), sum(lengths), settings.max_tokens)
+    sums = torch.zeros(4, dtype=torch.float64)  # over tokens: entropy, clipped, kl, |mismatch|
     worst, num_tokens = 0.0, 0
     for rollouts in passes(settings, groups):
         tokens, mask, sampled = pad([r.completion for r in rollouts], device)
         prompt = torch.tensor(rollouts[0].completion.prompt_tokens, device=device)
-        advantages = torch.tensor([r.advantage for r in rollouts], device=device)
         logprobs, entropy = score_completions(model.network, prompt, tokens, mask, settings.temperature)
-        objective = clipped_objective(logprobs, sampled, advantages, settings.clip_low, settings.clip_high)
-        (-sum_over_constant(objective, mask, num_rollouts, settings.max_tokens)).backward()
-        with torch.no_grad():
-            difference = (logprobs - sampled)[mask]
-            outside = (difference.exp() - 1 < -settings.clip_low) | (difference.exp() - 1 > settings.clip_high)
-            sums += (
-                torch.stack([entropy.sum(), outside.sum(), difference.abs().sum()]).cpu().double()
-            )  # MPS has no doubles
-            worst = max(worst, float(difference.abs().max()))
-            num_tokens += int(mask.sum())
-    grad_norm = optimizer.step() if num_tokens else 0.0
-    entropy, clipped, mismatch = (sums / max(1, num_tokens)).tolist()
-    return {"entropy": entropy, "clipped": clipped, "mismatch": mismatch, "mismatch_max": worst, "grad_norm": grad_norm}
+        old = pad_values([r.old for r in rollouts], device) if rollouts[0].old else logprobs.detach()
+        reference = pad_values([r.reference for r in rollouts], device) if rollouts[0].reference else None
+        weight = torch.tensor([r.advantage for r in rollouts], device=device)
+        loss = loss_of(objective, Rows(logprobs, old, sampled, reference, weight, mask), totals)
+        loss.value.backward()
+        sums += torch.stack([entropy.sum(), loss.clipped, loss.kl, loss.off_policy]).cpu().double()  # MPS has none
+        worst = max(worst, float((old - sampled)[mask].abs().max()))
+        num_tokens += int(mask.sum())
+    return {
+        "sums": sums,
+        "worst": worst,
+        "num_tokens": num_tokens,
+        "grad_norm": optimizer.step() if num_tokens else 0.0,
+    }
 
 
 def passes(settings: Grpo, groups: list[list[Rollout]]) -> Iterator[list[Rollout]]:
     """Rollouts of one prompt that go through the model together, so that their prompt is read once for all of them.
 
-    A rollout with advantage zero adds nothing to the gradient: it is left out here, but not of the denominator.
+    Without a KL term in the loss a rollout with advantage zero adds nothing to the gradient: it is left out here, but
+    not of the denominators.
     """
+    every = settings.objective.kl not in ("none", "k1-in-reward")
     for group in groups:
-        useful = [rollout for rollout in group if rollout.advantage != 0]
+        useful = [rollout for rollout in group if every or rollout.advantage != 0]
         for rows in micro_batches([len(r.completion.tokens) for r in useful], settings.micro_batch_tokens):
             yield [useful[row] for row in rows]
 
 
-def describe(groups: list[list[Rollout]]) -> dict[str, float]:
+def describe(groups: list[list[Rollout]]) -> dict[str, float | None]:
     rollouts = [rollout for group in groups for rollout in group]
     num = len(rollouts)
     return {
@@ -138,9 +197,15 @@ def describe(groups: list[list[Rollout]]) -> dict[str, float]:
         "signal": sum(has_signal(group) for group in groups) / len(groups),
         "all_right": sum(all(r.reward == 1 for r in group) for group in groups) / len(groups),
         "all_wrong": sum(all(r.reward == 0 for r in group) for group in groups) / len(groups),
-        "length": sum(len(r.completion.tokens) for r in rollouts) / num,
+        "length": fmean(len(r.completion.tokens) for r in rollouts),
+        "length_right": mean_length([r for r in rollouts if r.verdict.correct]),
+        "length_wrong": mean_length([r for r in rollouts if not r.verdict.correct]),
         "truncated": sum(r.completion.truncated for r in rollouts) / num,
     }
+
+
+def mean_length(rollouts: list[Rollout]) -> float | None:
+    return fmean(len(r.completion.tokens) for r in rollouts) if rollouts else None
 
 
 def row_of(step: int, rollout: Rollout) -> dict:

@@ -3,25 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.scale.prompts import prompt_of
 from thinkling.tasks.problem import Problem
-from thinkling.train.policy import group_advantages
 from thinkling.verify.grade import Verdict, grade
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One completion of one problem, judged. `advantage` compares it with its siblings."""
+    """One completion of one problem, judged. advantage: how it compares, once all of its step is known.
+
+    old, reference: log-probabilities of its tokens under the weights that it was drawn with, scored again, and under
+    the reference model; () where nothing asks for them.
+    """
 
     problem: Problem
     completion: Completion
     verdict: Verdict
     reward: float
-    advantage: float
+    advantage: float = 0.0
+    old: tuple[float, ...] = ()
+    reference: tuple[float, ...] = ()
 
 
 def roll_out(
@@ -34,10 +37,8 @@ def roll_out(
     for i, problem in enumerate(problems):
         group = completions[i * group_size : (i + 1) * group_size]
         verdicts = [grade(c.text, problem.reference, "boxed-only") for c in group]
-        rewards = [float(verdict.correct) for verdict in verdicts]
-        advantages = group_advantages(torch.tensor(rewards)).tolist()
-        judged = zip(group, verdicts, rewards, advantages, strict=True)
-        groups.append([Rollout(problem, *parts) for parts in judged])
+        judged = zip(group, verdicts, strict=True)
+        groups.append([Rollout(problem, c, verdict, float(verdict.correct)) for c, verdict in judged])
     return groups
 
 
