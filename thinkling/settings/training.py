@@ -20,7 +20,7 @@ class Grpo(ModelSettings):
     """
 
     out: Path
-    """The run's folder; it must not hold a run yet."""
+    """The run's folder; one that was interrupted goes on."""
     steps: int = 60
     """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
     minutes: float | None = None
@@ -48,8 +48,9 @@ class Grpo(ModelSettings):
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
     micro_batch_tokens: int = 16_384
     """Tokens of completions, padding included, in one forward and backward pass; lower it when memory runs out."""
-    save_every: int = 0
-    """Also save a checkpoint every so many steps; 0 saves only the last."""
+    save_every: int = 20
+    """Save a checkpoint every so many steps; two are kept, and an interrupted run goes on from the last; 0 saves only
+    at the end."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -166,7 +167,7 @@ class Pretrain:
 
 @dataclass(frozen=True, kw_only=True)
 class Tour:
-    """The whole story in one run, on the built-in model: ask, think, vote, train, and look at what changed.
+    """The whole story in one run, on the built-in model: ask, think, vote, train, see what changed.
 
     Ends with OUT/report.html. Takes a few minutes on two CPU cores.
     """

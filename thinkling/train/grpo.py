@@ -7,6 +7,7 @@ know which. Left out so far: resuming an interrupted run, refilling groups witho
 import copy
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -24,15 +25,17 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.score import score_completions
 from thinkling.model.qwen3 import Qwen3
-from thinkling.model.weights import save_model
-from thinkling.runs import append_jsonl, new_run
+from thinkling.runs import alone_in, append_jsonl, open_run, read_jsonl, write_json
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import stream
+from thinkling.train import checkpoint
 from thinkling.train.batch import micro_batches, pad, pad_values
 from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
 from thinkling.train.optim import Optimizer
 from thinkling.train.policy import advantages
 from thinkling.train.rollout import Rollout, has_signal, roll_out
+
+FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
@@ -68,29 +71,67 @@ class StepMetrics:
 def train(
     settings: Grpo, model: LanguageModel | None = None, show: Callable[[StepMetrics], None] | None = None
 ) -> Path:
-    """Run `thinkling grpo`; returns the folder of the last checkpoint. `show` sees every step's metrics."""
+    """Run `thinkling grpo`; returns the folder of the last checkpoint. `show` sees every step's metrics.
+
+    A run that was interrupted goes on from its last checkpoint, and on a CPU in float32 ends with the same bits as one
+    that was not. The steps before it are shown again.
+    """
     model = model or LanguageModel.from_settings(settings)
-    out = new_run(settings.out, settings)
-    optimizer = Optimizer(model.network, lr=settings.lr)
-    reference = copy.deepcopy(model.network) if settings.objective.needs_reference else None
-    problems = stream("train", f"grpo/{settings.seed}")
-    started = time.perf_counter()
-    for step in range(settings.steps):
-        groups, generate_seconds = timed(lambda step=step: sample_groups(settings, model, problems, step))
-        groups = prepare(settings, model, groups, reference)
-        append_jsonl(out / "samples.jsonl", (row_of(step, rollout) for group in groups for rollout in group))
-        losses, train_seconds = timed(lambda groups=groups: update(settings, model, optimizer, groups))
-        metrics = StepMetrics(
-            step, **describe(groups), **losses, generate_seconds=generate_seconds, train_seconds=train_seconds
-        )
-        append_jsonl(out / "metrics.jsonl", [metrics])
-        if show is not None:
-            show(metrics)
-        if settings.save_every and (step + 1) % settings.save_every == 0:
-            checkpoint(out, step + 1, model)
-        if settings.minutes is not None and time.perf_counter() - started >= 60 * settings.minutes:
-            break
-    return checkpoint(out, step + 1, model)
+    out = open_run(settings.out, settings, FINISHED)
+    with alone_in(out):
+        return Training(settings, model, out, show or (lambda metrics: None)).run()
+
+
+class Training:
+    """A run: what it has behind it, and the loop."""
+
+    def __init__(self, settings: Grpo, model: LanguageModel, out: Path, show: Callable[[StepMetrics], None]) -> None:
+        self.settings, self.model, self.out, self.show = settings, model, out, show
+        self.optimizer = Optimizer(model.network, lr=settings.lr)
+        self.reference = copy.deepcopy(model.network) if settings.objective.needs_reference else None
+        self.problems = stream("train", f"grpo/{settings.seed}")
+        self.step, self.seconds = 0, 0.0  # behind it: steps, and the time that they took
+        self.go_on(checkpoint.latest(out))
+
+    def go_on(self, last: checkpoint.Checkpoint | None) -> None:
+        """Be where the checkpoint was: weights, optimizer, problems, rows. Without one, at the start."""
+        if last is not None:
+            checkpoint.restore(last, self.model, self.optimizer)
+            self.step, self.seconds = last.step, last.seconds
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            checkpoint.keep_rows(self.out / name, self.step)
+        deque(islice(self.problems, self.step * self.settings.prompts_per_step), maxlen=0)
+        if self.step:
+            for row in read_jsonl(self.out / "metrics.jsonl"):
+                self.show(StepMetrics(**row))
+
+    def run(self) -> Path:
+        settings, started = self.settings, time.perf_counter() - self.seconds
+        while self.step < settings.steps:
+            metrics = self.take()
+            append_jsonl(self.out / "metrics.jsonl", [metrics])
+            self.show(metrics)
+            self.step, self.seconds = self.step + 1, time.perf_counter() - started
+            if settings.minutes is not None and self.seconds >= 60 * settings.minutes:
+                break
+            if settings.save_every and self.step % settings.save_every == 0:
+                self.save()
+        folder = self.save()
+        write_json(self.out / FINISHED, {"checkpoint": folder, "steps": self.step})
+        return folder
+
+    def take(self) -> StepMetrics:
+        """One batch of rollouts, kept, and the updates on it."""
+        settings, model = self.settings, self.model
+        groups, generate_seconds = timed(lambda: sample_groups(settings, model, self.problems, self.step))
+        groups, prepare_seconds = timed(lambda: prepare(settings, model, groups, self.reference))
+        append_jsonl(self.out / "samples.jsonl", (row_of(self.step, rollout) for group in groups for rollout in group))
+        learnt, train_seconds = timed(lambda: update(settings, model, self.optimizer, groups))
+        return StepMetrics(self.step, **describe(groups), **learnt, generate_seconds=generate_seconds,
+                           train_seconds=prepare_seconds + train_seconds)  # fmt: skip
+
+    def save(self) -> Path:
+        return checkpoint.save(self.out, self.step, self.seconds, self.model, self.optimizer)
 
 
 def sample_groups(settings: Grpo, model: LanguageModel, problems: Iterator, step: int) -> list[list[Rollout]]:
@@ -217,13 +258,6 @@ def row_of(step: int, rollout: Rollout) -> dict:
         "finish_reason": c.finish_reason, "response": c.text, "prompt_tokens": c.prompt_tokens, "tokens": c.tokens,
         "logprobs": [round(logprob, 5) for logprob in c.logprobs],
     }  # fmt: skip
-
-
-def checkpoint(out: Path, step: int, model: LanguageModel) -> Path:
-    folder = out / "checkpoints" / f"step-{step:05d}"
-    if not folder.exists():
-        save_model(folder, model.network, model.tokenizer)
-    return folder
 
 
 def timed(work: Callable[[], object]) -> tuple:

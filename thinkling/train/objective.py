@@ -175,7 +175,7 @@ def in_words(objective: Objective) -> list[str]:
 def main(settings: ExplainObjective) -> None:
     preset: Preset = PRESETS[settings.preset]
     console = Console(highlight=False)
-    console.print(f"{settings.preset}: {preset.source}")
+    console.print(f"{settings.preset}: {preset.source}", soft_wrap=True)
     for line in in_words(preset.objective):
         console.print(f"  {line}", soft_wrap=True)
     for deviation in preset.deviations:

@@ -1,0 +1,209 @@
+"""A run that is killed goes on as if nothing had happened: the same bits in weights, optimizer and rollouts."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.model.weights import load_model
+from thinkling.settings import Grpo
+from thinkling.train import checkpoint, grpo
+from thinkling.train.optim import Optimizer
+
+STEPS = 5
+KILLS = int(os.environ.get("KILLS", "2"))  # of the real command, at random moments: some seconds each
+
+
+def plan(out: Path, **changes: object) -> Grpo:
+    small = dict(out=out, steps=STEPS, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=10, lr=1e-2, save_every=2)
+    return Grpo(**(small | changes))
+
+
+@pytest.fixture
+def start(tiny: LanguageModel) -> dict[str, torch.Tensor]:
+    return {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
+
+
+@pytest.fixture(autouse=True)
+def some_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny network is never right. Its rewards here are made up, so that there is a gradient."""
+    original = grpo.sample_groups
+
+    def rewarded(*arguments: object) -> list:
+        return [[replace(r, reward=float(sum(r.completion.tokens) % 2)) for r in g] for g in original(*arguments)]
+
+    monkeypatch.setattr(grpo, "sample_groups", rewarded)
+
+
+def outcome(out: Path) -> tuple:
+    """Everything that must not depend on an interruption."""
+    last = checkpoint.latest(out)
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    timeless = [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in metrics]
+    optimizer = (last.folder / "training" / "optimizer.safetensors").read_bytes()
+    weights = (last.folder / "model.safetensors").read_bytes()
+    return last.step, weights, optimizer, timeless, (out / "samples.jsonl").read_text()
+
+
+class Killed(Exception):
+    pass
+
+
+def train(tiny: LanguageModel, start: dict, settings: Grpo, die_at: int | None = None) -> None:
+    tiny.network.load_state_dict(start)
+
+    def show(metrics: grpo.StepMetrics) -> None:
+        if metrics.step == die_at:
+            raise Killed
+
+    if die_at is None:
+        grpo.train(settings, tiny, show)
+    else:
+        with pytest.raises(Killed):
+            grpo.train(settings, tiny, show)
+
+
+@pytest.mark.parametrize("preset", ["dr-grpo", "grpo"])
+@pytest.mark.parametrize("die_at", [0, 1, 2, 4])
+def test_a_run_that_died_ends_with_the_same_bits(
+    tiny: LanguageModel, start: dict, tmp_path: Path, die_at: int, preset: str
+) -> None:
+    """At step 1 there is no checkpoint yet; at step 4 there are two, and rows past the newer one."""
+    train(tiny, start, plan(tmp_path / "whole", preset=preset))
+    assert not torch.equal(next(iter(start.values())), next(iter(tiny.network.state_dict().values())))
+    train(tiny, start, plan(tmp_path / "broken", preset=preset), die_at)
+    with open(tmp_path / "broken" / "samples.jsonl", "a") as file:
+        file.write('{"step": 1, "id": "cut sho')
+    train(tiny, start, plan(tmp_path / "broken", preset=preset))
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+
+
+def test_earlier_steps_are_shown_again(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    train(tiny, start, plan(tmp_path / "run"), die_at=3)
+    seen = []
+    grpo.train(plan(tmp_path / "run"), tiny, lambda metrics: seen.append(metrics.step))
+    assert seen == list(range(STEPS))
+
+
+def test_two_checkpoints_are_kept_and_the_last_is_a_model(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    train(tiny, start, plan(tmp_path / "run", save_every=1))
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-00004", "step-00005"]
+    for a, b in zip(load_model(tmp_path / "run" / "checkpoints" / "step-00005").parameters(),
+                    tiny.network.parameters(), strict=True):  # fmt: skip
+        assert torch.equal(a, b)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    train(tiny, start, plan(tmp_path / "whole"))
+    train(tiny, start, plan(tmp_path / "run"), die_at=4)
+    home = tmp_path / "run" / "checkpoints"
+    assert checkpoint.latest(tmp_path / "run").step == 4
+    weights = home / "step-00004" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    assert checkpoint.latest(tmp_path / "run").step == 2
+    (home / "step-00002" / "training" / "files.json").unlink()
+    assert checkpoint.latest(tmp_path / "run") is None
+    train(tiny, start, plan(tmp_path / "run"))  # from the start, then
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_a_full_disk_loses_nothing_that_was_saved(
+    tiny: LanguageModel, start: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny, start, plan(tmp_path / "whole"))
+    train(tiny, start, plan(tmp_path / "run"), die_at=3)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(UserError, match=r"No space left on device.*start the same command again"):
+            grpo.train(plan(tmp_path / "run"), tiny)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00002"]
+    train(tiny, start, plan(tmp_path / "run"))
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_other_flags_are_refused_and_a_finished_run_is_kept(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    train(tiny, start, plan(tmp_path / "run"), die_at=2)
+    with pytest.raises(UserError, match=r"unfinished run with --lr 0\.01, not 0\.1"):
+        grpo.train(plan(tmp_path / "run", lr=0.1), tiny)
+    train(tiny, start, plan(tmp_path / "run"))
+    with pytest.raises(UserError, match="already holds a run"):
+        grpo.train(plan(tmp_path / "run"), tiny)
+
+
+def test_minutes_count_what_was_spent_before(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    train(tiny, start, plan(tmp_path / "run", minutes=5.0), die_at=3)
+    state = tmp_path / "run" / "checkpoints" / "step-00002" / "training" / "state.json"
+    saved = json.loads(state.read_text())
+    assert 0 < saved["seconds"] < 60
+    checkpoint.write_json(state, saved | {"seconds": 400.0})
+    files = state.with_name("files.json")
+    listed = json.loads(files.read_text()) | {"training/state.json": checkpoint.digest(state)}
+    checkpoint.write_json(files, listed)
+    train(tiny, start, plan(tmp_path / "run", minutes=5.0))
+    assert json.loads((tmp_path / "run" / "finished.json").read_text())["steps"] == 3
+
+
+def test_masters_of_a_bfloat16_model_come_back(tiny: LanguageModel, tmp_path: Path) -> None:
+    """A weight rounded to bfloat16 is not enough: the float32 master must be the same."""
+    network = tiny.network.to(torch.bfloat16)
+    optimizer = Optimizer(network, lr=1e-4)
+
+    def step(seed: int) -> None:
+        torch.manual_seed(seed)
+        for weight in network.parameters():
+            weight.grad = torch.randn_like(weight)
+        optimizer.step()
+
+    step(1)
+    checkpoint.save(tmp_path, 1, 0.0, tiny, optimizer)
+    step(2)
+    wanted = [master.clone() for master in optimizer.masters]
+    step(3)
+    optimizer = Optimizer(network, lr=1e-4)
+    checkpoint.restore(checkpoint.latest(tmp_path), tiny, optimizer)
+    step(2)
+    assert all(torch.equal(a, b) for a, b in zip(optimizer.masters, wanted, strict=True))
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """The real command, killed with SIGKILL while it trains and saves after every step; then once more, to the end."""
+    flags = ["--steps", "5", "--prompts-per-step", "4", "--rollouts-per-prompt", "4", "--max-tokens", "32",
+             "--save-every", "1"]  # fmt: skip
+
+    def start_run(out: Path) -> subprocess.Popen:
+        command = [sys.executable, "-m", "thinkling.cli", "grpo", "--out", str(out), *flags]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **quiet)
+
+    def finish(out: Path) -> tuple:
+        process = start_run(out)
+        assert process.wait(120) == 0, process.stderr.read().decode()
+        return outcome(out)
+
+    whole = finish(tmp_path / "whole")
+    assert sum(row["grad_norm"] > 0 for row in whole[3]) >= 3  # it learns, so there is something to lose
+    torch.manual_seed(int(time.time()))
+    for round_number in range(KILLS):
+        out = tmp_path / f"killed-{round_number}"
+        process = start_run(out)
+        while not (out / "metrics.jsonl").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(float(torch.rand(())) * 1.5)
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        assert finish(out) == whole
+        shutil.rmtree(out)
