@@ -18,6 +18,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import load_model
 from thinkling.settings import Grpo
 from thinkling.train import checkpoint, grpo
+from thinkling.train.metrics import StepMetrics
 from thinkling.train.optim import Optimizer
 
 STEPS = 5
@@ -62,7 +63,7 @@ class Killed(Exception):
 def train(tiny: LanguageModel, start: dict, settings: Grpo, die_at: int | None = None) -> None:
     tiny.network.load_state_dict(start)
 
-    def show(metrics: grpo.StepMetrics) -> None:
+    def show(metrics: StepMetrics) -> None:
         if metrics.step == die_at:
             raise Killed
 

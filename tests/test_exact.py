@@ -12,7 +12,8 @@ from torch import Tensor
 from thinkling import cli
 from thinkling.settings import PRESETS, Objective
 from thinkling.train import exact
-from thinkling.train.exact import Batch, check, gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.check_loss import check, distance
+from thinkling.train.exact import Batch, gradient_of, groups_of, stated_gradient, thinklings, worlds
 
 KL = replace(PRESETS["dr-grpo"].objective, kl="k3", kl_coef=0.1)
 
@@ -138,7 +139,7 @@ def test_the_stated_gradient_is_not_ours_by_construction() -> None:
     world = worlds()[1]
     groups = groups_of(world, KL)
     stated = stated_gradient(KL, world, groups)
-    assert exact.distance(gradient_of(thinklings(replace(KL, clip_high=0.3)), world, groups), stated) > 1e-2
+    assert distance(gradient_of(thinklings(replace(KL, clip_high=0.3)), world, groups), stated) > 1e-2
 
 
 def test_the_commands(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

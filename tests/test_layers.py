@@ -23,7 +23,7 @@ evaluate.frontier evaluate.scale_words evaluate.scale_plots evaluate.scale_repor
 evaluate.scale_command evaluate.scorers_command
 evaluate.grade_command evaluate.lint_command
 train train.batch train.optim train.corpus train.pretrain train.policy train.objective train.exact
-      train.rollout train.checkpoint train.grpo train.reward_head
+train.check_loss train.rollout train.metrics train.checkpoint train.grpo train.reward_head
 serve serve.generate serve.chat serve.explain_page serve.explain_picture serve.explain
 tour cli
 """.split()

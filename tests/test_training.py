@@ -20,6 +20,7 @@ from thinkling.settings import PRESETS, Grpo
 from thinkling.tasks.problem import Problem
 from thinkling.train import grpo
 from thinkling.train.batch import micro_batches, pad
+from thinkling.train.metrics import StepMetrics, sparkline
 from thinkling.train.optim import Optimizer, warmup_then_decay
 from thinkling.train.policy import group_advantages
 from thinkling.train.rollout import Rollout, has_signal
@@ -288,7 +289,7 @@ def test_a_step_makes_the_better_sibling_likelier(tiny: LanguageModel, tmp_path:
 
 def test_a_run_leaves_metrics_samples_and_a_checkpoint_that_loads(tiny: LanguageModel, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    seen: list[grpo.StepMetrics] = []
+    seen: list[StepMetrics] = []
     checkpoint = grpo.train(settings(out, save_every=1), tiny, seen.append)
     assert [m.step for m in seen] == [0, 1]
     assert checkpoint.name == "step-00002"
@@ -345,6 +346,6 @@ def test_settings_that_cannot_work(tmp_path: Path, changes: dict, message: str) 
 
 
 def test_sparkline_by_hand() -> None:
-    assert grpo.sparkline([0.0, 0.5, 1.0]) == "▁▅█"
-    assert grpo.sparkline([0.0, 1.0, 1.0, 1.0], width=2) == "▅█"  # means .5 and 1
-    assert grpo.sparkline([]) == ""
+    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert sparkline([0.0, 1.0, 1.0, 1.0], width=2) == "▅█"  # means .5 and 1
+    assert sparkline([]) == ""

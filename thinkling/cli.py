@@ -44,7 +44,7 @@ COMMANDS = {
     "lint-reward": Command(settings.LintReward, "thinkling.evaluate.lint_command:lint_reward"),
     "grpo": Command(settings.Grpo, "thinkling.train.grpo:main"),
     "explain-objective": Command(settings.ExplainObjective, "thinkling.train.objective:main"),
-    "check-loss": Command(settings.CheckLoss, "thinkling.train.exact:main"),
+    "check-loss": Command(settings.CheckLoss, "thinkling.train.check_loss:main"),
     "reward-head": Command(settings.RewardHeadTraining, "thinkling.train.reward_head:main"),
     "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain:main"),
 }

@@ -19,6 +19,7 @@ from thinkling.settings import Grpo, Tour
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
 from thinkling.train import grpo
+from thinkling.train.metrics import LiveTable
 
 VOTES = 8
 GREEDY = Sampling(temperature=0.0, max_tokens=256)
@@ -95,7 +96,7 @@ def learn(settings: Tour, model: LanguageModel, out: Path) -> list[tuple[int, fl
         out=out / "grpo", model=settings.model, steps=settings.grpo_steps, minutes=settings.grpo_minutes,
         seed=settings.seed, device=settings.device,
     )  # fmt: skip
-    with grpo.LiveTable(plan.steps) as live:
+    with LiveTable(plan.steps) as live:
         grpo.train(plan, model, live)
     return [(metrics.step + 1, metrics.reward) for metrics in live.rows]
 

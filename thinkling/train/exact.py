@@ -2,31 +2,24 @@
 
 Five tokens, of which one ends a completion, two tokens at most: 21 completions, 231 groups of two in any order. So an
 expected gradient is a finite sum. It is compared with the one that the stated objective has in closed form,
-`stated_gradient`, which is written in plain Python, from the papers, apart from policy.py. `thinkling check-loss` does
-this for any loss.
+`stated_gradient`, which is written in plain Python, from the papers, apart from policy.py. check_loss.py does this for
+any loss.
 """
 
-import importlib
 import itertools
 import math
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
-from rich.console import Console
 from torch import Tensor
 
-from thinkling.errors import UserError
-from thinkling.settings import PRESETS, CheckLoss
 from thinkling.settings.objective import Objective
 from thinkling.train import policy
 from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
 
 VOCABULARY, STOP, MAX_TOKENS, GROUP = 5, 0, 2, 2
-TOLERANCE = 1e-4  # of the relative difference between two gradients; float32 leaves about 1e-6
 
 
 @dataclass(frozen=True)
@@ -255,91 +248,3 @@ def kl_coefficient(objective: Objective, new: list[float], old: list[float], ref
     difference, r = new[t] - reference[t], ratio_at(objective, new, old, t)
     return {"none": 0.0, "k1-in-reward": 0.0, "k1": 1.0, "k2": difference, "k3": 1 - math.exp(-difference),
             "r*k1": r * (difference + 1), "r*k3": r * difference}[objective.kl]  # fmt: skip
-
-
-# --- thinkling check-loss ------------------------------------------------------------------------------------------
-
-
-def mistakes(objective: Objective) -> dict[str, UserLoss]:
-    """Losses that are wrong in a known way, to name what a user's loss does."""
-
-    def local(batch: Batch) -> Tensor:
-        rows, tokens = batch.mask.shape[0], int(batch.mask.sum())
-        return thinklings(objective)(replace(batch, num_completions=rows, num_tokens=tokens))
-
-    found = {
-        "it takes max instead of min where A < 0": thinklings(replace(objective, surrogate="clip-wrong-way")),
-        "it has k1 in the loss, whose expected gradient is zero": thinklings(
-            replace(objective, kl="k1", kl_coef=objective.kl_coef or 0.1)
-        ),
-        "it divides by the micro-batch's own numbers, not by the step's": local,
-        "it scores at temperature 1, not at the temperature of sampling": lambda batch: thinklings(objective)(
-            replace(batch, temperature=1.0)
-        ),
-        "it does not clip": thinklings(replace(objective, surrogate="none")),
-        "it has the wrong sign: it makes good completions less likely": lambda batch: -thinklings(objective)(batch),
-    }
-    return found if objective.surrogate == "clip" else dict(list(found.items())[1:])
-
-
-@dataclass(frozen=True)
-class Finding:
-    """error: relative difference of the gradients, |found - stated| / |stated|. cause: a mistake with this gradient."""
-
-    world: str
-    error: float
-    cause: str | None
-
-    @property
-    def passed(self) -> bool:
-        return self.error < TOLERANCE
-
-
-def distance(found: Tensor, stated: Tensor) -> float:
-    """|found - stated| / |stated|; not finite counts as infinitely far."""
-    error = float((found - stated).norm() / stated.norm().clamp(min=1e-12))
-    return error if math.isfinite(error) else math.inf
-
-
-def check(loss: UserLoss, objective: Objective) -> list[Finding]:
-    """Compare a loss with the objective it ought to have, in every situation."""
-    findings = []
-    for world in worlds():
-        groups = groups_of(world, objective)
-        stated, found = stated_gradient(objective, world, groups), gradient_of(loss, world, groups)
-        error, cause = distance(found, stated), None
-        if error >= TOLERANCE:
-            for text, wrong in mistakes(objective).items():
-                gradient = gradient_of(wrong, world, groups)
-                if distance(gradient, stated) >= TOLERANCE > distance(found, gradient):
-                    cause = text
-                    break
-        findings.append(Finding(world.name, error, cause))
-    return findings
-
-
-def main(settings: CheckLoss) -> None:
-    module, _, name = settings.function.partition(":")
-    loss = thinklings(PRESETS[settings.preset].objective) if not module else load(module, name)
-    findings = check(loss, PRESETS[settings.preset].objective)
-    console = Console(highlight=False)
-    for finding in findings:
-        verdict = "right" if finding.passed else "WRONG"
-        because = f": {finding.cause}" if finding.cause else ""
-        console.print(f"{verdict}  {finding.world}, gradients differ by {finding.error:.1e}{because}", soft_wrap=True)
-    if not all(finding.passed for finding in findings):
-        raise UserError(f"{settings.function} does not have the gradient of {settings.preset}: see "
-                        f"thinkling explain-objective --preset {settings.preset}")  # fmt: skip
-
-
-def load(module: str, name: str) -> UserLoss:
-    """The function called `name` of a module, or of a file that ends in .py."""
-    path = Path(module)
-    try:
-        if path.suffix == ".py":
-            sys.path.insert(0, str(path.resolve().parent))
-            module = path.stem
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"'{module}:{name}' cannot be imported ({error}): give module:function or file.py:function"
-                        ) from None  # fmt: skip
