@@ -17,6 +17,7 @@ from sides import machine
 
 from thinkling.device import pick_device
 from thinkling.evaluate.run import Sample, evaluate
+from thinkling.evaluate.scale_words import interval
 from thinkling.evaluate.stats import paired_p_value, wilson_interval
 from thinkling.generate.language_model import LanguageModel, Model
 from thinkling.generate.remote import RemoteModel
@@ -85,8 +86,7 @@ def row(text: str, found: dict[str, tuple[list[Sample], float]]) -> dict[str, st
 
 
 def share(hits: list[bool]) -> str:
-    low, high = wilson_interval(sum(hits), len(hits))
-    return f"{sum(hits) / len(hits):.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{sum(hits) / len(hits):.1%} {interval(*wilson_interval(sum(hits), len(hits)))}"
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ def test_micro_batches_do_not_change_the_step(tiny: LanguageModel, tmp_path: Pat
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: str) -> None:
-    """And the step does not depend on micro-batches, nor does the first of two updates differ from being alone."""
+    """Two, off policy the second, with whatever it needs to know; and micro-batches do not change them."""
     plan = settings(tmp_path, preset=preset, updates_per_batch=2)
     reference = Qwen3(tiny.network.config)
     reference.load_state_dict({name: 0.9 * weight for name, weight in tiny.network.state_dict().items()})

@@ -4,11 +4,8 @@ Every situation of exact.py is tried: on and off policy, both signs of the advan
 micro-batches, a sampler that differs.
 """
 
-import importlib
 import math
-import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from rich.console import Console
 from torch import Tensor
@@ -17,6 +14,7 @@ from thinkling.errors import UserError
 from thinkling.settings import PRESETS, CheckLoss
 from thinkling.settings.objective import Objective
 from thinkling.train.exact import Batch, UserLoss, gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.verify.watched import load
 
 TOLERANCE = 1e-4  # of the relative difference between two gradients; float32 leaves about 1e-6
 
@@ -28,7 +26,7 @@ def mistakes(objective: Objective) -> dict[str, UserLoss]:
         rows, tokens = batch.mask.shape[0], int(batch.mask.sum())
         return thinklings(objective)(replace(batch, num_completions=rows, num_tokens=tokens))
 
-    found = {
+    return {
         "it takes max instead of min where A < 0": thinklings(replace(objective, surrogate="clip-wrong-way")),
         "it has k1 in the loss, whose expected gradient is zero": thinklings(
             replace(objective, kl="k1", kl_coef=objective.kl_coef or 0.1)
@@ -40,7 +38,6 @@ def mistakes(objective: Objective) -> dict[str, UserLoss]:
         "it does not clip": thinklings(replace(objective, surrogate="none")),
         "it has the wrong sign: it makes good completions less likely": lambda batch: -thinklings(objective)(batch),
     }
-    return found if objective.surrogate == "clip" else dict(list(found.items())[1:])
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,8 @@ def check(loss: UserLoss, objective: Objective) -> list[Finding]:
 
 
 def main(settings: CheckLoss) -> None:
-    module, _, name = settings.function.partition(":")
-    loss = thinklings(PRESETS[settings.preset].objective) if not module else load(module, name)
-    findings = check(loss, PRESETS[settings.preset].objective)
+    objective = PRESETS[settings.preset].objective
+    findings = check(loss_named(settings.function) if settings.function else thinklings(objective), objective)
     console = Console(highlight=False)
     for finding in findings:
         verdict = "right" if finding.passed else "WRONG"
@@ -93,14 +89,9 @@ def main(settings: CheckLoss) -> None:
                         f"thinkling explain-objective --preset {settings.preset}")  # fmt: skip
 
 
-def load(module: str, name: str) -> UserLoss:
-    """The function called `name` of a module, or of a file that ends in .py."""
-    path = Path(module)
+def loss_named(target: str) -> UserLoss:
+    """The function MODULE:FUNCTION or FILE.py:FUNCTION. Raises UserError where it cannot be imported."""
     try:
-        if path.suffix == ".py":
-            sys.path.insert(0, str(path.resolve().parent))
-            module = path.stem
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"'{module}:{name}' cannot be imported ({error}): give module:function or file.py:function"
-                        ) from None  # fmt: skip
+        return load(target)
+    except (ImportError, AttributeError, OSError, ValueError) as error:
+        raise UserError(f"'{target}' cannot be imported ({error}): give module:function or file.py:function") from None

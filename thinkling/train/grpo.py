@@ -1,7 +1,7 @@
 """Reinforcement learning with verifiable rewards: roll out, compare siblings, take a step, log.
 
 What is optimised is a row of choices (settings/objective.py; objective.py makes the loss of it), and this loop does not
-know which. Left out so far: resuming an interrupted run, refilling groups without signal.
+know which. Left out so far: refilling groups without signal, rollouts that overlap updates.
 """
 
 import copy
@@ -80,7 +80,7 @@ class Training:
             self.step, self.seconds = self.step + 1, time.perf_counter() - started
             if settings.minutes is not None and self.seconds >= 60 * settings.minutes:
                 break
-            if settings.save_every and self.step % settings.save_every == 0:
+            if settings.save_every and self.step % settings.save_every == 0 and self.step < settings.steps:
                 self.save()
         folder = self.save()
         write_json(self.out / FINISHED, {"checkpoint": folder, "steps": self.step})
@@ -172,8 +172,9 @@ def take_step(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups
         weight = torch.tensor([r.advantage for r in rollouts], device=device)
         loss = loss_of(objective, Rows(logprobs, old, sampled, reference, weight, mask), totals)
         loss.value.backward()
-        sums += torch.stack([entropy.sum(), loss.clipped, loss.kl, loss.off_policy]).cpu().double()  # MPS has none
-        worst = max(worst, float((old - sampled)[mask].abs().max()))
+        mismatch = (old - sampled)[mask].abs()
+        sums += torch.stack([entropy.sum(), loss.clipped, loss.kl, mismatch.sum()]).cpu().double()  # MPS has none
+        worst = max(worst, float(mismatch.max()))
         num_tokens += int(mask.sum())
     return {
         "sums": sums,

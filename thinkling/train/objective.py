@@ -44,13 +44,12 @@ class Rows:
 class Loss:
     """value: to be minimised; the micro-batches' values add up to the step's. Sums over this micro-batch's tokens:
 
-    clipped: tokens whose gradient the clip has cut off; kl: of the estimator; off_policy: of |log old - log sampled|.
+    clipped: tokens whose gradient the clip has cut off; kl: of the estimator.
     """
 
     value: Float[Tensor, ""]
     clipped: Float[Tensor, ""]
     kl: Float[Tensor, ""]
-    off_policy: Float[Tensor, ""]
 
 
 def rewards_after_kl(
@@ -91,13 +90,12 @@ def loss_of(objective: Objective, rows: Rows, totals: Totals) -> Loss:
     weights = policy.token_weights(
         objective.aggregation, mask, totals.num_completions, totals.num_tokens, totals.max_tokens
     )
-    off_policy = ((old - sampled).abs() * mask).sum()
-    return Loss(-(value * weights).sum(), (clipped & mask).sum(), kl.detach().sum(), off_policy)
+    return Loss(-(value * weights).sum(), (clipped & mask).sum(), kl.detach().sum())
 
 
 def surrogate(objective: Objective, ratio: Tensor, advantage: Tensor, logprobs: Tensor) -> tuple[Tensor, Tensor]:
     """What each token adds, (B, T), and where the clip has cut off its gradient."""
-    if objective.surrogate == "clip" or objective.surrogate == "clip-wrong-way":
+    if objective.surrogate in ("clip", "clip-wrong-way"):
         wrong_way = objective.surrogate == "clip-wrong-way"
         low, high = objective.clip_low, objective.clip_high
         value = policy.clip_surrogate(ratio, advantage, low, high, objective.dual_clip, wrong_way)

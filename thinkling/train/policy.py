@@ -73,6 +73,8 @@ def advantages(
     if kind == "reward":
         return total[:, 0]
     if kind == "whiten":
+        if bool((total == total[0]).all()):
+            return torch.zeros_like(total[:, 0])
         every = total[:, 0].repeat_interleave(lengths)
         return (total[:, 0] - every.mean()) / (every.std(correction=0) + EPSILON)
     difference = centred(total, groups)
