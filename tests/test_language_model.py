@@ -9,9 +9,10 @@ import torch
 
 from thinkling.errors import UserError
 from thinkling.generate import language_model
-from thinkling.generate.language_model import LanguageModel, StopStrings
+from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion, generate
 from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.generate.stop_strings import StopStrings
 from thinkling.model.tokenizer import Mark, Tokenizer
 
 SAMPLING = Sampling(max_tokens=24, seed=4)

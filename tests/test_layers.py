@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = """
 errors settings.base settings.asking settings.measuring settings.objective settings.training settings device runs
 model model.config model.cache model.qwen3 model.tokenizer model.weights model.builtin
-generate generate.sampling generate.plain generate.engine generate.score generate.language_model
+generate generate.sampling generate.plain generate.engine generate.score generate.stop_strings generate.language_model
 generate.explain generate.connection generate.wire generate.remote generate.replay
 verify verify.extract verify.tree verify.units verify.clean verify.tokens verify.build verify.grammar verify.latex
 verify.exact verify.numeric verify.arithmetic verify.reals verify.relations verify.equal verify.grade
