@@ -25,6 +25,7 @@ from sides import Side, machine, peak_bytes, spread, synchronize, timed
 from thinkling.device import pick_device
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.weights import resolve
 from thinkling.runs import write_json
@@ -32,8 +33,9 @@ from thinkling.scale.prompts import render
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
-from thinkling.train.grpo import prepare, sample_groups, update
 from thinkling.train.optim import Optimizer
+from thinkling.train.rollout import roll_out
+from thinkling.train.step import prepare, update
 from thinkling.verify.grade import grade
 
 
@@ -72,7 +74,8 @@ def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]])
     optimizer = Optimizer(model.network, lr=settings.lr)
 
     def step(number: int, batch: list[Problem]) -> list:
-        groups = sample_groups(settings, model, iter(batch), number)
+        sampling = Sampling(temperature=bench.temperature, max_tokens=bench.max_tokens, seed=number)
+        groups = roll_out(model, batch, bench.rollouts, sampling, settings.template)
         if bench.reward == "alternate":
             groups = [[replace(rollout, reward=float(i % 2)) for i, rollout in enumerate(group)] for group in groups]
         groups = prepare(settings, model, groups)

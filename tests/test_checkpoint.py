@@ -17,7 +17,7 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import load_model
 from thinkling.settings import Grpo
-from thinkling.train import checkpoint, grpo
+from thinkling.train import checkpoint, grpo, sampler
 from thinkling.train.metrics import StepMetrics
 from thinkling.train.optim import Optimizer
 
@@ -27,6 +27,7 @@ KILLS = int(os.environ.get("KILLS", "2"))  # of the real command, at random mome
 
 def plan(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=STEPS, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=10, lr=1e-2, save_every=2)
+    small |= dict(doctor=False, eval_every=0)
     return Grpo(**(small | changes))
 
 
@@ -38,12 +39,12 @@ def start(tiny: LanguageModel) -> dict[str, torch.Tensor]:
 @pytest.fixture(autouse=True)
 def some_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny network is never right. Its rewards here are made up, so that there is a gradient."""
-    original = grpo.sample_groups
+    original = sampler.roll_out
 
     def rewarded(*arguments: object) -> list:
         return [[replace(r, reward=float(sum(r.completion.tokens) % 2)) for r in g] for g in original(*arguments)]
 
-    monkeypatch.setattr(grpo, "sample_groups", rewarded)
+    monkeypatch.setattr(sampler, "roll_out", rewarded)
 
 
 def outcome(out: Path) -> tuple:
@@ -87,6 +88,30 @@ def test_a_run_that_died_ends_with_the_same_bits(
         file.write('{"step": 1, "id": "cut sho')
     train(tiny, start, plan(tmp_path / "broken", preset=preset))
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("die_at", [1, 2, 3])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        dict(overlap=True), dict(curriculum=True, dynamic_sampling=2), dict(lr_decay=1.0),
+        dict(eval_every=2, eval_problems=2, eval_samples=2),
+    ],
+    ids=lambda extra: next(iter(extra)),
+)  # fmt: skip
+def test_so_does_one_with_more_to_remember(
+    tiny: LanguageModel, start: dict, tmp_path: Path, die_at: int, extra: dict
+) -> None:
+    """Rollouts in flight, what the curriculum has seen, the schedule, and the best model so far."""
+    train(tiny, start, plan(tmp_path / "whole", **extra))
+    train(tiny, start, plan(tmp_path / "broken", **extra), die_at)
+    train(tiny, start, plan(tmp_path / "broken", **extra))
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+    for name in ("held_out.jsonl", "finished.json", "checkpoints/best/model.safetensors"):
+        files = [tmp_path / side / name for side in ("broken", "whole")]
+        assert [f.exists() for f in files] == [name == "finished.json" or "eval_every" in extra] * 2
+        if name != "finished.json" and files[0].exists():
+            assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_earlier_steps_are_shown_again(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ ROOT = Path(__file__).parents[1]
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-errors settings.base settings.asking settings.measuring settings.objective settings.training settings device runs
+errors settings.base settings.asking settings.measuring settings.objective settings.rewards settings.training settings
+device runs
 model model.config model.cache model.qwen3 model.tokenizer model.weights model.builtin
 generate generate.sampling generate.plain generate.engine generate.score generate.stop_strings generate.language_model
 generate.explain generate.connection generate.wire generate.remote generate.replay
@@ -23,7 +24,8 @@ evaluate.frontier evaluate.scale_words evaluate.scale_plots evaluate.scale_repor
 evaluate.scale_command evaluate.scorers_command
 evaluate.grade_command evaluate.lint_command
 train train.batch train.optim train.corpus train.pretrain train.policy train.objective train.exact
-train.check_loss train.rollout train.metrics train.checkpoint train.grpo train.reward_head
+train.check_loss train.rewards train.rollout train.curriculum train.sampler train.metrics train.held_out train.doctor
+train.watchdog train.live train.mirrors train.checkpoint train.step train.grpo train.reward_head
 serve serve.generate serve.chat serve.explain_page serve.explain_picture serve.explain
 tour cli
 """.split()

@@ -19,8 +19,10 @@ from thinkling.model.weights import load_model
 from thinkling.settings import PRESETS, Grpo
 from thinkling.tasks.problem import Problem
 from thinkling.train import grpo
+from thinkling.train import step as stepping
 from thinkling.train.batch import micro_batches, pad
-from thinkling.train.metrics import StepMetrics, sparkline
+from thinkling.train.live import sparkline
+from thinkling.train.metrics import StepMetrics
 from thinkling.train.optim import Optimizer, warmup_then_decay
 from thinkling.train.policy import group_advantages
 from thinkling.train.rollout import Rollout, has_signal
@@ -98,6 +100,53 @@ def test_reading_the_prompt_once_changes_nothing(tiny: LanguageModel, length: in
     gradients = torch.autograd.grad((found[own_mask] * weights).sum(), list(tiny.network.parameters()))
     for a, b in zip(gradients, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+# --- truncated sampling -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [dict(top_p=0.8), dict(top_k=5), dict(min_p=0.9)])
+def test_scoring_on_the_kept_tokens_is_what_the_sampler_said(tiny: LanguageModel, tmp_path: Path, cut: dict) -> None:
+    """With top-p, top-k or min-p the policy that draws is the renormalised one; on all tokens it is another."""
+    sampling = Sampling(max_tokens=12, seed=5, keep_support=True, **cut)
+    completions = tiny.complete_all(["Question: what?"] * 3, sampling)
+    verdict = Verdict("incorrect", None, "made up")
+    group = [Rollout(Problem("p", "q", "0"), c, verdict, float(i)) for i, c in enumerate(completions)]
+    (again,) = stepping.prepare(settings(tmp_path, updates_per_batch=2), tiny, [group])
+    for rollout in again:
+        assert len(rollout.completion.kept) == len(rollout.completion.tokens)
+        assert all(token in ids for token, ids in zip(rollout.completion.tokens, rollout.completion.kept, strict=True))
+        assert rollout.old == pytest.approx(rollout.completion.logprobs, abs=1e-4)
+    bare = [replace(r, completion=replace(r.completion, kept=())) for r in group]
+    (other,) = stepping.prepare(settings(tmp_path, updates_per_batch=2), tiny, [bare])
+    assert max(abs(a - b) for r in other for a, b in zip(r.old, r.completion.logprobs, strict=True)) > 0.05
+
+
+def test_kept_tokens_by_hand_and_alone_as_in_a_crowd(tiny: LanguageModel) -> None:
+    from thinkling.generate.plain import generate
+
+    prompt = tiny.tokens_of("Question: what?")
+    cut = Sampling(max_tokens=6, top_k=3, seed=5, keep_support=True)
+    plain = generate(tiny.network, prompt, cut, tiny.tokenizer.stop_ids)
+    assert all(len(ids) == 3 for ids in plain.kept)
+    others = [Sampling(max_tokens=6, seed=1), replace(cut, keep_support=False), cut, Sampling(max_tokens=9, top_p=0.5)]
+    crowd = [tiny.engine.submit(prompt, sampling) for sampling in others]
+    done = {}
+    while tiny.engine.busy:
+        done |= dict(tiny.engine.step())
+    assert done[crowd[2]].kept == plain.kept
+    assert [done[number].kept for number in (crowd[0], crowd[1], crowd[3])] == [(), (), ()]
+
+
+def test_a_truncated_policy_keeps_its_gradient_to_the_kept_tokens() -> None:
+    """Logits (2, 1, 0), kept the first two: log p = 2 - log(e^2 + e^1), and the third logit has no gradient."""
+    hidden, head = torch.eye(1), torch.tensor([[2.0], [1.0], [0.0]], requires_grad=True)
+    found, entropy = token_logprobs(hidden, head, torch.tensor([0]), 1.0, torch.tensor([[0, 1, -1]]))
+    p = math.exp(2) / (math.exp(2) + math.exp(1))
+    assert found.item() == pytest.approx(math.log(p))
+    assert entropy.item() == pytest.approx(-p * math.log(p) - (1 - p) * math.log(1 - p))
+    found.backward()
+    assert head.grad.flatten().tolist() == pytest.approx([1 - p, -(1 - p), 0.0])
 
 
 # --- batches ------------------------------------------------------------------------------------------------------
@@ -189,6 +238,7 @@ def test_optimizer_state_goes_on_exactly(tiny_network: Qwen3) -> None:
 
 def settings(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=2, prompts_per_step=2, rollouts_per_prompt=3, max_tokens=12, lr=1e-3)
+    small |= dict(doctor=False, eval_every=0)  # the tiny network is never right
     return Grpo(**(small | changes))
 
 
@@ -217,7 +267,7 @@ def test_micro_batches_do_not_change_the_step(tiny: LanguageModel, tmp_path: Pat
         plan = settings(tmp_path, rollouts_per_prompt=group_size, micro_batch_tokens=budget)
         model = tiny.network
         kept = {name: weight.clone() for name, weight in model.state_dict().items()}
-        norms.append(grpo.update(plan, tiny, Optimizer(model, lr=0.0), groups)["grad_norm"])
+        norms.append(stepping.update(plan, tiny, Optimizer(model, lr=0.0), groups)[0]["grad_norm"])
         model.load_state_dict(kept)
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
     assert norms[0] > 0
@@ -234,9 +284,9 @@ def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: 
     for budget in (1, 100_000):
         own = replace(plan, micro_batch_tokens=budget)
         tiny.network.load_state_dict(before)
-        groups = grpo.prepare(own, tiny, groups_of(tiny, [[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]]), reference)
+        groups = stepping.prepare(own, tiny, groups_of(tiny, [[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]]), reference)
         assert all(len(r.old) == len(r.reference) == len(r.completion.tokens) for group in groups for r in group)
-        found = grpo.update(own, tiny, Optimizer(tiny.network, lr=1e-3), groups)
+        found, _ = stepping.update(own, tiny, Optimizer(tiny.network, lr=1e-3), groups)
         assert found["grad_norm"] > 0
         changed.append(torch.cat([(w - before[name]).flatten() for name, w in tiny.network.state_dict().items()]))
     assert torch.allclose(*changed, atol=2e-5)
@@ -244,7 +294,7 @@ def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: 
 
 
 def test_scored_again_is_what_the_sampler_said(tiny: LanguageModel, tmp_path: Path) -> None:
-    (group,) = grpo.prepare(settings(tmp_path, updates_per_batch=2), tiny, groups_of(tiny, [[1.0, 0.0]]))
+    (group,) = stepping.prepare(settings(tmp_path, updates_per_batch=2), tiny, groups_of(tiny, [[1.0, 0.0]]))
     for rollout in group:
         assert rollout.old == pytest.approx(rollout.completion.logprobs, abs=1e-4)
 
@@ -256,14 +306,14 @@ def test_a_kl_term_pulls_back_to_the_reference(tiny: LanguageModel, tmp_path: Pa
     plan = settings(tmp_path, kl="k2", kl_coef=1.0)
     optimizer, found = Optimizer(tiny.network, lr=3e-4), []
     for _ in range(6):
-        groups = grpo.prepare(plan, tiny, groups_of(tiny, [[0.0] * 6, [1.0] * 6]), reference)
-        found.append(grpo.update(plan, tiny, optimizer, groups)["kl"])
+        groups = stepping.prepare(plan, tiny, groups_of(tiny, [[0.0] * 6, [1.0] * 6]), reference)
+        found.append(stepping.update(plan, tiny, optimizer, groups)[0]["kl"])
     assert found[0] > 1e-4
     assert found[-1] < 0.7 * found[0]
 
 
 def test_first_step_is_on_policy(tiny: LanguageModel, tmp_path: Path) -> None:
-    found = grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, [[1.0, 0.0]]))
+    found, _ = stepping.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, [[1.0, 0.0]]))
     assert found["mismatch_max"] < 1e-4  # trainer and sampler agree to rounding: every ratio is 1
     assert found["clipped"] == 0
 
@@ -271,7 +321,7 @@ def test_first_step_is_on_policy(tiny: LanguageModel, tmp_path: Path) -> None:
 def test_groups_without_signal_change_nothing(tiny: LanguageModel, tmp_path: Path) -> None:
     before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
     groups = groups_of(tiny, [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-    found = grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1.0), groups)
+    found, _ = stepping.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1.0), groups)
     assert found["grad_norm"] == 0
     for name, weight in tiny.network.state_dict().items():
         assert torch.equal(weight, before[name])
@@ -280,7 +330,7 @@ def test_groups_without_signal_change_nothing(tiny: LanguageModel, tmp_path: Pat
 def test_a_step_makes_the_better_sibling_likelier(tiny: LanguageModel, tmp_path: Path) -> None:
     groups = groups_of(tiny, [[1.0, 0.0, 0.0]])
     tokens, mask, sampled = whole_rows([r.completion for r in groups[0]])
-    grpo.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1e-4), groups)
+    stepping.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1e-4), groups)
     with torch.no_grad():
         after, _ = score(tiny.network, tokens, mask)
     change = (after - sampled).sum(-1)
@@ -319,7 +369,7 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
             advantages = group_advantages(torch.tensor(rewards[i : i + 6])).tolist()
             judged = zip(completions[i : i + 6], rewards[i : i + 6], advantages, strict=True)
             groups.append([Rollout(problem, c, verdict, r, a) for c, r, a in judged])
-        grpo.update(plan, tiny, optimizer, groups)
+        stepping.update(plan, tiny, optimizer, groups)
         return sum(rewards) / 24
 
     rewards = [step(seed) for seed in range(60)]

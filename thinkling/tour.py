@@ -19,7 +19,7 @@ from thinkling.settings import Grpo, Tour
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
 from thinkling.train import grpo
-from thinkling.train.metrics import LiveTable
+from thinkling.train.live import LiveTable
 
 VOTES = 8
 GREEDY = Sampling(temperature=0.0, max_tokens=256)
@@ -94,7 +94,7 @@ def learn(settings: Tour, model: LanguageModel, out: Path) -> list[tuple[int, fl
     """Train the model in place; returns the reward after each step."""
     plan = Grpo(
         out=out / "grpo", model=settings.model, steps=settings.grpo_steps, minutes=settings.grpo_minutes,
-        seed=settings.seed, device=settings.device,
+        seed=settings.seed, device=settings.device, eval_every=0, doctor=False,
     )  # fmt: skip
     with LiveTable(plan.steps) as live:
         grpo.train(plan, model, live)

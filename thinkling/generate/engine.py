@@ -17,7 +17,7 @@ from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.generate.plain import Completion, check_prompt, columns, finish_reason
-from thinkling.generate.sampling import Rules, Sampling, choose, measure
+from thinkling.generate.sampling import Rules, Sampling, choose, measure, support
 from thinkling.model.cache import KVCache, bytes_per_token
 from thinkling.model.qwen3 import Qwen3
 
@@ -45,13 +45,16 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     measured: list[list[float]] = field(default_factory=list)  # a row of sampling.measure per token
+    kept: list[tuple[int, ...]] = field(default_factory=list)  # the ids that each token was drawn among
     seconds: float = 0.0
     prompt_hidden: Tensor | None = None  # (D,) the hidden state behind the prompt, for siblings that join later
 
     def completion(self, reason: str) -> Completion:
         measured = columns(self.measured) if self.sampling.measure else {}
         tokens, logprobs = tuple(self.tokens), tuple(self.logprobs)
-        return Completion(self.prompt, tokens, logprobs, reason, seconds=self.seconds, **measured)
+        return Completion(
+            self.prompt, tokens, logprobs, reason, kept=tuple(self.kept), seconds=self.seconds, **measured
+        )
 
 
 class Engine:
@@ -183,6 +186,10 @@ class Engine:
         if self.rules.measures:
             for row, measured in zip(self.rows, measure(logits).tolist(), strict=True):
                 row.measured.append(measured)
+        if self.rules.keeps:
+            for row, ids in zip(self.rows, support(logits, self.rules), strict=True):
+                if row.sampling.keep_support:
+                    row.kept.append(ids)
 
     def _retire(self) -> list[tuple[int, Completion]]:
         finished = []

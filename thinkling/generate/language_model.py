@@ -119,7 +119,7 @@ class LanguageModel:
 
     def joined(self, *parts: Completion) -> Completion:
         """Completions that follow each other as one: of the first one's prompt, ending as the last one ends."""
-        names = ("tokens", "logprobs", "confidence", "certainty", "margin")
+        names = ("tokens", "logprobs", "confidence", "certainty", "margin", "kept")
         rows = {name: tuple(value for part in parts for value in getattr(part, name)) for name in names}
         last = parts[-1]
         text, cut = self.text_of(rows["tokens"]), len(self.text_of(last.tokens)) - len(last.text)

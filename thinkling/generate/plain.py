@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import Rules, Sampling, choose, measure
+from thinkling.generate.sampling import Rules, Sampling, choose, measure, support
 from thinkling.model.qwen3 import Qwen3
 
 LONGEST_BLOCK = 64  # tokens in a repeated block, at most
@@ -26,6 +26,7 @@ class Completion:
     text: the tokens as text, without the stop id and cut before a stop string; put on by language_model.py.
     stop_string: the one that ended it, if one did.
     confidence, certainty, margin: one per token where Sampling.measure asked for them (see sampling.measure), else ().
+    kept: the ids that each token was drawn among, where Sampling.keep_support asked for them, else ().
     pieces: each token's text, where only a server knows it. seconds: its share of the time that the engine was at work.
     """
 
@@ -38,6 +39,7 @@ class Completion:
     confidence: tuple[float, ...] = ()
     certainty: tuple[float, ...] = ()
     margin: tuple[float, ...] = ()
+    kept: tuple[tuple[int, ...], ...] = ()
     pieces: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
@@ -91,6 +93,7 @@ def generate(model: Qwen3, prompt: Sequence[int], sampling: Sampling, stop_ids: 
     tokens: list[int] = []
     logprobs: list[float] = []
     measured: list[list[float]] = []
+    kept: list[tuple[int, ...]] = []
     for uniform in sampling.uniforms():
         hidden = model(torch.tensor([[*prompt, *tokens]], device=model.device))
         logits = model.logits(hidden[:, -1])
@@ -99,13 +102,14 @@ def generate(model: Qwen3, prompt: Sequence[int], sampling: Sampling, stop_ids: 
         logprobs.append(float(logprob))
         if rules.measures:
             measured += measure(logits).tolist()
+        if rules.keeps:
+            kept += support(logits, rules)
         confidence = [row[0] for row in measured]
         reason = finish_reason(tokens, confidence, sampling, stop_ids, context - len(prompt))
         if reason:
             break
-    return Completion(
-        tuple(prompt), tuple(tokens), tuple(logprobs), reason, **(columns(measured) if sampling.measure else {})
-    )
+    more = columns(measured) if sampling.measure else {}
+    return Completion(tuple(prompt), tuple(tokens), tuple(logprobs), reason, kept=tuple(kept), **more)
 
 
 def columns(measured: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:

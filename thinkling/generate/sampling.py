@@ -31,6 +31,8 @@ class Sampling:
     measure: also keep how sure the model was of each token (see `measure` below).
     min_confidence: end a completion once the mean confidence of its last `confidence_window` tokens falls below this
     (DeepConf online, arXiv:2508.15260); None never does.
+    keep_support: also keep which tokens were left to draw from after top-k, top-p and min-p, so that a trainer can
+    score on the same ones (the kept sampling mask of DeepSeek-V3.2, arXiv:2512.02556, section 3.1).
     """
 
     temperature: float = 1.0
@@ -44,6 +46,7 @@ class Sampling:
     measure: bool = False
     min_confidence: float | None = None
     confidence_window: int = 128
+    keep_support: bool = False
 
     def __post_init__(self) -> None:
         bounds = [
@@ -84,6 +87,7 @@ class Rules:
         self.min_p = column([s.min_p for s in samplings], torch.float32)
         self.all_greedy = all(s.temperature == 0 for s in samplings)
         self.truncates = any(s.top_k or s.top_p < 1 or s.min_p > 0 for s in samplings)
+        self.keeps = any(s.keep_support and (s.top_k or s.top_p < 1 or s.min_p > 0) for s in samplings)
         self.measures = any(s.measure or s.min_confidence is not None for s in samplings)
 
 
@@ -120,6 +124,13 @@ def choose(
         drawn = torch.searchsorted(cumulative, targets, right=True).squeeze(-1)
         tokens = torch.where(rules.greedy.squeeze(-1), likeliest, drawn)
     return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+
+
+def support(logits: Float[Tensor, "B V"], rules: Rules) -> list[tuple[int, ...]]:
+    """The tokens that each row could have drawn: those with a probability above zero after truncation."""
+    rows, ids = (distribution(logits, rules) > float("-inf")).nonzero(as_tuple=True)
+    counts = rows.bincount(minlength=len(logits)).tolist()
+    return [tuple(part.tolist()) for part in ids.cpu().split(counts)]
 
 
 CONFIDENCE_TOKENS = 20  # the likeliest tokens over which confidence is the mean; DeepConf's choice

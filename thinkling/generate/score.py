@@ -16,27 +16,39 @@ CHUNK_ELEMENTS = 2**24  # logits held at once: 64 MB in float32
 
 
 def token_logprobs(
-    hidden: Float[Tensor, "N D"], head: Float[Tensor, "V D"], targets: Int[Tensor, " N"], temperature: float = 1.0
-) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    hidden: Float[Tensor, "N D"], head: Float[Tensor, "V D"], targets: Int[Tensor, " N"], temperature: float = 1.0,
+    kept: Int[Tensor, "N K"] | None = None,
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:  # fmt: skip
     """log softmax(head @ hidden / temperature)[target] and the entropy of that distribution, in nats, in float32.
 
+    kept: the ids over which the softmax goes, -1 for none, where a token was drawn among fewer than all; without it a
+    policy that samples with top-p is scored as another one than it is.
     Memory: O(CHUNK_ELEMENTS), whatever N is. The entropy carries no gradient.
     """
     size = max(1, CHUNK_ELEMENTS // head.shape[0])
     if len(targets) <= size:
-        return _chunk_logprobs(hidden, head, targets, temperature)
+        return _chunk_logprobs(hidden, head, targets, temperature, kept)
+    starts = range(0, len(targets), size)
     parts = [
-        checkpoint(_chunk_logprobs, h, head, t, temperature, use_reentrant=False)
-        for h, t in zip(hidden.split(size), targets.split(size), strict=True)
-    ]
+        checkpoint(
+            _chunk_logprobs, hidden[i : i + size], head, targets[i : i + size], temperature,
+            None if kept is None else kept[i : i + size], use_reentrant=False,
+        )
+        for i in starts
+    ]  # fmt: skip
     logprobs, entropies = zip(*parts, strict=True)
     return torch.cat(logprobs), torch.cat(entropies)
 
 
-def _chunk_logprobs(hidden: Tensor, head: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _chunk_logprobs(
+    hidden: Tensor, head: Tensor, targets: Tensor, temperature: float, kept: Tensor | None
+) -> tuple[Tensor, Tensor]:
     logits = (hidden @ head.T).float() / temperature
+    chosen = logits.gather(-1, targets[:, None]).squeeze(-1)
+    if kept is not None:
+        logits = logits.gather(-1, kept.clamp(min=0)).masked_fill(kept < 0, -1e30)
     log_total = logits.logsumexp(-1)
-    logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - log_total
+    logprobs = chosen - log_total
     with torch.no_grad():
         probs = (logits - log_total[:, None]).exp()
         entropy = log_total - (probs * logits).sum(-1)
@@ -64,15 +76,20 @@ def score_completions(
     completions: Int[Tensor, "G T"],
     mask: Bool[Tensor, "G T"],
     temperature: float,
+    kept: Int[Tensor, "G T K"] | None = None,
 ) -> tuple[Float[Tensor, "G T"], Float[Tensor, "G T"]]:
-    """`score` for several completions of one prompt, padded on the right: the prompt is read once for all of them."""
+    """`score` for several completions of one prompt, padded on the right: the prompt is read once for all of them.
+
+    kept: see `token_logprobs`.
+    """
     G, T = completions.shape
     reading = PromptCache(None, 1, len(prompt), model.device)
     hidden = model(prompt[None], reading)[:, -1:].expand(G, -1, -1)  # what the first token is drawn from
     if T > 1:
         later = model(completions[:, :-1], PromptCache(reading, G, T - 1, model.device))
         hidden = torch.cat([hidden, later], dim=1)
-    found, entropies = token_logprobs(hidden[mask], model.lm_head.weight, completions[mask], temperature)
+    among = None if kept is None else kept[mask]
+    found, entropies = token_logprobs(hidden[mask], model.lm_head.weight, completions[mask], temperature, among)
     zeros = torch.zeros(G, T, device=model.device)
     return zeros.masked_scatter(mask, found), zeros.masked_scatter(mask, entropies)
 

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from thinkling.errors import UserError
 from thinkling.settings.base import ModelSettings, Template, above_zero, at_least
 from thinkling.settings.objective import PRESETS, Kl, Objective, PresetName
+from thinkling.settings.rewards import reward_weights
+
+Mirror = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,8 @@ class Grpo(ModelSettings):
     """Train a model with verifiable rewards: GRPO and its relatives, Dr. GRPO by default.
 
     Each step asks prompts-per-step problems, draws rollouts-per-prompt answers to each, rewards the right ones with 1,
-    and makes the answers that beat their siblings likelier. Checkpoints in OUT/checkpoints load by their path.
+    and makes the answers that beat their siblings likelier. Checkpoints in OUT/checkpoints load by their path;
+    OUT/checkpoints/best is the one that did best on held-out problems. thinkling microscope OUT shows what happened.
     """
 
     out: Path
@@ -25,6 +29,8 @@ class Grpo(ModelSettings):
     """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
     minutes: float | None = None
     """Stop after this many minutes, if the steps are not done by then."""
+    tasks: str = "builtin"
+    """builtin, or a file: JSON lines with question and reference."""
     prompts_per_step: int = 16
     rollouts_per_prompt: int = 8
     template: Template = "plain"
@@ -33,8 +39,25 @@ class Grpo(ModelSettings):
     """Length of one rollout at most, in tokens; a longer one is cut and earns nothing."""
     temperature: float = 1.0
     """Rollouts are drawn, and their log-probabilities computed, at this temperature."""
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    """Truncation of the rollouts' sampling; training scores on the same tokens that were left to draw from."""
+    reward: tuple[str, ...] = ("correct",)
+    """Its parts, each NAME or NAME=WEIGHT: correct, partial, format, conditional-format, length, overlong; and for
+    control arms random, format-only."""
+    mask_truncated: bool = False
+    """Leave completions that were cut off out of the loss, instead of teaching that they were wrong."""
+    dynamic_sampling: int = 0
+    """Ask up to this many times more to replace groups whose rewards are all alike (DAPO)."""
+    curriculum: bool = False
+    """Prefer kinds of problems that the model gets right about half of the time, as measured so far."""
+    overlap: bool = False
+    """Draw the next step's rollouts while this one's are learnt from: off policy by one step, corrected (TIS)."""
     lr: float = 3e-4
     """AdamW's learning rate. The default suits the 3M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
+    lr_decay: float = 0.0
+    """The share of the steps, at the end, over which the learning rate falls to zero."""
     preset: PresetName = "dr-grpo"
     """The objective: thinkling explain-objective --preset NAME prints its formula. The next four change it."""
     clip_low: float | None = None
@@ -48,6 +71,19 @@ class Grpo(ModelSettings):
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
     micro_batch_tokens: int = 16_384
     """Tokens of completions, padding included, in one forward and backward pass; lower it when memory runs out."""
+    eval_every: int = 50
+    """Measure held-out accuracy before the first step, after every so many, and at the end; 0 never does."""
+    held_out: str = "builtin"
+    """What it is measured on: builtin, or a file like that of --tasks."""
+    eval_problems: int = 64
+    eval_samples: int = 8
+    """Answers to each of them, drawn as the rollouts are; pass@1 is their mean, pass@8 the share solved at all."""
+    doctor: bool = True
+    """Before training, ask 32 problems, and refuse a run that cannot learn anything."""
+    watchdog: bool = True
+    """Stop a run that collapses, and go back to the last good checkpoint."""
+    mirror: tuple[Mirror, ...] = ()
+    """Send the metrics there too; metrics.jsonl is always written."""
     save_every: int = 20
     """Save a checkpoint every so many steps; two are kept, and an interrupted run goes on from the last; 0 saves only
     at the end."""
@@ -57,20 +93,33 @@ class Grpo(ModelSettings):
         super().__post_init__()
         at_least(1, steps=self.steps, prompts_per_step=self.prompts_per_step, max_tokens=self.max_tokens)
         at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
-        at_least(1, updates_per_batch=self.updates_per_batch)
+        at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
+        at_least(2, eval_problems=self.eval_problems)
+        at_least(0, dynamic_sampling=self.dynamic_sampling, eval_every=self.eval_every, save_every=self.save_every)
+        if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
+            raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "
+                            f"and 1, and --top-k {self.top_k} be 0 or more")  # fmt: skip
         above_zero(minutes=self.minutes)
+        if not 0 <= self.lr_decay <= 1:
+            raise UserError(f"--lr-decay is a share of the steps, between 0 and 1, not {self.lr_decay}")
         if self.updates_per_batch > self.prompts_per_step:
             raise UserError(f"--updates-per-batch {self.updates_per_batch} needs as many prompts: raise "
                             f"--prompts-per-step above {self.prompts_per_step}, or lower it")  # fmt: skip
-        _ = self.objective  # a combination that cannot be is refused here
+        _ = self.objective, self.reward_weights  # what cannot be is refused here
         if self.temperature <= 0:
             raise UserError("--temperature must be above 0: greedy rollouts are all alike and teach nothing")
 
     @property
     def objective(self) -> Objective:
-        """The preset's, with what the flags change."""
+        """The preset's, with what the flags change. Rollouts that overlap need a correction: TIS, if it has none."""
         own = {name: getattr(self, name) for name in ("clip_low", "clip_high", "kl", "kl_coef")}
-        return replace(PRESETS[self.preset].objective, **{name: v for name, v in own.items() if v is not None})
+        found = replace(PRESETS[self.preset].objective, **{name: v for name, v in own.items() if v is not None})
+        return replace(found, correction="tis") if self.overlap and found.correction == "none" else found
+
+    @property
+    def reward_weights(self) -> dict[str, float]:
+        """The parts of the reward, and what each counts."""
+        return reward_weights(self.reward)
 
 
 @dataclass(frozen=True, kw_only=True)

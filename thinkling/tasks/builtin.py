@@ -29,7 +29,7 @@ DROPPED_TEMPLATES = (2, 17, 49, 53, 66, 75)
 HELD_OUT_SHARE = 0.1
 MAX_CHARACTERS = 480  # of a word problem's question, and of its solution
 
-Parts = tuple[str, str, str]  # question, reference, solution
+Parts = tuple[str, ...]  # question, reference, solution; of a word problem, its template too
 
 
 def problems(split: str, num_problems: int, seed: int = 0) -> list[Problem]:
@@ -58,10 +58,11 @@ def stream(split: str, seed: str) -> Iterator[Problem]:
             parts = MAKERS[family](random)
         if parts is None:
             continue
-        question, reference, solution = parts
+        question, reference, solution, *template = parts
         digest = hashlib.sha256(question.encode()).hexdigest()
         if split == "unseen-templates" or is_held_out(digest) == (split == "held-out"):
-            yield Problem(f"builtin/{family}/{digest[:12]}", question, reference, family, solution)
+            kind = "/".join([family, *template])
+            yield Problem(f"builtin/{family}/{digest[:12]}", question, reference, family, solution, kind)
 
 
 def is_held_out(digest: str) -> bool:
@@ -86,11 +87,14 @@ def _templates() -> tuple[dict[int, Callable], tuple[int, ...]]:
 
 def _word(random: Random, templates: tuple[int, ...] = ()) -> Parts | None:
     generators, seen = _templates()
-    item = generators[random.choice(templates or seen)](Random(random.getrandbits(63)), 1.0)
+    template = random.choice(templates or seen)
+    item = generators[template](Random(random.getrandbits(63)), 1.0)
     question, reference = _tidy(item["question"]), item["answer"].removesuffix(".0")
     solution = _tidy(item["metadata"]["answer_cot"].rsplit("####", 1)[0])
     noisy = re.search(r"\.\d{4,}", question + solution) or not re.fullmatch(r"-?\d+(\.\d+)?", reference)
-    return None if noisy or max(len(question), len(solution)) > MAX_CHARACTERS else (question, reference, solution)
+    if noisy or max(len(question), len(solution)) > MAX_CHARACTERS:
+        return None
+    return question, reference, solution, str(template)
 
 
 def _tidy(text: str) -> str:

@@ -8,6 +8,7 @@ class Problem:
     """A question and the answer that the verifier compares with.
 
     id: stable across machines and runs (it is made from the question's own text).
+    kind: the narrowest sort of problem that it belongs to, such as one template; a curriculum counts by it.
     solution: worked steps that end in the reference, or "" where none is known.
     """
 
@@ -16,3 +17,4 @@ class Problem:
     reference: str
     family: str = ""
     solution: str = ""
+    kind: str = ""

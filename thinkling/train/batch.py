@@ -30,6 +30,19 @@ def pad_values(rows: Sequence[Sequence[float]], device: torch.device) -> Float[T
     return padded.to(device)
 
 
+def pad_kept(completions: Sequence[Completion], device: torch.device) -> Int[Tensor, "B T K"] | None:
+    """The ids that each token was drawn among, -1 where there are no more; None if the sampler cut nothing."""
+    if not completions[0].kept:
+        return None
+    longest = max(len(c.tokens) for c in completions)
+    widest = max(len(ids) for c in completions for ids in c.kept)
+    padded = torch.full((len(completions), longest, widest), -1, dtype=torch.long)
+    for row, c in enumerate(completions):
+        for place, ids in enumerate(c.kept):
+            padded[row, place, : len(ids)] = torch.tensor(ids)
+    return padded.to(device)
+
+
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Split rows into batches of at most `max_tokens`, padding included, of which never more than half is padding.
 

@@ -1,14 +1,16 @@
 """Checkpoints of a training run: written whole or not at all, and enough to go on bit for bit.
 
 A checkpoint is an ordinary model folder with one folder more, `training/`: the optimizer's state, the step, and last of
-all a list of every file with its hash. A folder without a list that holds is no checkpoint. Two are kept. No random
-state has to be saved: every stream is derived from the seed and the step.
+all a list of every file with its hash. A folder without a list that holds is no checkpoint. Two are kept, and
+beside them the model that did best on held-out problems, if a run measures that. No random state has to be saved: every
+stream is derived from the seed and the step.
 """
 
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,23 +35,27 @@ class Checkpoint:
     seconds: float
 
 
-def save(out: Path, step: int, seconds: float, model: LanguageModel, optimizer: Optimizer) -> Path:
+def save(
+    out: Path, step: int, seconds: float, model: LanguageModel, optimizer: Optimizer, sampler: dict | None = None
+) -> Path:
     """Write OUT/checkpoints/step-NNNNN and remove all but the last KEPT; returns its folder.
+
+    sampler: what it needs to go on, as JSON can hold it.
 
     Raises UserError if the disk does not take it; what was saved before stays as it was.
     """
     home = Path(out) / "checkpoints"
     folder, growing = home / f"step-{step:05d}", home / f"growing-{step:05d}"
     home.mkdir(parents=True, exist_ok=True)
-    for stale in home.iterdir():  # what a run that was killed while it saved has left
-        if not stale.name.startswith("step-"):
-            shutil.rmtree(stale)
+    for stale in home.glob("growing-*"):  # what a run that was killed while it saved has left
+        shutil.rmtree(stale)
     try:
         save_model(growing, model.network, model.tokenizer)
         tensors, plain = optimizer.state()
         (growing / "training").mkdir()
         save_file({name: t.contiguous() for name, t in tensors.items()}, growing / "training" / "optimizer.safetensors")
-        write_json(growing / "training" / "state.json", {"step": step, "seconds": seconds, "optimizer": plain})
+        state = {"step": step, "seconds": seconds, "optimizer": plain, "sampler": sampler}
+        write_json(growing / "training" / "state.json", state)
         files = sorted(path for path in growing.rglob("*") if path.is_file())
         for path in files:
             flush(path)
@@ -69,13 +75,38 @@ def save(out: Path, step: int, seconds: float, model: LanguageModel, optimizer: 
     return folder
 
 
+def save_best(out: Path, model: LanguageModel) -> Path:
+    """Write OUT/checkpoints/best, an ordinary model folder without what training needs to go on."""
+    home = Path(out) / "checkpoints"
+    growing, folder, old = (home / name for name in ("growing-best", "best", "growing-old-best"))
+    home.mkdir(parents=True, exist_ok=True)
+    for stale in (growing, old):
+        shutil.rmtree(stale, ignore_errors=True)
+    try:
+        save_model(growing, model.network, model.tokenizer)
+        for path in growing.rglob("*"):
+            flush(path)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(growing, folder)
+        flush(home)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be saved ({error}): make room, and start the same command again") from None
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
 def latest(out: Path) -> Checkpoint | None:
     """The newest checkpoint of a run that is whole, or None."""
+    return next(whole(out), None)
+
+
+def whole(out: Path) -> Iterator[Checkpoint]:
+    """The checkpoints of a run that are whole, the newest first."""
     for folder in sorted((Path(out) / "checkpoints").glob("step-*"), reverse=True):
         if is_whole(folder):
             state = json.loads((folder / "training" / "state.json").read_text(encoding="utf-8"))
-            return Checkpoint(folder, state["step"], state["seconds"])
-    return None
+            yield Checkpoint(folder, state["step"], state["seconds"])
 
 
 def is_whole(folder: Path) -> bool:
@@ -88,8 +119,8 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def restore(checkpoint: Checkpoint, model: LanguageModel, optimizer: Optimizer) -> None:
-    """Put weights and optimizer back as they were, in place."""
+def restore(checkpoint: Checkpoint, model: LanguageModel, optimizer: Optimizer) -> dict | None:
+    """Put weights and optimizer back as they were, in place; returns what `save` was given of the sampler."""
     saved = load_model(checkpoint.folder, dtype=model.network.dtype, device=model.network.device)
     with torch.no_grad():
         for mine, theirs in zip(model.network.parameters(), saved.parameters(), strict=True):
@@ -97,6 +128,7 @@ def restore(checkpoint: Checkpoint, model: LanguageModel, optimizer: Optimizer) 
     training = checkpoint.folder / "training"
     state = json.loads((training / "state.json").read_text(encoding="utf-8"))
     optimizer.load_state(load_file(training / "optimizer.safetensors"), state["optimizer"])
+    return state["sampler"]
 
 
 def keep_rows(path: Path, num_steps: int) -> None:

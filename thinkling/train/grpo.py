@@ -1,43 +1,42 @@
-"""Reinforcement learning with verifiable rewards: roll out, compare siblings, take a step, log.
+"""Reinforcement learning with verifiable rewards: the loop of a run.
 
-What is optimised is a row of choices (settings/objective.py; objective.py makes the loss of it), and this loop does not
-know which. Left out so far: refilling groups without signal, rollouts that overlap updates.
+Draw rollouts (sampler.py), compare siblings and take a step (step.py), log, measure, watch, save. What is optimised is
+a row of choices (settings/objective.py; objective.py makes the loss of it), and this loop does not know which.
 """
 
 import copy
+import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 
-import torch
 from rich.console import Console
 
+from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.generate.score import score_completions
-from thinkling.model.qwen3 import Qwen3
 from thinkling.runs import alone_in, append_jsonl, open_run, read_jsonl, write_json
 from thinkling.settings import Grpo
-from thinkling.tasks.builtin import stream
-from thinkling.train import checkpoint
-from thinkling.train.batch import micro_batches, pad, pad_values
-from thinkling.train.metrics import LiveTable, StepMetrics, describe
-from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
-from thinkling.train.optim import Optimizer
-from thinkling.train.policy import advantages
-from thinkling.train.rollout import Rollout, roll_out
+from thinkling.train import checkpoint, held_out
+from thinkling.train.curriculum import Curriculum
+from thinkling.train.doctor import Findings, examine
+from thinkling.train.held_out import HeldOut
+from thinkling.train.live import LiveTable
+from thinkling.train.metrics import StepMetrics, describe
+from thinkling.train.mirrors import numbers, open_mirror
+from thinkling.train.optim import Optimizer, warmup_then_decay
+from thinkling.train.rollout import Rollout
+from thinkling.train.sampler import Sampler
+from thinkling.train.step import Looks, prepare, update
+from thinkling.train.watchdog import WINDOW, alarm
 
 FINISHED = "finished.json"
+Shown = StepMetrics | HeldOut | Findings
 
 
-def train(
-    settings: Grpo, model: LanguageModel | None = None, show: Callable[[StepMetrics], None] | None = None
-) -> Path:
-    """Run `thinkling grpo`; returns the folder of the last checkpoint. `show` sees every step's metrics.
+def train(settings: Grpo, model: LanguageModel | None = None, show: Callable[[Shown], None] | None = None) -> Path:
+    """Run `thinkling grpo`; returns the folder of the last checkpoint, or of the last good one if the watchdog stopped
+    the run. `show` sees every step's metrics, and what is measured in between.
 
     A run that was interrupted goes on from its last checkpoint, and on a CPU in float32 ends with the same bits as one
     that was not. The steps before it are shown again.
@@ -45,167 +44,148 @@ def train(
     model = model or LanguageModel.from_settings(settings)
     out = open_run(settings.out, settings, FINISHED)
     with alone_in(out):
-        return Training(settings, model, out, show or (lambda metrics: None)).run()
+        return Training(settings, model, out, show or (lambda shown: None)).run()
 
 
 class Training:
     """A run: what it has behind it, and the loop."""
 
-    def __init__(self, settings: Grpo, model: LanguageModel, out: Path, show: Callable[[StepMetrics], None]) -> None:
+    def __init__(self, settings: Grpo, model: LanguageModel, out: Path, show: Callable[[Shown], None]) -> None:
         self.settings, self.model, self.out, self.show = settings, model, out, show
         self.optimizer = Optimizer(model.network, lr=settings.lr)
         self.reference = copy.deepcopy(model.network) if settings.objective.needs_reference else None
-        self.problems = stream("train", f"grpo/{settings.seed}")
+        self.sampler = Sampler(settings, model, Curriculum(settings.tasks, settings.seed, settings.curriculum))
+        self.mirrors = [open_mirror(kind, out, settings) for kind in settings.mirror]
         self.step, self.seconds = 0, 0.0  # behind it: steps, and the time that they took
+        self.rows: list[StepMetrics] = []
+        self.best: HeldOut | None = None
         self.go_on(checkpoint.latest(out))
 
     def go_on(self, last: checkpoint.Checkpoint | None) -> None:
         """Be where the checkpoint was: weights, optimizer, problems, rows. Without one, at the start."""
         if last is not None:
-            checkpoint.restore(last, self.model, self.optimizer)
+            state = checkpoint.restore(last, self.model, self.optimizer)
+            self.sampler.go_on(state)
             self.step, self.seconds = last.step, last.seconds
-        for name in ("metrics.jsonl", "samples.jsonl"):
+        for name in ("metrics.jsonl", "samples.jsonl", "held_out.jsonl"):
             checkpoint.keep_rows(self.out / name, self.step)
-        deque(islice(self.problems, self.step * self.settings.prompts_per_step), maxlen=0)
-        if self.step:
-            for row in read_jsonl(self.out / "metrics.jsonl"):
-                self.show(StepMetrics(**row))
+        measured = [HeldOut(**row) for row in self.known("held_out.jsonl")]
+        for row in self.known("metrics.jsonl"):
+            metrics = StepMetrics(**row)
+            for found in measured:
+                if found.step == metrics.step:
+                    self.keep_best(found)
+                    self.show(found)
+            self.rows.append(metrics)
+            self.show(metrics)
+
+    def known(self, name: str) -> list[dict]:
+        return list(read_jsonl(self.out / name)) if (self.out / name).exists() else []
 
     def run(self) -> Path:
-        settings, started = self.settings, time.perf_counter() - self.seconds
+        settings = self.settings
+        started = time.perf_counter() - self.seconds
+        if settings.doctor and self.step == 0:
+            findings = examine(settings, self.model)
+            write_json(self.out / "doctor.json", findings)
+            self.show(findings)
         while self.step < settings.steps:
-            metrics = self.take()
-            append_jsonl(self.out / "metrics.jsonl", [metrics])
-            self.show(metrics)
+            if settings.eval_every and self.step % settings.eval_every == 0:
+                self.measure()
+            self.log(self.take())
             self.step, self.seconds = self.step + 1, time.perf_counter() - started
+            wrong = alarm(self.rows) if settings.watchdog else None
+            if wrong:
+                return self.go_back(wrong)
             if settings.minutes is not None and self.seconds >= 60 * settings.minutes:
                 break
             if settings.save_every and self.step % settings.save_every == 0 and self.step < settings.steps:
                 self.save()
-        folder = self.save()
-        write_json(self.out / FINISHED, {"checkpoint": folder, "steps": self.step})
-        return folder
+        if settings.eval_every:
+            self.measure()
+        return self.finish(self.save())
 
     def take(self) -> StepMetrics:
-        """One batch of rollouts, kept, and the updates on it."""
+        """One batch of rollouts, the updates on it, and both kept."""
         settings, model = self.settings, self.model
-        groups, generate_seconds = timed(lambda: sample_groups(settings, model, self.problems, self.step))
-        groups, prepare_seconds = timed(lambda: prepare(settings, model, groups, self.reference))
-        append_jsonl(self.out / "samples.jsonl", (row_of(self.step, rollout) for group in groups for rollout in group))
-        learnt, train_seconds = timed(lambda: update(settings, model, self.optimizer, groups))
-        return StepMetrics(self.step, **describe(groups), **learnt, generate_seconds=generate_seconds,
-                           train_seconds=prepare_seconds + train_seconds)  # fmt: skip
+        batch = self.sampler.take(self.step)
+        scale = warmup_then_decay(self.step, settings.steps, 0, settings.lr_decay)
+        groups, score_seconds = timed(lambda: prepare(settings, model, batch.groups, self.reference))
+        (learnt, looks), train_seconds = timed(lambda: update(settings, model, self.optimizer, groups, scale))
+        unused = [group for group in batch.asked if not any(group is kept for kept in batch.groups)]
+        rows = (
+            row_of(self.step, number, rollout, looks.get((number, place)))
+            for number, group in enumerate(groups + unused)
+            for place, rollout in enumerate(group)
+        )
+        append_jsonl(self.out / "samples.jsonl", rows)
+        return StepMetrics(self.step, **describe(batch.asked, tuple(settings.reward_weights)), **learnt,
+                           generate_seconds=batch.seconds, score_seconds=score_seconds,
+                           train_seconds=train_seconds)  # fmt: skip
+
+    def log(self, metrics: StepMetrics) -> None:
+        self.rows.append(metrics)
+        append_jsonl(self.out / "metrics.jsonl", [metrics])
+        self.mirror(numbers(asdict(metrics)), metrics.step)
+        self.show(metrics)
+
+    def mirror(self, row: dict[str, float], step: int) -> None:
+        for send, _ in self.mirrors:
+            send(row, step)
+
+    def measure(self) -> None:
+        """Held-out accuracy of the weights as they are; the best ones so far are kept beside the checkpoints."""
+        found = held_out.measure(self.settings, self.model, self.step)
+        append_jsonl(self.out / "held_out.jsonl", [found])
+        self.mirror({"held_out/pass_1": found.pass_1, "held_out/pass_k": found.pass_k}, self.step)
+        if self.keep_best(found):
+            checkpoint.save_best(self.out, self.model)
+        self.show(found)
+
+    def keep_best(self, found: HeldOut) -> bool:
+        better = self.best is None or found.pass_1 > self.best.pass_1
+        if better:
+            self.best = found
+        return better
 
     def save(self) -> Path:
-        return checkpoint.save(self.out, self.step, self.seconds, self.model, self.optimizer)
+        return checkpoint.save(
+            self.out, self.step, self.seconds, self.model, self.optimizer, self.sampler.state(self.step)
+        )
+
+    def go_back(self, wrong: str) -> Path:
+        """Stop here; what counts is the newest checkpoint from before the steps that gave alarm."""
+        good = [c for c in checkpoint.whole(self.out) if c.step <= self.step - WINDOW]
+        if not good:
+            raise UserError(f"{self.out}: stopped at step {self.step}: {wrong}. No checkpoint is from before that: the "
+                            f"model is still {self.settings.model}")  # fmt: skip
+        return self.finish(good[0].folder, wrong)
+
+    def finish(self, folder: Path, stopped: str | None = None) -> Path:
+        write_json(
+            self.out / FINISHED, {"checkpoint": folder, "steps": self.step, "best": self.best, "stopped": stopped}
+        )
+        for _, close in self.mirrors:
+            close()
+        return folder
 
 
-def sample_groups(settings: Grpo, model: LanguageModel, problems: Iterator, step: int) -> list[list[Rollout]]:
-    sampling = Sampling(
-        temperature=settings.temperature,
-        max_tokens=settings.max_tokens,
-        seed=derive_seed(settings.seed, "rollout", step),
-    )
-    batch = list(islice(problems, settings.prompts_per_step))
-    return roll_out(model, batch, settings.rollouts_per_prompt, sampling, settings.template)
-
-
-def prepare(
-    settings: Grpo, model: LanguageModel, groups: list[list[Rollout]], reference: Qwen3 | None = None
-) -> list[list[Rollout]]:
-    """The same rollouts with what the objective needs to know before the first update, and their advantages."""
-    objective = settings.objective
-    if settings.updates_per_batch > 1 or objective.kl == "k1-in-reward":
-        groups = [scored(settings, model.network, group, "old") for group in groups]
-    if reference is not None:
-        groups = [scored(settings, reference, group, "reference") for group in groups]
-    rollouts = [rollout for group in groups for rollout in group]
-    rewards = torch.tensor([[r.reward] for r in rollouts])
-    lengths = torch.tensor([len(r.completion.tokens) for r in rollouts])
-    if objective.kl == "k1-in-reward":
-        mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        old, known = (pad_values([getattr(r, name) for r in rollouts], rewards.device) for name in ("old", "reference"))
-        rewards = rewards_after_kl(objective, rewards, old, known, mask)
-    owners = torch.tensor([i for i, group in enumerate(groups) for _ in group])
-    found = iter(advantages(objective.advantage, rewards, owners, lengths).tolist())
-    return [[replace(rollout, advantage=next(found)) for rollout in group] for group in groups]
-
-
-@torch.no_grad()
-def scored(settings: Grpo, network: Qwen3, group: list[Rollout], name: str) -> list[Rollout]:
-    """The group with the log-probabilities that this network gives its tokens, as the field `name`."""
-    found = list(group)
-    for rows in micro_batches([len(r.completion.tokens) for r in group], settings.micro_batch_tokens):
-        tokens, mask, _ = pad([group[row].completion for row in rows], network.device)
-        prompt = torch.tensor(group[0].completion.prompt_tokens, device=network.device)
-        logprobs, _ = score_completions(network, prompt, tokens, mask, settings.temperature)
-        for row, values in zip(rows, logprobs.tolist(), strict=True):
-            found[row] = replace(group[row], **{name: tuple(values[: len(group[row].completion.tokens)])})
-    return found
-
-
-def update(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: list[list[Rollout]]) -> dict:
-    """The optimizer steps on a batch of rollouts: their groups are dealt out to as many shares."""
-    steps = [take_step(settings, model, optimizer, groups[i :: settings.updates_per_batch])
-             for i in range(settings.updates_per_batch)]  # fmt: skip
-    num_tokens = max(1, sum(step["num_tokens"] for step in steps))
-    entropy, clipped, kl, mismatch = (sum(step["sums"] for step in steps) / num_tokens).tolist()
-    return {
-        "entropy": entropy, "clipped": clipped, "kl": kl, "mismatch": mismatch,
-        "mismatch_max": max(step["worst"] for step in steps), "grad_norm": fmean(step["grad_norm"] for step in steps),
-    }  # fmt: skip
-
-
-def take_step(settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: list[list[Rollout]]) -> dict:
-    """One optimizer step on all these rollouts. How they are split into passes changes the memory, not the result."""
-    device, objective = model.network.device, settings.objective
-    lengths = [len(r.completion.tokens) for group in groups for r in group]
-    totals = Totals(len(lengths), sum(lengths), settings.max_tokens)
-    sums = torch.zeros(4, dtype=torch.float64)  # over tokens: entropy, clipped, kl, |mismatch|
-    worst, num_tokens = 0.0, 0
-    for rollouts in passes(settings, groups):
-        tokens, mask, sampled = pad([r.completion for r in rollouts], device)
-        prompt = torch.tensor(rollouts[0].completion.prompt_tokens, device=device)
-        logprobs, entropy = score_completions(model.network, prompt, tokens, mask, settings.temperature)
-        old = pad_values([r.old for r in rollouts], device) if rollouts[0].old else logprobs.detach()
-        reference = pad_values([r.reference for r in rollouts], device) if rollouts[0].reference else None
-        weight = torch.tensor([r.advantage for r in rollouts], device=device)
-        loss = loss_of(objective, Rows(logprobs, old, sampled, reference, weight, mask), totals)
-        loss.value.backward()
-        mismatch = (old - sampled)[mask].abs()
-        sums += torch.stack([entropy.sum(), loss.clipped, loss.kl, mismatch.sum()]).cpu().double()  # MPS has none
-        worst = max(worst, float(mismatch.max()))
-        num_tokens += int(mask.sum())
-    return {
-        "sums": sums,
-        "worst": worst,
-        "num_tokens": num_tokens,
-        "grad_norm": optimizer.step() if num_tokens else 0.0,
-    }
-
-
-def passes(settings: Grpo, groups: list[list[Rollout]]) -> Iterator[list[Rollout]]:
-    """Rollouts of one prompt that go through the model together, so that their prompt is read once for all of them.
-
-    Without a KL term in the loss a rollout with advantage zero adds nothing to the gradient: it is left out here, but
-    not of the denominators.
-    """
-    every = settings.objective.kl not in ("none", "k1-in-reward")
-    for group in groups:
-        useful = [rollout for rollout in group if every or rollout.advantage != 0]
-        for rows in micro_batches([len(r.completion.tokens) for r in useful], settings.micro_batch_tokens):
-            yield [useful[row] for row in rows]
-
-
-def row_of(step: int, rollout: Rollout) -> dict:
+def row_of(step: int, group: int, rollout: Rollout, looks: Looks | None) -> dict:
     """A rollout as a line of samples.jsonl: ids and text, so that nothing ever has to be encoded again."""
     problem, c = rollout.problem, rollout.completion
-    return {
-        "step": step, "id": problem.id, "question": problem.question, "reference": problem.reference,
-        **asdict(rollout.verdict), "reward": rollout.reward, "advantage": rollout.advantage,
+    row = {
+        "step": step, "group": group, "id": problem.id, "question": problem.question, "reference": problem.reference,
+        **asdict(rollout.verdict), "reward": rollout.reward, "parts": rollout.parts, "advantage": rollout.advantage,
         "finish_reason": c.finish_reason, "response": c.text, "prompt_tokens": c.prompt_tokens, "tokens": c.tokens,
-        "logprobs": [round(logprob, 5) for logprob in c.logprobs],
+        "logprobs": rounded(c.logprobs),
     }  # fmt: skip
+    if looks is not None:
+        row |= {"entropy": rounded(looks.entropy), "ratio": rounded(looks.ratio), "clipped": looks.clipped}
+    return row
+
+
+def rounded(values: tuple[float, ...]) -> list[float]:
+    return [round(value, 5) for value in values]
 
 
 def timed(work: Callable[[], object]) -> tuple:
@@ -217,5 +197,14 @@ def timed(work: Callable[[], object]) -> tuple:
 def main(settings: Grpo) -> Path:
     with LiveTable(settings.steps) as table:
         folder = train(settings, show=table)
-    Console().print(f"\nThe trained model: {folder}", highlight=False)
+    finished = json.loads((settings.out / FINISHED).read_text(encoding="utf-8"))
+    if finished["stopped"]:
+        raise UserError(f"stopped at step {finished['steps']}: {finished['stopped']}. The last good checkpoint: "
+                        f"{folder}")  # fmt: skip
+    console = Console(highlight=False)
+    console.print(f"\nThe trained model: {folder}")
+    if finished["best"] and finished["best"]["step"] != finished["steps"]:
+        console.print(f"The best on held-out problems, after {finished['best']['step']} steps: "
+                      f"{settings.out / 'checkpoints' / 'best'}")  # fmt: skip
+    console.print(f"What it learnt from: thinkling microscope {settings.out}")
     return folder

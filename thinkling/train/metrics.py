@@ -1,109 +1,91 @@
-"""What a training step was like: a line of metrics.jsonl, and the run as it goes, live in the terminal."""
+"""What a training step was like: a line of metrics.jsonl."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rich.console import Group
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
+from thinkling.generate.plain import repeats
 from thinkling.train.rollout import Rollout, has_signal
+
+TIMES = 4  # a block of tokens so often at a completion's end is a repetition
 
 
 @dataclass(frozen=True)
 class StepMetrics:
     """One line of metrics.jsonl. Shares are between 0 and 1; log-probabilities and entropy are in nats.
 
-    signal: share of groups whose rewards differ; all_right, all_wrong: the other groups. length: mean tokens of a
-    rollout; length_right, length_wrong: of the right and of the wrong ones, None where there is none. clipped: share of
-    tokens whose gradient the clip cut off. kl: mean over tokens of the objective's estimate, 0 without one. mismatch:
-    mean |trainer - sampler log-probability| of the tokens trained on, before the step. grad_norm: before clipping, the
-    mean over updates.
+    asked: groups that were drawn; the next ones are of all of them, whether they were learnt from or not. reward: mean;
+    parts: of each part, without its weight. right: share of right answers. signal: share of groups whose rewards
+    differ; all_right, all_wrong: of those with only right, or only wrong, answers. length: mean tokens of a rollout;
+    length_right, length_wrong: of the right and of the wrong ones, None where there is none. length_reward: correlation
+    of the two within groups, None where one does not vary. truncated: share of rollouts that were cut off; repetitive:
+    that were, in the middle of saying one thing for the fourth time.
+    The rest is of the tokens trained on. clipped: share whose gradient the clip cut off. kl: mean of the objective's
+    estimate, 0 without one. mismatch: mean |log(old policy / sampler)|, mismatch_max the largest; ess: effective sample
+    size of their ratio, as a share (1: the same policy). grad_norm: before clipping, the mean over updates.
+    tokens: of all completions. seconds: of drawing them, of scoring them before the first update, and of the updates.
     """
 
     step: int
+    asked: int
     reward: float
+    parts: dict[str, float]
+    right: float
     signal: float
     all_right: float
     all_wrong: float
     length: float
     length_right: float | None
     length_wrong: float | None
+    length_reward: float | None
     truncated: float
+    repetitive: float
     entropy: float
     clipped: float
     kl: float
     mismatch: float
     mismatch_max: float
+    ess: float
     grad_norm: float
+    tokens: int
     generate_seconds: float
+    score_seconds: float
     train_seconds: float
 
 
-def describe(groups: list[list[Rollout]]) -> dict[str, float | None]:
+def describe(groups: list[list[Rollout]], parts: Sequence[str]) -> dict[str, object]:
+    """What StepMetrics says of rollouts before anything is learnt from them. parts: the names of `Rollout.parts`."""
     rollouts = [rollout for group in groups for rollout in group]
-    num = len(rollouts)
+    cut_off = [r.completion for r in rollouts if r.completion.truncated]
+    columns = zip(*(r.parts for r in rollouts), strict=True)
     return {
-        "reward": sum(r.reward for r in rollouts) / num,
-        "signal": sum(has_signal(group) for group in groups) / len(groups),
-        "all_right": sum(all(r.reward == 1 for r in group) for group in groups) / len(groups),
-        "all_wrong": sum(all(r.reward == 0 for r in group) for group in groups) / len(groups),
+        "asked": len(groups),
+        "reward": fmean(r.reward for r in rollouts),
+        "parts": {name: fmean(values) for name, values in zip(parts, columns, strict=False)},
+        "right": fmean(r.verdict.correct for r in rollouts),
+        "signal": fmean(has_signal(group) for group in groups),
+        "all_right": fmean(all(r.verdict.correct for r in group) for group in groups),
+        "all_wrong": fmean(not any(r.verdict.correct for r in group) for group in groups),
         "length": fmean(len(r.completion.tokens) for r in rollouts),
         "length_right": mean_length([r for r in rollouts if r.verdict.correct]),
         "length_wrong": mean_length([r for r in rollouts if not r.verdict.correct]),
-        "truncated": sum(r.completion.truncated for r in rollouts) / num,
+        "length_reward": length_reward(groups),
+        "truncated": len(cut_off) / len(rollouts),
+        "repetitive": sum(repeats(c.tokens, TIMES) for c in cut_off) / len(rollouts),
+        "tokens": sum(len(r.completion.tokens) for r in rollouts),
     }
+
+
+def length_reward(groups: list[list[Rollout]]) -> float | None:
+    """Pearson's correlation of length and reward, each less its group's mean; None where one of them does not vary."""
+    pairs = []
+    for group in groups:
+        length, reward = mean_length(group), fmean(r.reward for r in group)
+        pairs += [(len(r.completion.tokens) - length, r.reward - reward) for r in group]
+    both, lengths, rewards = (sum(p[i] * p[j] for p in pairs) for i, j in ((0, 1), (0, 0), (1, 1)))
+    return both / math.sqrt(lengths * rewards) if lengths > 1e-9 and rewards > 1e-9 else None
 
 
 def mean_length(rollouts: list[Rollout]) -> float | None:
     return fmean(len(r.completion.tokens) for r in rollouts) if rollouts else None
-
-
-class LiveTable:
-    """The run as it goes: a progress bar, the reward of every step so far, and a table of the latest ones."""
-
-    COLUMNS = ("step", "reward", "signal", "length", "cut off", "entropy", "grad norm", "mismatch", "seconds")
-
-    def __init__(self, num_steps: int, rows: int = 12) -> None:
-        self.rows: list[StepMetrics] = []
-        self.num_rows = rows
-        columns = (TextColumn("GRPO"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns)
-        self.task = self.progress.add_task("", total=num_steps)
-        self.live = Live(self.render(), refresh_per_second=4)
-
-    def __enter__(self) -> "LiveTable":
-        self.live.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.live.__exit__(*error)
-
-    def __call__(self, metrics: StepMetrics) -> None:
-        self.rows.append(metrics)
-        self.progress.advance(self.task)
-        self.live.update(self.render())
-
-    def render(self) -> Group:
-        table = Table(*self.COLUMNS, box=None, pad_edge=False)
-        for column in table.columns:
-            column.justify = "right"
-        for m in self.rows[-self.num_rows :]:
-            seconds = m.generate_seconds + m.train_seconds
-            table.add_row(
-                str(m.step + 1), f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}", f"{m.truncated:.0%}",
-                f"{m.entropy:.2f}", f"{m.grad_norm:.3f}", f"{m.mismatch:.1e}", f"{seconds:.1f}",
-            )  # fmt: skip
-        curve = Text(f"reward {sparkline([m.reward for m in self.rows])}")
-        return Group(self.progress, curve, table)
-
-
-def sparkline(values: Sequence[float], width: int = 64) -> str:
-    """Shares between 0 and 1 as one line of bars; past `width` values, each bar is the mean of several."""
-    size = max(1, math.ceil(len(values) / width))
-    means = [fmean(values[i : i + size]) for i in range(0, len(values), size)]
-    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * mean))] for mean in means)

@@ -42,14 +42,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Loss:
-    """value: to be minimised; the micro-batches' values add up to the step's. Sums over this micro-batch's tokens:
+    """value: to be minimised; the micro-batches' values add up to the step's. Of each token, without gradient:
 
-    clipped: tokens whose gradient the clip has cut off; kl: of the estimator.
+    clipped: has the clip cut off its gradient? kl: what the estimator says. ratio: new policy over old.
     """
 
     value: Float[Tensor, ""]
-    clipped: Float[Tensor, ""]
-    kl: Float[Tensor, ""]
+    clipped: Bool[Tensor, "B T"]
+    kl: Float[Tensor, "B T"]
+    ratio: Float[Tensor, "B T"]
 
 
 def rewards_after_kl(
@@ -90,7 +91,7 @@ def loss_of(objective: Objective, rows: Rows, totals: Totals) -> Loss:
     weights = policy.token_weights(
         objective.aggregation, mask, totals.num_completions, totals.num_tokens, totals.max_tokens
     )
-    return Loss(-(value * weights).sum(), (clipped & mask).sum(), kl.detach().sum())
+    return Loss(-(value * weights).sum(), clipped & mask, kl.detach(), ratio.detach())
 
 
 def surrogate(objective: Objective, ratio: Tensor, advantage: Tensor, logprobs: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,274 @@
+"""What watches over a training run: the doctor before it, the watchdog and held-out accuracy during it, mirrors."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.plain import Completion
+from thinkling.model.weights import load_model
+from thinkling.settings import Grpo
+from thinkling.tasks.problem import Problem
+from thinkling.train import checkpoint, doctor, grpo, held_out
+from thinkling.train.live import LiveTable
+from thinkling.train.metrics import StepMetrics, describe, length_reward
+from thinkling.train.mirrors import numbers
+from thinkling.train.rollout import Rollout
+from thinkling.train.watchdog import SILENT, alarm
+from thinkling.verify.grade import grade
+
+CALM = StepMetrics(
+    step=0, asked=4, reward=0.5, parts={"correct": 0.5}, right=0.5, signal=0.5, all_right=0.25, all_wrong=0.25,
+    length=50.0, length_right=40.0, length_wrong=60.0, length_reward=-0.1, truncated=0.02, repetitive=0.0, entropy=0.3,
+    clipped=0.0, kl=0.0, mismatch=1e-6, mismatch_max=1e-5, ess=1.0, grad_norm=0.1, tokens=1600, generate_seconds=1.0,
+    score_seconds=0.0, train_seconds=1.0,
+)  # fmt: skip
+PROBLEM = Problem("p", "6 * 7?", "42")
+
+
+def rollouts(*texts: str, lengths: list[int] | None = None, reason: str = "stop") -> list[Rollout]:
+    found = []
+    for text, n in zip(texts, lengths or [4] * len(texts), strict=True):
+        verdict = grade(text, "42", "boxed-only")
+        completion = Completion((1,), tuple(range(n)), (-0.1,) * n, reason, text=text)
+        found.append(Rollout(PROBLEM, completion, verdict, float(verdict.correct), parts=(float(verdict.correct),)))
+    return found
+
+
+# --- metrics ------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_by_hand() -> None:
+    right, wrong = r"\boxed{42}", r"\boxed{41}"
+    groups = [rollouts(right, wrong, lengths=[2, 6]), rollouts(right, right, lengths=[3, 3])]
+    groups.append(rollouts(wrong, wrong, lengths=[8, 8], reason="length"))
+    again = replace(groups[2][0].completion, tokens=(5, 6) * 4)
+    groups[2][0] = replace(groups[2][0], completion=again)
+    found = describe(groups, ("correct",))
+    assert (found["asked"], found["reward"], found["right"]) == (3, 0.5, 0.5)
+    assert (found["signal"], found["all_right"], found["all_wrong"]) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert (found["length"], found["length_right"], found["length_wrong"]) == pytest.approx((5, 8 / 3, 22 / 3))
+    assert (found["truncated"], found["repetitive"], found["tokens"]) == pytest.approx((2 / 6, 1 / 6, 30))
+    assert found["parts"] == {"correct": 0.5}
+    assert found["length_reward"] == pytest.approx(-1)  # the one group where both vary: longer and worse
+
+
+def test_correlation_of_length_and_reward_is_within_groups() -> None:
+    """An easy problem with short answers and a hard one with long ones say nothing about length."""
+    right, wrong = r"\boxed{42}", r"\boxed{41}"
+    assert length_reward([rollouts(right, right, lengths=[2, 3]), rollouts(wrong, wrong, lengths=[8, 9])]) is None
+    up = rollouts(wrong, right, lengths=[2, 4])
+    assert length_reward([up]) == pytest.approx(1)
+    assert length_reward([up, rollouts(right, wrong, lengths=[2, 4])]) == pytest.approx(0)
+
+
+# --- the watchdog -------------------------------------------------------------------------------------------------
+
+
+def run(num: int = 40, **last: float) -> list[StepMetrics]:
+    """Calm steps, the last ten of them with these values."""
+    return [CALM] * (num - 10) + [replace(CALM, **last)] * 10
+
+
+def test_a_calm_run_gives_no_alarm() -> None:
+    for num in range(60):
+        assert alarm([CALM] * num) is None
+    learning = [replace(CALM, right=0.2 + i / 100, entropy=0.3 - i / 200, length=30.0 + i) for i in range(50)]
+    assert all(alarm(learning[:num]) is None for num in range(50))
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (dict(entropy=1.6), "entropy rose from 0.30 to 1.60"),
+        (dict(truncated=0.6), "60% of the rollouts are cut off"),
+        (dict(repetitive=0.3), "say one thing over and over"),
+        (dict(kl=1.5), "1.50 nats per token from the reference model"),
+        (dict(mismatch=0.3), "sampler and trainer disagree by 0.30"),
+        (dict(ess=0.2), "effective sample size 20%"),
+        (dict(right=0.2), "right answers fell from 50% to 20%"),
+        (dict(length=120.0, length_reward=0.7), "the reward pays for length"),
+        (dict(grad_norm=float("nan")), "not finite three times in a row"),
+    ],
+)
+def test_what_gives_alarm(last: dict, words: str) -> None:
+    assert words in alarm(run(**last))
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        dict(entropy=1.4), dict(truncated=0.45), dict(repetitive=0.2), dict(kl=0.9), dict(mismatch=0.1), dict(ess=0.4),
+        dict(right=0.3), dict(length=120.0, length_reward=0.2), dict(length=120.0, length_reward=0.7, right=0.6),
+    ],
+)  # fmt: skip
+def test_what_gives_none(last: dict) -> None:
+    assert alarm(run(**last)) is None
+
+
+def test_one_gradient_that_is_not_finite_is_forgiven() -> None:
+    bad = replace(CALM, grad_norm=float("inf"))
+    assert alarm([CALM, bad, bad]) is None
+    assert alarm([bad, bad, bad]) is not None
+
+
+def test_a_run_without_signal_ends() -> None:
+    silent = replace(CALM, signal=0.0)
+    assert alarm([CALM] * 20 + [silent] * (SILENT - 1)) is None
+    assert f"no group had a signal for {SILENT} steps" in alarm([CALM] * 20 + [silent] * SILENT)
+
+
+def settings(out: Path, **changes: object) -> Grpo:
+    small = dict(out=out, steps=4, prompts_per_step=2, rollouts_per_prompt=2, max_tokens=4, doctor=False, eval_every=0)
+    return Grpo(**(small | changes))
+
+
+def test_a_run_that_collapses_goes_back_to_a_good_checkpoint(
+    tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpo, "WINDOW", 2)
+    monkeypatch.setattr(grpo, "alarm", lambda rows: "it fell apart" if len(rows) == 4 else None)
+    folder = grpo.train(settings(tmp_path / "run", steps=9, save_every=1), tiny)
+    assert folder == tmp_path / "run" / "checkpoints" / "step-00002"
+    finished = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert (finished["steps"], finished["stopped"]) == (4, "it fell apart")
+    with pytest.raises(UserError, match=r"stopped at step 4: it fell apart\. No checkpoint is from before"):
+        grpo.train(settings(tmp_path / "other", steps=9, save_every=3), tiny)
+    assert grpo.train(settings(tmp_path / "blind", save_every=0, watchdog=False), tiny).name == "step-00004"
+
+
+# --- the doctor ---------------------------------------------------------------------------------------------------
+
+HEALTHY = doctor.Findings(32, 8, pass_1=0.3, pass_k=0.7, signal=0.5, truncated=0.0, unreadable=())
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (dict(truncated=0.6), "60% of the answers are cut off at 4 tokens.*raise --max-tokens"),
+        (dict(signal=0.0, pass_k=0.0), "none of 32 problems was answered right in 8 tries"),
+        (dict(signal=0.0, pass_1=1.0), r"all 8 answers.*earn the same.*pass@1 is 100%.*take harder problems"),
+    ],
+)
+def test_hopeless_runs_are_refused(tmp_path: Path, found: dict, words: str) -> None:
+    doctor.refuse_if_hopeless(settings(tmp_path), HEALTHY)
+    with pytest.raises(UserError, match=words):
+        doctor.refuse_if_hopeless(settings(tmp_path), replace(HEALTHY, **found))
+
+
+def test_the_doctor_asks_before_training(tiny: LanguageModel, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cut off at 4 tokens|answered right"):
+        grpo.train(settings(tmp_path / "run", doctor=True), tiny)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_references_that_the_verifier_cannot_read_are_refused(tiny: LanguageModel, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{i}?", "reference": "3}{4"}) + "\n" for i in range(5)))
+    with pytest.raises(UserError, match=r"does not recognise 32 of 32 references, such as '3}{4'"):
+        doctor.examine(settings(tmp_path / "run", tasks=str(path)), tiny)
+
+
+def test_the_built_in_model_is_found_healthy(tmp_path: Path) -> None:
+    model = LanguageModel.load("thinkling-base")
+    found = doctor.examine(Grpo(out=tmp_path, rollouts_per_prompt=4), model)
+    assert found.unreadable == ()
+    assert 0.05 < found.pass_1 < found.pass_k < 1
+    assert found.signal > 0.2
+
+
+# --- held-out accuracy --------------------------------------------------------------------------------------------
+
+
+def test_held_out_by_hand(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 of 4, 4 of 4 and none right: pass@1 is their mean, 0.5; two of three problems are solved at all."""
+    right, wrong = r"\boxed{42}", r"\boxed{41}"
+    groups = [rollouts(right, wrong, right, wrong), rollouts(*[right] * 4), rollouts(*[wrong] * 4)]
+    monkeypatch.setattr(held_out, "roll_out", lambda *_: groups)
+    found = held_out.measure(settings(tmp_path, eval_samples=4), tiny, step=7)
+    assert (found.step, found.pass_1, found.pass_k) == (7, 0.5, pytest.approx(2 / 3))
+    half = 1.96 * (((0.5**2) * 2 / 2) / 3) ** 0.5  # deviation of (0.5, 1, 0) is 0.5: clustered by problem
+    assert found.pass_1_interval == pytest.approx((max(0, 0.5 - half), min(1, 0.5 + half)))
+
+
+def test_the_best_model_is_kept(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured 0.1, 0.4, 0.4, 0.2 before the first step, after two, four and five: the best is the first 0.4's."""
+    scores, weights = iter([0.1, 0.4, 0.4, 0.2]), []
+
+    def measured(settings: Grpo, model: LanguageModel, step: int) -> held_out.HeldOut:
+        weights.append([w.clone() for w in model.network.parameters()])
+        score = next(scores)
+        return held_out.HeldOut(step, 3, 2, score, (0.0, 1.0), score, (0.0, 1.0), 5.0, 0.0)
+
+    def rewarded(groups: list) -> list:
+        return [[replace(r, reward=float(i % 2)) for i, r in enumerate(group)] for group in groups]
+
+    original = grpo.prepare
+    monkeypatch.setattr(grpo.held_out, "measure", measured)
+    monkeypatch.setattr(grpo, "prepare", lambda s, m, groups, ref: original(s, m, rewarded(groups), ref))
+    seen = []
+    grpo.train(settings(tmp_path / "run", steps=5, eval_every=2, lr=1e-2), tiny, seen.append)
+    assert [type(s).__name__ for s in seen] == (
+        ["HeldOut", "StepMetrics", "StepMetrics"] * 2 + ["HeldOut", "StepMetrics", "HeldOut"]
+    )
+    best = load_model(tmp_path / "run" / "checkpoints" / "best")
+    for mine, then in zip(best.parameters(), weights[1], strict=True):
+        assert torch.equal(mine, then)
+    assert not torch.equal(weights[1][0], weights[2][0])
+    assert json.loads((tmp_path / "run" / "finished.json").read_text())["best"]["step"] == 2
+    rows = [json.loads(line)["step"] for line in (tmp_path / "run" / "held_out.jsonl").read_text().splitlines()]
+    assert rows == [0, 2, 4, 5]
+    assert checkpoint.latest(tmp_path / "run").step == 5
+
+
+# --- what is shown ------------------------------------------------------------------------------------------------
+
+
+def test_the_live_table_says_what_was_found(capsys: pytest.CaptureFixture) -> None:
+    from rich.console import Console
+
+    table = LiveTable(10)
+    measured = held_out.HeldOut(0, 64, 8, 0.302, (0.25, 0.36), 0.828, (0.7, 0.9), 31.0, 0.0)
+    for shown in (HEALTHY, measured, CALM):
+        table(shown)
+    Console(width=80).print(table.render())
+    text = capsys.readouterr().out
+    assert "before training: pass@1 30%, pass@8 70%, groups with a signal 50%" in text
+    assert "held-out after   0 steps: pass@1 30.2% [25.0%, 36.0%], pass@8 82.8%" in text
+    assert "1.6k/1.6k" in text
+    assert "…" not in text  # nothing is cut off at 80 columns
+
+
+# --- mirrors ------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_of_a_row() -> None:
+    row = {"step": 3, "parts": {"correct": 0.5}, "length_right": None, "name": "x", "right": True}
+    assert numbers(row) == {"step": 3.0, "parts/correct": 0.5, "right": 1.0}
+
+
+@pytest.mark.parametrize("kind", ["wandb", "trackio"])
+def test_mirrors_get_every_step(
+    tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    sent = []
+    tracker = SimpleNamespace(
+        init=lambda **k: sent.append(("init", k["name"], k["config"]["lr"])),
+        log=lambda row, step: sent.append((step, row["right"])),
+        finish=lambda: sent.append("finish"),
+    )
+    monkeypatch.setitem(sys.modules, kind, tracker)
+    grpo.train(settings(tmp_path / "run", mirror=(kind,)), tiny)
+    assert sent == [("init", "run", 3e-4), (0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), "finish"]
+
+
+def test_a_mirror_that_is_not_installed(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(UserError, match=r"--mirror trackio needs a library.*pip install 'thinkling\[trackio\]'"):
+        grpo.train(settings(tmp_path / "run", mirror=("trackio",)), tiny)

@@ -1,0 +1,171 @@
+"""One batch of rollouts -> the optimizer steps on it: what must be known before, the loss, and what it was like.
+
+How rollouts are split into passes through the model changes the memory that a step takes, not its result.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.score import score_completions
+from thinkling.model.qwen3 import Qwen3
+from thinkling.settings import Grpo
+from thinkling.train.batch import micro_batches, pad, pad_kept, pad_values
+from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
+from thinkling.train.optim import Optimizer
+from thinkling.train.policy import advantages
+from thinkling.train.rollout import Rollout
+
+Groups = list[list[Rollout]]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A completion as its last update saw it, token by token: for the microscope (thinkling microscope).
+
+    entropy: of the distribution that the token was drawn from, in nats. ratio: new policy over old. clipped: places of
+    the tokens whose gradient the clip has cut off.
+    """
+
+    entropy: tuple[float, ...]
+    ratio: tuple[float, ...]
+    clipped: tuple[int, ...]
+
+
+@dataclass
+class Sums:
+    """What the passes of a step add up to, over the tokens trained on."""
+
+    entropy: float = 0.0
+    clipped: float = 0.0
+    kl: float = 0.0
+    mismatch: float = 0.0
+    mismatch_max: float = 0.0
+    weight: float = 0.0  # old policy over sampler
+    weight_squared: float = 0.0
+    num_tokens: int = 0
+    looks: dict[tuple[int, int], Looks] = field(default_factory=dict)  # of rollout (group, place in it)
+
+
+def prepare(settings: Grpo, model: LanguageModel, groups: Groups, reference: Qwen3 | None = None) -> Groups:
+    """The same rollouts with what the objective needs to know before the first update, and their advantages."""
+    objective = settings.objective
+    if settings.updates_per_batch > 1 or settings.overlap or objective.kl == "k1-in-reward":
+        groups = [scored(settings, model.network, group, "old") for group in groups]
+    if reference is not None:
+        groups = [scored(settings, reference, group, "reference") for group in groups]
+    rollouts = [rollout for group in groups for rollout in group]
+    rewards = torch.tensor([[r.reward] for r in rollouts])
+    weights = None
+    if objective.advantage == "gdpo" and len(settings.reward_weights) > 1:
+        rewards = torch.tensor([r.parts for r in rollouts])
+        weights = torch.tensor(list(settings.reward_weights.values()))
+    lengths = torch.tensor([len(r.completion.tokens) for r in rollouts])
+    if objective.kl == "k1-in-reward":
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        old, known = (pad_values([getattr(r, name) for r in rollouts], rewards.device) for name in ("old", "reference"))
+        rewards = rewards_after_kl(objective, rewards, old, known, mask)
+    owners = torch.tensor([i for i, group in enumerate(groups) for _ in group])
+    found = iter(advantages(objective.advantage, rewards, owners, lengths, weights).tolist())
+    return [[replace(rollout, advantage=next(found)) for rollout in group] for group in groups]
+
+
+@torch.no_grad()
+def scored(settings: Grpo, network: Qwen3, group: list[Rollout], name: str) -> list[Rollout]:
+    """The group with the log-probabilities that this network gives its tokens, as the field `name`."""
+    found = list(group)
+    for rows in micro_batches([len(r.completion.tokens) for r in group], settings.micro_batch_tokens):
+        _, mask, _, logprobs, _ = read(settings, network, [group[row] for row in rows])
+        for row, values, own in zip(rows, logprobs.tolist(), mask.sum(-1).tolist(), strict=True):
+            found[row] = replace(group[row], **{name: tuple(values[:own])})
+    return found
+
+
+def read(settings: Grpo, network: Qwen3, rollouts: Sequence[Rollout]) -> tuple[Tensor, ...]:
+    """Completions of one prompt through the network, (B, T) each: tokens, mask, and log-probabilities as the sampler
+    and as this network have them; and the network's entropy."""
+    completions = [rollout.completion for rollout in rollouts]
+    tokens, mask, sampled = pad(completions, network.device)
+    prompt = torch.tensor(completions[0].prompt_tokens, device=network.device)
+    kept = pad_kept(completions, network.device)
+    logprobs, entropy = score_completions(network, prompt, tokens, mask, settings.temperature, kept)
+    return tokens, mask, sampled, logprobs, entropy
+
+
+def update(
+    settings: Grpo, model: LanguageModel, optimizer: Optimizer, groups: Groups, scale: float = 1.0
+) -> tuple[dict[str, float], dict[tuple[int, int], Looks]]:
+    """The optimizer steps on a batch of rollouts: their groups are dealt out to as many shares. scale: of the learning
+    rate.
+
+    Returns what StepMetrics has of it, and how each rollout that was trained on looked.
+    """
+    sums, norms = Sums(), []
+    for i in range(settings.updates_per_batch):
+        share = dict(list(enumerate(groups))[i :: settings.updates_per_batch])
+        norms.append(take_step(settings, model.network, optimizer, share, sums, scale))
+    num = max(1, sums.num_tokens)
+    learnt = {name: getattr(sums, name) / num for name in ("entropy", "clipped", "kl", "mismatch")}
+    ess = sums.weight**2 / (num * sums.weight_squared) if sums.weight_squared else 1.0
+    return learnt | {"mismatch_max": sums.mismatch_max, "ess": ess, "grad_norm": fmean(norms)}, sums.looks
+
+
+def take_step(
+    settings: Grpo, network: Qwen3, optimizer: Optimizer, groups: dict[int, list[Rollout]], sums: Sums, scale: float
+) -> float:
+    """One optimizer step on all these rollouts, added to `sums`; returns the gradient's norm (0: nothing to learn)."""
+    lengths = [len(r.completion.tokens) for group in groups.values() for r in group]
+    totals = Totals(len(lengths), sum(lengths), settings.max_tokens)
+    before = sums.num_tokens
+    for number, rows in passes(settings, groups):
+        take_pass(settings, network, [groups[number][row] for row in rows], totals, sums, [(number, r) for r in rows])
+    return optimizer.step(scale) if sums.num_tokens > before else 0.0
+
+
+def take_pass(
+    settings: Grpo, network: Qwen3, rollouts: list[Rollout], totals: Totals, sums: Sums, keys: list[tuple[int, int]]
+) -> None:
+    """Forward and backward of a micro-batch: its gradient is added to the weights', the rest to `sums`."""
+    device = network.device
+    _, mask, sampled, logprobs, entropy = read(settings, network, rollouts)
+    old = pad_values([r.old for r in rollouts], device) if rollouts[0].old else logprobs.detach()
+    reference = pad_values([r.reference for r in rollouts], device) if rollouts[0].reference else None
+    advantage = torch.tensor([r.advantage for r in rollouts], device=device)
+    loss = loss_of(settings.objective, Rows(logprobs, old, sampled, reference, advantage, mask), totals)
+    loss.value.backward()
+    difference = (old - sampled)[mask]
+    weight = difference.clamp(-20, 20).exp()
+    sums.entropy += float(entropy.sum())
+    sums.clipped += float(loss.clipped.sum())
+    sums.kl += float(loss.kl.sum())
+    sums.mismatch += float(difference.abs().sum())
+    sums.mismatch_max = max(sums.mismatch_max, float(difference.abs().max()))
+    sums.weight += float(weight.sum())
+    sums.weight_squared += float((weight**2).sum())
+    sums.num_tokens += int(mask.sum())
+    columns = (entropy.tolist(), loss.ratio.tolist(), loss.clipped.tolist(), mask.sum(-1).tolist())
+    for key, h, r, c, n in zip(keys, *columns, strict=True):
+        sums.looks[key] = Looks(tuple(h[:n]), tuple(r[:n]), tuple(i for i in range(n) if c[i]))
+
+
+def passes(settings: Grpo, groups: dict[int, list[Rollout]]) -> Iterator[tuple[int, list[int]]]:
+    """Rollouts of one prompt that go through the model together, so that their prompt is read once for all of them:
+    (number of the group, places in it).
+
+    Without a KL term in the loss a rollout with advantage zero adds nothing to the gradient: it is left out here, but
+    not of the denominators. So are completions that were cut off, where the settings mask them.
+    """
+    every = settings.objective.kl not in ("none", "k1-in-reward")
+    for number, group in groups.items():
+        useful = [
+            place
+            for place, rollout in enumerate(group)
+            if (every or rollout.advantage != 0) and not (settings.mask_truncated and rollout.completion.truncated)
+        ]
+        lengths = [len(group[place].completion.tokens) for place in useful]
+        for rows in micro_batches(lengths, settings.micro_batch_tokens):
+            yield number, [useful[row] for row in rows]
