@@ -108,7 +108,7 @@ def test_eval_writes_a_run_and_never_over_another(
 def test_grpo_checkpoint_is_a_model(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     cli.main(["grpo", "--model", str(checkpoint), "--out", str(run), "--steps", "1", "--prompts-per-step", "2",
-              "--rollouts-per-prompt", "2", "--max-tokens", "6"])  # fmt: skip
+              "--rollouts-per-prompt", "2", "--max-tokens", "6", "--no-doctor", "--eval-every", "0"])  # fmt: skip
     capsys.readouterr()
     cli.main(["generate", "hi", "--model", str(run / "checkpoints" / "step-00001"), "--max-tokens", "4"])
     assert capsys.readouterr().out
