@@ -1,5 +1,6 @@
 """Scoring against full logits, batches, optimizers, and GRPO steps from end to end."""
 
+import gc
 import json
 import math
 from dataclasses import replace
@@ -271,6 +272,49 @@ def test_micro_batches_do_not_change_the_step(tiny: LanguageModel, tmp_path: Pat
         model.load_state_dict(kept)
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
     assert norms[0] > 0
+
+
+def test_memory_does_not_grow_with_the_group(
+    tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a pass keeps for its backward is bounded by the micro-batch, however many rollouts a prompt has."""
+    peaks, saved = [], {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    original = stepping.take_pass
+
+    def one(*arguments: object) -> None:
+        saved.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            original(*arguments)
+        peaks.append(sum(saved.values()))
+
+    monkeypatch.setattr(stepping, "take_pass", one)
+    highest = []
+    for group_size in (4, 16, 64):
+        peaks.clear()
+        plan = settings(tmp_path, rollouts_per_prompt=group_size, micro_batch_tokens=48)
+        rewards = [[float(i % 2) for i in range(group_size)]] * 2
+        stepping.update(plan, tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, rewards))
+        assert len(peaks) >= group_size // 2
+        highest.append(max(peaks))
+    assert highest[1] == highest[2] == pytest.approx(highest[0], rel=0.1)
+
+
+def test_fifty_steps_leave_nothing_behind(tiny: LanguageModel, tmp_path: Path) -> None:
+    """As many tensors live after the fiftieth step as after the fifth."""
+    counts = []
+
+    def count(_: StepMetrics) -> None:
+        gc.collect()
+        counts.append(sum(issubclass(type(found), torch.Tensor) for found in gc.get_objects()))
+
+    plan = settings(tmp_path / "run", steps=50, max_tokens=4, save_every=0, watchdog=False, curriculum=True)
+    grpo.train(plan, tiny, count)
+    assert counts[-1] <= counts[4]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

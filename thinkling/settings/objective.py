@@ -95,7 +95,7 @@ PRESETS: dict[str, Preset] = {
     "dr-grpo": Preset(Objective(), "Liu et al., arXiv:2503.20783, section 3.1"),
     "dapo": Preset(
         Objective(advantage="std", clip_high=0.28, aggregation="tokens"), "Yu et al., arXiv:2503.14476, eq. 8",
-        ("dynamic sampling and the overlong penalty are settings of the trainer, not of the loss",),
+        ("dynamic sampling and the overlong penalty are flags: --dynamic-sampling 3 --reward correct overlong",),
     ),
     "gspo": Preset(
         Objective(advantage="std", ratio="sequence", clip_low=3e-4, clip_high=4e-4, aggregation="sequence"),
@@ -107,7 +107,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "gdpo": Preset(
         Objective(advantage="gdpo", aggregation="tokens"), "arXiv:2601.05242",
-        ("the loss around the advantages is DAPO's, with a symmetric clip",),
+        ("the loss around the advantages is DAPO's, with a symmetric clip",
+         "it is for several rewards: --reward correct format=0.5"),
     ),
     "sapo": Preset(Objective(advantage="std", surrogate="sapo", aggregation="sequence"), "arXiv:2511.20347"),
     "olmo3": Preset(
@@ -118,7 +119,7 @@ PRESETS: dict[str, Preset] = {
     "deepseek-v3.2": Preset(
         Objective(aggregation="sequence", kl="r*k3", kl_coef=0.001, sequence_mask=0.5),
         "DeepSeek-V3.2, arXiv:2512.02556, section 3.1",
-        ("the mask's threshold is not published: 0.5", "no kept sampling mask: train at top-p 1"),
+        ("the sequence mask's threshold is not published: 0.5",),
     ),
     "reinforce++": Preset(
         Objective(advantage="whiten", aggregation="tokens", kl="k1-in-reward", kl_coef=0.001),

@@ -46,6 +46,8 @@ class Grpo(ModelSettings):
     reward: tuple[str, ...] = ("correct",)
     """Its parts, each NAME or NAME=WEIGHT: correct, partial, format, conditional-format, length, overlong; and for
     control arms random, format-only."""
+    process_reward: float = 0.0
+    """Also credit each equation that a completion states, at its own tokens, for whether it holds: the weight of it."""
     mask_truncated: bool = False
     """Leave completions that were cut off out of the loss, instead of teaching that they were wrong."""
     dynamic_sampling: int = 0

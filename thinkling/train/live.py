@@ -61,8 +61,17 @@ class LiveTable:
             )  # fmt: skip
         lines = [Text(self.findings.words)] if self.findings else []
         lines.append(Text(f"right    {sparkline([m.right for m in self.rows])}"))
+        if self.rows:
+            lines.append(Text(latest(self.rows[-1])))
         lines += [Text(words_of(found)) for found in self.measured[:1] + self.measured[1:][-3:]]
         return Group(self.progress, *lines, table)
+
+
+def latest(m: StepMetrics) -> str:
+    """What the table has no room for, of the last step."""
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in m.parts.items())
+    return (f"now      {parts}; KL {m.kl:.3f}, clipped {m.clipped:.1%}; sampler and trainer differ by "
+            f"{m.mismatch:.0e}, at most {m.mismatch_max:.0e}")  # fmt: skip
 
 
 def rate(tokens: int, seconds: float) -> str:

@@ -29,7 +29,7 @@ class Totals:
 class Rows:
     """Completions as the loss sees them: log-probabilities at the sampling temperature, in nats; see policy.py.
 
-    advantages: (B,), one for a whole completion.
+    advantages: (B,), one for a whole completion. credits: more of it for some of its tokens.
     """
 
     logprobs: Float[Tensor, "B T"]
@@ -38,6 +38,7 @@ class Rows:
     reference: Float[Tensor, "B T"] | None
     advantages: Float[Tensor, " B"]
     mask: Bool[Tensor, "B T"]
+    credits: Float[Tensor, "B T"] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def rewards_after_kl(
 def loss_of(objective: Objective, rows: Rows, totals: Totals) -> Loss:
     """What this micro-batch adds to the loss of the step."""
     mask, advantage = rows.mask, rows.advantages[:, None].expand(rows.mask.shape)
+    if rows.credits is not None:
+        advantage = advantage + rows.credits
     logprobs = torch.where(mask, rows.logprobs, 0.0)
     old, sampled = (torch.where(mask, values, 0.0) for values in (rows.old, rows.sampled))
     ratio = policy.ratios(objective.ratio, logprobs, old, mask)

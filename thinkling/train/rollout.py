@@ -17,6 +17,7 @@ CORRECT = {"correct": 1.0}
 class Rollout:
     """One completion of one problem, judged. advantage: how it compares, once all of its step is known.
 
+    credits: of each of its tokens, on top of the advantage (process.py); () where there are none.
     parts: of the reward, without their weights, in the order of `--reward`; reward is their weighted sum.
     old, reference: log-probabilities of its tokens under the weights that it is trained on first, and under the
     reference model; () where nothing asks for them.
@@ -30,6 +31,7 @@ class Rollout:
     old: tuple[float, ...] = ()
     reference: tuple[float, ...] = ()
     parts: tuple[float, ...] = ()
+    credits: tuple[float, ...] = ()
 
 
 def roll_out(

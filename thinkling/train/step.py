@@ -18,6 +18,7 @@ from thinkling.train.batch import micro_batches, pad, pad_kept, pad_values
 from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
 from thinkling.train.optim import Optimizer
 from thinkling.train.policy import advantages
+from thinkling.train.process import credits
 from thinkling.train.rollout import Rollout
 
 Groups = list[list[Rollout]]
@@ -71,7 +72,15 @@ def prepare(settings: Grpo, model: LanguageModel, groups: Groups, reference: Qwe
         rewards = rewards_after_kl(objective, rewards, old, known, mask)
     owners = torch.tensor([i for i, group in enumerate(groups) for _ in group])
     found = iter(advantages(objective.advantage, rewards, owners, lengths, weights).tolist())
-    return [[replace(rollout, advantage=next(found)) for rollout in group] for group in groups]
+    groups = [[replace(rollout, advantage=next(found)) for rollout in group] for group in groups]
+    return [credited(settings, model, group) for group in groups] if settings.process_reward else groups
+
+
+def credited(settings: Grpo, model: LanguageModel, group: list[Rollout]) -> list[Rollout]:
+    """The group with the credits of its equations."""
+    completions = [rollout.completion for rollout in group]
+    found = credits([c.text for c in completions], [model.pieces(c) for c in completions], settings.process_reward)
+    return [replace(rollout, credits=own) for rollout, own in zip(group, found, strict=True)]
 
 
 @torch.no_grad()
@@ -135,7 +144,8 @@ def take_pass(
     old = pad_values([r.old for r in rollouts], device) if rollouts[0].old else logprobs.detach()
     reference = pad_values([r.reference for r in rollouts], device) if rollouts[0].reference else None
     advantage = torch.tensor([r.advantage for r in rollouts], device=device)
-    loss = loss_of(settings.objective, Rows(logprobs, old, sampled, reference, advantage, mask), totals)
+    extra = pad_values([r.credits or (0.0,) * len(r.completion.tokens) for r in rollouts], device)
+    loss = loss_of(settings.objective, Rows(logprobs, old, sampled, reference, advantage, mask, extra), totals)
     loss.value.backward()
     difference = (old - sampled)[mask]
     weight = difference.clamp(-20, 20).exp()
@@ -156,15 +166,16 @@ def passes(settings: Grpo, groups: dict[int, list[Rollout]]) -> Iterator[tuple[i
     """Rollouts of one prompt that go through the model together, so that their prompt is read once for all of them:
     (number of the group, places in it).
 
-    Without a KL term in the loss a rollout with advantage zero adds nothing to the gradient: it is left out here, but
-    not of the denominators. So are completions that were cut off, where the settings mask them.
+    Without a KL term in the loss a rollout with advantage zero and no credits adds nothing to the gradient: it is left
+    out here, but not of the denominators. So are completions that were cut off, where the settings mask them.
     """
     every = settings.objective.kl not in ("none", "k1-in-reward")
     for number, group in groups.items():
         useful = [
             place
             for place, rollout in enumerate(group)
-            if (every or rollout.advantage != 0) and not (settings.mask_truncated and rollout.completion.truncated)
+            if (every or rollout.advantage != 0 or any(rollout.credits))
+            and not (settings.mask_truncated and rollout.completion.truncated)
         ]
         lengths = [len(group[place].completion.tokens) for place in useful]
         for rows in micro_batches(lengths, settings.micro_batch_tokens):
