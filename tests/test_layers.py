@@ -23,9 +23,10 @@ evaluate evaluate.stats evaluate.run evaluate.rounds evaluate.plots evaluate.rep
 evaluate.frontier evaluate.scale_words evaluate.scale_plots evaluate.scale_report evaluate.command
 evaluate.scale_command evaluate.scorers_command
 evaluate.grade_command evaluate.lint_command
-train train.batch train.optim train.corpus train.pretrain train.policy train.objective train.exact
-train.check_loss train.rewards train.rollout train.process train.curriculum train.sampler train.metrics train.held_out
-train.doctor train.watchdog train.live train.mirrors train.checkpoint train.step train.grpo train.reward_head
+train train.batch train.adam8bit train.optim train.corpus train.pretrain train.policy train.objective train.exact
+train.check_loss train.rewards train.rollout train.process train.lora train.memory train.curriculum train.sampler
+train.metrics train.held_out train.doctor train.watchdog train.live train.mirrors train.checkpoint train.step train.grpo
+train.reward_head
 serve serve.generate serve.chat serve.explain_page serve.explain_picture serve.explain
 tour cli
 """.split()

@@ -77,16 +77,17 @@ def score_completions(
     mask: Bool[Tensor, "G T"],
     temperature: float,
     kept: Int[Tensor, "G T K"] | None = None,
+    recompute: bool = False,
 ) -> tuple[Float[Tensor, "G T"], Float[Tensor, "G T"]]:
     """`score` for several completions of one prompt, padded on the right: the prompt is read once for all of them.
 
-    kept: see `token_logprobs`.
+    kept: see `token_logprobs`. recompute: see `Qwen3.forward`.
     """
     G, T = completions.shape
     reading = PromptCache(None, 1, len(prompt), model.device)
-    hidden = model(prompt[None], reading)[:, -1:].expand(G, -1, -1)  # what the first token is drawn from
+    hidden = model(prompt[None], reading, recompute)[:, -1:].expand(G, -1, -1)  # what the first token is drawn from
     if T > 1:
-        later = model(completions[:, :-1], PromptCache(reading, G, T - 1, model.device))
+        later = model(completions[:, :-1], PromptCache(reading, G, T - 1, model.device), recompute)
         hidden = torch.cat([hidden, later], dim=1)
     among = None if kept is None else kept[mask]
     found, entropies = token_logprobs(hidden[mask], model.lm_head.weight, completions[mask], temperature, among)

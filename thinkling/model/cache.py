@@ -93,6 +93,7 @@ class PromptCache:
             rows = keys.shape[0]
             keys = torch.cat([self.prompt.keys[layer].expand(rows, -1, -1, -1), keys], dim=2)
             values = torch.cat([self.prompt.values[layer].expand(rows, -1, -1, -1), values], dim=2)
-        self.keys.append(keys)
-        self.values.append(values)
+        if len(self.keys) == layer:  # not when a backward pass reads the layer again (recompute)
+            self.keys.append(keys)
+            self.values.append(values)
         return keys, values

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from thinkling.model.cache import KVCache, PromptCache
 from thinkling.model.config import ModelConfig
@@ -176,8 +177,13 @@ class Qwen3(nn.Module):
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
-    def forward(self, tokens: Int[Tensor, "B T"], cache: KVCache | PromptCache | None = None) -> Float[Tensor, "B T D"]:
+    def forward(
+        self, tokens: Int[Tensor, "B T"], cache: KVCache | PromptCache | None = None, recompute: bool = False
+    ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm.
+
+        recompute: keep only what goes into each layer for the backward pass, which then reads the layer again
+        (gradient checkpointing, arXiv:1604.06174): much less memory for a third more time.
 
         Without a cache, every row starts at position 0 and attention is causal. With one, the tokens follow what each
         row already holds; the caller then calls `cache.advance`. Rows padded on the right are fine: no earlier
@@ -193,7 +199,10 @@ class Qwen3(nn.Module):
         rope = rope_table(positions, self.config.head_dim, self.config.rope_theta)
         x = self.model.embed_tokens(tokens)
         for layer in self.model.layers:
-            x = layer(x, rope, cache, mask)
+            if recompute:
+                x = checkpoint(layer, x, rope, cache, mask, use_reentrant=False)
+            else:
+                x = layer(x, rope, cache, mask)
         return self.model.norm(x)
 
     def logits(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... V"]:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -140,8 +141,11 @@ def save_model(
     tokenizer: Tokenizer,
     max_shard_bytes: int = 5_000_000_000,
     dtype: torch.dtype | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint that `load_model` and `transformers` read; in `dtype`, or as the weights are.
+
+    weights: by name, instead of the model's own parameters.
 
     The folder is written beside its place and then renamed, so it is whole or absent. A folder already there is
     replaced only if it is empty or holds a checkpoint (config.json and *.safetensors); otherwise UserError.
@@ -155,7 +159,8 @@ def save_model(
     try:
         write_json(growing / "config.json", config_json(model.config, tokenizer.stop_ids, str(dtype).split(".")[1]))
         tokenizer.save(growing)
-        _save_weights(growing, dict(model.named_parameters()), max_shard_bytes, dtype)  # names a tied head once
+        weights = dict(weights or model.named_parameters())  # names a tied head once
+        _save_weights(growing, weights, max_shard_bytes, dtype)
         if folder.exists():
             folder.rename(old)
         growing.rename(folder)

@@ -58,6 +58,16 @@ class Grpo(ModelSettings):
     """Draw the next step's rollouts while this one's are learnt from: off policy by one step, corrected (TIS)."""
     lr: float = 3e-4
     """AdamW's learning rate. The default suits the 3M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
+    optimizer: Literal["adamw", "adamw-8bit", "muon"] = "adamw"
+    """adamw-8bit keeps its moments in 2 bytes a weight instead of 8; muon is for the matrices of the layers."""
+    muon_lr: float = 1e-3
+    """Muon's learning rate."""
+    lora_rank: int = 0
+    """Train adapters of this rank instead of the weights (LoRA); 0 trains the weights. A higher --lr suits it."""
+    lora_alpha: float = 32.0
+    """What the adapters add is multiplied by this, divided by the rank."""
+    recompute: bool = False
+    """Keep less for the backward pass and compute it again: less memory, more time."""
     lr_decay: float = 0.0
     """The share of the steps, at the end, over which the learning rate falls to zero."""
     preset: PresetName = "dr-grpo"
@@ -72,7 +82,11 @@ class Grpo(ModelSettings):
     updates_per_batch: int = 1
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
     micro_batch_tokens: int = 16_384
-    """Tokens of completions, padding included, in one forward and backward pass; lower it when memory runs out."""
+    """Tokens of completions, padding included, in one forward and backward pass, at most."""
+    memory_gb: float | None = None
+    """Make passes so small that the run fits into this much memory, as estimated; see --plan."""
+    plan: bool = False
+    """Print what the run would need of memory, part by part, and end. MODEL may be a mere size, such as Qwen3-0.6B."""
     eval_every: int = 50
     """Measure held-out accuracy before the first step, after every so many, and at the end; 0 never does."""
     held_out: str = "builtin"
@@ -97,11 +111,12 @@ class Grpo(ModelSettings):
         at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
         at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
         at_least(2, eval_problems=self.eval_problems)
+        at_least(0, lora_rank=self.lora_rank)
         at_least(0, dynamic_sampling=self.dynamic_sampling, eval_every=self.eval_every, save_every=self.save_every)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
             raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "
                             f"and 1, and --top-k {self.top_k} be 0 or more")  # fmt: skip
-        above_zero(minutes=self.minutes)
+        above_zero(minutes=self.minutes, memory_gb=self.memory_gb)
         if not 0 <= self.lr_decay <= 1:
             raise UserError(f"--lr-decay is a share of the steps, between 0 and 1, not {self.lr_decay}")
         if self.updates_per_batch > self.prompts_per_step:

@@ -21,9 +21,11 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import load_model, save_model
 from thinkling.runs import write_json, write_text
+from thinkling.train.lora import adapters, merged
 from thinkling.train.optim import Optimizer
 
 KEPT = 2
+ADAPTERS = "adapters.safetensors"
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ def save(
     for stale in home.glob("growing-*"):  # what a run that was killed while it saved has left
         shutil.rmtree(stale)
     try:
-        save_model(growing, model.network, model.tokenizer)
+        save_model(growing, model.network, model.tokenizer, weights=merged(model.network))
         tensors, plain = optimizer.state()
         (growing / "training").mkdir()
+        if adapters(model.network):
+            save_file(adapters(model.network), growing / "training" / ADAPTERS)
         save_file({name: t.contiguous() for name, t in tensors.items()}, growing / "training" / "optimizer.safetensors")
         state = {"step": step, "seconds": seconds, "optimizer": plain, "sampler": sampler}
         write_json(growing / "training" / "state.json", state)
@@ -83,7 +87,7 @@ def save_best(out: Path, model: LanguageModel) -> Path:
     for stale in (growing, old):
         shutil.rmtree(stale, ignore_errors=True)
     try:
-        save_model(growing, model.network, model.tokenizer)
+        save_model(growing, model.network, model.tokenizer, weights=merged(model.network))
         for path in growing.rglob("*"):
             flush(path)
         if folder.exists():
@@ -121,11 +125,15 @@ def is_whole(folder: Path) -> bool:
 
 def restore(checkpoint: Checkpoint, model: LanguageModel, optimizer: Optimizer) -> dict | None:
     """Put weights and optimizer back as they were, in place; returns what `save` was given of the sampler."""
-    saved = load_model(checkpoint.folder, dtype=model.network.dtype, device=model.network.device)
+    training, network = checkpoint.folder / "training", model.network
+    if adapters(network):  # the rest is as it was before training
+        mine, saved = adapters(network), load_file(training / ADAPTERS)
+    else:
+        whole = load_model(checkpoint.folder, dtype=network.dtype, device=network.device)
+        mine, saved = dict(network.named_parameters()), dict(whole.named_parameters())
     with torch.no_grad():
-        for mine, theirs in zip(model.network.parameters(), saved.parameters(), strict=True):
-            mine.copy_(theirs)
-    training = checkpoint.folder / "training"
+        for name, weight in mine.items():
+            weight.copy_(saved[name])
     state = json.loads((training / "state.json").read_text(encoding="utf-8"))
     optimizer.load_state(load_file(training / "optimizer.safetensors"), state["optimizer"])
     return state["sampler"]

@@ -8,7 +8,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +17,12 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.runs import alone_in, append_jsonl, open_run, read_jsonl, write_json
 from thinkling.settings import Grpo
-from thinkling.train import checkpoint, held_out
+from thinkling.train import checkpoint, held_out, memory
 from thinkling.train.curriculum import Curriculum
 from thinkling.train.doctor import Findings, examine
 from thinkling.train.held_out import HeldOut
 from thinkling.train.live import LiveTable
+from thinkling.train.lora import add_adapters
 from thinkling.train.metrics import StepMetrics, describe
 from thinkling.train.mirrors import numbers, open_mirror
 from thinkling.train.optim import Optimizer, warmup_then_decay
@@ -51,9 +52,19 @@ class Training:
     """A run: what it has behind it, and the loop."""
 
     def __init__(self, settings: Grpo, model: LanguageModel, out: Path, show: Callable[[Shown], None]) -> None:
+        if settings.memory_gb is not None:
+            room = memory.plan(settings, model.network.config, model.network.dtype)
+            settings = replace(settings, micro_batch_tokens=room.tokens)
         self.settings, self.model, self.out, self.show = settings, model, out, show
-        self.optimizer = Optimizer(model.network, lr=settings.lr)
-        self.reference = copy.deepcopy(model.network) if settings.objective.needs_reference else None
+        if settings.lora_rank:
+            add_adapters(model.network, settings.lora_rank, settings.lora_alpha, settings.seed)
+        self.optimizer = Optimizer(
+            model.network, settings.lr, settings.muon_lr if settings.optimizer == "muon" else None,
+            eight_bit=settings.optimizer == "adamw-8bit",
+        )  # fmt: skip
+        self.reference = None
+        if settings.objective.needs_reference:  # with adapters it is the same model without them
+            self.reference = model.network if settings.lora_rank else copy.deepcopy(model.network)
         self.sampler = Sampler(settings, model, Curriculum(settings.tasks, settings.seed, settings.curriculum))
         self.mirrors = [open_mirror(kind, out, settings) for kind in settings.mirror]
         self.step, self.seconds = 0, 0.0  # behind it: steps, and the time that they took
@@ -194,7 +205,10 @@ def timed(work: Callable[[], object]) -> tuple:
     return result, time.perf_counter() - started
 
 
-def main(settings: Grpo) -> Path:
+def main(settings: Grpo) -> Path | None:
+    if settings.plan:
+        memory.show(settings)
+        return None
     with LiveTable(settings.steps) as table:
         folder = train(settings, show=table)
     finished = json.loads((settings.out / FINISHED).read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from thinkling.errors import UserError
+from thinkling.train.adam8bit import AdamW8bit
 
 
 class Optimizer:
@@ -11,12 +12,12 @@ class Optimizer:
 
     A bfloat16 weight cannot hold a small update (it has 8 bits of mantissa), so the optimizer works on float32 masters
     and the model gets the rounded result. Where the model is float32 already, the masters are its own weights.
-    Muon: Jordan et al. 2024, as in torch.optim.Muon. AdamW: arXiv:1711.05101.
+    Muon: Jordan et al. 2024, as in torch.optim.Muon. AdamW: arXiv:1711.05101; eight_bit: its moments (adam8bit.py).
     """
 
     def __init__(
         self, model: nn.Module, lr: float, muon_lr: float | None = None, weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.95), clip_norm: float = 1.0,
+        betas: tuple[float, float] = (0.9, 0.95), clip_norm: float = 1.0, eight_bit: bool = False,
     ) -> None:  # fmt: skip
         self.clip_norm = clip_norm
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -25,7 +26,8 @@ class Optimizer:
         masters = {name: master for (name, _), master in zip(named, self.masters, strict=True)}
         matrices = {n for n, p in named if muon_lr is not None and p.ndim == 2 and ".layers." in n}
         rest = [m for n, m in masters.items() if n not in matrices]
-        self.parts = [torch.optim.AdamW(rest, lr=lr, betas=betas, weight_decay=weight_decay, eps=1e-10)]
+        adamw = AdamW8bit if eight_bit else torch.optim.AdamW
+        self.parts = [adamw(rest, lr=lr, betas=betas, weight_decay=weight_decay, eps=1e-10)]
         if matrices:
             chosen = [m for n, m in masters.items() if n in matrices]
             self.parts.append(torch.optim.Muon(chosen, lr=muon_lr, momentum=0.95, weight_decay=weight_decay))
@@ -42,6 +44,7 @@ class Optimizer:
         for weight, master in zip(self.weights, self.masters, strict=True):
             if master is not weight:
                 master.grad = None if weight.grad is None else weight.grad.float()
+                weight.grad = None  # one of the two is enough
         norm = float(nn.utils.clip_grad_norm_(self.masters, self.clip_norm))
         if norm < float("inf"):  # false for nan too
             for part in self.parts:

@@ -15,6 +15,7 @@ from thinkling.generate.score import score_completions
 from thinkling.model.qwen3 import Qwen3
 from thinkling.settings import Grpo
 from thinkling.train.batch import micro_batches, pad, pad_kept, pad_values
+from thinkling.train.lora import adapters_off
 from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
 from thinkling.train.optim import Optimizer
 from thinkling.train.policy import advantages
@@ -58,7 +59,8 @@ def prepare(settings: Grpo, model: LanguageModel, groups: Groups, reference: Qwe
     if settings.updates_per_batch > 1 or settings.overlap or objective.kl == "k1-in-reward":
         groups = [scored(settings, model.network, group, "old") for group in groups]
     if reference is not None:
-        groups = [scored(settings, reference, group, "reference") for group in groups]
+        with adapters_off(reference):
+            groups = [scored(settings, reference, group, "reference") for group in groups]
     rollouts = [rollout for group in groups for rollout in group]
     rewards = torch.tensor([[r.reward] for r in rollouts])
     weights = None
@@ -101,7 +103,7 @@ def read(settings: Grpo, network: Qwen3, rollouts: Sequence[Rollout]) -> tuple[T
     tokens, mask, sampled = pad(completions, network.device)
     prompt = torch.tensor(completions[0].prompt_tokens, device=network.device)
     kept = pad_kept(completions, network.device)
-    logprobs, entropy = score_completions(network, prompt, tokens, mask, settings.temperature, kept)
+    logprobs, entropy = score_completions(network, prompt, tokens, mask, settings.temperature, kept, settings.recompute)
     return tokens, mask, sampled, logprobs, entropy
 
 

@@ -1,0 +1,291 @@
+"""What saves memory changes nothing else: 8-bit moments, recomputed layers, adapters; and the plan of a run's needs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from thinkling import cli
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.score import score_completions
+from thinkling.model.config import SIZES
+from thinkling.model.qwen3 import Qwen3
+from thinkling.model.weights import load_model
+from thinkling.settings import Grpo
+from thinkling.train import checkpoint, grpo, memory, sampler
+from thinkling.train import step as stepping
+from thinkling.train.adam8bit import AdamW8bit, decode, encode
+from thinkling.train.lora import LoraLinear, adapters, adapters_off, add_adapters, merged
+from thinkling.train.optim import Optimizer
+
+# --- moments in 8 bits --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("most", "power"), [(127, 3), (255, 4)])
+def test_codes_by_hand_and_their_error(most: int, power: int) -> None:
+    values = torch.tensor([1.0, 0.0, 1e-3, 0.5]) * 7
+    codes, scale = encode(values, most, power)
+    assert scale.tolist() == [[7.0]]
+    assert codes.shape == (1, 256)
+    assert codes[0, :2].tolist() == [most, 0]
+    found = decode(codes, scale, most, power, values.shape)
+    assert found[0] == 7 and found[1] == 0
+    torch.manual_seed(0)
+    many = torch.rand(5000) if most == 255 else torch.randn(5000)
+    codes, scale = encode(many, most, power)
+    again = decode(codes, scale, most, power, many.shape)
+    large = many.abs() > 0.1
+    assert ((again - many).abs() / many.abs())[large].max() < 0.06
+    if most == 255:
+        assert (again >= many * (1 - 1e-5)).all()  # a square is never made smaller
+    else:
+        assert (again.sign() == many.sign())[large].all()
+
+
+def test_a_step_is_adamws_but_for_rounding() -> None:
+    torch.manual_seed(0)
+    start, options = torch.randn(80, 64), dict(lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1, eps=1e-10)
+    mine, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
+    eight, plain = AdamW8bit([mine], **options), torch.optim.AdamW([theirs], **options)
+    for step in range(10):
+        mine.grad = theirs.grad = torch.randn(80, 64) + 1
+        eight.step()
+        plain.step()
+        far = (mine - theirs).abs().max() / (theirs - start).abs().mean()
+        assert far < (1e-5 if step == 0 else 0.2)  # the first step has no state that was rounded
+    assert eight.state[mine]["mean_codes"].dtype == torch.int8
+    kept = sum(value.numel() * value.element_size() for value in eight.state[mine].values())
+    assert kept < 2.1 * start.numel()
+
+
+def test_small_weights_keep_their_moments_whole() -> None:
+    mine, theirs = (torch.ones(10, requires_grad=True) for _ in range(2))
+    options = dict(lr=1e-2, betas=(0.9, 0.95), weight_decay=0.0, eps=1e-10)
+    eight, plain = AdamW8bit([mine], **options), torch.optim.AdamW([theirs], **options)
+    for step in range(5):
+        mine.grad = theirs.grad = torch.arange(10.0) - step
+        eight.step()
+        plain.step()
+    assert torch.allclose(mine, theirs, atol=1e-6)
+
+
+def test_eight_bit_state_goes_on_exactly() -> None:
+    def run(steps: list[int], model: torch.nn.Module, optimizer: Optimizer) -> None:
+        for seed in steps:
+            torch.manual_seed(seed)
+            model.weight.grad = torch.randn(80, 64)
+            optimizer.step()
+
+    torch.manual_seed(9)
+    start = torch.randn(80, 64)
+    models = [torch.nn.Linear(64, 80, bias=False) for _ in range(2)]
+    for model in models:
+        model.weight.data.copy_(start)
+    straight, first = (Optimizer(model, lr=1e-2, eight_bit=True) for model in models)
+    run([1, 2, 3], models[0], straight)
+    run([1, 2], models[1], first)
+    tensors, plain = first.state()
+    second = Optimizer(models[1], lr=1e-2, eight_bit=True)
+    second.load_state({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(plain)))
+    run([3], models[1], second)
+    assert torch.equal(models[0].weight, models[1].weight)
+
+
+# --- layers that are computed again -------------------------------------------------------------------------------
+
+
+def test_recomputing_changes_the_memory_and_nothing_else(tiny_network: Qwen3) -> None:
+    prompt, tokens = torch.arange(7), torch.arange(24).view(3, 8)
+    mask = torch.tensor([[True] * 8, [True] * 5 + [False] * 3, [True] * 8])
+    results = []
+    for recompute in (False, True):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.nbytes) or t, lambda t: t):
+            logprobs, _ = score_completions(tiny_network, prompt, tokens, mask, 0.9, recompute=recompute)
+        gradients = torch.autograd.grad(logprobs.sum(), list(tiny_network.parameters()))
+        results.append((logprobs, gradients, sum(sizes)))
+    (plain, expected, many), (again, gradients, few) = results
+    assert torch.equal(plain, again)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
+    assert few < 0.6 * many
+
+
+# --- adapters -----------------------------------------------------------------------------------------------------
+
+
+def with_adapters(network: Qwen3) -> Qwen3:
+    own = Qwen3(network.config)
+    own.load_state_dict(network.state_dict())
+    add_adapters(own, rank=4, alpha=8.0, seed=0)
+    return own
+
+
+def test_adapters_begin_as_nothing_and_are_all_that_learns(tiny_network: Qwen3) -> None:
+    own, tokens = with_adapters(tiny_network), torch.arange(12)[None]
+    assert torch.equal(own(tokens), tiny_network(tokens))
+    layers = tiny_network.config.num_hidden_layers
+    assert len(adapters(own)) == layers * 7 * 2  # q, k, v, o, gate, up, down
+    assert {n for n, p in own.named_parameters() if p.requires_grad} == set(adapters(own))
+    own(tokens).square().sum().backward()
+    assert all(p.grad is not None for n, p in own.named_parameters() if n.endswith("lora_b"))
+    assert all(p.grad is None for n, p in own.named_parameters() if ".lora_" not in n)
+
+
+def test_adapters_by_hand() -> None:
+    """W = (1 2), A = (3 4), B = 5, alpha / rank = 2: at x = (1, 1) that is 3 + 2 * 5 * 7 = 73."""
+    layer = torch.nn.Linear(2, 1, bias=False)
+    layer.weight.data = torch.tensor([[1.0, 2.0]])
+    own = LoraLinear(layer, rank=1, alpha=2.0, random=torch.Generator())
+    own.lora_a.data, own.lora_b.data = torch.tensor([[3.0, 4.0]]), torch.tensor([[5.0]])
+    assert own(torch.ones(1, 2)).item() == 73
+    own.on = False
+    assert own(torch.ones(1, 2)).item() == 3
+
+
+def test_merged_weights_say_the_same(tiny_network: Qwen3) -> None:
+    own, tokens = with_adapters(tiny_network), torch.arange(12)[None]
+    torch.manual_seed(0)
+    for weight in adapters(own).values():
+        weight.data = torch.randn_like(weight) * 0.05
+    whole = Qwen3(tiny_network.config)
+    whole.load_state_dict(merged(own), strict=False)
+    assert set(merged(own)) == dict(tiny_network.named_parameters()).keys()
+    assert torch.allclose(whole(tokens), own(tokens), atol=1e-4)
+    assert not torch.allclose(tiny_network(tokens), own(tokens), atol=1e-2)
+    with adapters_off(own):
+        assert torch.equal(own(tokens), tiny_network(tokens))
+    assert torch.allclose(whole(tokens), own(tokens), atol=1e-4)
+
+
+def plan(out: Path, **changes: object) -> Grpo:
+    small = dict(out=out, steps=4, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=10, lr=1e-2, save_every=2,
+                 doctor=False, eval_every=0)  # fmt: skip
+    return Grpo(**(small | changes))
+
+
+@pytest.fixture
+def some_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = sampler.roll_out
+
+    def rewarded(*arguments: object) -> list:
+        return [[replace(r, reward=float(sum(r.completion.tokens) % 2)) for r in g] for g in original(*arguments)]
+
+    monkeypatch.setattr(sampler, "roll_out", rewarded)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("some_are_right")
+@pytest.mark.parametrize(
+    "extra",
+    [dict(lora_rank=4), dict(lora_rank=4, preset="grpo"), dict(lora_rank=4, overlap=True), dict(optimizer="adamw-8bit"),
+     dict(optimizer="muon"), dict(recompute=True)],
+    ids=str,
+)  # fmt: skip
+def test_a_run_that_died_ends_with_the_same_bits(
+    tiny_network: Qwen3, tiny: LanguageModel, tmp_path: Path, extra: dict
+) -> None:
+    start = {name: weight.clone() for name, weight in tiny_network.state_dict().items()}
+
+    def model() -> LanguageModel:
+        network = Qwen3(tiny_network.config)
+        network.load_state_dict(start)
+        return LanguageModel("tiny", network, tiny.tokenizer, max_rows=8, max_length=512)
+
+    def die(metrics: object) -> None:
+        if metrics.step == 2:
+            raise Killed
+
+    grpo.train(plan(tmp_path / "whole", **extra), model())
+    with pytest.raises(Killed):
+        grpo.train(plan(tmp_path / "broken", **extra), model(), die)
+    grpo.train(plan(tmp_path / "broken", **extra), model())
+    folders = [tmp_path / side / "checkpoints" / "step-00004" for side in ("whole", "broken")]
+    for name in ("model.safetensors", "training/optimizer.safetensors"):
+        whole, broken = (folder / name for folder in folders)
+        assert whole.read_bytes() == broken.read_bytes()
+    trained = load_model(folders[0])
+    changed = {n for n, p in trained.named_parameters() if not torch.equal(p, start[n])}
+    if "lora_rank" in extra:
+        assert changed == {n for n in start if ".layers." in n and "proj" in n}
+    else:
+        assert len(changed) > len(start) / 2
+    assert checkpoint.latest(tmp_path / "broken").step == 4
+
+
+def test_the_reference_of_adapters_is_the_model_without_them(
+    tiny_network: Qwen3, tiny: LanguageModel, tmp_path: Path
+) -> None:
+    settings = plan(tmp_path / "run", preset="grpo", lora_rank=4)
+    model = LanguageModel("tiny", with_adapters(tiny_network), tiny.tokenizer, max_rows=8, max_length=512)
+    groups, _ = sampler.gather(settings, model, sampler.Curriculum("builtin", 0, False), 0)
+    for weight in adapters(model.network).values():
+        weight.data += 0.05
+    (rollout, *_), *_ = stepping.prepare(settings, model, groups, model.network)
+    (known, *_), *_ = stepping.prepare(settings, model, groups, tiny_network)
+    assert rollout.reference == known.reference
+    (drifted,) = stepping.scored(settings, model.network, [rollout], "old")
+    assert drifted.old != pytest.approx(known.reference, abs=1e-3)
+
+
+# --- the plan -----------------------------------------------------------------------------------------------------
+
+
+def test_parts_by_hand(tmp_path: Path) -> None:
+    """Qwen3-0.6B has 596,049,920 weights: in bfloat16 2 bytes each, 4 for the master, 4 its gradient, 8 for AdamW."""
+    weights = 0.59604992
+    found = memory.fixed_parts(plan(tmp_path), SIZES["Qwen3-0.6B"], torch.bfloat16)
+    assert found["weights"] == pytest.approx(2 * weights)
+    assert found["float32 masters"] == found["gradients"] == pytest.approx(4 * weights)
+    assert found["adamw's state"] == pytest.approx(8 * weights)
+    assert found["reference model"] == 0
+    assert found["key-value cache"] == pytest.approx(8 * 1024 * 2 * 28 * 8 * 128 * 2 / 1e9)  # rows, length, k and v ...
+    found = memory.fixed_parts(plan(tmp_path, preset="grpo"), SIZES["Qwen3-0.6B"], torch.float32)
+    assert found["reference model"] == pytest.approx(4 * weights)
+    assert found["float32 masters"] == 0
+    small = memory.fixed_parts(plan(tmp_path, lora_rank=16, preset="grpo"), SIZES["Qwen3-0.6B"], torch.bfloat16)
+    per_layer = (1024 + 2048) + 2 * (1024 + 1024) + (2048 + 1024) + 3 * (1024 + 3072)
+    assert small["adamw's state"] == pytest.approx(8 * 16 * 28 * per_layer / 1e9)
+    assert small["reference model"] == 0
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("lora", [False, True])
+def test_activations_are_what_a_whole_network_keeps(recompute: bool, lora: bool) -> None:
+    """Counted from one and two layers; compared with four, of the built-in model."""
+    config = replace(SIZES["thinkling-base"], vocab_size=8)
+    assert config.num_hidden_layers == 4
+    whole = memory.saved_bytes(config, torch.float32, 4, recompute, lora, 96) / 96
+    found = memory.activation_bytes(config, torch.float32, recompute, lora, 96)
+    if recompute:  # and one layer more: while it is computed again, it is there whole
+        full = [memory.saved_bytes(config, torch.float32, n, False, lora, 96) / 96 for n in (1, 2)]
+        whole += full[1] - full[0]
+    assert found == pytest.approx(whole, rel=0.05)
+
+
+def test_passes_are_made_to_fit(tmp_path: Path) -> None:
+    config = SIZES["thinkling-base"]
+    roomy = memory.plan(plan(tmp_path, memory_gb=50.0), config, torch.float32)
+    assert roomy.tokens == 16_384
+    fixed = sum(memory.fixed_parts(plan(tmp_path), config, torch.float32).values())
+    tight = memory.plan(plan(tmp_path, memory_gb=fixed + 0.05), config, torch.float32)
+    per_token = memory.activation_bytes(config, torch.float32, False, False, 10)
+    assert tight.tokens == int(0.05e9 / per_token)
+    with pytest.raises(
+        UserError, match=r"--memory-gb 0\.01 is too little: one completion of 10 tokens.*Try --recompute"
+    ):
+        memory.plan(plan(tmp_path, memory_gb=0.01), config, torch.float32)
+
+
+def test_the_plan_is_printed_and_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    cli.main(["grpo", "--out", str(tmp_path / "run"), "--plan", "--model", "Qwen3-0.6B", "--dtype", "bfloat16",
+              "--max-tokens", "64"])  # fmt: skip
+    text = capsys.readouterr().out
+    assert "weights" in text and "1.19" in text and "all together" in text
+    assert "Try --recompute, --optimizer adamw-8bit" in text.replace("\n", " ")
+    assert not (tmp_path / "run").exists()

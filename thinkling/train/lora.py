@@ -1,0 +1,75 @@
+"""LoRA: train a small addition to each matrix of the layers, and leave the matrices as they are (arXiv:2106.09685).
+
+W x becomes W x + (alpha / rank) B A x. B starts at zero, so nothing changes before the first step. What is trained, its
+gradients and the optimizer's state are then a hundredth of the model's; and the model without its adapters is the
+reference model, so a KL term needs no second one.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thinkling.device import generator
+from thinkling.model.qwen3 import Qwen3
+
+
+class LoraLinear(nn.Linear):
+    """A linear layer that keeps its weight, (out, in), frozen, and learns lora_a (rank, in) and lora_b (out, rank)."""
+
+    def __init__(self, layer: nn.Linear, rank: int, alpha: float, random: torch.Generator) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
+        self.weight = layer.weight.requires_grad_(False)
+        bound = math.sqrt(3 / layer.in_features)
+        start = torch.empty(rank, layer.in_features).uniform_(-bound, bound, generator=random)
+        device, dtype = layer.weight.device, layer.weight.dtype
+        self.lora_a = nn.Parameter(start.to(device, dtype))
+        self.lora_b = nn.Parameter(torch.zeros(layer.out_features, rank, device=device, dtype=dtype))
+        self.scale, self.on = alpha / rank, True
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.linear(x, self.weight)
+        return out + F.linear(F.linear(x, self.lora_a), self.lora_b) * self.scale if self.on else out
+
+
+def add_adapters(network: Qwen3, rank: int, alpha: float, seed: int) -> None:
+    """Put adapters on every linear layer inside the decoder layers, in place, and freeze everything else."""
+    network.requires_grad_(False)
+    random = generator(seed)
+    for layer in network.model.layers:
+        for module in list(layer.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.Linear):
+                    setattr(module, name, LoraLinear(child, rank, alpha, random))
+
+
+def adapters(network: Qwen3) -> dict[str, Tensor]:
+    """The adapters' weights by name; {} for a model without."""
+    return {name: weight for name, weight in network.named_parameters() if ".lora_" in name}
+
+
+@contextmanager
+def adapters_off(network: Qwen3) -> Iterator[None]:
+    """The model as it was before training. Changes nothing where there are no adapters."""
+    layers = [module for module in network.modules() if isinstance(module, LoraLinear)]
+    for layer in layers:
+        layer.on = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.on = True
+
+
+@torch.no_grad()
+def merged(network: Qwen3) -> dict[str, Tensor]:
+    """Every weight under its name in a checkpoint, adapters added in float32 and rounded once."""
+    weights = {name: weight for name, weight in network.named_parameters() if ".lora_" not in name}
+    for name, module in network.named_modules():
+        if isinstance(module, LoraLinear):
+            change = module.lora_b.float() @ module.lora_a.float() * module.scale
+            weights[f"{name}.weight"] = (module.weight.float() + change).to(module.weight.dtype)
+    return weights
