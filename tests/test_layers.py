@@ -27,7 +27,8 @@ train train.batch train.adam8bit train.optim train.corpus train.pretrain train.p
 train.check_loss train.rewards train.rollout train.process train.lora train.memory train.curriculum train.sampler
 train.metrics train.held_out train.doctor train.watchdog train.live train.mirrors train.checkpoint train.step train.grpo
 train.reward_head
-serve serve.generate serve.chat serve.explain_page serve.explain_picture serve.explain
+serve serve.generate serve.chat serve.explain_page serve.explain_picture serve.explain serve.microscope_page
+serve.microscope
 tour cli
 """.split()
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "lint-data": Command(settings.LintData, "thinkling.evaluate.lint_command:lint_data"),
     "lint-reward": Command(settings.LintReward, "thinkling.evaluate.lint_command:lint_reward"),
     "grpo": Command(settings.Grpo, "thinkling.train.grpo:main"),
+    "microscope": Command(settings.Microscope, "thinkling.serve.microscope:main"),
     "explain-objective": Command(settings.ExplainObjective, "thinkling.train.objective:main"),
     "check-loss": Command(settings.CheckLoss, "thinkling.train.check_loss:main"),
     "reward-head": Command(settings.RewardHeadTraining, "thinkling.train.reward_head:main"),

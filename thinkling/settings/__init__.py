@@ -8,7 +8,15 @@ from thinkling.settings.asking import Chat, Explain, Generate, Prompts
 from thinkling.settings.base import MethodName, ModelSettings, Policy, ScorerName, Split, Template, above_zero, at_least
 from thinkling.settings.measuring import Eval, Grade, LintData, LintReward, Scale, ScalingSettings, Scorers
 from thinkling.settings.objective import PRESETS, Objective
-from thinkling.settings.training import CheckLoss, ExplainObjective, Grpo, Pretrain, RewardHeadTraining, Tour
+from thinkling.settings.training import (
+    CheckLoss,
+    ExplainObjective,
+    Grpo,
+    Microscope,
+    Pretrain,
+    RewardHeadTraining,
+    Tour,
+)
 
 __all__ = [
     "PRESETS",
@@ -23,6 +31,7 @@ __all__ = [
     "LintData",
     "LintReward",
     "MethodName",
+    "Microscope",
     "ModelSettings",
     "Objective",
     "Policy",

@@ -140,6 +140,24 @@ class Grpo(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Microscope:
+    """What a run of grpo learnt from, as one HTML page: its rollouts side by side, token by token.
+
+    RUN is the folder that grpo's --out named; it may still be under way.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The run's folder."""
+    out: Path | None = None
+    """The file to write; RUN/microscope.html if it is left out."""
+    max_groups: int = 400
+    """Groups of rollouts in the page at most, of steps spread evenly over the run; about 10 KB each."""
+
+    def __post_init__(self) -> None:
+        at_least(2, max_groups=self.max_groups)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExplainObjective:
     """The formula that a preset of grpo optimises, its source, and where it differs from the paper."""
 

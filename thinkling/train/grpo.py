@@ -191,6 +191,7 @@ def row_of(step: int, group: int, rollout: Rollout, looks: Looks | None) -> dict
         "logprobs": rounded(c.logprobs),
     }  # fmt: skip
     if looks is not None:
+        row |= {"credits": rollout.credits} if rollout.credits else {}
         row |= {"entropy": rounded(looks.entropy), "ratio": rounded(looks.ratio), "clipped": looks.clipped}
     return row
 

@@ -12,15 +12,18 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.settings import Grpo
 from thinkling.tasks.benchmarks import load_problems
-from thinkling.train.rollout import roll_out
+from thinkling.train.rollout import Rollout, roll_out
 
 SEED = 1_000_003  # of the built-in problems; `thinkling eval` takes those of seed 0 unless told otherwise
+
+NUM_EXAMPLES = 6
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """One line of held_out.jsonl: shares in [0, 1] after `step` steps, with 95% intervals over problems.
 
+    examples: the first answer to each of the first few problems, which are the same every time.
     pass_k: the unbiased estimate (arXiv:2107.03374) for k = num_samples, that is, the share solved at all.
     """
 
@@ -33,6 +36,7 @@ class HeldOut:
     pass_k_interval: tuple[float, float]
     length: float
     truncated: float
+    examples: tuple[dict, ...] = ()
 
 
 def measure(settings: Grpo, model: LanguageModel, step: int) -> HeldOut:
@@ -50,7 +54,14 @@ def measure(settings: Grpo, model: LanguageModel, step: int) -> HeldOut:
     return HeldOut(
         step, len(problems), num, fmean(one), interval(one), fmean(some), interval(some),
         fmean(len(c.tokens) for c in completions), fmean(c.truncated for c in completions),
+        tuple(example_of(group[0]) for group in groups[:NUM_EXAMPLES]),
     )  # fmt: skip
+
+
+def example_of(rollout: Rollout) -> dict:
+    problem = rollout.problem
+    return {"id": problem.id, "question": problem.question, "reference": problem.reference,
+            "status": rollout.verdict.status, "response": rollout.completion.text}  # fmt: skip
 
 
 def interval(values: list[float]) -> tuple[float, float]:
