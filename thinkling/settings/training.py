@@ -35,7 +35,7 @@ class Grpo(ModelSettings):
     rollouts_per_prompt: int = 8
     template: Template = "plain"
     """How the question is put; plain lets the model find out that thinking pays."""
-    max_tokens: int = 160
+    max_tokens: int = 256
     """Length of one rollout at most, in tokens; a longer one is cut and earns nothing."""
     temperature: float = 1.0
     """Rollouts are drawn, and their log-probabilities computed, at this temperature."""
