@@ -76,7 +76,7 @@ def overlong(group: Group) -> list[float]:
     """
     buffer = OVERLONG_SHARE * group.max_tokens
     start = group.max_tokens - buffer
-    return [-max(0.0, (len(completion.tokens) - start) / buffer) for completion in group.completions]
+    return [min(0.0, (start - len(completion.tokens)) / buffer) for completion in group.completions]
 
 
 def random(group: Group) -> list[float]:
