@@ -57,7 +57,7 @@ class LiveTable:
             table.add_row(
                 str(m.step + 1), f"{m.right:.0%}", f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}",
                 f"{m.truncated:.0%}", f"{m.entropy:.3f}", f"{m.grad_norm:.3f}", f"{m.generate_seconds + learning:.1f}",
-                f"{rate(m.tokens, m.generate_seconds)}/{rate(m.tokens, learning)}",
+                f"{rate(m.tokens, m.generate_seconds)}/{rate(m.tokens, learning) if m.grad_norm else '-'}",
             )  # fmt: skip
         lines = [Text(self.findings.words)] if self.findings else []
         lines.append(Text(f"right    {sparkline([m.right for m in self.rows])}"))
