@@ -82,7 +82,8 @@ def main(settings: Settings) -> None:
         table.row(model, "one sample", template, 1, 1.0)
         table.row(model, f"vote of {settings.num_votes}", template, settings.num_votes, 1.0)
     plan = Grpo(out=settings.out / "grpo", model=settings.model, steps=settings.grpo_steps,
-                minutes=settings.grpo_minutes, seed=settings.seed, max_tokens=160, eval_every=0, doctor=False)  # fmt: skip
+                minutes=settings.grpo_minutes, max_tokens=160, seed=settings.seed,
+                eval_every=0, doctor=False)  # fmt: skip
     started, steps = time.perf_counter(), []
     grpo.train(plan, model, steps.append)
     took = time.perf_counter() - started
