@@ -90,6 +90,7 @@ def test_eight_bit_state_goes_on_exactly() -> None:
     tensors, plain = first.state()
     second = Optimizer(models[1], lr=1e-2, eight_bit=True)
     second.load_state({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(plain)))
+    assert second.parts[0].state[models[1].weight]["mean_codes"].dtype == torch.int8  # floats take four times as much
     run([3], models[1], second)
     assert torch.equal(models[0].weight, models[1].weight)
 
