@@ -11,6 +11,7 @@ from thinkling import cli
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_completions
+from thinkling.model.cache import PromptCache
 from thinkling.model.config import SIZES
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.weights import load_model
@@ -95,6 +96,21 @@ def test_eight_bit_state_goes_on_exactly() -> None:
     assert torch.equal(models[0].weight, models[1].weight)
 
 
+def test_a_gradient_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the optimizer works on float32 masters, the bfloat16 gradient goes as its copy comes."""
+    model, seen = torch.nn.Linear(4, 4, bias=False).to(torch.bfloat16), []
+    original = torch.nn.utils.clip_grad_norm_
+
+    def watched(masters: list, *rest: object) -> torch.Tensor:
+        seen.append((model.weight.grad is None, masters[0].grad is not None))
+        return original(masters, *rest)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched)
+    model.weight.grad = torch.ones_like(model.weight)
+    Optimizer(model, lr=1e-3).step()
+    assert seen == [(True, True)]
+
+
 # --- layers that are computed again -------------------------------------------------------------------------------
 
 
@@ -112,6 +128,13 @@ def test_recomputing_changes_the_memory_and_nothing_else(tiny_network: Qwen3) ->
     assert torch.equal(plain, again)
     assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
     assert few < 0.6 * many
+
+
+def test_reading_a_layer_again_does_not_store_it_again() -> None:
+    cache, keys = PromptCache(None, 1, 3, torch.device("cpu")), torch.zeros(1, 1, 3, 2)
+    for _ in range(2):
+        cache.append(0, keys, keys)
+    assert len(cache.keys) == len(cache.values) == 1
 
 
 # --- adapters -----------------------------------------------------------------------------------------------------
@@ -281,6 +304,31 @@ def test_passes_are_made_to_fit(tmp_path: Path) -> None:
         UserError, match=r"--memory-gb 0\.01 is too little: one completion of 10 tokens.*Try --recompute"
     ):
         memory.plan(plan(tmp_path, memory_gb=0.01), config, torch.float32)
+
+
+def test_the_largest_pass_is_tried_first_and_leaves_nothing(
+    tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, seen = plan(tmp_path, rollouts_per_prompt=6, micro_batch_tokens=45, max_length=64), []
+    original = stepping.score_completions
+
+    def watched(network: Qwen3, prompt: torch.Tensor, tokens: torch.Tensor, *rest: object, **more: object) -> tuple:
+        seen.append((len(prompt), *tokens.shape))
+        return original(network, prompt, tokens, *rest, **more)
+
+    monkeypatch.setattr(stepping, "score_completions", watched)
+    before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
+    stepping.probe(settings, tiny.network)
+    assert seen == [(54, 4, 10)]  # 4 x 10 tokens are the most that 45 allow
+    assert all(weight.grad is None for weight in tiny.network.parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in tiny.network.state_dict().items())
+
+    def too_large(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stepping, "score_completions", too_large)
+    with pytest.raises(UserError, match=r"4 rollouts of 10 tokens do not fit.*--memory-gb"):
+        stepping.probe(settings, tiny.network)
 
 
 def test_the_plan_is_printed_and_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

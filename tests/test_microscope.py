@@ -103,6 +103,7 @@ def test_hostile_text_stays_text(run: Path) -> None:
     assert "img" not in found.tags
     packed, script = found.texts
     assert script == SCRIPT
+    assert "<" not in packed
     assert json.loads(packed)["tokens"][0] == HOSTILE
     page(data).encode("utf-8")
     assert "innerHTML" not in SCRIPT and "eval" not in SCRIPT

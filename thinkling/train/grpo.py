@@ -28,7 +28,7 @@ from thinkling.train.mirrors import numbers, open_mirror
 from thinkling.train.optim import Optimizer, warmup_then_decay
 from thinkling.train.rollout import Rollout
 from thinkling.train.sampler import Sampler
-from thinkling.train.step import Looks, prepare, update
+from thinkling.train.step import Looks, prepare, probe, update
 from thinkling.train.watchdog import WINDOW, alarm
 
 FINISHED = "finished.json"
@@ -100,6 +100,8 @@ class Training:
             findings = examine(settings, self.model)
             write_json(self.out / "doctor.json", findings)
             self.show(findings)
+        if self.model.network.device.type != "cpu":
+            probe(settings, self.model.network)
         while self.step < settings.steps:
             if settings.eval_every and self.step % settings.eval_every == 0:
                 self.measure()

@@ -10,6 +10,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_completions
 from thinkling.model.qwen3 import Qwen3
@@ -162,6 +163,27 @@ def take_pass(
     columns = (entropy.tolist(), loss.ratio.tolist(), loss.clipped.tolist(), mask.sum(-1).tolist())
     for key, h, r, c, n in zip(keys, *columns, strict=True):
         sums.looks[key] = Looks(tuple(h[:n]), tuple(r[:n]), tuple(i for i in range(n) if c[i]))
+
+
+def probe(settings: Grpo, network: Qwen3) -> None:
+    """The largest pass that this run can come to, forward and backward, for nothing: what does not fit into memory
+    shows now, and not when the first long answers come. Raises UserError.
+    """
+    rows = max(1, min(settings.rollouts_per_prompt, settings.micro_batch_tokens // settings.max_tokens))
+    prompt = torch.zeros(max(1, settings.max_length - settings.max_tokens), dtype=torch.long, device=network.device)
+    tokens = torch.zeros(rows, settings.max_tokens, dtype=torch.long, device=network.device)
+    try:
+        logprobs, _ = score_completions(
+            network, prompt, tokens, torch.ones_like(tokens, dtype=torch.bool), 1.0, recompute=settings.recompute
+        )
+        logprobs.sum().backward()
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"{rows} rollouts of {settings.max_tokens} tokens do not fit into this device's memory: set --memory-gb to "
+            "what it has, or use --recompute; --plan says what needs how much"
+        ) from None
+    finally:
+        network.zero_grad(set_to_none=True)
 
 
 def passes(settings: Grpo, groups: dict[int, list[Rollout]]) -> Iterator[tuple[int, list[int]]]:
