@@ -6,11 +6,11 @@ from statistics import fmean
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.generate.sampling import derive_seed
 from thinkling.settings import Grpo
 from thinkling.tasks.problem import Problem
 from thinkling.train.curriculum import Curriculum
-from thinkling.train.rollout import has_signal, roll_out
+from thinkling.train.rollout import has_signal, roll_out, sampling_of
 from thinkling.verify.grade import grade
 
 NUM_PROBLEMS = 32
@@ -45,10 +45,7 @@ def examine(settings: Grpo, model: LanguageModel) -> Findings:
         raise UserError(f"{settings.tasks}: the verifier does not recognise {len(unreadable)} of {NUM_PROBLEMS} "
                         f"references, such as '{unreadable[0][:60]}', so right answers would earn nothing: run "
                         f"thinkling lint-data on the file {SKIP}")  # fmt: skip
-    sampling = Sampling(
-        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
-        max_tokens=settings.max_tokens, seed=seed,
-    )  # fmt: skip
+    sampling = sampling_of(settings, "doctor")
     groups = roll_out(
         model, problems, settings.rollouts_per_prompt, sampling, settings.template, settings.reward_weights
     )

@@ -9,10 +9,9 @@ from statistics import fmean
 
 from thinkling.evaluate.stats import mean_interval, pass_at_k
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.settings import Grpo
 from thinkling.tasks.benchmarks import load_problems
-from thinkling.train.rollout import Rollout, roll_out
+from thinkling.train.rollout import Rollout, roll_out, sampling_of
 
 SEED = 1_000_003  # of the built-in problems; `thinkling eval` takes those of seed 0 unless told otherwise
 
@@ -43,10 +42,7 @@ def measure(settings: Grpo, model: LanguageModel, step: int) -> HeldOut:
     """Ask the held-out problems, with the rollouts' sampling and the same random numbers every time."""
     num = settings.eval_samples
     problems = load_problems(settings.held_out, "held-out", settings.eval_problems, SEED)
-    sampling = Sampling(
-        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
-        max_tokens=settings.max_tokens, seed=derive_seed(settings.seed, "held-out"),
-    )  # fmt: skip
+    sampling = sampling_of(settings, "held-out")
     groups = roll_out(model, problems, num, sampling, settings.template)
     right = [sum(r.verdict.correct for r in group) for group in groups]
     one, some = [n / num for n in right], [pass_at_k(num, n, num) for n in right]

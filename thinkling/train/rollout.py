@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.scale.prompts import prompt_of
+from thinkling.settings import Grpo
 from thinkling.tasks.problem import Problem
 from thinkling.train.rewards import Group, rewards_of
 from thinkling.verify.grade import Verdict, grade
@@ -51,6 +52,14 @@ def roll_out(
         rows = zip(group, verdicts, totals, parts, strict=True)
         groups.append([Rollout(problem, c, v, total, parts=own) for c, v, total, own in rows])
     return groups
+
+
+def sampling_of(settings: Grpo, *place: object) -> Sampling:
+    """How a run draws; the seed is derived from the run's and the place (what it is for, which step)."""
+    return Sampling(
+        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
+        max_tokens=settings.max_tokens, seed=derive_seed(settings.seed, *place), keep_support=True,
+    )  # fmt: skip
 
 
 def has_signal(group: Sequence[Rollout]) -> bool:

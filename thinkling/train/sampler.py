@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass
 import torch
 
 from thinkling.generate.language_model import Completion, LanguageModel
-from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.settings import Grpo
 from thinkling.tasks.problem import Problem
 from thinkling.train.curriculum import Curriculum
-from thinkling.train.rollout import Rollout, has_signal, roll_out
+from thinkling.train.rollout import Rollout, has_signal, roll_out, sampling_of
 from thinkling.verify.grade import Verdict
 
 Groups = list[list[Rollout]]
@@ -55,10 +54,7 @@ def gather(settings: Grpo, model: LanguageModel, curriculum: Curriculum, step: i
 
 
 def one_round(settings: Grpo, model: LanguageModel, curriculum: Curriculum, num: int, place: tuple[int, ...]) -> Groups:
-    sampling = Sampling(
-        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
-        max_tokens=settings.max_tokens, seed=derive_seed(settings.seed, "rollout", *place), keep_support=True,
-    )  # fmt: skip
+    sampling = sampling_of(settings, "rollout", *place)
     problems = curriculum.ask(num)
     groups = roll_out(
         model, problems, settings.rollouts_per_prompt, sampling, settings.template, settings.reward_weights
