@@ -117,5 +117,5 @@ def test_masked_completions_are_left_out_of_the_loss(tiny: object, tmp_path: obj
     rows = [Completion((1,), (7, 8), (-0.1, -0.2), reason) for reason in ("stop", "length", "length")]
     group = [Rollout(PROBLEM, c, verdict, 0.0, advantage=a) for c, a in zip(rows, (1.0, -0.5, 0.0), strict=True)]
     plain, masked = Grpo(out=tmp_path), Grpo(out=tmp_path, mask_truncated=True)
-    assert [rows for _, rows in stepping.passes(plain, {3: group})] == [[0, 1]]  # no advantage, no gradient
-    assert list(stepping.passes(masked, {3: group})) == [(3, [0])]
+    assert list(stepping.passes(plain, {3: group})) == [[(3, 0), (3, 1)]]  # no advantage, no gradient
+    assert list(stepping.passes(masked, {3: group})) == [[(3, 0)]]

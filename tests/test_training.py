@@ -14,7 +14,7 @@ from thinkling.generate import score as scoring
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.score import score, score_completions, token_logprobs
+from thinkling.generate.score import score, score_completions, score_packed, token_logprobs
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.weights import load_model
 from thinkling.settings import PRESETS, Grpo
@@ -148,6 +148,43 @@ def test_a_truncated_policy_keeps_its_gradient_to_the_kept_tokens() -> None:
     assert entropy.item() == pytest.approx(-p * math.log(p) - (1 - p) * math.log(1 - p))
     found.backward()
     assert head.grad.flatten().tolist() == pytest.approx([1 - p, -(1 - p), 0.0])
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_packed_prompts_are_scored_as_each_alone(tiny: LanguageModel, recompute: bool) -> None:
+    """Several prompts of different lengths in one row: values, entropies and gradients are those of one at a time."""
+    prompts = [tiny.tokens_of(text) for text in ("Question: what?", "x", "1 + 2 = ")]
+    lengths = [(3, 9, 1), (1, 1), (20,)]
+    random = torch.Generator().manual_seed(0)
+    tokens = [[torch.randint(400, (n,), generator=random).tolist() for n in own] for own in lengths]
+    found, entropy = score_packed(tiny.network, prompts, tokens, 0.8, recompute=recompute)
+    wanted, wanted_entropy = [], []
+    for prompt, own in zip(prompts, tokens, strict=True):
+        padded, mask, _ = pad([completion(prompt, c) for c in own], tiny.network.device)
+        logprobs, entropies = score_completions(tiny.network, torch.tensor(prompt), padded, mask, 0.8)
+        wanted.append(logprobs[mask])
+        wanted_entropy.append(entropies[mask])
+    assert torch.allclose(found, torch.cat(wanted), atol=1e-5)
+    assert torch.allclose(entropy, torch.cat(wanted_entropy), atol=1e-4)
+    weights = torch.randn(found.shape, generator=random)
+    expected = torch.autograd.grad((torch.cat(wanted) * weights).sum(), list(tiny.network.parameters()))
+    gradients = torch.autograd.grad((found * weights).sum(), list(tiny.network.parameters()))
+    for a, b in zip(gradients, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_packs_by_hand(tmp_path: Path) -> None:
+    """Prompts of 5 and 2 tokens; at most 14 in a pass. The first prompt is read twice, for its group is cut."""
+    verdict, problem = Verdict("incorrect", None, "made up"), Problem("p", "q", "0")
+
+    def group(prompt: int, *lengths: int) -> list[Rollout]:
+        rows = [completion([1] * prompt, [2] * n) for n in lengths]
+        return [Rollout(problem, c, verdict, 0.0, advantage=1.0) for c in rows]
+
+    plan = settings(tmp_path, micro_batch_tokens=14)
+    groups = {3: group(5, 4, 5, 6), 7: group(2, 1, 30), 9: group(2, 4)}
+    found = list(stepping.passes(plan, groups))
+    assert found == [[(3, 0), (3, 1)], [(3, 2), (7, 0)], [(7, 1)], [(9, 0)]]  # 14; 11 + 3; 32 alone; 6
 
 
 # --- batches ------------------------------------------------------------------------------------------------------
@@ -299,9 +336,9 @@ def test_memory_does_not_grow_with_the_group(
         plan = settings(tmp_path, rollouts_per_prompt=group_size, micro_batch_tokens=48)
         rewards = [[float(i % 2) for i in range(group_size)]] * 2
         stepping.update(plan, tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, rewards))
-        assert len(peaks) >= group_size // 2
+        assert len(peaks) >= group_size // 4
         highest.append(max(peaks))
-    assert highest[1] == highest[2] == pytest.approx(highest[0], rel=0.1)
+    assert highest[0] * 0.8 < highest[1] == highest[2] < highest[0] * 1.2
 
 
 def test_fifty_steps_leave_nothing_behind(tiny: LanguageModel, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ Full logits over a long sequence and a vocabulary of 151,936 take 0.6 MB per tok
 Here the head runs over a limited number of tokens at a time, and the backward pass makes each chunk's logits again.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from thinkling.model.cache import PromptCache
+from thinkling.model.cache import Packed, PromptCache
 from thinkling.model.qwen3 import Qwen3
 
 CHUNK_ELEMENTS = 2**24  # logits held at once: 64 MB in float32
@@ -93,6 +95,34 @@ def score_completions(
     found, entropies = token_logprobs(hidden[mask], model.lm_head.weight, completions[mask], temperature, among)
     zeros = torch.zeros(G, T, device=model.device)
     return zeros.masked_scatter(mask, found), zeros.masked_scatter(mask, entropies)
+
+
+def score_packed(
+    model: Qwen3,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[Sequence[int]]],
+    temperature: float,
+    kept: Int[Tensor, "N K"] | None = None,
+    recompute: bool = False,
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """`score_completions` for several prompts at once, without padding: completions[i] are those of prompts[i].
+
+    Returns log-probabilities and entropies of all N tokens of all completions, one behind the other.
+    kept: of these N tokens, see `token_logprobs`. recompute: see `Qwen3.forward`.
+    """
+    groups = [(len(p), [len(c) - 1 for c in own]) for p, own in zip(prompts, completions, strict=True)]
+    packed = Packed(groups, model.device)
+    read = [token for p in prompts for token in p] + [token for own in completions for c in own for token in c[:-1]]
+    hidden = model(torch.tensor([read], device=model.device), packed, recompute)[0]
+    source, start, end = [], packed.num_prompt_tokens, 0  # where the hidden state behind each token stands
+    for prompt, own in zip(prompts, completions, strict=True):
+        end += len(prompt)
+        for c in own:
+            source += [end - 1, *range(start, start + len(c) - 1)]
+            start += len(c) - 1
+    behind = hidden.index_select(0, torch.tensor(source, device=model.device))
+    targets = torch.tensor([token for own in completions for c in own for token in c], device=model.device)
+    return token_logprobs(behind, model.lm_head.weight, targets, temperature, kept)
 
 
 def _right(mask: Tensor) -> Tensor:

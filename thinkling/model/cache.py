@@ -4,7 +4,10 @@ Preallocated, one length per row, passed in to forward; position lives here and 
 model cannot disturb each other. Rows fill from the left: row b's token t stands at `keys[layer][b, :, t]`.
 """
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from thinkling.model.config import ModelConfig
@@ -97,3 +100,60 @@ class PromptCache:
             self.keys.append(keys)
             self.values.append(values)
         return keys, values
+
+
+class Packed:
+    """Prompts and their completions in one row of N tokens, without padding: what a training pass reads at once.
+
+    Linear layers see one long row. Attention goes prompt by prompt: a prompt attends to itself, and each of its
+    completions to the prompt and to itself. Nothing is stored, so this is no cache, but it stands where one would.
+
+    groups: of each prompt its length P, and the lengths of its completions; a completion of length 0 takes no room.
+    Order of the N tokens: all prompts, then the completions of the first prompt, of the second, ...
+    """
+
+    def __init__(self, groups: Sequence[tuple[int, Sequence[int]]], device: torch.device) -> None:
+        own = [[n for n in lengths if n] for _, lengths in groups]
+        self.prompts = [P for P, _ in groups]
+        self.shapes = [(len(lengths), max(lengths, default=0)) for lengths in own]  # (G, T) of each, padded
+        self.num_prompt_tokens = sum(self.prompts)
+        positions = [torch.arange(P) for P in self.prompts]
+        padded, back, start, place = [], [torch.arange(self.num_prompt_tokens)], self.num_prompt_tokens, 0
+        for P, (G, T), lengths in zip(self.prompts, self.shapes, own, strict=True):
+            for row, n in enumerate(lengths):
+                positions.append(P + torch.arange(n))
+                padded.append(start + torch.arange(T).clamp(max=n - 1))  # padding repeats the last token
+                back.append(self.num_prompt_tokens + place + row * T + torch.arange(n))
+                start += n
+            place += G * T
+        self.positions = torch.cat(positions)[None].to(device)  # (1, N)
+        self.padded = torch.cat(padded).to(device) if padded else torch.zeros(0, dtype=torch.long, device=device)
+        self.back = torch.cat(back).to(device)
+        self.masks = [
+            torch.arange(P + T, device=device) <= P + torch.arange(T, device=device)[:, None]
+            for P, (_, T) in zip(self.prompts, self.shapes, strict=True)
+        ]  # (T, P + T): the whole prompt, and what came before
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attention of (1, H, N, E) over (1, K, N, E), as (1, N, H E)."""
+        E = q.shape[-1]
+        flat = [x[0].transpose(0, 1).flatten(1) for x in (q, k, v)]  # (N, heads E)
+        padded = [x.index_select(0, self.padded) for x in flat]
+        found, late, start, place = [], [], 0, 0
+        for P, (G, T), mask in zip(self.prompts, self.shapes, self.masks, strict=True):
+            own = [x[:, :, start : start + P] for x in (q, k, v)]
+            found.append(rows_of(F.scaled_dot_product_attention(*own, is_causal=True, enable_gqa=True)))
+            start += P
+            if G:
+                rows = [x[place : place + G * T].view(G, T, -1, E).transpose(1, 2) for x in padded]
+                pairs = zip(own[1:], rows[1:], strict=True)
+                keys, values = (torch.cat([prompt.expand(G, -1, -1, -1), new], dim=2) for prompt, new in pairs)
+                out = F.scaled_dot_product_attention(rows[0], keys, values, attn_mask=mask, enable_gqa=True)
+                late.append(rows_of(out))
+                place += G * T
+        return torch.cat(found + late).index_select(0, self.back)[None]
+
+
+def rows_of(out: Tensor) -> Tensor:
+    """(B, H, T, E) as (B T, H E)."""
+    return out.transpose(1, 2).flatten(2).flatten(0, 1)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from thinkling.model.cache import KVCache, PromptCache
+from thinkling.model.cache import KVCache, Packed, PromptCache
 from thinkling.model.config import ModelConfig
 
 ROWS_TO_WRITE_OUT = 16  # from so many rows on, decoding on a CPU writes attention out
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         rope: tuple[Tensor, Tensor],
-        cache: KVCache | PromptCache | None,
+        cache: KVCache | PromptCache | Packed | None,
         mask: Bool[Tensor, "B 1 T S"] | None,
     ) -> Float[Tensor, "B T D"]:
         B, T, _ = x.shape
@@ -76,6 +76,8 @@ class Attention(nn.Module):
         k = self.k_norm(self.k_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
         v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
         q, k = rotate(q, *rope), rotate(k, *rope)
+        if isinstance(cache, Packed):
+            return self.o_proj(cache.attend(q, k, v))
         if cache is not None:
             k, v = cache.append(self.layer, k, v)
         if T == 1 and cache is not None:
@@ -149,7 +151,7 @@ class DecoderLayer(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         rope: tuple[Tensor, Tensor],
-        cache: KVCache | PromptCache | None,
+        cache: KVCache | PromptCache | Packed | None,
         mask: Tensor | None,
     ) -> Float[Tensor, "B T D"]:
         x = x + self.self_attn(self.input_layernorm(x), rope, cache, mask)
@@ -178,7 +180,7 @@ class Qwen3(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(
-        self, tokens: Int[Tensor, "B T"], cache: KVCache | PromptCache | None = None, recompute: bool = False
+        self, tokens: Int[Tensor, "B T"], cache: KVCache | PromptCache | Packed | None = None, recompute: bool = False
     ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm.
 
@@ -192,7 +194,9 @@ class Qwen3(nn.Module):
         B, T = tokens.shape
         positions = torch.arange(T, device=tokens.device).expand(B, T)
         mask = None
-        if cache is not None:
+        if isinstance(cache, Packed):
+            positions = cache.positions
+        elif cache is not None:
             positions = positions + cache.lengths[:, None]
             places = torch.arange(cache.max_length, device=tokens.device)
             mask = places <= positions[:, None, :, None]  # (B, 1, T, S): a token sees itself and what came before

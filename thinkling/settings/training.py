@@ -81,8 +81,8 @@ class Grpo(ModelSettings):
     """The weight of the KL term."""
     updates_per_batch: int = 1
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
-    micro_batch_tokens: int = 16_384
-    """Tokens of completions, padding included, in one forward and backward pass, at most."""
+    micro_batch_tokens: int = 4096
+    """Tokens in one forward and backward pass, prompts included, at most."""
     memory_gb: float | None = None
     """Make passes so small that the run fits into this much memory, as estimated; see --plan."""
     plan: bool = False

@@ -30,7 +30,7 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Plan:
-    """parts: GB by name. tokens: of completions in one forward and backward pass, padding included."""
+    """parts: GB by name. tokens: in one forward and backward pass."""
 
     parts: Mapping[str, float]
     tokens: int
@@ -55,9 +55,7 @@ def plan(settings: Grpo, config: ModelConfig, dtype: torch.dtype) -> Plan:
             least = sum(fixed.values()) + settings.max_tokens * per_token / GIGA
             raise UserError(f"--memory-gb {settings.memory_gb} is too little: one completion of {settings.max_tokens} "
                             f"tokens needs {least:.2f} GB. {advice(settings)}")  # fmt: skip
-    rollouts = settings.rollouts_per_prompt * settings.max_tokens  # of one prompt: what a pass holds at most
-    tokens = min(wanted, rollouts)
-    return Plan(fixed | {"activations of a pass": tokens * per_token / GIGA}, wanted)
+    return Plan(fixed | {"activations of a pass": wanted * per_token / GIGA}, wanted)
 
 
 def fixed_parts(settings: Grpo, config: ModelConfig, dtype: torch.dtype) -> dict[str, float]:

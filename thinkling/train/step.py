@@ -3,8 +3,9 @@
 How rollouts are split into passes through the model changes the memory that a step takes, not its result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from statistics import fmean
 
 import torch
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.score import score_completions
+from thinkling.generate.score import score_completions, score_packed
 from thinkling.model.qwen3 import Qwen3
 from thinkling.settings import Grpo
-from thinkling.train.batch import micro_batches, pad, pad_kept, pad_values
+from thinkling.train.batch import pad, pad_kept, pad_values
 from thinkling.train.lora import adapters_off
 from thinkling.train.objective import Rows, Totals, loss_of, rewards_after_kl
 from thinkling.train.optim import Optimizer
@@ -90,22 +91,26 @@ def credited(settings: Grpo, model: LanguageModel, group: list[Rollout]) -> list
 def scored(settings: Grpo, network: Qwen3, group: list[Rollout], name: str) -> list[Rollout]:
     """The group with the log-probabilities that this network gives its tokens, as the field `name`."""
     found = list(group)
-    for rows in micro_batches([len(r.completion.tokens) for r in group], settings.micro_batch_tokens):
-        _, mask, _, logprobs, _ = read(settings, network, [group[row] for row in rows])
-        for row, values, own in zip(rows, logprobs.tolist(), mask.sum(-1).tolist(), strict=True):
-            found[row] = replace(group[row], **{name: tuple(values[:own])})
+    for keys in packs(settings, {0: group}, {0: range(len(group))}):
+        mask, _, logprobs, _ = read(settings, network, [group[place] for _, place in keys])
+        for (_, place), values, own in zip(keys, logprobs.tolist(), mask.sum(-1).tolist(), strict=True):
+            found[place] = replace(group[place], **{name: tuple(values[:own])})
     return found
 
 
 def read(settings: Grpo, network: Qwen3, rollouts: Sequence[Rollout]) -> tuple[Tensor, ...]:
-    """Completions of one prompt through the network, (B, T) each: tokens, mask, and log-probabilities as the sampler
-    and as this network have them; and the network's entropy."""
+    """Completions through the network, those of one prompt side by side: (B, T) each, the mask, the log-probabilities
+    as the sampler and as this network have them, and the network's entropy."""
     completions = [rollout.completion for rollout in rollouts]
-    tokens, mask, sampled = pad(completions, network.device)
-    prompt = torch.tensor(completions[0].prompt_tokens, device=network.device)
+    _, mask, sampled = pad(completions, network.device)
     kept = pad_kept(completions, network.device)
-    logprobs, entropy = score_completions(network, prompt, tokens, mask, settings.temperature, kept, settings.recompute)
-    return tokens, mask, sampled, logprobs, entropy
+    groups = [list(own) for _, own in groupby(completions, key=lambda c: c.prompt_tokens)]
+    logprobs, entropy = score_packed(
+        network, [own[0].prompt_tokens for own in groups], [[c.tokens for c in own] for own in groups],
+        settings.temperature, None if kept is None else kept[mask], settings.recompute,
+    )  # fmt: skip
+    zeros = torch.zeros(mask.shape, device=network.device)
+    return mask, sampled, zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
 
 
 def update(
@@ -133,8 +138,8 @@ def take_step(
     lengths = [len(r.completion.tokens) for group in groups.values() for r in group]
     totals = Totals(len(lengths), sum(lengths), settings.max_tokens)
     before = sums.num_tokens
-    for number, rows in passes(settings, groups):
-        take_pass(settings, network, [groups[number][row] for row in rows], totals, sums, [(number, r) for r in rows])
+    for keys in passes(settings, groups):
+        take_pass(settings, network, [groups[number][place] for number, place in keys], totals, sums, keys)
     return optimizer.step(scale) if sums.num_tokens > before else 0.0
 
 
@@ -143,7 +148,7 @@ def take_pass(
 ) -> None:
     """Forward and backward of a micro-batch: its gradient is added to the weights', the rest to `sums`."""
     device = network.device
-    _, mask, sampled, logprobs, entropy = read(settings, network, rollouts)
+    mask, sampled, logprobs, entropy = read(settings, network, rollouts)
     old = pad_values([r.old for r in rollouts], device) if rollouts[0].old else logprobs.detach()
     reference = pad_values([r.reference for r in rollouts], device) if rollouts[0].reference else None
     advantage = torch.tensor([r.advantage for r in rollouts], device=device)
@@ -186,21 +191,42 @@ def probe(settings: Grpo, network: Qwen3) -> None:
         network.zero_grad(set_to_none=True)
 
 
-def passes(settings: Grpo, groups: dict[int, list[Rollout]]) -> Iterator[tuple[int, list[int]]]:
-    """Rollouts of one prompt that go through the model together, so that their prompt is read once for all of them:
-    (number of the group, places in it).
+def passes(settings: Grpo, groups: dict[int, list[Rollout]]) -> Iterator[list[tuple[int, int]]]:
+    """Rollouts that go through the model together: (number of the group, place in it).
 
     Without a KL term in the loss a rollout with advantage zero and no credits adds nothing to the gradient: it is left
     out here, but not of the denominators. So are completions that were cut off, where the settings mask them.
     """
     every = settings.objective.kl not in ("none", "k1-in-reward")
-    for number, group in groups.items():
-        useful = [
+    useful = {
+        number: [
             place
             for place, rollout in enumerate(group)
             if (every or rollout.advantage != 0 or any(rollout.credits))
             and not (settings.mask_truncated and rollout.completion.truncated)
         ]
-        lengths = [len(group[place].completion.tokens) for place in useful]
-        for rows in micro_batches(lengths, settings.micro_batch_tokens):
-            yield number, [useful[row] for row in rows]
+        for number, group in groups.items()
+    }
+    return packs(settings, groups, useful)
+
+
+def packs(
+    settings: Grpo, groups: dict[int, list[Rollout]], chosen: Mapping[int, Sequence[int]]
+) -> Iterator[list[tuple[int, int]]]:
+    """The chosen places of each group, in order, as many together as --micro-batch-tokens allows, prompts counted.
+
+    A prompt is read once in each pack that has completions of it. A rollout longer than the limit is alone.
+    """
+    pack: list[tuple[int, int]] = []
+    size = 0
+    for number, places in chosen.items():
+        for place in places:
+            completion = groups[number][place].completion
+            prompt = 0 if pack and pack[-1][0] == number else len(completion.prompt_tokens)
+            if pack and size + prompt + len(completion.tokens) > settings.micro_batch_tokens:
+                yield pack
+                pack, size, prompt = [], 0, len(completion.prompt_tokens)
+            pack.append((number, place))
+            size += prompt + len(completion.tokens)
+    if pack:
+        yield pack
