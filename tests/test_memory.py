@@ -10,8 +10,7 @@ import torch
 from thinkling import cli
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.score import score_completions
-from thinkling.model.cache import PromptCache
+from thinkling.generate.score import score_packed
 from thinkling.model.config import SIZES
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.weights import load_model
@@ -115,26 +114,18 @@ def test_a_gradient_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_recomputing_changes_the_memory_and_nothing_else(tiny_network: Qwen3) -> None:
-    prompt, tokens = torch.arange(7), torch.arange(24).view(3, 8)
-    mask = torch.tensor([[True] * 8, [True] * 5 + [False] * 3, [True] * 8])
+    prompts, completions = [[*range(7)], [3]], [[[*range(8)], [*range(5)]], [[*range(9)]]]
     results = []
     for recompute in (False, True):
         sizes = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.nbytes) or t, lambda t: t):
-            logprobs, _ = score_completions(tiny_network, prompt, tokens, mask, 0.9, recompute=recompute)
+            logprobs, _ = score_packed(tiny_network, prompts, completions, 0.9, recompute=recompute)
         gradients = torch.autograd.grad(logprobs.sum(), list(tiny_network.parameters()))
         results.append((logprobs, gradients, sum(sizes)))
     (plain, expected, many), (again, gradients, few) = results
     assert torch.equal(plain, again)
     assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
     assert few < 0.6 * many
-
-
-def test_reading_a_layer_again_does_not_store_it_again() -> None:
-    cache, keys = PromptCache(None, 1, 3, torch.device("cpu")), torch.zeros(1, 1, 3, 2)
-    for _ in range(2):
-        cache.append(0, keys, keys)
-    assert len(cache.keys) == len(cache.values) == 1
 
 
 # --- adapters -----------------------------------------------------------------------------------------------------
@@ -310,13 +301,13 @@ def test_the_largest_pass_is_tried_first_and_leaves_nothing(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, seen = plan(tmp_path, rollouts_per_prompt=6, micro_batch_tokens=45, max_length=64), []
-    original = stepping.score_completions
+    original = stepping.score_packed
 
-    def watched(network: Qwen3, prompt: torch.Tensor, tokens: torch.Tensor, *rest: object, **more: object) -> tuple:
-        seen.append((len(prompt), *tokens.shape))
-        return original(network, prompt, tokens, *rest, **more)
+    def watched(network: Qwen3, prompts: list, completions: list, *rest: object, **more: object) -> tuple:
+        seen.append((len(prompts[0]), len(completions[0]), len(completions[0][0])))
+        return original(network, prompts, completions, *rest, **more)
 
-    monkeypatch.setattr(stepping, "score_completions", watched)
+    monkeypatch.setattr(stepping, "score_packed", watched)
     before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
     stepping.probe(settings, tiny.network)
     assert seen == [(54, 4, 10)]  # 4 x 10 tokens are the most that 45 allow
@@ -326,7 +317,7 @@ def test_the_largest_pass_is_tried_first_and_leaves_nothing(
     def too_large(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(stepping, "score_completions", too_large)
+    monkeypatch.setattr(stepping, "score_packed", too_large)
     with pytest.raises(UserError, match=r"4 rollouts of 10 tokens do not fit.*--memory-gb"):
         stepping.probe(settings, tiny.network)
 

@@ -14,7 +14,7 @@ from thinkling.generate import score as scoring
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.score import score, score_completions, score_packed, token_logprobs
+from thinkling.generate.score import score, score_packed, token_logprobs
 from thinkling.model.qwen3 import Qwen3
 from thinkling.model.weights import load_model
 from thinkling.settings import PRESETS, Grpo
@@ -82,7 +82,7 @@ def test_scoring_agrees_with_the_sampler(tiny: LanguageModel, temperature: float
 
 @pytest.mark.parametrize("length", [1, 2, 15])
 def test_reading_the_prompt_once_changes_nothing(tiny: LanguageModel, length: int) -> None:
-    """Values, entropies and gradients of `score_completions` are those of scoring every row in full."""
+    """Values, entropies and gradients of `score_packed` are those of scoring every row in full."""
     sampling = Sampling(max_tokens=length, seed=1)
     completions = [
         *tiny.complete_all(["Question: what?"] * 4, sampling),
@@ -92,13 +92,11 @@ def test_reading_the_prompt_once_changes_nothing(tiny: LanguageModel, length: in
     wanted, wanted_entropy = score(tiny.network, tokens, mask, 0.8)
     weights = torch.randn(wanted[mask].shape, generator=torch.Generator().manual_seed(0))
     expected = torch.autograd.grad((wanted[mask] * weights).sum(), list(tiny.network.parameters()))
-    prompt = torch.tensor(completions[0].prompt_tokens)
-    own, own_mask, _ = pad(completions, tiny.network.device)
-    found, entropy = score_completions(tiny.network, prompt, own, own_mask, 0.8)
-    assert torch.allclose(found[own_mask], wanted[mask], atol=1e-5)
-    assert torch.allclose(entropy[own_mask], wanted_entropy[mask], atol=1e-4)
-    assert (found[~own_mask] == 0).all()
-    gradients = torch.autograd.grad((found[own_mask] * weights).sum(), list(tiny.network.parameters()))
+    prompt = completions[0].prompt_tokens
+    found, entropy = score_packed(tiny.network, [prompt], [[c.tokens for c in completions]], 0.8)
+    assert torch.allclose(found, wanted[mask], atol=1e-5)
+    assert torch.allclose(entropy, wanted_entropy[mask], atol=1e-4)
+    gradients = torch.autograd.grad((found * weights).sum(), list(tiny.network.parameters()))
     for a, b in zip(gradients, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 
@@ -160,8 +158,8 @@ def test_packed_prompts_are_scored_as_each_alone(tiny: LanguageModel, recompute:
     found, entropy = score_packed(tiny.network, prompts, tokens, 0.8, recompute=recompute)
     wanted, wanted_entropy = [], []
     for prompt, own in zip(prompts, tokens, strict=True):
-        padded, mask, _ = pad([completion(prompt, c) for c in own], tiny.network.device)
-        logprobs, entropies = score_completions(tiny.network, torch.tensor(prompt), padded, mask, 0.8)
+        rows, mask, _ = whole_rows([completion(prompt, c) for c in own])
+        logprobs, entropies = score(tiny.network, rows, mask, 0.8)
         wanted.append(logprobs[mask])
         wanted_entropy.append(entropies[mask])
     assert torch.allclose(found, torch.cat(wanted), atol=1e-5)

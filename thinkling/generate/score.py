@@ -7,11 +7,11 @@ Here the head runs over a limited number of tokens at a time, and the backward p
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from thinkling.model.cache import Packed, PromptCache
+from thinkling.model.cache import Packed
 from thinkling.model.qwen3 import Qwen3
 
 CHUNK_ELEMENTS = 2**24  # logits held at once: 64 MB in float32
@@ -72,31 +72,6 @@ def score(
     return logprobs, entropy
 
 
-def score_completions(
-    model: Qwen3,
-    prompt: Int[Tensor, " P"],
-    completions: Int[Tensor, "G T"],
-    mask: Bool[Tensor, "G T"],
-    temperature: float,
-    kept: Int[Tensor, "G T K"] | None = None,
-    recompute: bool = False,
-) -> tuple[Float[Tensor, "G T"], Float[Tensor, "G T"]]:
-    """`score` for several completions of one prompt, padded on the right: the prompt is read once for all of them.
-
-    kept: see `token_logprobs`. recompute: see `Qwen3.forward`.
-    """
-    G, T = completions.shape
-    reading = PromptCache(None, 1, len(prompt), model.device)
-    hidden = model(prompt[None], reading, recompute)[:, -1:].expand(G, -1, -1)  # what the first token is drawn from
-    if T > 1:
-        later = model(completions[:, :-1], PromptCache(reading, G, T - 1, model.device), recompute)
-        hidden = torch.cat([hidden, later], dim=1)
-    among = None if kept is None else kept[mask]
-    found, entropies = token_logprobs(hidden[mask], model.lm_head.weight, completions[mask], temperature, among)
-    zeros = torch.zeros(G, T, device=model.device)
-    return zeros.masked_scatter(mask, found), zeros.masked_scatter(mask, entropies)
-
-
 def score_packed(
     model: Qwen3,
     prompts: Sequence[Sequence[int]],
@@ -105,7 +80,8 @@ def score_packed(
     kept: Int[Tensor, "N K"] | None = None,
     recompute: bool = False,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """`score_completions` for several prompts at once, without padding: completions[i] are those of prompts[i].
+    """`score` for completions of several prompts, completions[i] of prompts[i]; each prompt is read once for all of
+    its completions, and nothing is padded (see cache.Packed).
 
     Returns log-probabilities and entropies of all N tokens of all completions, one behind the other.
     kept: of these N tokens, see `token_logprobs`. recompute: see `Qwen3.forward`.

@@ -74,34 +74,6 @@ class KVCache:
         self.lengths[row] = length
 
 
-class PromptCache:
-    """The keys and values of one prompt, gradients included, so that its completions can be scored without reading it
-    once for each of them.
-
-    `prompt` is None while the prompt itself is read, as one row of `num_tokens`; then the cache of that pass, which
-    `num_rows` completions of `num_tokens` each attend to. Nothing is preallocated: this is for one pass with autograd.
-    """
-
-    def __init__(self, prompt: "PromptCache | None", num_rows: int, num_tokens: int, device: torch.device) -> None:
-        before = prompt.max_length if prompt is not None else 0
-        self.prompt = prompt
-        self.lengths = torch.full((num_rows,), before, device=device)
-        self.max_length = before + num_tokens
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """All that (rows, K, T, E) of new tokens may attend to: the prompt's keys and values, then their own."""
-        if self.prompt is not None:
-            rows = keys.shape[0]
-            keys = torch.cat([self.prompt.keys[layer].expand(rows, -1, -1, -1), keys], dim=2)
-            values = torch.cat([self.prompt.values[layer].expand(rows, -1, -1, -1), values], dim=2)
-        if len(self.keys) == layer:  # not when a backward pass reads the layer again (recompute)
-            self.keys.append(keys)
-            self.values.append(values)
-        return keys, values
-
-
 class Packed:
     """Prompts and their completions in one row of N tokens, without padding: what a training pass reads at once.
 

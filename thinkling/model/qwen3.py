@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from thinkling.model.cache import KVCache, Packed, PromptCache
+from thinkling.model.cache import KVCache, Packed
 from thinkling.model.config import ModelConfig
 
 ROWS_TO_WRITE_OUT = 16  # from so many rows on, decoding on a CPU writes attention out
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         rope: tuple[Tensor, Tensor],
-        cache: KVCache | PromptCache | Packed | None,
+        cache: KVCache | Packed | None,
         mask: Bool[Tensor, "B 1 T S"] | None,
     ) -> Float[Tensor, "B T D"]:
         B, T, _ = x.shape
@@ -151,7 +151,7 @@ class DecoderLayer(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         rope: tuple[Tensor, Tensor],
-        cache: KVCache | PromptCache | Packed | None,
+        cache: KVCache | Packed | None,
         mask: Tensor | None,
     ) -> Float[Tensor, "B T D"]:
         x = x + self.self_attn(self.input_layernorm(x), rope, cache, mask)
@@ -180,7 +180,7 @@ class Qwen3(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(
-        self, tokens: Int[Tensor, "B T"], cache: KVCache | PromptCache | Packed | None = None, recompute: bool = False
+        self, tokens: Int[Tensor, "B T"], cache: KVCache | Packed | None = None, recompute: bool = False
     ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm.
 

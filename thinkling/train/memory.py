@@ -16,7 +16,7 @@ from torch import Tensor
 
 from thinkling.device import pick_device, pick_dtype
 from thinkling.errors import UserError
-from thinkling.generate.score import CHUNK_ELEMENTS, score_completions
+from thinkling.generate.score import CHUNK_ELEMENTS, score_packed
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.config import SIZES, ModelConfig, read_config
 from thinkling.model.qwen3 import Qwen3
@@ -113,9 +113,8 @@ def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute:
             kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no address is used twice
         return tensor
 
-    tokens = torch.zeros(1, length, dtype=torch.long)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        score_completions(network, torch.zeros(PROMPT, dtype=torch.long), tokens, tokens == 0, 1.0, recompute=recompute)
+        score_packed(network, [[0] * PROMPT], [[[0] * length]], 1.0, recompute=recompute)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 

@@ -22,7 +22,7 @@ from thinkling.errors import UserError
 from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_interval, wilson_interval
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.model.cache import PromptCache
+from thinkling.model.cache import Packed
 from thinkling.model.qwen3 import Qwen3
 from thinkling.runs import append_jsonl, new_run, write_json
 from thinkling.scale.prompts import prompt_of
@@ -31,7 +31,7 @@ from thinkling.scale.vote import vote
 from thinkling.settings import RewardHeadTraining
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
-from thinkling.train.batch import micro_batches, pad
+from thinkling.train.batch import micro_batches
 from thinkling.verify.extract import extract
 from thinkling.verify.grade import grade
 
@@ -129,16 +129,15 @@ def collect(settings: RewardHeadTraining, model: LanguageModel, asked: Sequence[
 
 @torch.inference_mode()
 def read(network: Qwen3, group: Sequence[Completion]) -> list[Tensor]:
-    """The features of each completion of one prompt, which is read once for all of them."""
-    prompt = torch.tensor(group[0].prompt_tokens, device=network.device)
-    reading = PromptCache(None, 1, len(prompt), network.device)
-    network(prompt[None], reading)
-    seen: dict[int, Tensor] = {}
+    """The features of each completion of one prompt, which is read once for many of them."""
+    prompt, seen = group[0].prompt_tokens, {}
     for rows in micro_batches([len(c.tokens) for c in group], READ_TOKENS):
-        tokens, _, _ = pad([group[row] for row in rows], network.device)
-        hidden = network(tokens, PromptCache(reading, *tokens.shape, network.device))
-        for row, states in zip(rows, hidden, strict=True):
-            seen[row] = features(states[: len(group[row].tokens)], group[row].logprobs)
+        lengths = [len(group[row].tokens) for row in rows]
+        tokens = torch.tensor([[*prompt, *(token for row in rows for token in group[row].tokens)]])
+        packed = Packed([(len(prompt), lengths)], network.device)
+        hidden = network(tokens.to(network.device), packed)[0, len(prompt) :]
+        for row, states in zip(rows, hidden.split(lengths), strict=True):
+            seen[row] = features(states, group[row].logprobs)
     return [seen[row] for row in range(len(group))]
 
 

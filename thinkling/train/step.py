@@ -13,7 +13,7 @@ from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.score import score_completions, score_packed
+from thinkling.generate.score import score_packed
 from thinkling.model.qwen3 import Qwen3
 from thinkling.settings import Grpo
 from thinkling.train.batch import pad, pad_kept, pad_values
@@ -175,12 +175,9 @@ def probe(settings: Grpo, network: Qwen3) -> None:
     shows now, and not when the first long answers come. Raises UserError.
     """
     rows = max(1, min(settings.rollouts_per_prompt, settings.micro_batch_tokens // settings.max_tokens))
-    prompt = torch.zeros(max(1, settings.max_length - settings.max_tokens), dtype=torch.long, device=network.device)
-    tokens = torch.zeros(rows, settings.max_tokens, dtype=torch.long, device=network.device)
+    prompt, tokens = [0] * max(1, settings.max_length - settings.max_tokens), [[0] * settings.max_tokens] * rows
     try:
-        logprobs, _ = score_completions(
-            network, prompt, tokens, torch.ones_like(tokens, dtype=torch.bool), 1.0, recompute=settings.recompute
-        )
+        logprobs, _ = score_packed(network, [prompt], [tokens], 1.0, recompute=settings.recompute)
         logprobs.sum().backward()
     except torch.OutOfMemoryError:
         raise UserError(
