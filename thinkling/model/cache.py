@@ -2,6 +2,7 @@
 
 Preallocated, one length per row, passed in to forward; position lives here and never on the model, so two users of one
 model cannot disturb each other. Rows fill from the left: row b's token t stands at `keys[layer][b, :, t]`.
+`Packed` stands in its place where training reads whole completions at once.
 """
 
 from collections.abc import Sequence
