@@ -6,6 +6,7 @@ It leaves out the prose: whoever refreshes must read the sentences around what h
 
 import ast
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -16,9 +17,11 @@ import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_type_hints
 from xml.etree import ElementTree
 
 import pytest
+import tyro
 
 from thinkling.cli import COMMANDS, parse
 
@@ -132,10 +135,22 @@ def test_code_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path, mon
 def test_commands_parse(block: Block) -> None:
     assert commands(block), f"{block.place}: a console block shows a command: a line that starts with '$ '"
     for command in commands(block):
-        words = shlex.split(command)
-        assert words[0] == "thinkling", f"{block.place}: only thinkling's own commands can be checked here"
-        assert words[1] in COMMANDS, f"{block.place}: thinkling has no command {words[1]}"
-        parse(words[1], words[2:])  # raises UserError on a flag that does not parse
+        match shlex.split(command):
+            case ["thinkling", name, *flags]:
+                assert name in COMMANDS, f"{block.place}: thinkling has no command {name}"
+                parse(name, flags)  # raises UserError on a flag that does not parse
+            case ["python", bench, *flags] if bench.startswith("bench/"):
+                tyro.cli(settings_of(ROOT / bench), args=flags)  # exits on a flag that does not parse
+            case _:
+                pytest.fail(f"{block.place}: only thinkling's own commands and those of bench/ can be checked here")
+
+
+def settings_of(bench: Path) -> type:
+    """What a bench's main takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(bench.parent)
+        [settings] = list(get_type_hints(importlib.import_module(bench.stem).main).values())[:1]
+    return settings
 
 
 @each_page
