@@ -19,6 +19,11 @@ def pools() -> dict[str, list]:
     return {split: problems(split, 1500) for split in SPLITS}
 
 
+@pytest.fixture(scope="module")
+def larger() -> dict[str, list]:
+    return {split: problems(split, 1500, suite="larger-numbers") for split in ("train", "held-out")}
+
+
 def test_splits_share_no_question_and_no_id(pools: dict[str, list]) -> None:
     for a in SPLITS:
         for b in SPLITS:
@@ -34,6 +39,24 @@ def test_a_question_has_one_side_only() -> None:
     for split, held in (("train", False), ("held-out", True)):
         for problem in islice(stream(split, "another seed"), 300):
             assert is_held_out(hashlib.sha256(problem.question.encode()).hexdigest()) is held
+
+
+def test_what_one_suite_holds_out_the_other_does_not_train_on(pools: dict[str, list], larger: dict[str, list]) -> None:
+    """Some questions are in both suites; then on the same side of both."""
+    assert {p.question for p in pools["train"]} & {p.question for p in larger["train"]}
+    for one, other in ((pools, larger), (larger, pools), (larger, larger)):
+        assert not {p.question for p in one["train"]} & {p.question for p in other["held-out"]}
+
+
+def test_larger_numbers_are_larger(pools: dict[str, list], larger: dict[str, list]) -> None:
+    def largest(found: list, family: str) -> int:
+        return max(int(n) for p in found if p.family == family for n in re.findall(r"\d+", p.question))
+
+    assert {p.family for p in larger["train"]} == set(FAMILIES) - {"word"}
+    for family in sorted(set(FAMILIES) - {"word"}):
+        assert largest(larger["train"], family) > largest(pools["train"], family), family
+    assert largest(larger["train"], "sum") <= 999 and largest(larger["train"], "gcd") <= 300
+    assert {p.kind for p in larger["train"] if p.family == "sum"} == {f"sum/{n}" for n in (4, 6, 8, 9, 12)}
 
 
 def test_unseen_templates_never_appear_elsewhere(pools: dict[str, list]) -> None:
@@ -69,10 +92,12 @@ def test_problems_are_different_and_a_prefix_of_more() -> None:
     assert problems("held-out", 40, seed=1) != many[:40]
 
 
-def test_solvers_against_the_standard_library(pools: dict[str, list]) -> None:
+@pytest.mark.parametrize("suite", ["pools", "larger"])
+def test_solvers_against_the_standard_library(suite: str, request: pytest.FixtureRequest) -> None:
     """Answers worked out again from the question's text alone."""
+    found = request.getfixturevalue(suite)
     checked = dict.fromkeys(FAMILIES, 0)
-    for p in (p for split in ("train", "held-out") for p in pools[split]):
+    for p in (p for split in ("train", "held-out") for p in found[split]):
         numbers = [int(n) for n in re.findall(r"\d+", p.question)]
         if p.family == "sum":
             terms = re.findall(r"([+-]?) ?(\d+)", p.question)
@@ -96,10 +121,11 @@ def test_solvers_against_the_standard_library(pools: dict[str, list]) -> None:
     assert all(n >= 20 for family, n in checked.items() if family != "word"), checked
 
 
-def test_steps_are_true_and_end_in_the_reference(pools: dict[str, list]) -> None:
+@pytest.mark.parametrize("suite", ["pools", "larger"])
+def test_steps_are_true_and_end_in_the_reference(suite: str, request: pytest.FixtureRequest) -> None:
     """Every `a op b = c` of the arithmetic solvers holds, and the last number of each solution is the answer."""
     ops = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": lambda a, b: Fraction(a, b)}
-    for p in pools["train"]:
+    for p in request.getfixturevalue(suite)["train"]:
         if p.family in ("word", "fraction"):
             continue
         for left, op, right, result in re.findall(r"(-?\d+) ([-+*/]) (\d+) = (-?\d+)\b(?! [-+*/])", p.solution):
@@ -107,13 +133,15 @@ def test_steps_are_true_and_end_in_the_reference(pools: dict[str, list]) -> None
         assert re.findall(r"-?\d+", p.solution)[-1] == p.reference, p.solution
 
 
-def test_references_verify_against_themselves(pools: dict[str, list]) -> None:
-    for p in (p for pool in pools.values() for p in pool):
+def test_references_verify_against_themselves(pools: dict[str, list], larger: dict[str, list]) -> None:
+    for p in (p for pool in (*pools.values(), *larger.values()) for p in pool):
         assert grade(f"\\boxed{{{p.reference}}}", p.reference).correct
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(UserError, match="unknown split 'test': use one of train"):
+    with pytest.raises(UserError, match="unknown split 'test' of builtin: use one of train"):
         problems("test", 5)
+    with pytest.raises(UserError, match=r"unseen-templates' of larger-numbers: use one of train, held-out$"):
+        problems("unseen-templates", 5, suite="larger-numbers")
     with pytest.raises(UserError, match="at least 1, not 0"):
         problems("train", 0)

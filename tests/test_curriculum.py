@@ -28,7 +28,7 @@ def problem(kind: str, number: int = 0) -> Problem:
 
 def test_spread_by_hand() -> None:
     """4 p (1 - p): 1 for half right, 0.75 for a quarter, 0 for all or none; the mean of a kind's groups."""
-    found = Curriculum("builtin", 0, by_spread=True)
+    found = Curriculum(("builtin",), 0, by_spread=True)
     assert found.weight(problem("a")) == 1.0  # never seen
     found.learn(problem("a"), 0.5)
     found.learn(problem("a"), 0.25)
@@ -54,20 +54,31 @@ def test_picks_follow_the_weights() -> None:
 
 
 def test_a_curriculum_goes_on_where_it_was() -> None:
-    straight, broken = (Curriculum("builtin", 3, by_spread=True) for _ in range(2))
+    straight, broken = (Curriculum(("builtin",), 3, by_spread=True) for _ in range(2))
     for found in (straight, broken):
         for asked in found.ask(5):
             found.learn(asked, 0.5 if asked.family == "word" else 1.0)
-    again = Curriculum("builtin", 3, by_spread=True)
+    again = Curriculum(("builtin",), 3, by_spread=True)
     again.go_on(json.loads(json.dumps(broken.state)))
     assert again.ask(8) == straight.ask(8)
     assert again.state == straight.state
 
 
 def test_word_problems_are_counted_by_template() -> None:
-    kinds = {p.kind for p in Curriculum("builtin", 0, by_spread=False).ask(200)}
+    kinds = {p.kind for p in Curriculum(("builtin",), 0, by_spread=False).ask(200)}
     assert "sum" in kinds
     assert len([kind for kind in kinds if kind.startswith("word/")]) > 20
+
+
+def test_sources_take_turns(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"question": "1?", "reference": "1"}\n')
+    found = Curriculum(("larger-numbers", str(path), "builtin"), 0, by_spread=False)
+    asked = found.ask(7)
+    assert [p.id.split("/")[0] for p in asked] == ["larger-numbers", "mine", "builtin"] * 2 + ["larger-numbers"]
+    again = Curriculum(("larger-numbers", str(path), "builtin"), 0, by_spread=False)
+    again.go_on({"num_drawn": 4, "spread": {}})
+    assert again.ask(3) == asked[4:]
 
 
 def test_a_file_comes_again_in_another_order(tmp_path: Path) -> None:
@@ -78,7 +89,7 @@ def test_a_file_comes_again_in_another_order(tmp_path: Path) -> None:
     assert all(sorted(r) == list("012345") for r in rounds)
     assert len({tuple(r) for r in rounds}) == 3
     with pytest.raises(UserError, match="no such file"):
-        Curriculum(str(tmp_path / "none.jsonl"), 0, by_spread=False).ask(1)
+        Curriculum([str(tmp_path / "none.jsonl")], 0, by_spread=False).ask(1)
 
 
 # --- dynamic sampling ---------------------------------------------------------------------------------------------
@@ -108,7 +119,7 @@ def test_groups_without_signal_are_replaced(
 ) -> None:
     """2 of 4 have one; the other two are looked for among 2 / 0.5 = 4; two of those have one: enough."""
     sizes = signal_in(monkeypatch, [[True, False, False, True], [False, True, True, False]])
-    groups, asked = gather(plan(tmp_path, dynamic_sampling=5), tiny, Curriculum("builtin", 0, False), step=0)
+    groups, asked = gather(plan(tmp_path, dynamic_sampling=5), tiny, Curriculum(("builtin",), 0, False), step=0)
     assert sizes == [4, 4]
     assert (len(groups), len(asked)) == (4, 8)
     assert [any(g is a for g in groups) for a in asked] == [True, False, False, True, False, True, True, False]
@@ -118,7 +129,7 @@ def test_groups_without_signal_are_replaced(
 def test_asking_is_capped(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing found yet a quarter is expected: 4 / 0.25 = 16. Then the cap: what is missing stays missing."""
     sizes = signal_in(monkeypatch, [[False] * 4, [True] + [False] * 15])
-    groups, asked = gather(plan(tmp_path, dynamic_sampling=1), tiny, Curriculum("builtin", 0, False), step=0)
+    groups, asked = gather(plan(tmp_path, dynamic_sampling=1), tiny, Curriculum(("builtin",), 0, False), step=0)
     assert sizes == [4, 16]
     assert (len(groups), len(asked)) == (1, 20)
 
@@ -127,12 +138,12 @@ def test_without_any_signal_the_first_groups_stay(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal_in(monkeypatch, [[False] * 4, [False] * 16])
-    groups, asked = gather(plan(tmp_path, dynamic_sampling=1), tiny, Curriculum("builtin", 0, False), step=0)
+    groups, asked = gather(plan(tmp_path, dynamic_sampling=1), tiny, Curriculum(("builtin",), 0, False), step=0)
     assert groups == asked[:4]
 
 
 def test_without_dynamic_sampling_everything_is_kept(tiny: LanguageModel, tmp_path: Path) -> None:
-    groups, asked = gather(plan(tmp_path), tiny, Curriculum("builtin", 0, False), step=0)
+    groups, asked = gather(plan(tmp_path), tiny, Curriculum(("builtin",), 0, False), step=0)
     assert groups is asked
     assert len(groups) == 4
 
@@ -148,26 +159,26 @@ def test_overlap_is_off_policy_by_one_step(tiny: LanguageModel, tmp_path: Path) 
     """The batch of step 1 is drawn with the weights that step 0 began with, whatever has become of them since."""
     settings = plan(tmp_path, overlap=True, steps=3, max_tokens=8)
     assert settings.objective.correction == "tis"
-    alone = Sampler(replace(settings, overlap=False), tiny, Curriculum("builtin", 0, False))
+    alone = Sampler(replace(settings, overlap=False), tiny, Curriculum(("builtin",), 0, False))
     wanted = [tokens_of(alone.take(step)) for step in range(2)]  # both with the weights as they are
-    ahead = Sampler(settings, tiny, Curriculum("builtin", 0, False))
+    ahead = Sampler(settings, tiny, Curriculum(("builtin",), 0, False))
     first = tokens_of(ahead.take(0))
     with torch.no_grad():
         for weight in tiny.network.parameters():
             weight.mul_(-0.5)
     second = tokens_of(ahead.take(1))
     assert [first, second] == wanted
-    changed = Sampler(replace(settings, overlap=False), tiny, Curriculum("builtin", 0, False))
+    changed = Sampler(replace(settings, overlap=False), tiny, Curriculum(("builtin",), 0, False))
     changed.curriculum.ask(4)
     assert tokens_of(changed.draw(tiny, 1)) != wanted[1]
 
 
 def test_what_is_in_flight_is_saved(tiny: LanguageModel, tmp_path: Path) -> None:
     settings = plan(tmp_path, overlap=True, steps=3, curriculum=True)
-    ahead = Sampler(settings, tiny, Curriculum("builtin", 0, True))
+    ahead = Sampler(settings, tiny, Curriculum(("builtin",), 0, True))
     ahead.take(0)
     state = json.loads(json.dumps(ahead.state(1), default=to_plain))
-    again = Sampler(settings, tiny, Curriculum("builtin", 0, True))
+    again = Sampler(settings, tiny, Curriculum(("builtin",), 0, True))
     again.go_on(state)
     mine, theirs = again.take(1), ahead.take(1)
     assert mine == theirs

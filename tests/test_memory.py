@@ -238,7 +238,7 @@ def test_the_reference_of_adapters_is_the_model_without_them(
 ) -> None:
     settings = plan(tmp_path / "run", preset="grpo", lora_rank=4)
     model = LanguageModel("tiny", with_adapters(tiny_network), tiny.tokenizer, max_rows=8, max_length=512)
-    groups, _ = sampler.gather(settings, model, sampler.Curriculum("builtin", 0, False), 0)
+    groups, _ = sampler.gather(settings, model, sampler.Curriculum(("builtin",), 0, False), 0)
     for weight in adapters(model.network).values():
         weight.data += 0.05
     (rollout, *_), *_ = stepping.prepare(settings, model, groups, model.network)

@@ -467,6 +467,7 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
         (dict(kl="k3"), "--kl is k3 and --kl-coef is 0.0: a KL term needs both"),
         (dict(preset="grpo", kl="none"), "--kl is none and --kl-coef is 0.001"),
         (dict(clip_low=1.5), "--clip-low must lie between 0 and 1"),
+        (dict(tasks=()), "--tasks needs at least one of builtin"),
     ],
 )
 def test_settings_that_cannot_work(tmp_path: Path, changes: dict, message: str) -> None:

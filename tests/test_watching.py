@@ -172,7 +172,7 @@ def test_references_that_the_verifier_cannot_read_are_refused(tiny: LanguageMode
     path = tmp_path / "bad.jsonl"
     path.write_text("".join(json.dumps({"question": f"{i}?", "reference": "3}{4"}) + "\n" for i in range(5)))
     with pytest.raises(UserError, match=r"does not recognise 32 of 32 references, such as '3}{4'"):
-        doctor.examine(settings(tmp_path / "run", tasks=str(path)), tiny)
+        doctor.examine(settings(tmp_path / "run", tasks=(str(path),)), tiny)
 
 
 def test_the_built_in_model_is_found_healthy(tmp_path: Path) -> None:

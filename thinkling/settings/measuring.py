@@ -18,7 +18,8 @@ class ScalingSettings(ModelSettings):
     timeout: float = 300.0
     """Seconds that a server may take for one answer."""
     tasks: str = "builtin"
-    """builtin, or a .jsonl / .json file whose rows have question and reference (or problem and answer)."""
+    """builtin, larger-numbers, or a .jsonl / .json file whose rows have question and reference (or problem and
+    answer)."""
     split: Split = "held-out"
     """Of the built-in problems: held-out has new numbers, unseen-templates has word problems of a new kind."""
     num_problems: int = 500

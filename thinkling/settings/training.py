@@ -29,8 +29,9 @@ class Grpo(ModelSettings):
     """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
     minutes: float | None = None
     """Stop after this many minutes, if the steps are not done by then."""
-    tasks: str = "builtin"
-    """builtin, or a file: JSON lines with question and reference."""
+    tasks: tuple[str, ...] = ("builtin",)
+    """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), or a file: JSON lines with
+    question and reference. Several take turns."""
     prompts_per_step: int = 16
     rollouts_per_prompt: int = 8
     template: Template = "plain"
@@ -90,7 +91,7 @@ class Grpo(ModelSettings):
     eval_every: int = 50
     """Measure held-out accuracy before the first step, after every so many, and at the end; 0 never does."""
     held_out: str = "builtin"
-    """What it is measured on: builtin, or a file like that of --tasks."""
+    """What it is measured on: like --tasks."""
     eval_problems: int = 64
     eval_samples: int = 8
     """Answers to each of them, drawn as the rollouts are; pass@1 is their mean, pass@8 the share solved at all."""
@@ -111,6 +112,8 @@ class Grpo(ModelSettings):
         at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
         at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
         at_least(2, eval_problems=self.eval_problems)
+        if not self.tasks:
+            raise UserError("--tasks needs at least one of builtin, larger-numbers, or a file")
         at_least(0, lora_rank=self.lora_rank)
         at_least(0, dynamic_sampling=self.dynamic_sampling, eval_every=self.eval_every, save_every=self.save_every)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):

@@ -1,4 +1,4 @@
-"""Problems from the built-in splits or from a file: the one way in for `--tasks`.
+"""Problems from the built-in suites or from a file: the one way in for `--tasks`.
 
 A file is JSON Lines, or one JSON array. A row has `question` and `reference`; the names that MATH-500 and GSM8K use,
 `problem` and `answer`, are understood too, and of a GSM8K answer the part behind `####` is the reference.
@@ -17,12 +17,13 @@ from thinkling.tasks.problem import Problem
 
 
 def load_problems(tasks: str, split: str, num_problems: int, seed: int = 0) -> list[Problem]:
-    """The first `num_problems` problems of a built-in split, or of a file named by its path."""
-    if tasks == "builtin":
-        return builtin.problems(split, num_problems, seed)
+    """The first `num_problems` problems of a split of a built-in suite, or of a file named by its path."""
+    if tasks in builtin.SUITES:
+        return builtin.problems(split, num_problems, seed, tasks)
     path = Path(tasks)
     if path.suffix not in (".json", ".jsonl"):
-        raise UserError(f"unknown tasks '{tasks}': use builtin, or a file that ends in .jsonl or .json")
+        raise UserError(f"unknown tasks '{tasks}': use one of {', '.join(builtin.SUITES)}, or a file that ends in "
+                        ".jsonl or .json")  # fmt: skip
     found = [problem_of(path, i, row) for i, row in enumerate(islice(rows_of(path), num_problems), start=1)]
     if not found:
         raise UserError(f"{path}: no problems in this file")

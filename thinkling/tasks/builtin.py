@@ -7,12 +7,16 @@ have step-by-step solvers written here. Three splits, disjoint by construction:
   held-out           the same families, whose question hashes to the other side: new numbers
   unseen-templates   word problems of ten templates that the other two splits never use
 
+A second suite, larger-numbers, is the arithmetic families once more, with larger numbers and other lengths than
+`thinkling-base` has read: what it knows how to do, where it fails. It has the first two splits.
+
 Left out: anything that needs a download; see `benchmarks.py` for published benchmarks.
 """
 
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import gcd
@@ -29,40 +33,70 @@ DROPPED_TEMPLATES = (2, 17, 49, 53, 66, 75)
 HELD_OUT_SHARE = 0.1
 MAX_CHARACTERS = 480  # of a word problem's question, and of its solution
 
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the numbers of the arithmetic families are. A pair is from, to; of factor_digits, one for each."""
+
+    terms: tuple[int, int]
+    term_digits: tuple[int, int]
+    factor_digits: tuple[int, int]
+    coefficient: int
+    unknown: int
+    constant: int
+    divisors: tuple[int, int]
+    multiples: tuple[int, int]
+    denominator: int
+
+
+SUITES = {
+    "builtin": Sizes(
+        terms=(3, 5), term_digits=(1, 2), factor_digits=(2, 2), coefficient=12, unknown=30, constant=99,
+        divisors=(10, 150), multiples=(4, 40), denominator=12,
+    ),
+    "larger-numbers": Sizes(
+        terms=(2, 4), term_digits=(2, 3), factor_digits=(3, 1), coefficient=20, unknown=60, constant=200,
+        divisors=(100, 300), multiples=(20, 60), denominator=15,
+    ),
+}  # fmt: skip
+
 Parts = tuple[str, ...]  # question, reference, solution; of a word problem, its template too
 
 
-def problems(split: str, num_problems: int, seed: int = 0) -> list[Problem]:
+def problems(split: str, num_problems: int, seed: int = 0, suite: str = "builtin") -> list[Problem]:
     """The first `num_problems` different problems of a split. Same arguments, same problems, on every machine."""
     if num_problems < 1:
         raise UserError(f"the number of problems must be at least 1, not {num_problems}")
     seen: dict[str, Problem] = {}
-    for problem in stream(split, f"problems/{seed}"):
+    for problem in stream(split, f"problems/{seed}", suite):
         seen.setdefault(problem.question, problem)
         if len(seen) == num_problems:
             break
     return list(seen.values())
 
 
-def stream(split: str, seed: str) -> Iterator[Problem]:
+def stream(split: str, seed: str, suite: str = "builtin") -> Iterator[Problem]:
     """Problems of a split without end; a question may come again."""
-    if split not in SPLITS:
-        raise UserError(f"unknown split '{split}': use one of {', '.join(SPLITS)}")
-    random = Random(f"{split}/{seed}")
-    names, weights = zip(*FAMILIES.items(), strict=True)
+    splits = SPLITS if suite == "builtin" else SPLITS[:2]
+    if split not in splits:
+        raise UserError(f"unknown split '{split}' of {suite}: use one of {', '.join(splits)}")
+    sizes = SUITES[suite]
+    random = Random(f"{split}/{seed}" if suite == "builtin" else f"{suite}/{split}/{seed}")
+    shares = {family: share for family, share in FAMILIES.items() if suite == "builtin" or family != "word"}
     while True:
         if split == "unseen-templates":
             family, parts = "word", _word(random, UNSEEN_TEMPLATES)
         else:
-            family = random.choices(names, weights)[0]
-            parts = MAKERS[family](random)
+            [family] = random.choices(list(shares), shares.values())
+            parts = _word(random) if family == "word" else SOLVERS[family](random, sizes)
         if parts is None:
             continue
         question, reference, solution, *template = parts
         digest = hashlib.sha256(question.encode()).hexdigest()
         if split == "unseen-templates" or is_held_out(digest) == (split == "held-out"):
-            kind = "/".join([family, *template])
-            yield Problem(f"builtin/{family}/{digest[:12]}", question, reference, family, solution, kind)
+            detail = template if suite == "builtin" else [str(len(re.findall(r"\d", question)))]
+            kind = "/".join([family, *detail])
+            yield Problem(f"{suite}/{family}/{digest[:12]}", question, reference, family, solution, kind)
 
 
 def is_held_out(digest: str) -> bool:
@@ -119,8 +153,10 @@ def _gym(name: str, **config: int) -> object:
     return create_dataset(name, seed=0, size=2**31, **config)
 
 
-def _sum(random: Random) -> Parts:
-    item = _gym("chain_sum", min_terms=3, max_terms=5, min_digits=1, max_digits=2)[random.randrange(2**31)]
+def _sum(random: Random, sizes: Sizes) -> Parts:
+    (fewest, most), (short, long) = sizes.terms, sizes.term_digits
+    chains = _gym("chain_sum", min_terms=fewest, max_terms=most, min_digits=short, max_digits=long)
+    item = chains[random.randrange(2**31)]
     terms = item["metadata"]["expression"].split()
     total, steps = int(terms[0]), []
     for sign, term in zip(terms[1::2], terms[2::2], strict=True):
@@ -130,9 +166,13 @@ def _sum(random: Random) -> Parts:
     return f"What is {' '.join(terms)}?", str(total), "\n".join(steps)
 
 
-def _product(random: Random) -> Parts:
-    item = _gym("products", min_digits=2, max_digits=2)[random.randrange(2**31)]
+def _product(random: Random, sizes: Sizes) -> Parts | None:
+    digits, other_digits = sizes.factor_digits
+    item = _gym("products", min_digits=digits, max_digits=digits)[random.randrange(2**31)]
     a, b = (int(n) for n in item["metadata"]["expression"].split(" * "))
+    b %= 10**other_digits
+    if b < 2:
+        return None
     tens, ones = b - b % 10, b % 10
     if not ones or not tens:
         return f"What is {a} * {b}?", str(a * b), f"{a} * {b} = {a * b}"
@@ -140,8 +180,9 @@ def _product(random: Random) -> Parts:
     return f"What is {a} * {b}?", str(a * b), "\n".join([*steps, f"{a * tens} + {a * ones} = {a * b}"])
 
 
-def _equation(random: Random) -> Parts:
-    a, x, b = random.randint(2, 12), random.randint(2, 30), random.randint(1, 99)
+def _equation(random: Random, sizes: Sizes) -> Parts:
+    a, x = random.randint(2, sizes.coefficient), random.randint(2, sizes.unknown)
+    b = random.randint(1, sizes.constant)
     sign, undo = random.choice([("+", "-"), ("-", "+")])
     right = a * x + b if sign == "+" else a * x - b
     name = random.choice("xyznt")
@@ -157,16 +198,18 @@ def _euclid(a: int, b: int) -> tuple[int, list[str]]:
     return a, steps
 
 
-def _gcd(random: Random) -> Parts:
-    item = _gym("gcd", min_value=10, max_value=150)[random.randrange(2**31)]
+def _gcd(random: Random, sizes: Sizes) -> Parts:
+    smallest, largest = sizes.divisors
+    item = _gym("gcd", min_value=smallest, max_value=largest)[random.randrange(2**31)]
     a, b = item["metadata"]["numbers"]
     divisor, steps = _euclid(a, b)
     question = f"What is the greatest common divisor of {a} and {b}?"
     return question, str(divisor), "\n".join([*steps, f"The last divisor is {divisor}."])
 
 
-def _lcm(random: Random) -> Parts:
-    item = _gym("lcm", min_value=4, max_value=40)[random.randrange(2**31)]
+def _lcm(random: Random, sizes: Sizes) -> Parts:
+    smallest, largest = sizes.multiples
+    item = _gym("lcm", min_value=smallest, max_value=largest)[random.randrange(2**31)]
     a, b = item["metadata"]["numbers"]
     divisor, steps = _euclid(a, b)
     rest = a // divisor
@@ -174,8 +217,8 @@ def _lcm(random: Random) -> Parts:
     return f"What is the least common multiple of {a} and {b}?", str(rest * b), "\n".join(steps)
 
 
-def _fraction(random: Random) -> Parts:
-    b, d = random.randint(2, 12), random.randint(2, 12)
+def _fraction(random: Random, sizes: Sizes) -> Parts:
+    b, d = random.randint(2, sizes.denominator), random.randint(2, sizes.denominator)
     a, c = random.randint(1, b), random.randint(1, d)
     common = b * d // gcd(b, d)
     left, right = a * common // b, c * common // d
@@ -187,9 +230,8 @@ def _fraction(random: Random) -> Parts:
     return f"What is {a}/{b} + {c}/{d}? Give a fraction in lowest terms.", str(total), "\n".join(steps)
 
 
-MAKERS: dict[str, Callable[[Random], Parts | None]] = {
-    "word": _word, "sum": _sum, "product": _product, "equation": _equation, "gcd": _gcd, "lcm": _lcm,
-    "fraction": _fraction,
+SOLVERS: dict[str, Callable[[Random, Sizes], Parts | None]] = {
+    "sum": _sum, "product": _product, "equation": _equation, "gcd": _gcd, "lcm": _lcm, "fraction": _fraction,
 }  # fmt: skip
 FAMILIES = {
     "word": 50,

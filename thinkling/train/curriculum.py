@@ -7,12 +7,12 @@ of a file, which comes again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, count, islice
 from random import Random
 
 from thinkling.generate.sampling import derive_seed
 from thinkling.tasks.benchmarks import load_problems
-from thinkling.tasks.builtin import stream
+from thinkling.tasks.builtin import SUITES, stream
 from thinkling.tasks.problem import Problem
 
 CANDIDATES = 4  # drawn for every problem that is asked
@@ -23,9 +23,10 @@ FLOOR = 0.05  # the weight of a kind that has no spread: it is asked now and the
 class Curriculum:
     """The problems of a run, in an order that seed and past groups decide. `state` is all that must be kept of it."""
 
-    def __init__(self, tasks: str, seed: int, by_spread: bool) -> None:
+    def __init__(self, tasks: Sequence[str], seed: int, by_spread: bool) -> None:
         self.seed, self.by_spread = seed, by_spread
-        self.problems = stream("train", f"grpo/{seed}") if tasks == "builtin" else epochs(tasks, seed)
+        sources = [stream("train", f"grpo/{seed}", own) if own in SUITES else epochs(own, seed) for own in tasks]
+        self.problems = chain.from_iterable(zip(*sources, strict=True))  # they take turns
         self.num_drawn = 0
         self.spread: dict[str, list[float]] = {}  # of a kind: its mean, and the groups that it is from, up to MEMORY
 
@@ -72,7 +73,7 @@ def pick(candidates: Sequence[Problem], num: int, weight: Callable[[Problem], fl
 
 
 def epochs(path: str, seed: int) -> Iterator[Problem]:
-    """The problems of a file, again and again, each time in another order."""
+    """The problems of a file, again and again, each time in another order. Raises UserError at once."""
     found = load_problems(path, "train", 10**9)
-    for epoch in range(10**9):
-        yield from Random(derive_seed(seed, "epoch", epoch)).sample(found, len(found))
+    orders = (Random(derive_seed(seed, "epoch", epoch)).sample(found, len(found)) for epoch in count())
+    return chain.from_iterable(orders)

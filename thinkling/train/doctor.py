@@ -42,9 +42,9 @@ def examine(settings: Grpo, model: LanguageModel) -> Findings:
     problems = Curriculum(settings.tasks, seed, by_spread=False).ask(NUM_PROBLEMS)
     unreadable = references_not_recognised(problems)
     if len(unreadable) > 0.1 * NUM_PROBLEMS:
-        raise UserError(f"{settings.tasks}: the verifier does not recognise {len(unreadable)} of {NUM_PROBLEMS} "
-                        f"references, such as '{unreadable[0][:60]}', so right answers would earn nothing: run "
-                        f"thinkling lint-data on the file {SKIP}")  # fmt: skip
+        raise UserError(f"{', '.join(settings.tasks)}: the verifier does not recognise {len(unreadable)} of "
+                        f"{NUM_PROBLEMS} references, such as '{unreadable[0][:60]}', so right answers would earn "
+                        f"nothing: run thinkling lint-data on the file {SKIP}")  # fmt: skip
     sampling = sampling_of(settings, "doctor")
     groups = roll_out(
         model, problems, settings.rollouts_per_prompt, sampling, settings.template, settings.reward_weights

@@ -17,6 +17,7 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.runs import alone_in, append_jsonl, open_run, read_jsonl, write_json
 from thinkling.settings import Grpo
+from thinkling.tasks.benchmarks import load_problems
 from thinkling.train import checkpoint, held_out, memory
 from thinkling.train.curriculum import Curriculum
 from thinkling.train.doctor import Findings, examine
@@ -42,16 +43,21 @@ def train(settings: Grpo, model: LanguageModel | None = None, show: Callable[[Sh
     A run that was interrupted goes on from its last checkpoint, and on a CPU in float32 ends with the same bits as one
     that was not. The steps before it are shown again.
     """
+    curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum)
+    if settings.eval_every:
+        load_problems(settings.held_out, "held-out", 1)
     model = model or LanguageModel.from_settings(settings)
-    out = open_run(settings.out, settings, FINISHED)
+    out = open_run(settings.out, settings, FINISHED)  # nothing is made where the problems cannot be read
     with alone_in(out):
-        return Training(settings, model, out, show or (lambda shown: None)).run()
+        return Training(settings, model, curriculum, out, show or (lambda shown: None)).run()
 
 
 class Training:
     """A run: what it has behind it, and the loop."""
 
-    def __init__(self, settings: Grpo, model: LanguageModel, out: Path, show: Callable[[Shown], None]) -> None:
+    def __init__(
+        self, settings: Grpo, model: LanguageModel, curriculum: Curriculum, out: Path, show: Callable[[Shown], None]
+    ) -> None:
         if settings.memory_gb is not None:
             room = memory.plan(settings, model.network.config, model.network.dtype)
             settings = replace(settings, micro_batch_tokens=room.tokens)
@@ -65,7 +71,7 @@ class Training:
         self.reference = None
         if settings.objective.needs_reference:  # with adapters it is the same model without them
             self.reference = model.network if settings.lora_rank else copy.deepcopy(model.network)
-        self.sampler = Sampler(settings, model, Curriculum(settings.tasks, settings.seed, settings.curriculum))
+        self.sampler = Sampler(settings, model, curriculum)
         self.mirrors = [open_mirror(kind, out, settings) for kind in settings.mirror]
         self.step, self.seconds = 0, 0.0  # behind it: steps, and the time that they took
         self.rows: list[StepMetrics] = []

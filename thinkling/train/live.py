@@ -36,6 +36,7 @@ class LiveTable:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.live.transient = not (self.rows or self.measured or self.findings)  # an error before anything: it alone
         self.live.__exit__(*error)
 
     def __call__(self, shown: StepMetrics | HeldOut | Findings) -> None:
