@@ -60,7 +60,7 @@ def cells(found: dict[str, list[float]], first: dict[str, list[float]]) -> list[
         values = found[name]
         change = [mine - other for mine, other in zip(values, first[name], strict=True)]
         own = wilson_interval(int(sum(values)), len(values)) if name == "greedy" else mean_interval(values)
-        cell = f"{fmean(values):.1%} {percent(own)}"
+        cell = f"{fmean(values):.1%} {percent((max(0.0, own[0]), min(1.0, own[1])))}"
         if found is not first:
             cell += f", {100 * fmean(change):+.1f} {percent(mean_interval(change))}"
         shown.append(cell)
