@@ -2,8 +2,8 @@
 
 A group that is all right or all wrong teaches nothing, and a problem's spread p (1 - p) says how far it is from both
 (learnability; arXiv:2502.12272). The curriculum keeps the mean spread of each kind of problem, draws more candidates
-than it needs, and picks those whose kind has much of it. A kind is a template of the built-in problems, or one problem
-of a file, which comes again.
+than it needs, and picks those whose kind has much of it. A kind is a template of the built-in problems, a family of the
+larger numbers with so many digits, or one problem of a file, which comes again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
