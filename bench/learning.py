@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Annotated
 
 import tyro
+from presets import right
 from sides import machine
 
 from thinkling.device import pick_device
@@ -19,7 +20,6 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.tasks.builtin import problems
 from thinkling.train.rollout import roll_out
-from thinkling.verify.grade import grade
 
 SETS = {
     "larger numbers": ("larger-numbers", "held-out"),
@@ -43,14 +43,13 @@ def measure(bench: Bench, model: LanguageModel, suite: str, split: str) -> dict[
     """A share for each problem: right greedily, right in one sample, right in one of eight; and tokens, greedily."""
     asked = problems(split, bench.num_problems, suite=suite)
     greedy, drawn = Sampling(temperature=0.0, max_tokens=256), Sampling(temperature=1.0, max_tokens=256, seed=1)
-    answers = [own for [own] in roll_out(model, asked, 1, greedy, bench.template)]
-    groups = roll_out(model, asked, NUM_SAMPLES, drawn, bench.template)
-    right = [sum(grade(r.completion.text, r.problem.reference).correct for r in group) for group in groups]
+    answers = roll_out(model, asked, 1, greedy, bench.template)
+    sampled = [right(group) for group in roll_out(model, asked, NUM_SAMPLES, drawn, bench.template)]
     return {
-        "greedy": [float(grade(r.completion.text, r.problem.reference).correct) for r in answers],
-        "pass@1": [num / NUM_SAMPLES for num in right],
-        "pass@8": [pass_at_k(NUM_SAMPLES, num, NUM_SAMPLES) for num in right],
-        "tokens": [float(len(r.completion.tokens)) for r in answers],
+        "greedy": [fmean(right(group)) for group in answers],
+        "pass@1": [fmean(group) for group in sampled],
+        "pass@8": [pass_at_k(NUM_SAMPLES, int(sum(group)), NUM_SAMPLES) for group in sampled],
+        "tokens": [float(len(r.completion.tokens)) for [r] in answers],
     }
 
 

@@ -205,7 +205,11 @@ def test_every_exercise_has_its_solution(page: Path) -> None:
 def refresh(page: Path) -> None:
     """Write current quotes and outputs into the page."""
     fresh = {block: quoted(block) for block in blocks(page) if block in QUOTES}
-    fresh |= {output: printed for _, output, printed in run_blocks(page) if output}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+    ):  # what it writes is not kept
+        fresh |= {output: printed for _, output, printed in run_blocks(page) if output}
     fresh |= {block: answered(block) for block in blocks(page) if block.language == "console" and PENDING in block.body}
     lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
     for block in sorted(fresh, key=lambda block: -block.first):

@@ -82,12 +82,12 @@ def stream(split: str, seed: str, suite: str = "builtin") -> Iterator[Problem]:
         raise UserError(f"unknown split '{split}' of {suite}: use one of {', '.join(splits)}")
     sizes = SUITES[suite]
     random = Random(f"{split}/{seed}" if suite == "builtin" else f"{suite}/{split}/{seed}")
-    shares = {family: share for family, share in FAMILIES.items() if suite == "builtin" or family != "word"}
+    names, weights = zip(*((n, w) for n, w in FAMILIES.items() if suite == "builtin" or n != "word"), strict=True)
     while True:
         if split == "unseen-templates":
             family, parts = "word", _word(random, UNSEEN_TEMPLATES)
         else:
-            [family] = random.choices(list(shares), shares.values())
+            family = random.choices(names, weights)[0]
             parts = _word(random) if family == "word" else SOLVERS[family](random, sizes)
         if parts is None:
             continue
