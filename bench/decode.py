@@ -14,17 +14,15 @@ from pathlib import Path
 
 import torch
 import tyro
-from sides import Side, machine, peak_bytes, spread, timed
+from sides import Side, machine, peak_bytes, spread, timed, weights_of
 
 from thinkling.device import pick_device, pick_dtype
 from thinkling.errors import UserError
 from thinkling.generate.engine import Engine
 from thinkling.generate.plain import generate
 from thinkling.generate.sampling import Sampling
-from thinkling.model.config import SIZES
-from thinkling.model.qwen3 import Qwen3, init_weights
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.model.weights import load_model, resolve, save_model
+from thinkling.model.weights import load_model, resolve
 from thinkling.runs import write_json
 from thinkling.scale.prompts import render
 from thinkling.tasks.builtin import problems
@@ -156,16 +154,11 @@ def agreement(folder: Path, prompts: Tokens, num_tokens: int, device: torch.devi
 def main(settings: Decode) -> None:
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
-    folder = resolve(settings.model)
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.load(resolve(settings.model))
     questions = [problem.question for problem in problems("held-out", max(*settings.batches, 16))]
     prompts = [tokenizer.encode(render("plain", question)) for question in questions]
     with tempfile.TemporaryDirectory() as temporary:
-        if settings.size:
-            if settings.size not in SIZES:
-                raise UserError(f"unknown size '{settings.size}': use one of {', '.join(SIZES)}")
-            folder = Path(temporary) / settings.size
-            save_model(folder, init_weights(Qwen3(SIZES[settings.size]), seed=0), tokenizer)
+        folder = weights_of(settings.model, settings.size, Path(temporary), dtype)
         lengths = [len(prompt) for prompt in prompts]
         what = f"{settings.size}, random weights" if settings.size else settings.model
         print(f"{machine(device)}\n{what}, {str(dtype).removeprefix('torch.')}")

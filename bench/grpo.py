@@ -3,7 +3,8 @@
 It needs an environment that has TRL (bench/README.md). Each side trains its own copy in a process of its own, and the
 steps alternate. The same seed does not draw the same rollouts, so seconds per 1,000 generated tokens stand beside
 seconds per step. Ours skips rollouts without an advantage (their gradient is zero); `--reward alternate` leaves none
-to skip. Left out: TRL with vLLM, which needs a GPU and an engine from outside.
+to skip. `--size` takes random weights of that shape, whose answers never end before `--max-tokens`: the longest case.
+Left out: TRL with vLLM, which needs a GPU and an engine from outside.
 """
 
 import os
@@ -13,6 +14,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,23 +22,24 @@ from typing import Literal
 
 import torch
 import tyro
-from sides import Side, machine, peak_bytes, spread, synchronize, timed
+from sides import Side, machine, peak_bytes, spread, synchronize, timed, weights_of
 
 from thinkling.device import pick_device
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.model.weights import resolve
 from thinkling.runs import write_json
 from thinkling.scale.prompts import render
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.problem import Problem
-from thinkling.train.optim import Optimizer
+from thinkling.train.grpo import optimizer_of
 from thinkling.train.rollout import roll_out
 from thinkling.train.step import prepare, update
 from thinkling.verify.grade import grade
+
+LONGEST_PROMPT = 256  # tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,10 @@ class Bench:
 
     model: str = "thinkling-base"
     """A built-in model's name or a checkpoint's folder."""
+    size: str | None = None
+    """Random weights of this shape instead (a name from thinkling/model/config.py), with --model's tokenizer."""
+    peer: bool = True
+    """Without it ours alone."""
     rounds: int = 3
     """Measured rounds, after one that warms up: one step of TRL and two of ours, all on the same prompts."""
     prompts: int = 16
@@ -55,6 +62,12 @@ class Bench:
     """Next to nothing, so that both sides go on drawing answers of the same lengths; the work is the same."""
     reward: Literal["grade", "alternate"] = "grade"
     """grade: 1 for a right answer. alternate: every second rollout gets 1, so that no rollout has advantage zero."""
+    recompute: bool = False
+    """Gradient checkpointing, on both sides."""
+    optimizer: Literal["adamw", "adamw-8bit", "muon"] = "adamw"
+    """Ours; TRL has AdamW of 32 bits."""
+    lora_rank: int = 0
+    """Train adapters on every linear layer inside the decoder layers, on both sides; TRL then needs peft."""
     trl_batch: int | None = None
     """Rollouts in one of TRL's forward and backward passes; without it all of a step's."""
     device: str = "auto"
@@ -69,30 +82,33 @@ def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]])
     settings = Grpo(
         out=folder, model=str(folder), prompts_per_step=bench.prompts, rollouts_per_prompt=bench.rollouts,
         max_tokens=bench.max_tokens, temperature=bench.temperature, lr=bench.lr, device=bench.device,
-        max_rows=bench.prompts * bench.rollouts,
+        max_rows=bench.prompts * bench.rollouts, max_length=bench.max_tokens + LONGEST_PROMPT,
+        recompute=bench.recompute, optimizer=bench.optimizer, lora_rank=bench.lora_rank,
     )  # fmt: skip
     model = LanguageModel.from_settings(settings)
-    optimizer = Optimizer(model.network, lr=settings.lr)
+    optimizer = optimizer_of(settings, model.network)
 
-    def step(number: int, batch: list[Problem]) -> list:
+    def step(number: int, batch: list[Problem]) -> tuple[list, float]:
         sampling = Sampling(temperature=bench.temperature, max_tokens=bench.max_tokens, seed=number)
-        groups = roll_out(model, batch, bench.rollouts, sampling, settings.template)
+        draw = partial(roll_out, model, batch, bench.rollouts, sampling, settings.template)
+        groups, drawing = timed(draw, model.network.device)
         if bench.reward == "alternate":
             groups = [[replace(rollout, reward=float(i % 2)) for i, rollout in enumerate(group)] for group in groups]
         groups = prepare(settings, model, groups)
         update(settings, model, optimizer, groups)
-        return [rollout for group in groups for rollout in group]
+        return [rollout for group in groups for rollout in group], drawing
 
     number = 0
     while True:
         batch = batches[pipe.recv()]
-        rollouts, seconds = timed(lambda b=batch, n=number: step(n, b), model.network.device)
+        (rollouts, drawing), seconds = timed(lambda b=batch, n=number: step(n, b), model.network.device)
         number += 1
         tokens = [len(rollout.completion.tokens) for rollout in rollouts]
         learnt = statistics.mean(rollout.advantage != 0 for rollout in rollouts)
         reward = statistics.mean(rollout.reward for rollout in rollouts)
         peak = peak_bytes(model.network.device)
-        pipe.send({"seconds": seconds, "tokens": tokens, "reward": reward, "with_advantage": learnt, "peak": peak})
+        pipe.send({"seconds": seconds, "drawing": drawing, "tokens": tokens, "reward": reward,
+                   "with_advantage": learnt, "peak": peak})  # fmt: skip
 
 
 def trl(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) -> None:
@@ -141,9 +157,15 @@ def trl(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]]) 
     settings, clock = trl_settings(bench, device), Clock()
     quiet = {"logging_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True}
     loading = {"dtype": "float32"}  # with bf16=True autocast does the rest, as TRL has it
+    adapters = None
+    if bench.lora_rank:
+        from peft import LoraConfig
+
+        adapters = LoraConfig(r=bench.lora_rank, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     with tempfile.TemporaryDirectory() as out:
         trainer = GRPOTrainer(
             model=str(folder), reward_funcs=reward, train_dataset=Dataset.from_list(rows), callbacks=[clock],
+            peft_config=adapters,
             args=GRPOConfig(output_dir=out, model_init_kwargs=loading, **quiet, **settings),
         )  # fmt: skip
         tokenizer = Tokenizer.load(folder)
@@ -167,8 +189,9 @@ def trl_settings(bench: Bench, device: torch.device) -> dict:
         "gradient_accumulation_steps": num_rollouts // batch, "max_completion_length": bench.max_tokens,
         "temperature": bench.temperature, "top_k": 0, "top_p": 1.0, "use_vllm": False, "learning_rate": bench.lr,
         "lr_scheduler_type": "constant", "optim": "adamw_torch", "adam_beta2": 0.95, "adam_epsilon": 1e-10,
-        "weight_decay": 0.0, "max_grad_norm": 1.0, "gradient_checkpointing": False, "bf16": device.type == "cuda",
-        "use_cpu": device.type == "cpu", "max_steps": bench.rounds + 1, "shuffle_dataset": False,
+        "weight_decay": 0.0, "max_grad_norm": 1.0, "gradient_checkpointing": bench.recompute,
+        "bf16": device.type == "cuda", "use_cpu": device.type == "cpu",
+        "max_steps": bench.rounds + 1, "shuffle_dataset": False,
     }  # fmt: skip
 
 
@@ -179,15 +202,17 @@ def measure(bench: Bench, folder: Path) -> dict[str, list[dict]]:
     """Steps of both sides, warm-up left out. A round is ours, TRL, ours, so that a drift of the machine hits both."""
     stock = problems("train", bench.prompts * (bench.rounds + 1))
     batches = [stock[i : i + bench.prompts] for i in range(0, len(stock), bench.prompts)]
-    sides = {side.__name__: Side(side, bench, folder, batches) for side in (ours, trl)}
+    order = [ours, trl, ours] if bench.peer else [ours]
+    sides = {side.__name__: Side(side, bench, folder, batches) for side in dict.fromkeys(order)}
     steps: dict[str, list[dict]] = {name: [] for name in sides}
     for number in range(bench.rounds + 1):
-        for name in ("ours", "trl", "ours"):
+        for name in (side.__name__ for side in order):
             answer = sides[name].ask(number)
             if number > 0:
                 steps[name].append(answer)
                 per_rollout = statistics.mean(answer["tokens"])
-                print(f"  {name:5}{answer['seconds']:8.2f} s, {per_rollout:.0f} tokens a rollout", flush=True)
+                drawing = f", {answer['drawing']:.2f} s to draw" if "drawing" in answer else ""
+                print(f"  {name:5}{answer['seconds']:8.2f} s, {per_rollout:.0f} tokens a rollout{drawing}", flush=True)
     for side in sides.values():
         side.stop()
     return steps
@@ -205,32 +230,43 @@ def summary(steps: list[dict]) -> dict:
 
 
 def main(bench: Bench) -> None:
-    if not find_spec("trl"):
-        raise UserError("this environment has no TRL: make one as bench/README.md says")
-    folder, device = resolve(bench.model), pick_device(bench.device)
-    versions = {name: version(name) for name in ("trl", "transformers", "accelerate")}
-    print(f"{machine(device)}\n{', '.join(f'{name} {number}' for name, number in versions.items())}")
-    print(f"{bench.model}; {bench.prompts} prompts x {bench.rollouts} rollouts of at most {bench.max_tokens} tokens; "
+    needed = ["trl", "transformers", "accelerate", *(["peft"] if bench.lora_rank else [])] if bench.peer else []
+    for name in needed:
+        if not find_spec(name):
+            raise UserError(f"this environment has no {name}: make one as bench/README.md says, or use --no-peer")
+    device = pick_device(bench.device)
+    versions = {name: version(name) for name in needed}
+    print(", ".join([machine(device), *(f"{name} {number}" for name, number in versions.items())]))
+    what = f"{bench.size}, random weights" if bench.size else bench.model
+    print(f"{what}; {bench.prompts} prompts x {bench.rollouts} rollouts of at most {bench.max_tokens} tokens; "
           f"reward: {bench.reward}", flush=True)  # fmt: skip
-    steps = measure(bench, folder)
-    settings = steps["trl"][0]["settings"]
-    print("TRL's settings: " + ", ".join(f"{name}={value}" for name, value in settings.items()))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = weights_of(bench.model, bench.size, Path(temporary), torch.bfloat16)
+        steps = measure(bench, folder)
     found = {name: summary(side) for name, side in steps.items()}
+    about = {"machine": machine(device), "versions": versions, "bench": bench}
+    if bench.peer:
+        about |= {"trl_settings": steps["trl"][0]["settings"], "ratios": ratios(found)}
+        print("TRL's settings: " + ", ".join(f"{name}={value}" for name, value in about["trl_settings"].items()))
     for name, side in found.items():
         memory = ", ".join(f"{kind} {size / 2**20:,.0f} MiB" for kind, size in side["peak"].items())
         print(f"\n{name}: {spread(side['seconds'], 2)} seconds per step, median (min-max)\n"
               f"  {spread(side['seconds_per_1000_tokens'], 3)} seconds per 1,000 generated tokens\n"
               f"  {side['tokens_per_rollout']:.1f} tokens a rollout, mean reward {side['reward']:.2f}, "
               f"{side['with_advantage']:.0%} of rollouts with an advantage, peak {memory}")  # fmt: skip
-    ratios = {
+    if bench.peer:
+        per_step, per_token = about["ratios"].values()
+        print(f"\nTRL / ours: {per_step:.2f}x the seconds per step, {per_token:.2f}x the seconds per token")
+    if bench.out:
+        write_json(bench.out, about | {"summary": found, "steps": steps})
+
+
+def ratios(found: dict[str, dict]) -> dict[str, float]:
+    """TRL's medians over ours."""
+    return {
         key: statistics.median(found["trl"][key]) / statistics.median(found["ours"][key])
         for key in ("seconds", "seconds_per_1000_tokens")
     }
-    per_step, per_token = ratios.values()
-    print(f"\nTRL / ours: {per_step:.2f}x the seconds per step, {per_token:.2f}x the seconds per token")
-    if bench.out:
-        about = {"machine": machine(device), "versions": versions, "bench": bench, "trl_settings": settings}
-        write_json(bench.out, about | {"ratios": ratios, "summary": found, "steps": steps})
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""Does a GRPO run's memory stay where it was, and does it grow with the group? Peak memory beside what --plan says.
+"""Does a GRPO run's memory stay where it was, and does it grow with the group? Peaks of single steps beside --plan.
 
     python bench/memory.py
 
-Each group size trains in a process of its own. The peak is the process's so far: it can only rise, so what it gained
-between two steps is what was leaked or had not been needed before.
+Each group size trains in a process of its own. Before each step free memory is given back and the peak forgotten, so
+that what stands below is that step's own: what is held before it, and the most that was held during it. Needs Linux.
 """
 
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import tyro
-from sides import Side, machine, peak_bytes
+from sides import Side, forget_peak, machine, peak_bytes
 
 from thinkling.device import pick_device
 from thinkling.generate.language_model import LanguageModel
@@ -25,31 +26,38 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Train with several group sizes, and look at peak memory. Example: python bench/memory.py --steps 50"""
+    """Train with several group sizes, and look at each step's memory. Example: python bench/memory.py --steps 50"""
 
     model: str = "thinkling-base"
     template: str = "step-by-step"
     steps: int = 50
     prompts_per_step: int = 8
     group_sizes: tuple[int, ...] = (8, 16, 32, 64)
-    micro_batch_tokens: int = 8192
+    micro_batch_tokens: int = 4096
 
 
 def one_size(pipe: Connection, bench: Bench, size: int) -> None:
-    """Peak memory (GiB) with the model loaded and after each step, and what --plan says (GiB)."""
+    """GiB with the model loaded, before each step and at its peak, and what --plan says."""
     pipe.recv()
     model = LanguageModel.load(bench.model)
     device = model.network.device
-    peaks = [peak(device)]
+    held, peaks = [], []
+
+    def look(_: object = None) -> None:
+        peaks.append(peak(device))
+        forget_peak(device)
+        held.append(peak(device))
+
+    look()
     with TemporaryDirectory() as folder:
         settings = Grpo(
             model=bench.model, out=Path(folder) / "run", steps=bench.steps, prompts_per_step=bench.prompts_per_step,
             rollouts_per_prompt=size, template=bench.template, micro_batch_tokens=bench.micro_batch_tokens,
             eval_every=0, doctor=False, watchdog=False,
         )  # fmt: skip
-        grpo.train(settings, model, lambda _: peaks.append(peak(device)))
+        grpo.train(settings, model, look)
         planned = plan(settings, model.network.config, model.network.dtype)
-    pipe.send({"peaks": peaks, "plan": 1e9 * planned.total / GIB})
+    pipe.send({"held": held, "peaks": peaks[1:], "plan": 1e9 * planned.total / GIB})
 
 
 def peak(device: object) -> float:
@@ -58,17 +66,19 @@ def peak(device: object) -> float:
 
 
 def main(bench: Bench) -> None:
-    print(f"{machine(pick_device('auto'))}; {bench.steps} steps of {bench.prompts_per_step} problems\n")
-    middle = bench.steps // 5
-    print(f"| rollouts per problem | loaded, GiB | after step 1 | after step {middle} | after step {bench.steps} | "
-          "training alone | `--plan` |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    print(f"{machine(pick_device('auto'))}; {bench.steps} steps of {bench.prompts_per_step} problems; GiB\n")
+    tenth = max(1, bench.steps // 5)
+    print(f"| rollouts per problem | loaded | held after step 1 | after step {bench.steps} | peak of a step, median "
+          f"(most): the first {tenth} | the last {tenth} | the most, less what was loaded | `--plan` |\n"
+          "|---|---|---|---|---|---|---|---|")  # fmt: skip
     for size in bench.group_sizes:
         side = Side(one_size, bench, size)
         found = side.ask()
         side.stop()
-        peaks = found["peaks"]
-        shown = [peaks[0], peaks[1], peaks[middle], peaks[-1], peaks[-1] - peaks[0], found["plan"]]
-        print(f"| {size} | " + " | ".join(f"{value:.2f}" for value in shown) + " |", flush=True)
+        held, peaks = found["held"], found["peaks"]
+        parts = [f"{median(part):.2f} ({max(part):.2f})" for part in (peaks[:tenth], peaks[-tenth:])]
+        print(f"| {size} | {held[0]:.2f} | {held[1]:.2f} | {held[-1]:.2f} | {parts[0]} | {parts[1]} | "
+              f"{max(peaks) - held[0]:.2f} | {found['plan']:.2f} |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

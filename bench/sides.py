@@ -1,5 +1,7 @@
-"""What the benchmarks share: sides in processes of their own, a clock, peak memory, a line about the machine."""
+"""What the benchmarks share: sides in processes of their own, a clock, peak memory, random weights, a line about the
+machine."""
 
+import ctypes
 import multiprocessing
 import os
 import platform
@@ -14,6 +16,10 @@ from pathlib import Path
 import torch
 
 from thinkling.errors import UserError
+from thinkling.model.config import SIZES
+from thinkling.model.qwen3 import Qwen3, init_weights
+from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.weights import resolve, save_model
 
 
 class Side:
@@ -37,6 +43,16 @@ class Side:
     def stop(self) -> None:
         self.process.terminate()
         self.process.join()
+
+
+def weights_of(model: str, size: str | None, folder: Path, dtype: torch.dtype) -> Path:
+    """The model's folder; or with a size, a new one with random weights of this shape and the model's tokenizer."""
+    if size is None:
+        return resolve(model)
+    if size not in SIZES:
+        raise UserError(f"unknown size '{size}': use one of {', '.join(SIZES)}")
+    save_model(folder / size, init_weights(Qwen3(SIZES[size]), seed=0), Tokenizer.load(resolve(model)), dtype=dtype)
+    return folder / size
 
 
 def synchronize(device: torch.device) -> None:
@@ -63,6 +79,16 @@ def peak_bytes(device: torch.device) -> dict[str, int]:
 
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"rss": rss} | ({"cuda": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {})
+
+
+def forget_peak(device: torch.device) -> None:
+    """Give back what is free, and count peaks from here. Linux alone can forget resident memory's."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    if Path("/proc/self/clear_refs").exists():
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def machine(device: torch.device) -> str:

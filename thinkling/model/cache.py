@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
 
 from thinkling.model.config import ModelConfig
 
@@ -102,10 +103,7 @@ class Packed:
         self.positions = torch.cat(positions)[None].to(device)  # (1, N)
         self.padded = torch.cat(padded).to(device) if padded else torch.zeros(0, dtype=torch.long, device=device)
         self.back = torch.cat(back).to(device)
-        self.masks = [
-            torch.arange(P + T, device=device) <= P + torch.arange(T, device=device)[:, None]
-            for P, (_, T) in zip(self.prompts, self.shapes, strict=True)
-        ]  # (T, P + T): the whole prompt, and what came before
+        self.masks = [mask_behind(P, T, device) for P, (_, T) in zip(self.prompts, self.shapes, strict=True)]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of (1, H, N, E) over (1, K, N, E), as (1, N, H E)."""
@@ -125,6 +123,14 @@ class Packed:
                 late.append(rows_of(out))
                 place += G * T
         return torch.cat(found + late).index_select(0, self.back)[None]
+
+
+def mask_behind(P: int, T: int, device: torch.device) -> Tensor:
+    """(T, P + T): each of T tokens sees the P before them, and its own predecessors. On a GPU the mask is not written
+    out, since only then does the kernel that keeps no (T, P + T) weights take it."""
+    if device.type == "cuda":
+        return causal_lower_right(T, P + T)
+    return torch.arange(P + T, device=device) <= P + torch.arange(T, device=device)[:, None]
 
 
 def rows_of(out: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Each block of 256 values keeps its largest magnitude in float32 and the others as codes. It differs from the paper in
 the codes: powers (c / 127)^3 and (c / 255)^4 of the largest value, instead of a dynamic tree. Like it, they are finest
-near zero. Tensors of fewer than 4,096 values keep float32 moments. One weight is decoded at a time.
+near zero. Tensors of fewer than 4,096 values keep float32 moments. A million values are decoded at a time.
 """
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 BLOCK = 256
 SMALLEST = 4096
+CHUNK = 4096  # blocks decoded at a time
+CODES = {"mean": (127, 3), "square": (255, 4)}  # the moments: largest code, and the power
 
 
 class AdamW8bit(torch.optim.Optimizer):
@@ -28,38 +30,58 @@ class AdamW8bit(torch.optim.Optimizer):
                     self.update(weight, group)
 
     def update(self, weight: Tensor, group: dict) -> None:
-        state, gradient = self.state[weight], weight.grad.float()
-        mean, square = self.moments(weight)
-        first, second = group["betas"]
+        state, gradient = self.state[weight], weight.grad
         step = int(state.get("step", torch.tensor(0.0))) + 1
+        if step == 1:
+            state |= zeros(weight)
         state["step"] = torch.tensor(float(step))
-        mean.lerp_(gradient, 1 - first)
-        square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        divisor = (square.sqrt() / (1 - second**step) ** 0.5).add_(group["eps"])
-        weight.addcdiv_(mean, divisor, value=-group["lr"] / (1 - first**step))
         if weight.numel() < SMALLEST:
-            state["mean"], state["square"] = mean, square
-        else:
-            state["mean_codes"], state["mean_scale"] = encode(mean, 127, 3)
-            state["square_codes"], state["square_scale"] = encode(square, 255, 4)
-
-    def moments(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        state = self.state[weight]
-        if "mean" in state:
-            return state["mean"], state["square"]
-        if "mean_codes" not in state:
-            return torch.zeros_like(weight, dtype=torch.float32), torch.zeros_like(weight, dtype=torch.float32)
-        mean = decode(state["mean_codes"], state["mean_scale"], 127, 3, weight.shape)
-        return mean, decode(state["square_codes"], state["square_scale"], 255, 4, weight.shape)
+            adamw(weight, gradient.float(), state["mean"], state["square"], step, group)
+            return
+        for start in range(0, len(state["mean_codes"]), CHUNK):
+            rows, values = slice(start, start + CHUNK), slice(start * BLOCK, (start + CHUNK) * BLOCK)
+            part = weight.view(-1)[values]
+            mean, square = (
+                decode(state[f"{name}_codes"][rows], state[f"{name}_scale"][rows], *how, part.shape)
+                for name, how in CODES.items()
+            )
+            adamw(part, gradient.reshape(-1)[values].float(), mean, square, step, group)
+            for (name, how), moment in zip(CODES.items(), (mean, square), strict=True):
+                state[f"{name}_codes"][rows], state[f"{name}_scale"][rows] = encode(moment, *how)
 
     def load_state_dict(self, state_dict: dict) -> None:
         """As usual; but codes come back as what they were, which the base class makes floats of."""
         super().load_state_dict(state_dict)
         for state in self.state.values():
-            for name, dtype in (("mean_codes", torch.int8), ("square_codes", torch.uint8)):
-                if name in state:
-                    state[name] = state[name].to(dtype)
+            for name, (most, _) in CODES.items():
+                if f"{name}_codes" in state:
+                    state[f"{name}_codes"] = state[f"{name}_codes"].to(dtype_of(most))
+
+
+def zeros(weight: Tensor) -> dict[str, Tensor]:
+    """Moments of a weight before its first step: whole for a small one, else codes (blocks, BLOCK) and scales."""
+    if weight.numel() < SMALLEST:
+        return {name: torch.zeros_like(weight, dtype=torch.float32) for name in ("mean", "square")}
+    blocks, device = -(-weight.numel() // BLOCK), weight.device
+    found = {f"{name}_scale": torch.zeros(blocks, 1, device=device) for name in CODES}
+    for name, (most, _) in CODES.items():
+        found[f"{name}_codes"] = torch.zeros(blocks, BLOCK, dtype=dtype_of(most), device=device)
+    return found
+
+
+def dtype_of(most: int) -> torch.dtype:
+    """Codes up to 255 have no sign."""
+    return torch.uint8 if most == 255 else torch.int8
+
+
+def adamw(weight: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int, group: dict) -> None:
+    """One update (arXiv:1711.05101, algorithm 2), in place, of the moments too."""
+    first, second = group["betas"]
+    mean.lerp_(gradient, 1 - first)
+    square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+    weight.mul_(1 - group["lr"] * group["weight_decay"])
+    divisor = (square.sqrt() / (1 - second**step) ** 0.5).add_(group["eps"])
+    weight.addcdiv_(mean, divisor, value=-group["lr"] / (1 - first**step))
 
 
 def encode(values: Tensor, most: int, power: int) -> tuple[Tensor, Tensor]:
@@ -70,9 +92,8 @@ def encode(values: Tensor, most: int, power: int) -> tuple[Tensor, Tensor]:
     flat = torch.nn.functional.pad(values.flatten(), (0, -values.numel() % BLOCK)).view(-1, BLOCK)
     scale = flat.abs().amax(-1, keepdim=True)
     share = (flat.abs() / scale.clamp(min=torch.finfo(torch.float32).tiny)) ** (1 / power) * most
-    if most == 255:
-        return share.ceil().clamp(max=most).to(torch.uint8), scale
-    return (share.round().clamp(max=most) * flat.sign()).to(torch.int8), scale
+    codes = share.ceil() if most == 255 else share.round() * flat.sign()
+    return codes.clamp(-most, most).to(dtype_of(most)), scale
 
 
 def decode(codes: Tensor, scale: Tensor, most: int, power: int, shape: torch.Size) -> Tensor:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.model.qwen3 import Qwen3
 from thinkling.runs import alone_in, append_jsonl, open_run, read_jsonl, write_json
 from thinkling.settings import Grpo
 from thinkling.tasks.benchmarks import load_problems
@@ -62,12 +63,7 @@ class Training:
             room = memory.plan(settings, model.network.config, model.network.dtype)
             settings = replace(settings, micro_batch_tokens=room.tokens)
         self.settings, self.model, self.out, self.show = settings, model, out, show
-        if settings.lora_rank:
-            add_adapters(model.network, settings.lora_rank, settings.lora_alpha, settings.seed)
-        self.optimizer = Optimizer(
-            model.network, settings.lr, settings.muon_lr if settings.optimizer == "muon" else None,
-            eight_bit=settings.optimizer == "adamw-8bit",
-        )  # fmt: skip
+        self.optimizer = optimizer_of(settings, model.network)
         self.reference = None
         if settings.objective.needs_reference:  # with adapters it is the same model without them
             self.reference = model.network if settings.lora_rank else copy.deepcopy(model.network)
@@ -187,6 +183,14 @@ class Training:
         for _, close in self.mirrors:
             close()
         return folder
+
+
+def optimizer_of(settings: Grpo, network: Qwen3) -> Optimizer:
+    """Of the weights that are trained: where the settings ask for adapters, they are put in first."""
+    if settings.lora_rank:
+        add_adapters(network, settings.lora_rank, settings.lora_alpha, settings.seed)
+    muon_lr = settings.muon_lr if settings.optimizer == "muon" else None
+    return Optimizer(network, settings.lr, muon_lr, eight_bit=settings.optimizer == "adamw-8bit")
 
 
 def row_of(step: int, group: int, rollout: Rollout, looks: Looks | None) -> dict:

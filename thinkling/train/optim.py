@@ -26,8 +26,9 @@ class Optimizer:
         masters = {name: master for (name, _), master in zip(named, self.masters, strict=True)}
         matrices = {n for n, p in named if muon_lr is not None and p.ndim == 2 and ".layers." in n}
         rest = [m for n, m in masters.items() if n not in matrices]
-        adamw = AdamW8bit if eight_bit else torch.optim.AdamW
-        self.parts = [adamw(rest, lr=lr, betas=betas, weight_decay=weight_decay, eps=1e-10)]
+        how = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "eps": 1e-10}
+        on_gpu = self.masters[0].device.type == "cuda"  # the fused kernel copies no weights while it works
+        self.parts = [AdamW8bit(rest, **how) if eight_bit else torch.optim.AdamW(rest, **how, fused=on_gpu or None)]
         if matrices:
             chosen = [m for n, m in masters.items() if n in matrices]
             self.parts.append(torch.optim.Muon(chosen, lr=muon_lr, momentum=0.95, weight_decay=weight_decay))

@@ -1,0 +1,112 @@
+"""The same work on every device that this machine has, beside the plainest version of it on the CPU in float32.
+
+On a machine without a GPU that is the CPU alone: the same paths, and the same tests.
+"""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from thinkling.generate.engine import Engine
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.plain import generate
+from thinkling.generate.sampling import Sampling
+from thinkling.generate.score import score, score_packed
+from thinkling.model.qwen3 import Qwen3
+from thinkling.settings import Grpo
+from thinkling.train import checkpoint, grpo, sampler
+
+DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+on_each = pytest.mark.parametrize("device", DEVICES)
+PROMPTS = [[7] * 40, [3, 4], list(range(5, 30))]
+
+
+@on_each
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_engine_says_what_the_plain_loop_says(tiny_network: Qwen3, device: str, temperature: float) -> None:
+    samplings = [Sampling(temperature, max_tokens=20 + i, seed=i) for i in range(len(PROMPTS))]
+    wanted = [generate(tiny_network, p, s, ()) for p, s in zip(PROMPTS, samplings, strict=True)]
+    engine = Engine(copy.deepcopy(tiny_network).to(device), (), max_rows=2, max_length=128)
+    ids = [engine.submit(p, s) for p, s in zip(PROMPTS, samplings, strict=True)]
+    done = {}
+    while engine.busy:
+        done.update(engine.step())
+    for i, one in zip(ids, wanted, strict=True):
+        assert done[i].tokens == one.tokens
+        assert done[i].logprobs == pytest.approx(one.logprobs, abs=1e-4)
+
+
+@on_each
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+def test_scores_and_gradients_are_those_of_whole_rows(
+    tiny_network: Qwen3, device: str, dtype: torch.dtype, close: float, recompute: bool
+) -> None:
+    """Relative errors, all numbers together: of the log-probabilities, and of their sum's gradient."""
+    random = torch.Generator().manual_seed(0)
+    completions = [[torch.randint(0, 512, (n,), generator=random).tolist() for n in (30, 1, 17)] for _ in PROMPTS]
+    rows = [(p, c) for p, own in zip(PROMPTS, completions, strict=True) for c in own]
+    longest = max(len(p) + len(c) for p, c in rows)
+    tokens = torch.tensor([[*p, *c, *[0] * (longest - len(p) - len(c))] for p, c in rows])
+    mask = torch.tensor([[len(p) <= i < len(p) + len(c) for i in range(longest)] for p, c in rows])
+    wanted = score(tiny_network, tokens, mask, 0.8)[0][mask]
+    expected = torch.autograd.grad(wanted.sum(), list(tiny_network.parameters()))
+    network = copy.deepcopy(tiny_network).to(device, dtype)
+    found, _ = score_packed(network, PROMPTS, completions, 0.8, recompute=recompute)
+    assert found.dtype == torch.float32
+    assert far(found, wanted) < close
+    gradients = torch.autograd.grad(found.sum(), list(network.parameters()))
+    flat, known = (torch.cat([g.float().cpu().flatten() for g in part]) for part in (gradients, expected))
+    assert far(flat, known) < close
+
+
+def far(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found.detach().cpu() - wanted.detach()).norm() / wanted.detach().norm())
+
+
+class Killed(Exception):
+    pass
+
+
+@on_each
+@pytest.mark.parametrize(
+    "extra",
+    [{}, dict(optimizer="adamw-8bit", recompute=True), dict(optimizer="muon"), dict(lora_rank=8, preset="grpo"),
+     dict(overlap=True, updates_per_batch=2)],
+    ids=str,
+)  # fmt: skip
+def test_bfloat16_training_learns_and_goes_on(
+    tiny_network: Qwen3, tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str, extra: dict
+) -> None:
+    """Rewarded for low ids, the policy says lower ones. A run that died goes on at its checkpoint's very weights."""
+    original = sampler.roll_out
+
+    def rewarded(*arguments: object) -> list:
+        return [[replace(r, reward=sum(t < 128 for t in r.completion.tokens) / 10) for r in g]
+                for g in original(*arguments)]  # fmt: skip
+
+    monkeypatch.setattr(sampler, "roll_out", rewarded)
+
+    def model() -> LanguageModel:
+        network = copy.deepcopy(tiny_network).to(device, torch.bfloat16)
+        network.model.embed_tokens.weight.data *= 10  # the head's too: else adapters, which leave it, could say little
+        return LanguageModel("tiny", network, tiny.tokenizer, max_rows=64, max_length=256)
+
+    small = dict(out=tmp_path / "run", steps=16, prompts_per_step=4, rollouts_per_prompt=8, max_tokens=10, lr=3e-2,
+                 save_every=4, doctor=False, eval_every=0, watchdog=False, device=device, dtype="bfloat16")  # fmt: skip
+    settings = Grpo(**(small | extra))
+    rewards = []
+
+    def die(metrics: object) -> None:
+        if metrics.step == 9:
+            raise Killed
+
+    with pytest.raises(Killed):
+        grpo.train(settings, model(), die)
+    assert checkpoint.latest(settings.out).step == 8
+    grpo.train(settings, model(), lambda metrics: rewards.append(metrics.reward))
+    assert len(rewards) == 16
+    assert sum(rewards[-4:]) / 4 > sum(rewards[:2]) / 2 + 0.2
