@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from thinkling.generate import graphs
 from thinkling.generate.engine import Engine
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import generate
@@ -21,22 +22,42 @@ from thinkling.train import checkpoint, grpo, sampler
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 on_each = pytest.mark.parametrize("device", DEVICES)
-PROMPTS = [[7] * 40, [3, 4], list(range(5, 30))]
+PROMPTS = [[9] * 7, [3, 4], list(range(5, 30)), [7] * 40]
 
 
 @on_each
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_the_engine_says_what_the_plain_loop_says(tiny_network: Qwen3, device: str, temperature: float) -> None:
-    samplings = [Sampling(temperature, max_tokens=20 + i, seed=i) for i in range(len(PROMPTS))]
+@pytest.mark.parametrize("replays", [False, True])
+def test_the_engine_says_what_the_plain_loop_says(
+    tiny_network: Qwen3, monkeypatch: pytest.MonkeyPatch, device: str, temperature: float, replays: bool
+) -> None:
+    """Four requests, five rows or two. The longest row ends first, and leaves its place with a length beyond the rest."""
+    monkeypatch.setattr(graphs, "POSITIONS", 16)
+    samplings = [Sampling(temperature, max_tokens=24 - 4 * i, seed=i) for i in range(len(PROMPTS))]
     wanted = [generate(tiny_network, p, s, ()) for p, s in zip(PROMPTS, samplings, strict=True)]
-    engine = Engine(copy.deepcopy(tiny_network).to(device), (), max_rows=2, max_length=128)
-    ids = [engine.submit(p, s) for p, s in zip(PROMPTS, samplings, strict=True)]
-    done = {}
-    while engine.busy:
-        done.update(engine.step())
-    for i, one in zip(ids, wanted, strict=True):
-        assert done[i].tokens == one.tokens
-        assert done[i].logprobs == pytest.approx(one.logprobs, abs=1e-4)
+    for max_rows in (5, 2):
+        engine = Engine(copy.deepcopy(tiny_network).to(device), (), max_rows=max_rows, max_length=70)
+        engine.replay = graphs.Replay(engine.model, engine.cache) if replays else None
+        ids = [engine.submit(p, s) for p, s in zip(PROMPTS, samplings, strict=True)]
+        done = {}
+        while engine.busy:
+            done.update(engine.step())
+        for i, one in zip(ids, wanted, strict=True):
+            assert done[i].tokens == one.tokens
+            assert done[i].logprobs == pytest.approx(one.logprobs, abs=1e-4)
+        if replays:
+            shapes = set(engine.replay.passes)
+            assert {rows for rows, _ in shapes} == ({4, 2, 1} if max_rows == 5 else {2, 1})
+            assert {length for _, length in shapes} <= {16, 32, 48, 64}
+
+
+def test_where_nothing_is_recorded(tiny_network: Qwen3) -> None:
+    assert Engine(tiny_network, ()).replay is None  # on a CPU
+    experts = replace(
+        tiny_network.config, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, num_hidden_layers=1
+    )
+    with torch.device(DEVICES[-1]):
+        assert not graphs.can_record(Qwen3(experts))
 
 
 @on_each
@@ -74,7 +95,7 @@ class Killed(Exception):
 @on_each
 @pytest.mark.parametrize(
     "extra",
-    [{}, dict(optimizer="adamw-8bit", recompute=True), dict(optimizer="muon"), dict(lora_rank=8, preset="grpo"),
+    [{}, dict(optimizer="adamw-8bit", recompute=True), dict(optimizer="muon"), dict(lora_rank=8, preset="grpo", lora_alpha=8.0),
      dict(overlap=True, updates_per_batch=2)],
     ids=str,
 )  # fmt: skip

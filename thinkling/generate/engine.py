@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
+from thinkling.generate.graphs import Replay, can_record
 from thinkling.generate.plain import Completion, check_prompt, columns, finish_reason
 from thinkling.generate.sampling import Rules, Sampling, choose, measure, support
 from thinkling.model.cache import KVCache, bytes_per_token
@@ -79,6 +80,7 @@ class Engine:
         self.cache = KVCache(model.config, self.max_rows, self.max_length, model.device, model.dtype)
         # The hidden state from which each row's next token is drawn.
         self.hidden = torch.zeros(self.max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
+        self.replay = Replay(model, self.cache) if can_record(model) else None
         self.rows: list[Row] = []
         self.waiting: deque[Row] = deque()
         self.rules: Rules | None = None  # of the rows as they stand; None when they have changed
@@ -223,5 +225,6 @@ class Engine:
         tokens = torch.tensor([[row.tokens[-1]] for row in self.rows], device=self.model.device)
         longest = max(len(row.prompt) + len(row.tokens) for row in self.rows)
         part = self.cache.view(len(self.rows), longest)
-        self.hidden[: len(self.rows)] = self.model(tokens, part)[:, 0]
+        read = self.replay(tokens, longest) if self.replay else self.model(tokens, part)[:, 0]
+        self.hidden[: len(self.rows)] = read
         part.advance(1)
