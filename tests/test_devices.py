@@ -31,7 +31,7 @@ PROMPTS = [[9] * 7, [3, 4], list(range(5, 30)), [7] * 40]
 def test_the_engine_says_what_the_plain_loop_says(
     tiny_network: Qwen3, monkeypatch: pytest.MonkeyPatch, device: str, temperature: float, replays: bool
 ) -> None:
-    """Four requests, five rows or two. The longest row ends first, and leaves its place with a length beyond the rest."""
+    """Four requests, five rows or two. The longest row ends first and leaves its place, longer than the others are."""
     monkeypatch.setattr(graphs, "POSITIONS", 16)
     samplings = [Sampling(temperature, max_tokens=24 - 4 * i, seed=i) for i in range(len(PROMPTS))]
     wanted = [generate(tiny_network, p, s, ()) for p, s in zip(PROMPTS, samplings, strict=True)]
@@ -95,8 +95,8 @@ class Killed(Exception):
 @on_each
 @pytest.mark.parametrize(
     "extra",
-    [{}, dict(optimizer="adamw-8bit", recompute=True), dict(optimizer="muon"), dict(lora_rank=8, preset="grpo", lora_alpha=8.0),
-     dict(overlap=True, updates_per_batch=2)],
+    [{}, dict(optimizer="adamw-8bit", recompute=True), dict(optimizer="muon"),
+     dict(lora_rank=8, preset="grpo", lora_alpha=8.0), dict(overlap=True, updates_per_batch=2)],
     ids=str,
 )  # fmt: skip
 def test_bfloat16_training_learns_and_goes_on(
