@@ -11,7 +11,8 @@ ORDER = """
 errors settings.base settings.asking settings.measuring settings.objective settings.rewards settings.training settings
 device runs
 model model.config model.cache model.qwen3 model.tokenizer model.weights model.builtin
-generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings generate.language_model
+generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings
+generate.language_model
 generate.explain generate.connection generate.wire generate.remote generate.replay
 verify verify.extract verify.tree verify.units verify.clean verify.tokens verify.build verify.grammar verify.latex
 verify.exact verify.numeric verify.arithmetic verify.reals verify.relations verify.equal verify.grade
