@@ -1,4 +1,5 @@
-"""What training has changed: models side by side, asked step by step, greedily and 8 times, on three sets of problems.
+"""What training has changed: models side by side, asked step by step, greedily and 8 times, on three sets of problems,
+and on the two of them that the training mixed.
 
     python bench/learning.py thinkling-base runs/learn/checkpoints/best
 
@@ -76,9 +77,11 @@ def main(bench: Bench) -> None:
     first: dict[str, dict] = {}
     for path in bench.models:
         model = LanguageModel.load(path)
-        for name, place in SETS.items():
-            found = measure(bench, model, *place)
-            print(f"| {name} | {path} | {' | '.join(cells(found, first.setdefault(name, found)))} |", flush=True)
+        found = {name: measure(bench, model, *place) for name, place in SETS.items()}
+        pairs = zip(found["larger numbers"].items(), found["held-out"].values(), strict=True)
+        found["the two together"] = {key: mine + other for (key, mine), other in pairs}
+        for name, shares in found.items():
+            print(f"| {name} | {path} | {' | '.join(cells(shares, first.setdefault(name, shares)))} |", flush=True)
 
 
 if __name__ == "__main__":

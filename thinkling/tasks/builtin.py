@@ -35,9 +35,11 @@ MAX_CHARACTERS = 480  # of a word problem's question, and of its solution
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How large the numbers of the arithmetic families are. A pair is from, to; of factor_digits, one for each."""
+class Suite:
+    """Does it have word problems, and how large are the numbers of its arithmetic families? A pair is from, to; of
+    factor_digits, one for each."""
 
+    words: bool
     terms: tuple[int, int]
     term_digits: tuple[int, int]
     factor_digits: tuple[int, int]
@@ -50,13 +52,13 @@ class Sizes:
 
 
 SUITES = {
-    "builtin": Sizes(
-        terms=(3, 5), term_digits=(1, 2), factor_digits=(2, 2), coefficient=12, unknown=30, constant=99,
-        divisors=(10, 150), multiples=(4, 40), denominator=12,
+    "builtin": Suite(
+        words=True, terms=(3, 5), term_digits=(1, 2), factor_digits=(2, 2), coefficient=12, unknown=30,
+        constant=99, divisors=(10, 150), multiples=(4, 40), denominator=12,
     ),
-    "larger-numbers": Sizes(
-        terms=(2, 4), term_digits=(2, 3), factor_digits=(3, 1), coefficient=20, unknown=60, constant=200,
-        divisors=(100, 300), multiples=(20, 60), denominator=15,
+    "larger-numbers": Suite(
+        words=False, terms=(2, 4), term_digits=(2, 3), factor_digits=(3, 1), coefficient=20, unknown=60,
+        constant=200, divisors=(100, 300), multiples=(20, 60), denominator=15,
     ),
 }  # fmt: skip
 
@@ -77,24 +79,24 @@ def problems(split: str, num_problems: int, seed: int = 0, suite: str = "builtin
 
 def stream(split: str, seed: str, suite: str = "builtin") -> Iterator[Problem]:
     """Problems of a split without end; a question may come again."""
-    splits = SPLITS if suite == "builtin" else SPLITS[:2]
+    made = SUITES[suite]
+    splits = SPLITS if made.words else SPLITS[:2]
     if split not in splits:
         raise UserError(f"unknown split '{split}' of {suite}: use one of {', '.join(splits)}")
-    sizes = SUITES[suite]
-    random = Random(f"{split}/{seed}" if suite == "builtin" else f"{suite}/{split}/{seed}")
-    names, weights = zip(*((n, w) for n, w in FAMILIES.items() if suite == "builtin" or n != "word"), strict=True)
+    random = Random(f"{split}/{seed}" if made.words else f"{suite}/{split}/{seed}")
+    names, weights = zip(*((n, w) for n, w in FAMILIES.items() if made.words or n != "word"), strict=True)
     while True:
         if split == "unseen-templates":
             family, parts = "word", _word(random, UNSEEN_TEMPLATES)
         else:
             family = random.choices(names, weights)[0]
-            parts = _word(random) if family == "word" else SOLVERS[family](random, sizes)
+            parts = _word(random) if family == "word" else SOLVERS[family](random, made)
         if parts is None:
             continue
         question, reference, solution, *template = parts
         digest = hashlib.sha256(question.encode()).hexdigest()
         if split == "unseen-templates" or is_held_out(digest) == (split == "held-out"):
-            detail = template if suite == "builtin" else [str(len(re.findall(r"\d", question)))]
+            detail = template if made.words else [str(len(re.findall(r"\d", question)))]
             kind = "/".join([family, *detail])
             yield Problem(f"{suite}/{family}/{digest[:12]}", question, reference, family, solution, kind)
 
@@ -153,7 +155,7 @@ def _gym(name: str, **config: int) -> object:
     return create_dataset(name, seed=0, size=2**31, **config)
 
 
-def _sum(random: Random, sizes: Sizes) -> Parts:
+def _sum(random: Random, sizes: Suite) -> Parts:
     (fewest, most), (short, long) = sizes.terms, sizes.term_digits
     chains = _gym("chain_sum", min_terms=fewest, max_terms=most, min_digits=short, max_digits=long)
     item = chains[random.randrange(2**31)]
@@ -166,7 +168,7 @@ def _sum(random: Random, sizes: Sizes) -> Parts:
     return f"What is {' '.join(terms)}?", str(total), "\n".join(steps)
 
 
-def _product(random: Random, sizes: Sizes) -> Parts | None:
+def _product(random: Random, sizes: Suite) -> Parts | None:
     digits, other_digits = sizes.factor_digits
     item = _gym("products", min_digits=digits, max_digits=digits)[random.randrange(2**31)]
     a, b = (int(n) for n in item["metadata"]["expression"].split(" * "))
@@ -180,7 +182,7 @@ def _product(random: Random, sizes: Sizes) -> Parts | None:
     return f"What is {a} * {b}?", str(a * b), "\n".join([*steps, f"{a * tens} + {a * ones} = {a * b}"])
 
 
-def _equation(random: Random, sizes: Sizes) -> Parts:
+def _equation(random: Random, sizes: Suite) -> Parts:
     a, x = random.randint(2, sizes.coefficient), random.randint(2, sizes.unknown)
     b = random.randint(1, sizes.constant)
     sign, undo = random.choice([("+", "-"), ("-", "+")])
@@ -198,7 +200,7 @@ def _euclid(a: int, b: int) -> tuple[int, list[str]]:
     return a, steps
 
 
-def _gcd(random: Random, sizes: Sizes) -> Parts:
+def _gcd(random: Random, sizes: Suite) -> Parts:
     smallest, largest = sizes.divisors
     item = _gym("gcd", min_value=smallest, max_value=largest)[random.randrange(2**31)]
     a, b = item["metadata"]["numbers"]
@@ -207,7 +209,7 @@ def _gcd(random: Random, sizes: Sizes) -> Parts:
     return question, str(divisor), "\n".join([*steps, f"The last divisor is {divisor}."])
 
 
-def _lcm(random: Random, sizes: Sizes) -> Parts:
+def _lcm(random: Random, sizes: Suite) -> Parts:
     smallest, largest = sizes.multiples
     item = _gym("lcm", min_value=smallest, max_value=largest)[random.randrange(2**31)]
     a, b = item["metadata"]["numbers"]
@@ -217,7 +219,7 @@ def _lcm(random: Random, sizes: Sizes) -> Parts:
     return f"What is the least common multiple of {a} and {b}?", str(rest * b), "\n".join(steps)
 
 
-def _fraction(random: Random, sizes: Sizes) -> Parts:
+def _fraction(random: Random, sizes: Suite) -> Parts:
     b, d = random.randint(2, sizes.denominator), random.randint(2, sizes.denominator)
     a, c = random.randint(1, b), random.randint(1, d)
     common = b * d // gcd(b, d)
@@ -230,7 +232,7 @@ def _fraction(random: Random, sizes: Sizes) -> Parts:
     return f"What is {a}/{b} + {c}/{d}? Give a fraction in lowest terms.", str(total), "\n".join(steps)
 
 
-SOLVERS: dict[str, Callable[[Random, Sizes], Parts | None]] = {
+SOLVERS: dict[str, Callable[[Random, Suite], Parts | None]] = {
     "sum": _sum, "product": _product, "equation": _equation, "gcd": _gcd, "lcm": _lcm, "fraction": _fraction,
 }  # fmt: skip
 FAMILIES = {
