@@ -83,10 +83,11 @@ def main(settings: Tour) -> None:
         how_it_was_made(settings),
     )
     checkpoint = sorted((out / "grpo" / "checkpoints").iterdir())[-1]
-    console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]")
+    console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]", soft_wrap=True)
     console.print("What to try next:", highlight=False)
-    console.print(f'  thinkling generate "What is 37 * 24?" --model {checkpoint}', highlight=False)
-    console.print(f"  thinkling eval --model {checkpoint} --split unseen-templates --out runs/unseen", highlight=False)
+    console.print(f'  thinkling generate "What is 37 * 24?" --model {checkpoint}', highlight=False, soft_wrap=True)
+    more = f"  thinkling eval --model {checkpoint} --split unseen-templates --out runs/unseen"
+    console.print(more, highlight=False, soft_wrap=True)  # a command is pasted, so its line is not broken
     console.print("  guide/01-understanding-reasoning-models.md", highlight=False)
 
 
