@@ -10,7 +10,7 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 # A hundred thousand mutated answers for the verifier; `make test` tries two thousand.
 fuzz: .venv/installed-test

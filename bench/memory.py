@@ -67,16 +67,16 @@ def peak(device: object) -> float:
 
 def main(bench: Bench) -> None:
     print(f"{machine(pick_device('auto'))}; {bench.steps} steps of {bench.prompts_per_step} problems; GiB\n")
-    tenth = max(1, bench.steps // 5)
+    few = max(1, bench.steps // 5)
     print(f"| rollouts per problem | loaded | held after step 1 | after step {bench.steps} | peak of a step, median "
-          f"(most): the first {tenth} | the last {tenth} | the most, less what was loaded | `--plan` |\n"
+          f"(most): the first {few} | the last {few} | the most, less what was loaded | `--plan` |\n"
           "|---|---|---|---|---|---|---|---|")  # fmt: skip
     for size in bench.group_sizes:
         side = Side(one_size, bench, size)
         found = side.ask()
         side.stop()
         held, peaks = found["held"], found["peaks"]
-        parts = [f"{median(part):.2f} ({max(part):.2f})" for part in (peaks[:tenth], peaks[-tenth:])]
+        parts = [f"{median(part):.2f} ({max(part):.2f})" for part in (peaks[:few], peaks[-few:])]
         print(f"| {size} | {held[0]:.2f} | {held[1]:.2f} | {held[-1]:.2f} | {parts[0]} | {parts[1]} | "
               f"{max(peaks) - held[0]:.2f} | {found['plan']:.2f} |", flush=True)  # fmt: skip
 

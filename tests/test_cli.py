@@ -43,6 +43,13 @@ def test_help_names_every_flag_without_importing_torch(command: str) -> None:
         assert field.replace("_", "-") in shown.stdout.lower()
 
 
+def test_a_model_and_its_training_are_imported_without_the_compiler() -> None:
+    """torch's compiler takes as long to import as torch itself, and only a few commands need it."""
+    code = "import sys, thinkling.generate.language_model, thinkling.train.grpo; print('torch._dynamo' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert shown.stdout == "False\n", shown.stderr
+
+
 def test_usage_lists_every_command(capsys: pytest.CaptureFixture) -> None:
     cli.main([])
     shown = capsys.readouterr().out

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
 
 from thinkling.model.config import ModelConfig
 
@@ -129,6 +128,8 @@ def mask_behind(P: int, T: int, device: torch.device) -> Tensor:
     """(T, P + T): each of T tokens sees the P before them, and its own predecessors. On a GPU the mask is not written
     out, since only then does the kernel that keeps no (T, P + T) weights take it."""
     if device.type == "cuda":
+        from torch.nn.attention.bias import causal_lower_right  # here: it takes two seconds to import
+
         return causal_lower_right(T, P + T)
     return torch.arange(P + T, device=device) <= P + torch.arange(T, device=device)[:, None]
 
