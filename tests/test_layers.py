@@ -21,7 +21,8 @@ tasks tasks.problem tasks.builtin tasks.benchmarks
 scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n scale.refine scale.judge scale.reward_head
 scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
 evaluate evaluate.stats evaluate.run evaluate.rounds evaluate.plots evaluate.report
-evaluate.frontier evaluate.scale_words evaluate.scale_plots evaluate.scale_report evaluate.command
+evaluate.frontier evaluate.scale_words evaluate.scale_plots evaluate.scale_terminal evaluate.scale_report
+evaluate.command
 evaluate.scale_command evaluate.scorers_command
 evaluate.grade_command evaluate.lint_command
 train train.batch train.adam8bit train.optim train.corpus train.pretrain train.policy train.objective train.exact

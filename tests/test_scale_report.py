@@ -18,7 +18,8 @@ from thinkling.errors import UserError
 from thinkling.evaluate import scale_words as words
 from thinkling.evaluate.frontier import Point, neighbours, pareto
 from thinkling.evaluate.scale_plots import MARKERS, SERIES, curves, draw_cost, looks, spread, ticks
-from thinkling.evaluate.scale_report import terminal, write_page, write_pngs
+from thinkling.evaluate.scale_report import write_page, write_pngs
+from thinkling.evaluate.scale_terminal import terminal
 from thinkling.evaluate.stats import wilson_interval
 
 HOSTILE = "</svg><script>alert('x')</script> [bold] & $x_1$ {body} \ud83d"

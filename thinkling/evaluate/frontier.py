@@ -140,6 +140,18 @@ def neighbours(front: Sequence[Point]) -> list[Step]:
     return steps
 
 
+def check_measured(points: Sequence[Point]) -> None:
+    """Raises UserError if there is no method among the points, only oracles."""
+    if all(point.oracle for point in points):
+        raise UserError("a report on what accuracy costs needs at least one measured method")
+
+
+def steps_of(points: Sequence[Point]) -> tuple[list[Step], list[Step]]:
+    """The steps along the tokens' front; and the one from its start to its end, where there are several."""
+    front = pareto(points)
+    return neighbours(front), neighbours([front[0], front[-1]]) if len(front) > 2 else []
+
+
 def _discordant(before: Point, after: Point) -> tuple[int, int]:
     """Problems that only `after` solves, and that only `before` solves."""
     if not before.correct or len(before.correct) != len(after.correct):

@@ -16,7 +16,8 @@ from thinkling.evaluate.command import model_of, scorer_from
 from thinkling.evaluate.frontier import Point
 from thinkling.evaluate.rounds import Round, changes, in_words, tell
 from thinkling.evaluate.run import Sample, evaluate
-from thinkling.evaluate.scale_report import terminal, write_page, write_pngs
+from thinkling.evaluate.scale_report import write_page, write_pngs
+from thinkling.evaluate.scale_terminal import terminal
 from thinkling.evaluate.stats import mean_interval, pass_at_k, wilson_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.replay import Replay

@@ -1,21 +1,16 @@
-"""What each point of accuracy costs, for people: tables in the terminal, one HTML page, and the page's pictures as PNG.
+"""What each point of accuracy costs, for people: one HTML page, and its pictures as PNG.
 
 The page loads nothing and runs nothing, and all text in it is escaped. Leaves out what can be said of the points
-(frontier.py), the words for it (scale_words.py) and how the pictures are drawn (scale_plots.py).
+(frontier.py), the words for it (scale_words.py), how the pictures are drawn (scale_plots.py) and the terminal's tables
+(scale_terminal.py).
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from thinkling.errors import UserError
 from thinkling.evaluate import scale_words as words
-from thinkling.evaluate.frontier import CostName, Point, Step, cheapest, neighbours, pareto, rivals, round_targets
+from thinkling.evaluate.frontier import CostName, Point, cheapest, check_measured, pareto, round_targets, steps_of
 from thinkling.evaluate.plots import safe
 from thinkling.evaluate.report import MUCH_TRUNCATED, PAGE, STYLE
 from thinkling.evaluate.scale_plots import (
@@ -32,18 +27,6 @@ from thinkling.evaluate.scale_plots import (
 from thinkling.evaluate.scale_words import COSTS
 from thinkling.runs import write_text
 
-LOUD = {"clear": "bold green", "hint": "yellow", "unsure": "dim"}
-
-
-def terminal(points: Sequence[Point]) -> list[RenderableType]:
-    """The full table, the cheapest way to each accuracy, and the steps along the front; for 80 columns and more.
-
-    Raises UserError if there is no method among the points.
-    """
-    _check(points)
-    rows, ways, steps = _all_rows(points), _ways(points), _steps(points)
-    return [rows, *([ways] if ways.row_count else []), *([steps] if steps else [])]
-
 
 def write_page(path: Path, title: str, points: Sequence[Point], facts: Mapping[str, str], notes: Sequence[str]) -> None:
     """Write the page, whole or not at all: the pictures, the cheapest way, the steps, every row, the notes, the facts.
@@ -51,7 +34,7 @@ def write_page(path: Path, title: str, points: Sequence[Point], facts: Mapping[s
     facts: how it was made (machine, versions, command); notes: what to keep in mind. Either may be empty. Raises
     UserError if there is no method among the points.
     """
-    _check(points)
+    check_measured(points)
     costs = [cost for cost in COSTS if drawable(points, cost)]
     body = [f"<header><h1>{safe(title)}</h1><p>{words.headline_html(points)}</p></header>", _pictures(points, costs)]
     body += [_html_ways(points, costs), _html_steps(points), _panels(points) if "tokens" in costs else ""]
@@ -72,7 +55,7 @@ def write_pngs(folder: Path, points: Sequence[Point]) -> list[Path]:
     All are drawn before the first is written, and each is written whole or not at all. Left out is a cost that is not
     known. Returns what was written. Raises UserError if there is no method among the points.
     """
-    _check(points)
+    check_measured(points)
     drawn = {f"accuracy-{cost}.png": cost_png(points, cost) for cost in COSTS if drawable(points, cost)}
     if drawable(points, "tokens"):
         drawn["methods.png"] = panels_png(points)
@@ -82,85 +65,6 @@ def write_pngs(folder: Path, points: Sequence[Point]) -> list[Path]:
         temporary.write_bytes(content)
         os.replace(temporary, folder / name)
     return [folder / name for name in drawn]
-
-
-def _check(points: Sequence[Point]) -> None:
-    if all(point.oracle for point in points):
-        raise UserError("a report on what accuracy costs needs at least one measured method")
-
-
-def _fronts(points: Sequence[Point]) -> dict[CostName, set[int]]:
-    """The points, by identity, on the front of each cost that is known."""
-    return {cost: {id(point) for point in pareto(points, cost)} for cost in COSTS if rivals(points, cost)}
-
-
-def _known(points: Sequence[Point]) -> list[CostName]:
-    return [cost for cost in COSTS if any(getattr(point, cost) is not None for point in points)]
-
-
-def _marks(point: Point, fronts: Mapping[CostName, set[int]]) -> str:
-    """On which fronts it is: "T S F"."""
-    return " ".join(cost[0].upper() for cost, front in fronts.items() if id(point) in front)
-
-
-def _marks_explained(fronts: Mapping[CostName, set[int]]) -> str:
-    listed = ", ".join(f"{cost[0].upper()} in {COSTS[cost]}" for cost in fronts)
-    return f"front: nothing else that costs no more is as accurate ({listed})."
-
-
-def _with_whole(points: Sequence[Point]) -> tuple[list[Step], list[Step]]:
-    """The steps along the tokens' front; and the one from its start to its end, where there are several."""
-    front = pareto(points)
-    return neighbours(front), neighbours([front[0], front[-1]]) if len(front) > 2 else []
-
-
-def _all_rows(points: Sequence[Point]) -> Text:
-    """Not a rich table, for a method's name has a line of its own: in a column it would crowd out the numbers."""
-    fronts, known = _fronts(points), _known(points)
-    width = max(10, *(len(words.budget(point)) for point in points))
-    heads = [f"{'budget':>{width}}{'accuracy':>21}", *(f"{COSTS[cost]:>8}" for cost in known), " cut off  front\n"]
-    drawn = Text()
-    drawn.append("What each point costs, per problem\n", style="italic").append("".join(heads), style="bold")
-    for name, own in curves(points).items():
-        drawn.append(f"{name}\n", style="bold cyan")
-        for point in own:
-            drawn.append(f"{words.budget(point):>{width}}{words.accuracy(point):>21}")
-            drawn.append("".join(f"{words.amount(point, cost):>8}" for cost in known))
-            drawn.append(f"{point.truncated:>8.1%}", style="bold red" if point.truncated > MUCH_TRUNCATED else "")
-            drawn.append(f"  {_marks(point, fronts)}".rstrip() + "\n", style="bold green")
-    num = max(len(point.correct) for point in points)
-    drawn.append(f"{num:,} problems; in brackets, the 95% interval. {_marks_explained(fronts)}\n", style="dim italic")
-    return drawn
-
-
-def _ways(points: Sequence[Point]) -> Table:
-    drawn = Table(title="Cheapest way to reach", title_justify="left", box=box.SIMPLE_HEAD)
-    for header in ("accuracy", "by", "measured", "tokens"):
-        drawn.add_column(header, justify="left" if header == "by" else "right", no_wrap=header != "by")
-    for goal in cheapest(points, round_targets(pareto(points))):
-        measured = words.accuracy(goal.point) + (" ✓" if goal.sure else "  ")
-        drawn.add_row(f"{goal.target:.0%}", Text(words.label(goal.point)), Text(measured),
-                      words.amount(goal.point, "tokens"))  # fmt: skip
-    drawn.caption, drawn.caption_justify = "✓ its whole 95% interval reaches there.", "left"
-    return drawn
-
-
-def _steps(points: Sequence[Point]) -> Text:
-    steps, whole = _with_whole(points)
-    drawn = Text()
-    if not steps:
-        return drawn
-    heads = f"{'points gained':>31}{'tokens':>9}{'per point':>11}{'p':>9}{'Holm':>8}\n"
-    drawn.append("Is the next step worth it?\n", style="italic").append(heads, style="bold")
-    drawn.append(f"from {words.label(steps[0].before)}\n", style="bold cyan")
-    drawn.append(f"{words.amount(steps[0].before, 'tokens'):>40}\n")
-    for step in steps + whole:
-        says, holm = words.verdict(step), "" if step in whole else words.p_value(step.adjusted)
-        drawn.append("all steps together\n" if step in whole else f"to {words.label(step.after)}\n", style="bold cyan")
-        drawn.append(f"{words.gain(step):>31}{words.times(step.before.tokens, step.after.tokens):>9}")
-        drawn.append(f"{words.price(step):>11}{words.p_value(step.p_value):>9}{holm:>8}")
-        drawn.append(f"  {says}\n", style=LOUD[says])
-    return drawn.append(f"{words.how_tested(len(steps))} {words.CAUTION}\n", style="dim italic")
 
 
 def _pictures(points: Sequence[Point], costs: Sequence[CostName]) -> str:
@@ -219,7 +123,7 @@ def _html_ways(points: Sequence[Point], costs: Sequence[CostName]) -> str:
 
 
 def _html_steps(points: Sequence[Point]) -> str:
-    steps, whole = _with_whole(points)
+    steps, whole = steps_of(points)
     if not steps:
         return ""
     low = min(0.0, *(step.low for step in steps + whole))
@@ -255,7 +159,7 @@ def _panels(points: Sequence[Point]) -> str:
 
 
 def _html_rows(points: Sequence[Point]) -> str:
-    fronts, known = _fronts(points), _known(points)
+    fronts, known = words.fronts(points), words.known_costs(points)
     groups = []
     for name, own in curves(points).items():
         lines = []
@@ -263,7 +167,7 @@ def _html_rows(points: Sequence[Point]) -> str:
             low, width, at = (f"{100 * value:.2f}%" for value in (point.low, point.high - point.low, point.accuracy))
             loud = " class=loud" if point.truncated > MUCH_TRUNCATED else ""
             lines.append(
-                f'<tr><th scope="row">{safe(words.budget(point)) or "–"} <i>{_marks(point, fronts)}</i></th>'
+                f'<tr><th scope="row">{safe(words.budget(point)) or "–"} <i>{words.marks(point, fronts)}</i></th>'
                 f'<td class="bar" aria-hidden="true"><span style="--low:{low};--width:{width};--at:{at}"></span></td>'
                 f"<td><b>{point.accuracy:.1%}</b> <small>{words.interval(point.low, point.high)}</small></td>"
                 + "".join(f"<td>{words.amount(point, cost)}</td>" for cost in known)
@@ -278,7 +182,7 @@ def _html_rows(points: Sequence[Point]) -> str:
         f'<section><h2>Every row</h2><table class=rows><thead><tr><th scope="col">budget</th>{scale}{heads}</tr>'
         "</thead>"
         f"{''.join(groups)}</table><p class=note>Costs are per problem; in brackets, the 95% interval. "
-        f"{_marks_explained(fronts)} cut off: completions that ran into the token limit.</p></section>"
+        f"{words.marks_explained(fronts)} cut off: completions that ran into the token limit.</p></section>"
     )
 
 

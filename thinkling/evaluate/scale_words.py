@@ -1,11 +1,12 @@
 """The numbers of the scale report as words: a point's name, what a step gains, whether it is worth it.
 
-Plain text, or HTML where the name says so. Leaves out tables and the page around them (scale_report.py).
+Plain text, or HTML where the name says so. Leaves out the terminal's tables (scale_terminal.py) and the page
+(scale_report.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from thinkling.evaluate.frontier import CostName, Point, Step, pareto
+from thinkling.evaluate.frontier import CostName, Point, Step, pareto, rivals
 from thinkling.evaluate.plots import safe
 
 COSTS: dict[CostName, str] = {"tokens": "tokens", "seconds": "seconds", "flops": "GFLOPs"}
@@ -51,6 +52,25 @@ def interval(low: float, high: float) -> str:
 
 def accuracy(point: Point) -> str:
     return f"{point.accuracy:.1%} {interval(point.low, point.high)}"
+
+
+def known_costs(points: Sequence[Point]) -> list[CostName]:
+    return [cost for cost in COSTS if any(getattr(point, cost) is not None for point in points)]
+
+
+def fronts(points: Sequence[Point]) -> dict[CostName, set[int]]:
+    """The points, by identity, on the front of each cost that is known."""
+    return {cost: {id(point) for point in pareto(points, cost)} for cost in COSTS if rivals(points, cost)}
+
+
+def marks(point: Point, fronts: Mapping[CostName, set[int]]) -> str:
+    """On which fronts it is: "T S F"."""
+    return " ".join(cost[0].upper() for cost, front in fronts.items() if id(point) in front)
+
+
+def marks_explained(fronts: Mapping[CostName, set[int]]) -> str:
+    listed = ", ".join(f"{cost[0].upper()} in {COSTS[cost]}" for cost in fronts)
+    return f"front: nothing else that costs no more is as accurate ({listed})."
 
 
 def gain(step: Step) -> str:
