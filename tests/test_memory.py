@@ -1,7 +1,5 @@
 """What saves memory changes nothing else: 8-bit moments, recomputed layers, adapters; and the plan of a run's needs."""
 
-import copy
-import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -297,27 +295,6 @@ def test_passes_are_made_to_fit(tmp_path: Path) -> None:
         UserError, match=r"--memory-gb 0\.01 is too little: one completion of 10 tokens.*Try --recompute"
     ):
         memory.plan(plan(tmp_path, memory_gb=0.01), config, torch.float32)
-
-
-@pytest.mark.usefixtures("some_are_right")
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # the garbage collector's list touches what torch deprecates
-def test_what_is_held_grows_neither_with_steps_nor_with_the_group(
-    tiny_network: Qwen3, tiny: LanguageModel, tmp_path: Path
-) -> None:
-    def held() -> int:
-        gc.collect()
-        tensors = (thing for thing in gc.get_objects() if type(thing) in (torch.Tensor, torch.nn.Parameter))
-        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
-
-    found = []
-    for size in (4, 16):
-        model = LanguageModel("tiny", copy.deepcopy(tiny_network), tiny.tokenizer, max_rows=8, max_length=256)
-        seen = []
-        settings = plan(tmp_path / str(size), steps=6, rollouts_per_prompt=size, save_every=0)
-        grpo.train(settings, model, lambda _, seen=seen: seen.append(held()))
-        del model
-        found.append(set(seen))
-    assert len(found[0]) == 1 and found[0] == found[1]
 
 
 def test_the_largest_pass_is_tried_first_and_leaves_nothing(

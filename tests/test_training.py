@@ -340,16 +340,21 @@ def test_memory_does_not_grow_with_the_group(
 
 
 def test_fifty_steps_leave_nothing_behind(tiny: LanguageModel, tmp_path: Path) -> None:
-    """As many tensors live after the fiftieth step as after the fifth."""
-    counts = []
+    """As many tensors live after the fiftieth step as after the fifth, and they hold as many bytes."""
+    counts, held = [], []
 
     def count(_: StepMetrics) -> None:
         gc.collect()
-        counts.append(sum(issubclass(type(found), torch.Tensor) for found in gc.get_objects()))
+        tensors = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
+        counts.append(len(tensors))
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        held.append(sum(storages.values()))
 
-    plan = settings(tmp_path / "run", steps=50, max_tokens=4, save_every=0, watchdog=False, curriculum=True)
+    how = dict(steps=50, max_tokens=4, save_every=0, watchdog=False, curriculum=True, reward=("random",))
+    plan = settings(tmp_path / "run", **how)  # a random reward, so that there is something to train on
     grpo.train(plan, tiny, count)
     assert counts[-1] <= counts[4]
+    assert held[-1] <= held[4]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
