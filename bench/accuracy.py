@@ -22,8 +22,8 @@ from thinkling.scale.direct import Direct
 from thinkling.scale.vote import SelfConsistency
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
-from thinkling.train import grpo
-from thinkling.verify.grade import grade
+from thinkling.train.rl import trainer as grpo
+from thinkling.verify.math.grade import grade
 
 
 @dataclass(frozen=True)

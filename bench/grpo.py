@@ -29,15 +29,15 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import Tokenizer
+from thinkling.problem import Problem
 from thinkling.runs import write_json
 from thinkling.scale.prompts import render
 from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
-from thinkling.tasks.problem import Problem
-from thinkling.train.grpo import optimizer_of
-from thinkling.train.rollout import roll_out
-from thinkling.train.step import prepare, update
-from thinkling.verify.grade import grade
+from thinkling.train.rl.rollout import roll_out
+from thinkling.train.rl.trainer import optimizer_of
+from thinkling.train.rl.update import prepare, update
+from thinkling.verify.math.grade import grade
 
 LONGEST_PROMPT = 256  # tokens
 

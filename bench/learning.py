@@ -20,7 +20,7 @@ from thinkling.evaluate.stats import mean_interval, pass_at_k, wilson_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.tasks.builtin import problems
-from thinkling.train.rollout import roll_out
+from thinkling.train.rl.rollout import roll_out
 
 SETS = {
     "larger numbers": ("larger-numbers", "held-out"),

@@ -18,8 +18,8 @@ from sides import Side, forget_peak, machine, peak_bytes
 from thinkling.device import pick_device
 from thinkling.generate.language_model import LanguageModel
 from thinkling.settings import Grpo
-from thinkling.train import grpo
 from thinkling.train.memory import plan
+from thinkling.train.rl import trainer as grpo
 
 GIB = 2**30
 

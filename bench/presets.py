@@ -24,13 +24,13 @@ from thinkling.device import pick_device
 from thinkling.evaluate.stats import mean_interval, pass_at_k
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.runs import read_jsonl, write_json
 from thinkling.settings import PRESETS, Grpo
 from thinkling.tasks.builtin import problems
-from thinkling.tasks.problem import Problem
-from thinkling.train.grpo import FINISHED, train
-from thinkling.train.rollout import Rollout, roll_out
-from thinkling.verify.grade import grade
+from thinkling.train.rl.rollout import Rollout, roll_out
+from thinkling.train.rl.trainer import FINISHED, train
+from thinkling.verify.math.grade import grade
 
 ARMS = {"random reward": ("random",), "format-only reward": ("format-only",)}  # dr-grpo, but for the reward
 

@@ -17,11 +17,11 @@ from sides import machine
 
 from thinkling.device import pick_device
 from thinkling.evaluate.run import Sample, evaluate
-from thinkling.evaluate.scale_words import interval
 from thinkling.evaluate.stats import paired_p_value, wilson_interval
 from thinkling.generate.language_model import LanguageModel, Model
-from thinkling.generate.remote import RemoteModel
+from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
+from thinkling.report.scale_words import interval
 from thinkling.runs import new_run, write_json
 from thinkling.scale.methods import build, parse, scorer_for
 from thinkling.tasks.builtin import problems

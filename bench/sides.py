@@ -17,8 +17,8 @@ import torch
 
 from thinkling.errors import UserError
 from thinkling.model.config import SIZES
-from thinkling.model.qwen3 import Qwen3, init_weights
 from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.transformer import Transformer, init_weights
 from thinkling.model.weights import resolve, save_model
 
 
@@ -51,7 +51,9 @@ def weights_of(model: str, size: str | None, folder: Path, dtype: torch.dtype) -
         return resolve(model)
     if size not in SIZES:
         raise UserError(f"unknown size '{size}': use one of {', '.join(SIZES)}")
-    save_model(folder / size, init_weights(Qwen3(SIZES[size]), seed=0), Tokenizer.load(resolve(model)), dtype=dtype)
+    save_model(
+        folder / size, init_weights(Transformer(SIZES[size]), seed=0), Tokenizer.load(resolve(model)), dtype=dtype
+    )
     return folder / size
 
 

@@ -48,7 +48,7 @@ class Verify:
 
 
 def ours() -> Callable[[str, str], str]:
-    from thinkling.verify.grade import grade  # here, and not above: a process holds only what it times
+    from thinkling.verify.math.grade import grade  # here, and not above: a process holds only what it times
 
     return lambda answer, reference: grade(rf"\boxed{{{answer}}}", reference).status
 

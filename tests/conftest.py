@@ -8,10 +8,10 @@ from jaxtyping import install_import_hook
 with install_import_hook("thinkling", "shapes.check"):
     from thinkling.generate.language_model import LanguageModel
     from thinkling.model.config import ModelConfig
-    from thinkling.model.qwen3 import Qwen3, init_weights
     from thinkling.model.tokenizer import Tokenizer
-    from thinkling.train.corpus import documents
-    from thinkling.train.pretrain import STOP_TOKENS, train_bpe
+    from thinkling.model.transformer import Transformer, init_weights
+    from thinkling.train.pretrain.corpus import documents
+    from thinkling.train.pretrain.trainer import STOP_TOKENS, train_bpe
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # no test fails because a machine is slow
@@ -28,15 +28,15 @@ def tiny_tokenizer() -> Tokenizer:
 
 
 @pytest.fixture
-def tiny_network() -> Qwen3:
+def tiny_network() -> Transformer:
     config = ModelConfig(
         vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=1, head_dim=16, max_position_embeddings=512, rope_theta=10_000.0,
     )  # fmt: skip
-    return init_weights(Qwen3(config), seed=0).eval()
+    return init_weights(Transformer(config), seed=0).eval()
 
 
 @pytest.fixture
-def tiny(tiny_network: Qwen3, tiny_tokenizer: Tokenizer) -> LanguageModel:
+def tiny(tiny_network: Transformer, tiny_tokenizer: Tokenizer) -> LanguageModel:
     """A model of random weights that runs in milliseconds. Each test gets its own."""
     return LanguageModel("tiny", tiny_network, tiny_tokenizer, max_rows=32, max_length=512)

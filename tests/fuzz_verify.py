@@ -17,7 +17,7 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
-from thinkling.verify.grade import grade, same_answer
+from thinkling.verify.math.grade import grade, same_answer
 
 STATUSES = ("correct", "incorrect", "unparsed")
 

@@ -9,7 +9,7 @@ import pytest
 
 from thinkling.errors import UserError
 from thinkling.tasks.builtin import FAMILIES, SPLITS, UNSEEN_TEMPLATES, is_held_out, problems, stream
-from thinkling.verify.grade import grade
+from thinkling.verify.math.grade import grade
 
 PINNED = [("builtin/word/05a577905cce", "96"), ("builtin/gcd/039b6a735276", "31"), ("builtin/word/08fa4a46ec70", "96")]
 

@@ -17,9 +17,11 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import load_model
 from thinkling.settings import Grpo
-from thinkling.train import checkpoint, grpo, sampler
-from thinkling.train.metrics import StepMetrics
+from thinkling.train import checkpoint
 from thinkling.train.optim import Optimizer
+from thinkling.train.rl import sampler
+from thinkling.train.rl import trainer as grpo
+from thinkling.train.rl.metrics import StepMetrics
 
 STEPS = 5
 KILLS = int(os.environ.get("KILLS", "2"))  # of the real command, at random moments: some seconds each

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from thinkling import cli, tour
+from thinkling import cli
+from thinkling.commands import demo as tour
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import save_model
 
@@ -45,7 +46,10 @@ def test_help_names_every_flag_without_importing_torch(command: str) -> None:
 
 def test_a_model_and_its_training_are_imported_without_the_compiler() -> None:
     """torch's compiler takes as long to import as torch itself, and only a few commands need it."""
-    code = "import sys, thinkling.generate.language_model, thinkling.train.grpo; print('torch._dynamo' in sys.modules)"
+    code = (
+        "import sys, thinkling.generate.language_model, thinkling.train.rl.trainer\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert shown.stdout == "False\n", shown.stderr
 

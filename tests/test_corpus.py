@@ -8,11 +8,11 @@ from random import Random
 import torch
 
 from thinkling.model.tokenizer import Tokenizer
+from thinkling.problem import Problem
 from thinkling.tasks.builtin import problems
-from thinkling.tasks.problem import Problem
-from thinkling.train.corpus import MIXTURE, documents, spoil, worked
-from thinkling.train.pretrain import END_OF_TEXT, Document, encode_document, packed_batches
-from thinkling.verify.extract import extract
+from thinkling.train.pretrain.corpus import MIXTURE, documents, spoil, worked
+from thinkling.train.pretrain.trainer import END_OF_TEXT, Document, encode_document, packed_batches
+from thinkling.verify.math.extract import extract
 
 
 def text_of(document: list) -> str:

@@ -11,12 +11,12 @@ import torch
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.problem import Problem
 from thinkling.runs import to_plain
 from thinkling.settings import Grpo
-from thinkling.tasks.problem import Problem
-from thinkling.train import sampler as sampling
-from thinkling.train.curriculum import FLOOR, Curriculum, epochs, pick
-from thinkling.train.sampler import Sampler, batch_of, gather
+from thinkling.train.rl import sampler as sampling
+from thinkling.train.rl.curriculum import FLOOR, Curriculum, epochs, pick
+from thinkling.train.rl.sampler import Sampler, batch_of, gather
 
 
 def problem(kind: str, number: int = 0) -> Problem:
@@ -59,7 +59,7 @@ def test_a_curriculum_goes_on_where_it_was() -> None:
         for asked in found.ask(5):
             found.learn(asked, 0.5 if asked.family == "word" else 1.0)
     again = Curriculum(("builtin",), 3, by_spread=True)
-    again.go_on(json.loads(json.dumps(broken.state)))
+    again.resume(json.loads(json.dumps(broken.state)))
     assert again.ask(8) == straight.ask(8)
     assert again.state == straight.state
 
@@ -77,7 +77,7 @@ def test_sources_take_turns(tmp_path: Path) -> None:
     asked = found.ask(7)
     assert [p.id.split("/")[0] for p in asked] == ["larger-numbers", "mine", "builtin"] * 2 + ["larger-numbers"]
     again = Curriculum(("larger-numbers", str(path), "builtin"), 0, by_spread=False)
-    again.go_on({"num_drawn": 4, "spread": {}})
+    again.resume({"num_drawn": 4, "spread": {}})
     assert again.ask(3) == asked[4:]
 
 
@@ -151,7 +151,7 @@ def test_without_dynamic_sampling_everything_is_kept(tiny: LanguageModel, tmp_pa
 # --- rollouts ahead -----------------------------------------------------------------------------------------------
 
 
-def tokens_of(batch: sampling.Batch) -> list[tuple[int, ...]]:
+def tokens_of(batch: sampling.RolloutBatch) -> list[tuple[int, ...]]:
     return [rollout.completion.tokens for group in batch.groups for rollout in group]
 
 
@@ -179,7 +179,7 @@ def test_what_is_in_flight_is_saved(tiny: LanguageModel, tmp_path: Path) -> None
     ahead.take(0)
     state = json.loads(json.dumps(ahead.state(1), default=to_plain))
     again = Sampler(settings, tiny, Curriculum(("builtin",), 0, True))
-    again.go_on(state)
+    again.resume(state)
     mine, theirs = again.take(1), ahead.take(1)
     assert mine == theirs
     assert mine == batch_of(json.loads(json.dumps(asdict(mine))))

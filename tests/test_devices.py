@@ -16,9 +16,11 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score, score_packed
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 from thinkling.settings import Grpo
-from thinkling.train import checkpoint, grpo, sampler
+from thinkling.train import checkpoint
+from thinkling.train.rl import sampler
+from thinkling.train.rl import trainer as grpo
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 on_each = pytest.mark.parametrize("device", DEVICES)
@@ -29,7 +31,7 @@ PROMPTS = [[9] * 7, [3, 4], list(range(5, 30)), [7] * 40]
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("replays", [False, True])
 def test_the_engine_says_what_the_plain_loop_says(
-    tiny_network: Qwen3, monkeypatch: pytest.MonkeyPatch, device: str, temperature: float, replays: bool
+    tiny_network: Transformer, monkeypatch: pytest.MonkeyPatch, device: str, temperature: float, replays: bool
 ) -> None:
     """Four requests, five rows or two. The longest row ends first and leaves its place, longer than the others are."""
     monkeypatch.setattr(graphs, "POSITIONS", 16)
@@ -37,7 +39,7 @@ def test_the_engine_says_what_the_plain_loop_says(
     wanted = [generate(tiny_network, p, s, ()) for p, s in zip(PROMPTS, samplings, strict=True)]
     for max_rows in (5, 2):
         engine = Engine(copy.deepcopy(tiny_network).to(device), (), max_rows=max_rows, max_length=70)
-        engine.replay = graphs.Replay(engine.model, engine.cache) if replays else None
+        engine.replay = graphs.CachedModel(engine.model, engine.cache) if replays else None
         ids = [engine.submit(p, s) for p, s in zip(PROMPTS, samplings, strict=True)]
         done = {}
         while engine.busy:
@@ -51,20 +53,20 @@ def test_the_engine_says_what_the_plain_loop_says(
             assert {length for _, length in shapes} <= {16, 32, 48, 64}
 
 
-def test_where_nothing_is_recorded(tiny_network: Qwen3) -> None:
+def test_where_nothing_is_recorded(tiny_network: Transformer) -> None:
     assert Engine(tiny_network, ()).replay is None  # on a CPU
     experts = replace(
         tiny_network.config, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, num_hidden_layers=1
     )
     with torch.device(DEVICES[-1]):
-        assert not graphs.can_record(Qwen3(experts))
+        assert not graphs.can_record(Transformer(experts))
 
 
 @on_each
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
 def test_scores_and_gradients_are_those_of_whole_rows(
-    tiny_network: Qwen3, device: str, dtype: torch.dtype, close: float, recompute: bool
+    tiny_network: Transformer, device: str, dtype: torch.dtype, close: float, recompute: bool
 ) -> None:
     """Relative errors, all numbers together: of the log-probabilities, and of their sum's gradient."""
     random = torch.Generator().manual_seed(0)
@@ -100,7 +102,12 @@ class Killed(Exception):
     ids=str,
 )  # fmt: skip
 def test_bfloat16_training_learns_and_goes_on(
-    tiny_network: Qwen3, tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str, extra: dict
+    tiny_network: Transformer,
+    tiny: LanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    device: str,
+    extra: dict,
 ) -> None:
     """Rewarded for low ids, the policy says lower ones. A run that died goes on at its checkpoint's very weights."""
     original = sampler.roll_out

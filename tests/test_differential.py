@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from math_verify import parse, verify
 
-from thinkling.verify.grade import grade
+from thinkling.verify.math.grade import grade
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bench"))

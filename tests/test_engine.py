@@ -11,18 +11,18 @@ from thinkling.generate.engine import Engine
 from thinkling.generate.plain import generate, repeats
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
-from thinkling.model.qwen3 import Qwen3, init_weights
+from thinkling.model.transformer import Transformer, init_weights
 
 STOP = (3,)
 
 
 @pytest.fixture(scope="module")
-def model() -> Qwen3:
+def model() -> Transformer:
     config = ModelConfig(
         vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=8, max_position_embeddings=96, rope_theta=10_000.0,
     )  # fmt: skip
-    network = init_weights(Qwen3(config), seed=1).eval()
+    network = init_weights(Transformer(config), seed=1).eval()
     with torch.no_grad():  # far from uniform, so that a wrong cache entry shows at once
         for weight in network.parameters():
             if weight.ndim == 2:
@@ -55,7 +55,7 @@ def run(engine: Engine, jobs: list[tuple[list[int], Sampling]], together: int) -
 
 
 @pytest.mark.parametrize(("max_rows", "together"), [(1, 99), (4, 99), (7, 1), (64, 99), (5, 3)])
-def test_a_request_does_not_depend_on_its_neighbours(model: Qwen3, max_rows: int, together: int) -> None:
+def test_a_request_does_not_depend_on_its_neighbours(model: Transformer, max_rows: int, together: int) -> None:
     jobs = requests(40, seed=max_rows)
     found = run(Engine(model, STOP, max_rows=max_rows, max_length=96), jobs, together)
     for (prompt, sampling), completion in zip(jobs, found, strict=True):
@@ -65,12 +65,12 @@ def test_a_request_does_not_depend_on_its_neighbours(model: Qwen3, max_rows: int
         assert completion.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
 
 
-def test_the_jobs_above_cover_stop_and_length(model: Qwen3) -> None:
+def test_the_jobs_above_cover_stop_and_length(model: Transformer) -> None:
     reasons = [generate(model, p, s, STOP).finish_reason for p, s in requests(40, seed=64)]
     assert {"stop", "length"} <= set(reasons)
 
 
-def test_sibling_that_joins_late_reads_only_the_prompt(model: Qwen3) -> None:
+def test_sibling_that_joins_late_reads_only_the_prompt(model: Transformer) -> None:
     """A second sample of a prompt, admitted when the first has gone on for a while, must not see the first's tokens."""
     engine = Engine(model, STOP, max_rows=4, max_length=96)
     first, second = Sampling(max_tokens=30, seed=5), Sampling(max_tokens=30, seed=6)
@@ -85,10 +85,12 @@ def test_sibling_that_joins_late_reads_only_the_prompt(model: Qwen3) -> None:
     assert done[late].tokens == generate(model, prompt, second, STOP).tokens
 
 
-def test_prompt_is_read_once_for_all_its_samples(model: Qwen3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompt_is_read_once_for_all_its_samples(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
-    forward = Qwen3.forward
-    monkeypatch.setattr(Qwen3, "forward", lambda self, t, cache=None: shapes.append(t.shape) or forward(self, t, cache))
+    forward = Transformer.forward
+    monkeypatch.setattr(
+        Transformer, "forward", lambda self, t, cache=None: shapes.append(t.shape) or forward(self, t, cache)
+    )
     run(
         Engine(model, STOP, max_rows=8, max_length=96),
         [([5, 6, 7], Sampling(max_tokens=4, seed=i)) for i in range(8)],
@@ -97,20 +99,20 @@ def test_prompt_is_read_once_for_all_its_samples(model: Qwen3, monkeypatch: pyte
     assert [tuple(shape) for shape in shapes if shape[1] > 1] == [(1, 3)]
 
 
-def test_same_seed_same_tokens_other_seed_other_tokens(model: Qwen3) -> None:
+def test_same_seed_same_tokens_other_seed_other_tokens(model: Transformer) -> None:
     jobs = [([1, 2, 3], Sampling(max_tokens=20, seed=s)) for s in (1, 1, 2)]
     one, again, other = run(Engine(model, STOP, max_rows=3, max_length=96), jobs, 3)
     assert one == again
     assert one.tokens != other.tokens
 
 
-def test_context_ends_a_completion(model: Qwen3) -> None:
+def test_context_ends_a_completion(model: Transformer) -> None:
     prompt = [4] * 90
     (found,) = run(Engine(model, (), max_rows=2, max_length=96), [(prompt, Sampling(max_tokens=50))], 1)
     assert (len(found.tokens), found.finish_reason) == (6, "length")
 
 
-def test_prompt_longer_than_the_context_is_refused(model: Qwen3) -> None:
+def test_prompt_longer_than_the_context_is_refused(model: Transformer) -> None:
     engine = Engine(model, STOP, max_rows=2, max_length=96)
     with pytest.raises(UserError, match="96 tokens long, but the context holds 96"):
         engine.submit([1] * 96, Sampling())
@@ -119,7 +121,7 @@ def test_prompt_longer_than_the_context_is_refused(model: Qwen3) -> None:
     assert not engine.busy
 
 
-def test_cancelled_requests_leave_the_rest_alone(model: Qwen3) -> None:
+def test_cancelled_requests_leave_the_rest_alone(model: Transformer) -> None:
     engine = Engine(model, (), max_rows=3, max_length=96)
     ids = [engine.submit([i + 1, 2], Sampling(max_tokens=20, seed=i)) for i in range(5)]
     engine.step()
@@ -133,7 +135,7 @@ def test_cancelled_requests_leave_the_rest_alone(model: Qwen3) -> None:
         assert done[ids[i]].tokens == generate(model, [i + 1, 2], Sampling(max_tokens=20, seed=i), ()).tokens
 
 
-def test_on_token_ends_a_request(model: Qwen3) -> None:
+def test_on_token_ends_a_request(model: Transformer) -> None:
     engine = Engine(model, (), max_rows=2, max_length=96)
     seen: list[int] = []
     engine.submit([1, 2], Sampling(max_tokens=20), lambda token: seen.append(token) or len(seen) == 3)
@@ -143,7 +145,7 @@ def test_on_token_ends_a_request(model: Qwen3) -> None:
     assert (len(done[0][1].tokens), done[0][1].finish_reason, len(seen)) == (3, "stop", 3)
 
 
-def test_measures_are_those_of_the_plain_loop(model: Qwen3) -> None:
+def test_measures_are_those_of_the_plain_loop(model: Transformer) -> None:
     jobs = [(p, replace(s, measure=i % 2 == 0)) for i, (p, s) in enumerate(requests(12, seed=3))]
     for (prompt, sampling), found in zip(
         jobs, run(Engine(model, STOP, max_rows=5, max_length=96), jobs, 2), strict=True
@@ -154,7 +156,7 @@ def test_measures_are_those_of_the_plain_loop(model: Qwen3) -> None:
             assert getattr(found, name) == pytest.approx(getattr(alone, name), abs=1e-3)
 
 
-def test_a_trace_ends_where_its_confidence_falls(model: Qwen3) -> None:
+def test_a_trace_ends_where_its_confidence_falls(model: Transformer) -> None:
     """At the first full window whose mean is below the threshold; a trace shorter than the window never."""
     prompt, free = [5, 6, 7], Sampling(max_tokens=25, seed=8, measure=True)
     confidence = generate(model, prompt, free, ()).confidence
@@ -179,7 +181,7 @@ def test_repeats_by_hand() -> None:
     assert not repeats(list(range(65)) * 2, 2)  # longer than the longest block looked for
 
 
-def test_repetition_ends_a_completion(model: Qwen3) -> None:
+def test_repetition_ends_a_completion(model: Transformer) -> None:
     prompt, greedy = [11, 12, 13], Sampling(temperature=0.0, max_tokens=60)
     free = generate(model, prompt, greedy, ())
     times = next(n for n in (4, 3, 2) if any(repeats(free.tokens[:i], n) for i in range(1, 61)))
@@ -189,7 +191,7 @@ def test_repetition_ends_a_completion(model: Qwen3) -> None:
     assert not any(repeats(stopped.tokens[:i], times) for i in range(1, len(stopped.tokens)))
 
 
-def test_rows_are_limited_by_the_memory_for_the_cache(model: Qwen3) -> None:
+def test_rows_are_limited_by_the_memory_for_the_cache(model: Transformer) -> None:
     """Two layers, two key-value heads of 8, keys and values, 4 bytes: 256 bytes a token, 24,576 for 96 tokens."""
     assert Engine(model, STOP, max_rows=9, max_length=96, cache_gb=24_576 * 3.5 / 1e9).max_rows == 3
     assert Engine(model, STOP, max_rows=2, max_length=96).max_rows == 2

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from thinkling.verify.arithmetic import Calculator
-from thinkling.verify.equal import difference
-from thinkling.verify.exact import MAX_BITS, CannotTell
-from thinkling.verify.grade import same_answer
-from thinkling.verify.latex import parse
-from thinkling.verify.tree import Number
+from thinkling.verify.math.arithmetic import Calculator
+from thinkling.verify.math.equal import difference
+from thinkling.verify.math.exact import MAX_BITS, CannotTell
+from thinkling.verify.math.grade import same_answer
+from thinkling.verify.math.latex import parse
+from thinkling.verify.math.tree import Number
 
 EQUAL = [
     # numbers

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from thinkling import cli
 from thinkling.settings import PRESETS, Objective
-from thinkling.train import exact
-from thinkling.train.check_loss import check, distance
-from thinkling.train.exact import Batch, gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.rl import exact
+from thinkling.train.rl.check_loss import check, distance
+from thinkling.train.rl.exact import LossInputs, gradient_of, groups_of, stated_gradient, thinklings, worlds
 
 KL = replace(PRESETS["dr-grpo"].objective, kl="k3", kl_coef=0.1)
 
@@ -85,10 +85,10 @@ def user_loss(
     cold: bool = False,
     local: bool = False,
     beta: float = 0.1,
-) -> Callable[[Batch], Tensor]:
+) -> Callable[[LossInputs], Tensor]:
     """Somebody's own Dr. GRPO with k3, written out; each argument makes a mistake that public code has made."""
 
-    def loss(batch: Batch) -> Tensor:
+    def loss(batch: LossInputs) -> Tensor:
         scores = (batch.logits / (1.0 if cold else batch.temperature)).log_softmax(-1)
         logprobs = scores.gather(-1, batch.tokens.unsqueeze(-1)).squeeze(-1)
         ratio, advantage = (logprobs - batch.old).exp(), batch.advantages.unsqueeze(-1)

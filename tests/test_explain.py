@@ -14,14 +14,14 @@ import torch
 from rich.console import Console
 
 from thinkling import cli
+from thinkling.commands.explain import bar, check_free, show, two_bars, write
 from thinkling.errors import UserError
-from thinkling.generate.explain import Candidate, Step, candidates_of, explain, stages_of
+from thinkling.generate.explain import Candidate, DrawnToken, candidates_of, explain, stages_of
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.sampling import Rules, Sampling, distribution
+from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.serve.explain import bar, check_free, show, two_bars, write
-from thinkling.serve.explain_page import headline, page, percent, stage_cells, visible
-from thinkling.serve.explain_picture import fonts_for, png
+from thinkling.report.explain_page import headline, page, percent, stage_cells, visible
+from thinkling.report.explain_picture import fonts_for, png
 
 # Four tokens with the probabilities 8/16, 1/16, 5/16, 2/16: by rank they are the tokens 0, 2, 3, 1.
 LOGITS = torch.tensor([8.0, 1.0, 5.0, 2.0]).log()
@@ -88,7 +88,7 @@ def test_each_stage_goes_on_from_the_one_before() -> None:
 @pytest.mark.parametrize("sampling", [SAMPLING, Sampling(0.0), Sampling(0.0, top_k=2), Sampling(1.0, min_p=0.2)])
 def test_the_last_stage_is_what_the_engine_draws_from(sampling: Sampling) -> None:
     logits = torch.randn(50, generator=torch.Generator().manual_seed(0)) * 3
-    expected = distribution(logits[None], Rules([sampling], logits.device))[0]
+    expected = distribution(logits[None], BatchedSampling([sampling], logits.device))[0]
     assert torch.equal(stages_of(logits, sampling)[-1].logprobs, expected)
 
 
@@ -252,7 +252,7 @@ def test_the_page_holds_both_parts_and_no_text_of_a_model_as_html(
 def test_the_page_marks_what_was_drawn_and_where_it_was_not_the_likeliest(tiny: LanguageModel) -> None:
     explanation = explain(tiny, "1 + 1 =", SAMPLING)
     drawn = explanation.candidates[1].token
-    steps = (Step(drawn, 0.4, 2, 0.7, ()), Step(5, 0.9, 1, 0.68, ()), Step(6, 0.1, 3, 0.1, ()))
+    steps = (DrawnToken(drawn, 0.4, 2, 0.7, ()), DrawnToken(5, 0.9, 1, 0.68, ()), DrawnToken(6, 0.1, 3, 0.1, ()))
     attributes = Page(page(replace(explanation, steps=steps), tiny.tokenizer, {})).attributes
     assert [attributes.count(("class", name)) for name in ("drawn", "unlikely", "loud", "open")] == [1, 2, 2, 1]
     assert [value for name, value in attributes if name == "title"] == [
@@ -265,7 +265,7 @@ def test_the_headline_counts(tiny: LanguageModel) -> None:
     first, then = headline(explanation, lambda token: "x")
     assert first == "Next: “x” with 100.0% (drawn from 1 token)."
     assert then == "Then: 1 token, cut by the token limit; log-probability 0.00, mean entropy 0.00 nats."
-    steps = (Step(0, 0.5, 2, 1.0, ()), Step(1, 0.5, 1, 0.5, ()))
+    steps = (DrawnToken(0, 0.5, 2, 1.0, ()), DrawnToken(1, 0.5, 1, 0.5, ()))
     ended = replace(explanation.completion, finish_reason="stop", logprobs=(-0.5, -0.75))
     then = headline(replace(explanation, steps=steps, completion=ended), str)[1]
     assert then == (

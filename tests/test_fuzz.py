@@ -3,7 +3,7 @@
 import pytest
 from fuzz_verify import CRAFTED, SEEDS, Found, check, fuzz
 
-from thinkling.verify.grade import Verdict, grade
+from thinkling.verify.math.grade import Verdict, grade
 
 
 def test_2000_mutated_answers() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from thinkling.errors import UserError
-from thinkling.verify.grade import grade
-from thinkling.verify.hostile import PAIRS, Hostile, Pair, box, hostile
-from thinkling.verify.lint import Finding, lint_reward, reward
-from thinkling.verify.watched import Watched
+from thinkling.verify.adversarial.hostile import PAIRS, Hostile, Pair, box, hostile
+from thinkling.verify.adversarial.lint import Finding, lint_reward, reward
+from thinkling.verify.isolated import Isolated
+from thinkling.verify.math.grade import grade
 
 GROUPS = {"guesses", "hidden", "echoes", "quoted", "giants", "code", "look-alikes", "control", "sizes", "nested",
           "odd values"}  # fmt: skip
@@ -190,7 +190,7 @@ def test_an_honest_reward_is_clean(rewards: Callable[[str], str], name: str) -> 
 
 
 def test_our_own_reward_is_clean() -> None:
-    assert lint_reward("thinkling.verify.lint:reward", limit_s=30.0) == []
+    assert lint_reward("thinkling.verify.adversarial.lint:reward", limit_s=30.0) == []
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_reward_that_hangs_is_killed_and_the_rest_is_still_tried(rewards: Call
 def test_what_would_change_the_world_is_refused(rewards: Callable[[str], str]) -> None:
     path = Path(rewards("logs").removesuffix(":logs") + ".log")
     path.unlink(missing_ok=True)
-    with Watched(rewards("logs"), limit_s=5.0) as call:
+    with Isolated(rewards("logs"), limit_s=5.0) as call:
         assert call(box("42"), "42").touched == (f"open '{path}'"[:100],)
     assert not path.exists()
 
@@ -263,7 +263,7 @@ def test_what_would_change_the_world_is_refused(rewards: Callable[[str], str]) -
 
 
 def test_what_was_touched_is_told_once_and_not_without_end(rewards: Callable[[str], str]) -> None:
-    with Watched(rewards("opens_many"), limit_s=5.0) as call:
+    with Isolated(rewards("opens_many"), limit_s=5.0) as call:
         touched = call("", "").touched
     assert len(touched) == len(set(touched)) == 10
     assert "os.listdir '/'" in touched
@@ -271,7 +271,7 @@ def test_what_was_touched_is_told_once_and_not_without_end(rewards: Callable[[st
 
 def test_a_killed_call_is_over_in_time_from_a_thread_too(rewards: Callable[[str], str]) -> None:
     calls = []
-    with Watched(rewards("hangs"), limit_s=1.5) as call:
+    with Isolated(rewards("hangs"), limit_s=1.5) as call:
         worker = threading.Thread(
             target=lambda: calls.extend(call(text, "42") for text in (box("42"), "[" * 2000, box("42")))
         )
@@ -283,12 +283,12 @@ def test_a_killed_call_is_over_in_time_from_a_thread_too(rewards: Callable[[str]
 
 
 def test_what_comes_back_is_plain(rewards: Callable[[str], str]) -> None:
-    with Watched("builtins:list", limit_s=5.0) as call:
+    with Isolated("builtins:list", limit_s=5.0) as call:
         assert call("ab").value == "<list>"
-    with Watched("builtins:int", limit_s=5.0) as call:
+    with Isolated("builtins:int", limit_s=5.0) as call:
         assert call("7").value == 7.0
         assert call("seven").why == "ValueError: invalid literal for int() with base 10: 'seven'"
-    with Watched(rewards("dies"), limit_s=5.0) as call:
+    with Isolated(rewards("dies"), limit_s=5.0) as call:
         assert call("\0", "").why == "the process ended with exit code 3"
         assert call("\ud800", "7").value == 0.0
 
@@ -300,6 +300,6 @@ def test_a_function_that_is_not_there_is_a_user_error(rewards: Callable[[str], s
     ):  # fmt: skip
         with pytest.raises(UserError, match=complaint):
             lint(target)
-    monkeypatch.setattr("thinkling.verify.watched.START_LIMIT", 4.0)
+    monkeypatch.setattr("thinkling.verify.isolated.START_LIMIT", 4.0)
     with pytest.raises(UserError, match="hangs or dies even on an honest answer"):
         lint(rewards("always_hangs"))

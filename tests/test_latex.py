@@ -4,8 +4,8 @@ from fractions import Fraction as F
 
 import pytest
 
-from thinkling.verify.latex import MAX_CHARACTERS, MAX_NODES, parse
-from thinkling.verify.tree import (
+from thinkling.verify.math.latex import MAX_CHARACTERS, MAX_NODES, parse
+from thinkling.verify.math.tree import (
     Apply,
     Choice,
     Interval,

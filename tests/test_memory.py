@@ -12,14 +12,16 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_packed
 from thinkling.model.config import SIZES
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model
 from thinkling.settings import Grpo
-from thinkling.train import checkpoint, grpo, memory, sampler
-from thinkling.train import step as stepping
+from thinkling.train import checkpoint, memory
 from thinkling.train.adam8bit import AdamW8bit, decode, encode
 from thinkling.train.lora import LoraLinear, adapters, adapters_off, add_adapters, merged
 from thinkling.train.optim import Optimizer
+from thinkling.train.rl import sampler
+from thinkling.train.rl import trainer as grpo
+from thinkling.train.rl import update as stepping
 
 # --- moments in 8 bits --------------------------------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ def test_a_gradient_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- layers that are computed again -------------------------------------------------------------------------------
 
 
-def test_recomputing_changes_the_memory_and_nothing_else(tiny_network: Qwen3) -> None:
+def test_recomputing_changes_the_memory_and_nothing_else(tiny_network: Transformer) -> None:
     prompts, completions = [[*range(7)], [3]], [[[*range(8)], [*range(5)]], [[*range(9)]]]
     results = []
     for recompute in (False, True):
@@ -131,14 +133,14 @@ def test_recomputing_changes_the_memory_and_nothing_else(tiny_network: Qwen3) ->
 # --- adapters -----------------------------------------------------------------------------------------------------
 
 
-def with_adapters(network: Qwen3) -> Qwen3:
-    own = Qwen3(network.config)
+def with_adapters(network: Transformer) -> Transformer:
+    own = Transformer(network.config)
     own.load_state_dict(network.state_dict())
     add_adapters(own, rank=4, alpha=8.0, seed=0)
     return own
 
 
-def test_adapters_begin_as_nothing_and_are_all_that_learns(tiny_network: Qwen3) -> None:
+def test_adapters_begin_as_nothing_and_are_all_that_learns(tiny_network: Transformer) -> None:
     own, tokens = with_adapters(tiny_network), torch.arange(12)[None]
     assert torch.equal(own(tokens), tiny_network(tokens))
     layers = tiny_network.config.num_hidden_layers
@@ -160,12 +162,12 @@ def test_adapters_by_hand() -> None:
     assert own(torch.ones(1, 2)).item() == 3
 
 
-def test_merged_weights_say_the_same(tiny_network: Qwen3) -> None:
+def test_merged_weights_say_the_same(tiny_network: Transformer) -> None:
     own, tokens = with_adapters(tiny_network), torch.arange(12)[None]
     torch.manual_seed(0)
     for weight in adapters(own).values():
         weight.data = torch.randn_like(weight) * 0.05
-    whole = Qwen3(tiny_network.config)
+    whole = Transformer(tiny_network.config)
     whole.load_state_dict(merged(own), strict=False)
     assert set(merged(own)) == dict(tiny_network.named_parameters()).keys()
     assert torch.allclose(whole(tokens), own(tokens), atol=1e-4)
@@ -203,12 +205,12 @@ class Killed(Exception):
     ids=str,
 )  # fmt: skip
 def test_a_run_that_died_ends_with_the_same_bits(
-    tiny_network: Qwen3, tiny: LanguageModel, tmp_path: Path, extra: dict
+    tiny_network: Transformer, tiny: LanguageModel, tmp_path: Path, extra: dict
 ) -> None:
     start = {name: weight.clone() for name, weight in tiny_network.state_dict().items()}
 
     def model() -> LanguageModel:
-        network = Qwen3(tiny_network.config)
+        network = Transformer(tiny_network.config)
         network.load_state_dict(start)
         return LanguageModel("tiny", network, tiny.tokenizer, max_rows=8, max_length=512)
 
@@ -234,7 +236,7 @@ def test_a_run_that_died_ends_with_the_same_bits(
 
 
 def test_the_reference_of_adapters_is_the_model_without_them(
-    tiny_network: Qwen3, tiny: LanguageModel, tmp_path: Path
+    tiny_network: Transformer, tiny: LanguageModel, tmp_path: Path
 ) -> None:
     settings = plan(tmp_path / "run", preset="grpo", lora_rank=4)
     model = LanguageModel("tiny", with_adapters(tiny_network), tiny.tokenizer, max_rows=8, max_length=512)
@@ -303,7 +305,7 @@ def test_the_largest_pass_is_tried_first_and_leaves_nothing(
     settings, seen = plan(tmp_path, rollouts_per_prompt=6, micro_batch_tokens=45, max_length=64), []
     original = stepping.score_packed
 
-    def watched(network: Qwen3, prompts: list, completions: list, *rest: object, **more: object) -> tuple:
+    def watched(network: Transformer, prompts: list, completions: list, *rest: object, **more: object) -> tuple:
         seen.append((len(prompts[0]), len(completions[0]), len(completions[0][0])))
         return original(network, prompts, completions, *rest, **more)
 

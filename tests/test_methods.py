@@ -8,19 +8,19 @@ from typing import get_args
 import pytest
 
 from thinkling import cli
+from thinkling.commands.eval import method_of
 from thinkling.errors import UserError
-from thinkling.evaluate.command import method_of
 from thinkling.evaluate.run import Sample, evaluate, summarise
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, Direct
 from thinkling.scale.prompts import prompt_of, render
 from thinkling.scale.vote import SelfConsistency, vote
 from thinkling.settings import Eval, Template
 from thinkling.tasks.benchmarks import load_problems
-from thinkling.tasks.problem import Problem
-from thinkling.verify.grade import grade
+from thinkling.verify.math.grade import grade
 
 
 def said(text: str, *logprobs: float, finish: str = "stop") -> Completion:

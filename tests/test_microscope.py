@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from thinkling import cli
+from thinkling.commands.microscope import choose, gather, pack
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.serve.microscope import choose, gather, pack
-from thinkling.serve.microscope_page import SCRIPT, page
+from thinkling.report.microscope_page import SCRIPT, page
 from thinkling.settings import Grpo
-from thinkling.train import grpo
+from thinkling.train.rl import trainer as grpo
 
 
 def test_steps_are_spread_evenly() -> None:

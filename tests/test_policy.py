@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from thinkling.settings import PRESETS, Objective
-from thinkling.settings.objective import Advantage, PresetName
-from thinkling.train.objective import Rows, Totals, in_words, loss_of, rewards_after_kl
-from thinkling.train.policy import (
+from thinkling.train.rl.loss import Denominators, TokenTensors, in_words, loss_of, rewards_after_kl
+from thinkling.train.rl.objective import Advantage, PresetName
+from thinkling.train.rl.terms import (
     advantages,
     centred,
     cispo_surrogate,
@@ -247,8 +247,8 @@ def test_on_policy_gradient_is_the_advantage() -> None:
     logprobs = torch.full((2, 3), -1.0, requires_grad=True)
     mask = torch.tensor([[True] * 3, [True, True, False]])
     old = logprobs.detach()
-    rows = Rows(logprobs, old, old, None, torch.tensor([1.0, -1.0]), mask)
-    loss_of(PRESETS["dr-grpo"].objective, rows, Totals(2, 5, max_tokens=5)).value.backward()
+    rows = TokenTensors(logprobs, old, old, None, torch.tensor([1.0, -1.0]), mask)
+    loss_of(PRESETS["dr-grpo"].objective, rows, Denominators(2, 5, max_tokens=5)).value.backward()
     assert torch.allclose(logprobs.grad, -torch.tensor([[1.0, 1, 1], [-1, -1, 0]]) / 10)
 
 
@@ -258,10 +258,10 @@ def test_micro_batches_add_up(preset: str) -> None:
     mask = torch.arange(6) < torch.tensor([6, 2, 4, 1])[:, None]
     logprobs, old, sampled, reference = (-torch.rand(4, 6) for _ in range(4))
     weights = torch.tensor([1.0, -0.5, 0.5, -1.0])
-    totals = Totals(4, int(mask.sum()), 8)
+    totals = Denominators(4, int(mask.sum()), 8)
 
     def value(rows: slice) -> float:
-        part = Rows(*(x[rows] for x in (logprobs, old, sampled, reference, weights, mask)))
+        part = TokenTensors(*(x[rows] for x in (logprobs, old, sampled, reference, weights, mask)))
         return loss_of(PRESETS[preset].objective, part, totals).value.item()
 
     assert sum(value(slice(i, i + 1)) for i in range(4)) == pytest.approx(value(slice(None)), rel=1e-5, abs=1e-6)
@@ -277,7 +277,9 @@ def test_what_is_masked_cannot_matter(preset: str) -> None:
     for junk in (0.0, float("nan")):
         filled = [torch.where(mask, x, junk) for x in numbers]
         logprobs = filled[0].requires_grad_()
-        loss = loss_of(objective, Rows(logprobs, *filled[1:], torch.tensor([1.0, -1.0]), mask), Totals(2, 3, 4))
+        loss = loss_of(
+            objective, TokenTensors(logprobs, *filled[1:], torch.tensor([1.0, -1.0]), mask), Denominators(2, 3, 4)
+        )
         results.append((loss.value.item(), torch.autograd.grad(loss.value, logprobs)[0][mask].tolist()))
     assert results[0] == results[1]
     assert math.isfinite(results[1][0])

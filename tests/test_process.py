@@ -4,13 +4,13 @@ import pytest
 
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
+from thinkling.problem import Problem
 from thinkling.settings import Grpo
-from thinkling.tasks.problem import Problem
-from thinkling.train import step as stepping
 from thinkling.train.optim import Optimizer
-from thinkling.train.process import claims, credits
-from thinkling.train.rollout import Rollout
-from thinkling.verify.grade import grade
+from thinkling.train.rl import update as stepping
+from thinkling.train.rl.process_reward import claims, credits
+from thinkling.train.rl.rollout import Rollout
+from thinkling.verify.math.grade import grade
 
 
 def seen(text: str) -> list[tuple[str, bool]]:

@@ -8,7 +8,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3Moe
 
 from thinkling.model.cache import KVCache
 from thinkling.model.config import SIZES, ModelConfig, config_json
-from thinkling.model.qwen3 import Qwen3, init_weights
+from thinkling.model.transformer import Transformer, init_weights
 
 DENSE = ModelConfig(
     vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
@@ -28,9 +28,9 @@ CONFIGS = {
 all_configs = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 
 
-def make(config: ModelConfig, seed: int = 0) -> Qwen3:
+def make(config: ModelConfig, seed: int = 0) -> Transformer:
     """Random weights, larger than at initialisation and with uneven norms, so that a wrong formula shows."""
-    model = init_weights(Qwen3(config), seed).eval()
+    model = init_weights(Transformer(config), seed).eval()
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
@@ -38,7 +38,7 @@ def make(config: ModelConfig, seed: int = 0) -> Qwen3:
     return model
 
 
-def peer(model: Qwen3) -> torch.nn.Module:
+def peer(model: Transformer) -> torch.nn.Module:
     """transformers' network with the same weights, its experts stacked the way transformers 5 keeps them."""
     config = model.config
     stored = config_json(config, (0,), "float32")
@@ -131,7 +131,7 @@ def test_a_view_and_a_copied_row_go_on_as_the_whole_cache_would() -> None:
 
 @all_configs
 def test_parameters_are_counted_right(config: ModelConfig) -> None:
-    assert config.num_parameters() == sum(weight.numel() for weight in Qwen3(config).parameters())
+    assert config.num_parameters() == sum(weight.numel() for weight in Transformer(config).parameters())
 
 
 # From the technical report's Table 1 and the model cards: billions in all.

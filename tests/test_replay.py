@@ -10,18 +10,18 @@ import torch
 from scripted import Scripted, boxed
 
 from thinkling.errors import UserError
+from thinkling.generate.cached import CachedModel, cut_where_unsure
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.replay import Replay, cut_where_unsure
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.judge import PTrue
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
-from thinkling.tasks.problem import Problem
 
 PROBLEM = Problem("p", "1 + 1?", "2")
 
 
 def test_what_was_asked_is_not_asked_again(tiny: LanguageModel, tmp_path: Path) -> None:
-    pool = Replay(tiny, tmp_path / "pool.jsonl")
+    pool = CachedModel(tiny, tmp_path / "pool.jsonl")
     large = asyncio.run(SelfConsistency(Sampling(max_tokens=9), 6)(pool, PROBLEM))
     assert pool.num_asked == 6
     small = asyncio.run(SelfConsistency(Sampling(max_tokens=9), 4)(pool, PROBLEM))
@@ -37,7 +37,7 @@ def test_what_was_asked_is_not_asked_again(tiny: LanguageModel, tmp_path: Path) 
 def test_it_answers_what_the_model_answers(tiny: LanguageModel, tmp_path: Path) -> None:
     method = SelfConsistency(Sampling(max_tokens=9, measure=True), 5)
     alone = asyncio.run(method(tiny, PROBLEM)).completions
-    for c, own in zip(asyncio.run(method(Replay(tiny, tmp_path / "p"), PROBLEM)).completions, alone, strict=True):
+    for c, own in zip(asyncio.run(method(CachedModel(tiny, tmp_path / "p"), PROBLEM)).completions, alone, strict=True):
         assert (c.tokens, c.text, c.finish_reason, c.prompt_tokens) == (
             own.tokens, own.text, own.finish_reason, own.prompt_tokens
         )  # fmt: skip
@@ -48,8 +48,8 @@ def test_it_answers_what_the_model_answers(tiny: LanguageModel, tmp_path: Path) 
 def test_a_file_read_back_gives_the_very_same_completions(tiny: LanguageModel, tmp_path: Path) -> None:
     """Bit for bit, so that no tie falls otherwise after an interruption; the seconds too: it costs what it cost."""
     method = SelfConsistency(Sampling(max_tokens=9), 4)
-    first = asyncio.run(method(Replay(tiny, tmp_path / "pool.jsonl"), PROBLEM))
-    again = Replay(tiny, tmp_path / "pool.jsonl")
+    first = asyncio.run(method(CachedModel(tiny, tmp_path / "pool.jsonl"), PROBLEM))
+    again = CachedModel(tiny, tmp_path / "pool.jsonl")
     second = asyncio.run(method(again, PROBLEM))
     assert again.num_asked == 0 and second == first
     assert [c.seconds for c in second.completions] == [c.seconds for c in first.completions]
@@ -59,9 +59,9 @@ def test_a_file_read_back_gives_the_very_same_completions(tiny: LanguageModel, t
 def test_a_line_that_was_half_written_is_asked_again(tiny: LanguageModel, tmp_path: Path) -> None:
     path = tmp_path / "pool.jsonl"
     method = SelfConsistency(Sampling(max_tokens=9), 4)
-    whole = asyncio.run(method(Replay(tiny, path), PROBLEM))
+    whole = asyncio.run(method(CachedModel(tiny, path), PROBLEM))
     path.write_bytes(path.read_bytes()[:-20])
-    mended = Replay(tiny, path)
+    mended = CachedModel(tiny, path)
     again = asyncio.run(method(mended, PROBLEM))
     assert mended.num_asked == 1 and [c.tokens for c in again.completions] == [c.tokens for c in whole.completions]
     assert all(json.loads(line) for line in path.read_text().splitlines())
@@ -71,7 +71,7 @@ def test_two_that_ask_the_same_at_once_ask_once(tmp_path: Path) -> None:
     model = Scripted(boxed(1, -1.0))
 
     async def both() -> list:
-        pool = Replay(model, tmp_path / "pool.jsonl")
+        pool = CachedModel(model, tmp_path / "pool.jsonl")
         return await asyncio.gather(*(pool.complete("Q", Sampling()) for _ in range(3)))
 
     first, *others = asyncio.run(both())
@@ -80,7 +80,7 @@ def test_two_that_ask_the_same_at_once_ask_once(tmp_path: Path) -> None:
 
 def test_opinions_are_remembered(tiny: LanguageModel, tmp_path: Path) -> None:
     (completion,) = asyncio.run(SelfConsistency(Sampling(max_tokens=4), 1)(tiny, PROBLEM)).completions
-    pool = Replay(tiny, tmp_path / "pool.jsonl")
+    pool = CachedModel(tiny, tmp_path / "pool.jsonl")
     first = asyncio.run(PTrue()(pool, PROBLEM, completion))
     assert pool.num_asked == 2 and asyncio.run(PTrue()(pool, PROBLEM, completion)) == first and pool.num_asked == 2
     assert first == pytest.approx(asyncio.run(PTrue()(tiny, PROBLEM, completion)), abs=1e-6)
@@ -90,7 +90,7 @@ def test_an_error_is_everybodys_and_nothing_is_written(tmp_path: Path) -> None:
     def fails(prompt: str, sampling: Sampling) -> None:
         raise UserError("the server is gone")
 
-    pool = Replay(Scripted(fails), tmp_path / "pool.jsonl")
+    pool = CachedModel(Scripted(fails), tmp_path / "pool.jsonl")
 
     async def two() -> list:
         return await asyncio.gather(*(pool.complete("Q", Sampling()) for _ in range(2)), return_exceptions=True)
@@ -100,18 +100,18 @@ def test_an_error_is_everybodys_and_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_samples_of_other_weights_are_refused(tiny: LanguageModel, tmp_path: Path) -> None:
-    asyncio.run(SelfConsistency(Sampling(max_tokens=4), 1)(Replay(tiny, tmp_path / "pool.jsonl"), PROBLEM))
+    asyncio.run(SelfConsistency(Sampling(max_tokens=4), 1)(CachedModel(tiny, tmp_path / "pool.jsonl"), PROBLEM))
     with torch.no_grad():
         tiny.network.lm_head.weight[0, 0] += 1
     with pytest.raises(UserError, match="these samples are of tiny, with other weights or another name than tiny"):
-        Replay(tiny, tmp_path / "pool.jsonl")
+        CachedModel(tiny, tmp_path / "pool.jsonl")
 
 
 def test_a_watched_trace_is_cut_from_the_whole_one(tiny: LanguageModel, tmp_path: Path) -> None:
     """Replayed or drawn anew, DeepConf's stopped trace is the same; replayed it costs its share of the whole."""
     free = Sampling(max_tokens=24, seed=5, measure=True)
     prompt = tiny.text_prompt("Question: 1 + 1?\nAnswer:\n")
-    pool = Replay(tiny, tmp_path / "pool.jsonl")
+    pool = CachedModel(tiny, tmp_path / "pool.jsonl")
     whole = asyncio.run(pool.complete(prompt, free))
     means = sorted(sum(whole.confidence[i : i + 4]) / 4 for i in range(len(whole.confidence) - 3))
     for threshold in (means[0] + 1e-4, means[len(means) // 2] + 1e-4, means[0] - 1e-2):

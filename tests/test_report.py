@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from thinkling.errors import UserError
-from thinkling.evaluate.plots import Row, place_labels
-from thinkling.evaluate.report import Example, table, write_html
+from thinkling.report.eval_report import BeforeAfter, table, write_html
+from thinkling.report.plots import Row, place_labels
 
 PLAIN = Row("plain", 0.26, 0.223, 0.300, 12.34, 4.2, 500, 0.0)
 TRAINED = Row("after GRPO", 0.752, 0.712, 0.788, 1234.5, 212.6, 500, 0.012)
 CURVE = [(1, 0.25), (2, 0.5), (3, 0.75)]
-EXAMPLE = Example("What is 2 + 3?", "5", "\\boxed{6}", "2 + 3 = 5\n\\boxed{5}", "6 is not 5", "5 equals 5")
+EXAMPLE = BeforeAfter("What is 2 + 3?", "5", "\\boxed{6}", "2 + 3 = 5\n\\boxed{5}", "6 is not 5", "5 equals 5")
 HOSTILE = "</pre><script>alert('x')</script><img src=\"http://evil.example/a.png\" onerror=x> & {body} \ud83d"
 
 
@@ -137,7 +137,7 @@ def test_nothing_from_outside_is_markup(tmp_path):
             tmp_path,
             title=HOSTILE,
             rows=[replace(PLAIN, name=HOSTILE), replace(TRAINED, name=HOSTILE)],
-            examples=[Example(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)],
+            examples=[BeforeAfter(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)],
             facts={HOSTILE: HOSTILE},
         )
     )

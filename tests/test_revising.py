@@ -5,18 +5,18 @@ import asyncio
 import pytest
 from scripted import Scripted, boxed, said
 
-from thinkling.evaluate.rounds import changes, in_words
+from thinkling.evaluate.refinement_changes import changes, in_words
 from thinkling.evaluate.run import Sample
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import END_THINK
+from thinkling.problem import Problem
 from thinkling.scale.budget_forcing import BudgetForcing
 from thinkling.scale.direct import Answer, Direct
 from thinkling.scale.refine import Refine
 from thinkling.tasks.builtin import problems
-from thinkling.tasks.problem import Problem
-from thinkling.verify.grade import grade
+from thinkling.verify.math.grade import grade
 
 PROBLEM = Problem("p", "1 + 1?", "2")
 SAMPLING = Sampling(temperature=0.0, max_tokens=50)

@@ -21,14 +21,14 @@ from thinkling.evaluate.stats import auroc
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.weights import load_model, resolve, save_model
+from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.reward_head import FILE, RewardHead, features
 from thinkling.settings import RewardHeadTraining
 from thinkling.tasks.builtin import is_held_out, problems
-from thinkling.tasks.problem import Problem
 from thinkling.train import reward_head
-from thinkling.train.reward_head import WAYS, Example, chance, fit, measure, read, split, table
-from thinkling.verify.grade import Verdict, grade
+from thinkling.train.reward_head import WAYS, GradedCompletion, chance, fit, measure, read, split, table
+from thinkling.verify.math.grade import Verdict, grade
 
 PROBLEM = Problem("p", "1 + 1?", "2")
 
@@ -37,10 +37,10 @@ def head_of(*weight: float, bias: float = 0.0) -> RewardHead:
     return RewardHead(torch.tensor(weight), torch.tensor(bias), "tiny", "plain,step-by-step")
 
 
-def examples(problem: str, *rows: tuple[object, float, float, bool]) -> list[Example]:
+def examples(problem: str, *rows: tuple[object, float, float, bool]) -> list[GradedCompletion]:
     """Completions of one problem: the answer in the box, its log-probability, the head's score, and if it is right."""
     return [
-        Example(Problem(problem, "?", "2"), "plain", boxed(answer, logprob), torch.zeros(1), right, score)
+        GradedCompletion(Problem(problem, "?", "2"), "plain", boxed(answer, logprob), torch.zeros(1), right, score)
         for answer, logprob, score, right in rows
     ]
 

@@ -4,25 +4,25 @@ import pytest
 
 from thinkling.errors import UserError
 from thinkling.generate.plain import Completion
+from thinkling.problem import Problem
 from thinkling.settings import Grpo
-from thinkling.settings.rewards import reward_weights
-from thinkling.tasks.problem import Problem
-from thinkling.train import step as stepping
-from thinkling.train.rewards import PARTS, Group, rewards_of
-from thinkling.train.rollout import Rollout, has_signal
-from thinkling.verify.grade import grade
+from thinkling.train.rl import update as stepping
+from thinkling.train.rl.reward_names import reward_weights
+from thinkling.train.rl.rewards import PARTS, GradedGroup, rewards_of
+from thinkling.train.rl.rollout import Rollout, has_signal
+from thinkling.verify.math.grade import grade
 
 PROBLEM = Problem("p", "6 * 7?", "42")
 
 
-def group(*texts: str, lengths: list[int] | None = None, reason: str = "stop", seed: int = 0) -> Group:
+def group(*texts: str, lengths: list[int] | None = None, reason: str = "stop", seed: int = 0) -> GradedGroup:
     """Completions with these texts, of these lengths in tokens, of 100 that are allowed."""
     sizes = lengths or [10] * len(texts)
     completions = [
         Completion((1,), (7,) * n, (-0.1,) * n, reason, text=text) for text, n in zip(texts, sizes, strict=True)
     ]
     verdicts = [grade(text, PROBLEM.reference, "boxed-only") for text in texts]
-    return Group(PROBLEM, completions, verdicts, max_tokens=100, seed=seed)
+    return GradedGroup(PROBLEM, completions, verdicts, max_tokens=100, seed=seed)
 
 
 def values(part: str, *texts: str, **more: object) -> list[float]:

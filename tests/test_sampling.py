@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import Rules, Sampling, choose, derive_seed, distribution, measure
+from thinkling.generate.sampling import BatchedSampling, Sampling, choose, derive_seed, distribution, measure
 
 CPU = torch.device("cpu")
 
 
 def probs(logits: list[float], **changes: object) -> list[float]:
-    return distribution(torch.tensor([logits]), Rules([Sampling(**changes)], CPU)).exp()[0].tolist()
+    return distribution(torch.tensor([logits]), BatchedSampling([Sampling(**changes)], CPU)).exp()[0].tolist()
 
 
 def logs(*shares: float) -> list[float]:
@@ -73,15 +73,15 @@ def test_truncation_against_brute_force(logits: list, top_k: int, top_p: float, 
 def test_rows_keep_their_own_rules() -> None:
     kinds = [Sampling(temperature=0), Sampling(top_k=1), Sampling(temperature=0.5), Sampling(top_p=0.6)]
     logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)] * 4)
-    together = distribution(logits, Rules(kinds, CPU))
+    together = distribution(logits, BatchedSampling(kinds, CPU))
     for row, kind in enumerate(kinds):
-        assert torch.allclose(together[row], distribution(logits[row : row + 1], Rules([kind], CPU))[0])
+        assert torch.allclose(together[row], distribution(logits[row : row + 1], BatchedSampling([kind], CPU))[0])
 
 
 def test_the_uniform_number_picks_by_the_cumulative_distribution() -> None:
     logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)])
     for uniform, token in ((0.0, 0), (0.09, 0), (0.11, 1), (0.49, 1), (0.51, 2), (0.71, 3), (0.9999999, 3)):
-        tokens, logprobs = choose(logits, Rules([Sampling()], CPU), torch.tensor([uniform]))
+        tokens, logprobs = choose(logits, BatchedSampling([Sampling()], CPU), torch.tensor([uniform]))
         assert tokens.tolist() == [token]
         assert logprobs.item() == pytest.approx(logits[0, token].item(), abs=1e-6)
 
@@ -89,7 +89,7 @@ def test_the_uniform_number_picks_by_the_cumulative_distribution() -> None:
 def test_a_cut_token_is_never_drawn_even_at_the_ends() -> None:
     logits = torch.tensor([[-50.0, 0.0, -1.0, -50.0]])
     for uniform in (0.0, 1 - 1e-7):
-        tokens, logprobs = choose(logits, Rules([Sampling(top_k=2)], CPU), torch.tensor([uniform]))
+        tokens, logprobs = choose(logits, BatchedSampling([Sampling(top_k=2)], CPU), torch.tensor([uniform]))
         assert tokens.item() in (1, 2)
         assert logprobs.isfinite().all()
 
@@ -97,13 +97,15 @@ def test_a_cut_token_is_never_drawn_even_at_the_ends() -> None:
 def test_frequencies_follow_the_distribution() -> None:
     logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)])
     uniforms = torch.tensor(Sampling(max_tokens=4000, seed=7).uniforms())
-    drawn = Counter(choose(logits.expand(4000, 4), Rules([Sampling()], CPU), uniforms)[0].tolist())
+    drawn = Counter(choose(logits.expand(4000, 4), BatchedSampling([Sampling()], CPU), uniforms)[0].tolist())
     for token, share in enumerate((0.1, 0.4, 0.2, 0.3)):
         assert drawn[token] / 4000 == pytest.approx(share, abs=0.03)  # four standard deviations
 
 
 def test_greedy_reports_the_logprob_at_temperature_one() -> None:
-    tokens, logprobs = choose(torch.tensor([logs(0.3, 0.7)]), Rules([Sampling(temperature=0)], CPU), torch.zeros(1))
+    tokens, logprobs = choose(
+        torch.tensor([logs(0.3, 0.7)]), BatchedSampling([Sampling(temperature=0)], CPU), torch.zeros(1)
+    )
     assert (tokens.item(), logprobs.item()) == (1, pytest.approx(math.log(0.7)))
 
 

@@ -11,20 +11,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from thinkling import cli
+from thinkling.commands.scale import METHODS, Measuring
 from thinkling.errors import UserError
 from thinkling.evaluate.run import Sample
-from thinkling.evaluate.scale_command import METHODS, Measuring
 from thinkling.generate import language_model
+from thinkling.generate.cached import CachedModel
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.replay import Replay
 from thinkling.model.cache import KVCache
 from thinkling.model.weights import save_model
+from thinkling.problem import Problem
 from thinkling.runs import open_run
 from thinkling.scale.direct import Answer
 from thinkling.scale.methods import parse
 from thinkling.settings import Eval, Scale
-from thinkling.tasks.problem import Problem
-from thinkling.verify.grade import grade
+from thinkling.verify.math.grade import grade
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_points_cost_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
         Sample(second, Answer("\\boxed{9}", "9", (cut,)), grade("\\boxed{9}", "2")),
     ]
     config = tiny.network.config
-    measuring = Measuring(Scale(), Replay(tiny, tmp_path / "pool.jsonl"), [first, second], config)
+    measuring = Measuring(Scale(), CachedModel(tiny, tmp_path / "pool.jsonl"), [first, second], config)
     point = measuring.point("vote", "samples", 2, samples)
     assert (point.accuracy, point.correct, point.tokens, point.seconds) == (0.5, (True, False), 4.5, 0.5)
     assert point.truncated == pytest.approx(1 / 3)
@@ -90,7 +90,7 @@ def test_oracle_is_pass_at_n_by_hand(tiny: LanguageModel, tmp_path: Path) -> Non
     for problem in problems:
         completions = tuple(boxed(value, -1.0, -1.0) for value in (1, 7, 8, 9))
         samples.append(Sample(problem, Answer("\\boxed{7}", "7", completions), grade("\\boxed{7}", problem.reference)))
-    measuring = Measuring(Scale(), Replay(tiny, tmp_path / "pool.jsonl"), problems, None)
+    measuring = Measuring(Scale(), CachedModel(tiny, tmp_path / "pool.jsonl"), problems, None)
     recipe = parse("self-consistency=1,2,4")
     for n in recipe.budgets:
         first = [replace(s, answer=replace(s.answer, completions=s.answer.completions[:n])) for s in samples]
@@ -148,7 +148,7 @@ def test_scorers_ranks_them_on_the_runs_samples(
     checkpoint: Path, tasks: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     out = tmp_path / "scale"
-    monkeypatch.setattr("thinkling.evaluate.scorers_command.grade", lambda text, reference: Verdicts(text))
+    monkeypatch.setattr("thinkling.commands.scorers.grade", lambda text, reference: Verdicts(text))
     scale(checkpoint, tasks, out, "--methods", "self-consistency", "--budgets", "4")
     before = (out / "pool.jsonl").read_text().count("\n")
     cli.main(["scorers", str(out), "--num-samples", "4", "--scorers", "mean-logprob", "confidence-tail"])

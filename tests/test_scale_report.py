@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from thinkling.errors import UserError
-from thinkling.evaluate import scale_words as words
 from thinkling.evaluate.frontier import Point, neighbours, pareto
-from thinkling.evaluate.scale_plots import MARKERS, SERIES, curves, draw_cost, looks, spread, ticks
-from thinkling.evaluate.scale_report import write_page, write_pngs
-from thinkling.evaluate.scale_terminal import terminal
 from thinkling.evaluate.stats import wilson_interval
+from thinkling.report import scale_words as words
+from thinkling.report.scale_page import write_page, write_pngs
+from thinkling.report.scale_plots import MARKERS, SERIES, curves, draw_cost, looks, spread, ticks
+from thinkling.report.scale_terminal import terminal
 
 HOSTILE = "</svg><script>alert('x')</script> [bold] & $x_1$ {body} \ud83d"
 

@@ -12,11 +12,11 @@ from scripted import Scripted, boxed
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale import vote as vote_module
 from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.scorers import exponential, proportional
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency, groups, is_clear, lead_probability, leaders, vote
-from thinkling.tasks.problem import Problem
 
 PROBLEM = Problem("p", "1 + 1?", "2")
 

@@ -8,11 +8,12 @@ from typing import get_args
 import pytest
 from scripted import Scripted, boxed, said
 
+from thinkling.commands.eval import method_of
 from thinkling.errors import UserError
-from thinkling.evaluate.command import method_of
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.beam import BeamSearch
 from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.budget_forcing import BudgetForcing
@@ -31,7 +32,6 @@ from thinkling.scale.scorers import (
 )
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
 from thinkling.settings import Eval, MethodName, ScorerName
-from thinkling.tasks.problem import Problem
 
 PROBLEM = Problem("p", "1 + 1?", "2")
 

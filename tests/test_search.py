@@ -12,11 +12,11 @@ from scripted import Scripted, boxed, said
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.beam import BeamSearch
 from thinkling.scale.cot_decoding import CoTDecoding, answer_margin
 from thinkling.scale.deepconf import DeepConf, percentile
 from thinkling.scale.scorers import mean_logprob
-from thinkling.tasks.problem import Problem
 
 PROBLEM = Problem("p", "1 + 1?", "2")
 START = "Question: 1 + 1?\nExplain step by step.\nAnswer:\n"

@@ -15,19 +15,19 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score, score_packed, token_logprobs
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model
+from thinkling.problem import Problem
 from thinkling.settings import PRESETS, Grpo
-from thinkling.tasks.problem import Problem
-from thinkling.train import grpo
-from thinkling.train import step as stepping
 from thinkling.train.batch import micro_batches, pad
-from thinkling.train.live import sparkline
-from thinkling.train.metrics import StepMetrics
 from thinkling.train.optim import Optimizer, warmup_then_decay
-from thinkling.train.policy import group_advantages
-from thinkling.train.rollout import Rollout, has_signal
-from thinkling.verify.grade import Verdict
+from thinkling.train.rl import trainer as grpo
+from thinkling.train.rl import update as stepping
+from thinkling.train.rl.live_table import sparkline
+from thinkling.train.rl.metrics import StepMetrics
+from thinkling.train.rl.rollout import Rollout, has_signal
+from thinkling.train.rl.terms import group_advantages
+from thinkling.verify.math.grade import Verdict
 
 
 def whole_rows(completions: list[Completion]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -238,16 +238,16 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     assert not torch.equal(model.weight, before)
 
 
-def test_optimizer_state_goes_on_exactly(tiny_network: Qwen3) -> None:
+def test_optimizer_state_goes_on_exactly(tiny_network: Transformer) -> None:
     """Two steps, or one step, a save, a load into a new optimizer, and the second: bit for bit the same."""
 
-    def gradient(model: Qwen3, seed: int) -> None:
+    def gradient(model: Transformer, seed: int) -> None:
         torch.manual_seed(seed)
         for p in model.parameters():
             p.grad = torch.randn(p.shape)
 
-    def fresh() -> Qwen3:
-        model = Qwen3(tiny_network.config)
+    def fresh() -> Transformer:
+        model = Transformer(tiny_network.config)
         model.load_state_dict(tiny_network.state_dict())
         return model
 
@@ -361,7 +361,7 @@ def test_fifty_steps_leave_nothing_behind(tiny: LanguageModel, tmp_path: Path) -
 def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: str) -> None:
     """Two, off policy the second, with whatever it needs to know; and micro-batches do not change them."""
     plan = settings(tmp_path, preset=preset, updates_per_batch=2)
-    reference = Qwen3(tiny.network.config)
+    reference = Transformer(tiny.network.config)
     reference.load_state_dict({name: 0.9 * weight for name, weight in tiny.network.state_dict().items()})
     before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
     changed = []
@@ -385,7 +385,7 @@ def test_scored_again_is_what_the_sampler_said(tiny: LanguageModel, tmp_path: Pa
 
 def test_a_kl_term_pulls_back_to_the_reference(tiny: LanguageModel, tmp_path: Path) -> None:
     """Equal rewards: nothing but the KL is left, and a step along it makes the two models more alike."""
-    reference = Qwen3(tiny.network.config)
+    reference = Transformer(tiny.network.config)
     reference.load_state_dict({name: 0.8 * weight for name, weight in tiny.network.state_dict().items()})
     plan = settings(tmp_path, kl="k2", kl_coef=1.0)
     optimizer, found = Optimizer(tiny.network, lr=3e-4), []

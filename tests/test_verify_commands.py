@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from thinkling import cli
-from thinkling.evaluate.grade_command import kind_of
-from thinkling.verify import audit
+from thinkling.commands.grade import kind_of
+from thinkling.verify.adversarial import audit
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -218,7 +218,7 @@ def test_the_benchmarks_are_clean(capsys: pytest.CaptureFixture, name: str, num:
 def test_lint_reward_is_clean_on_our_own(capsys: pytest.CaptureFixture) -> None:
     code, out, _ = run(capsys, "lint-reward", "--time-limit", 30)
     assert code == 0, out
-    assert out.startswith("thinkling.verify.lint:reward is clean: ")
+    assert out.startswith("thinkling.verify.adversarial.lint:reward is clean: ")
 
 
 def test_lint_reward_prints_findings_by_kind(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -13,15 +13,18 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.model.weights import load_model
+from thinkling.problem import Problem
 from thinkling.settings import Grpo
-from thinkling.tasks.problem import Problem
-from thinkling.train import checkpoint, doctor, grpo, held_out
-from thinkling.train.live import LiveTable
-from thinkling.train.metrics import StepMetrics, describe, length_reward
-from thinkling.train.mirrors import numbers
-from thinkling.train.rollout import Rollout
-from thinkling.train.watchdog import SILENT, alarm
-from thinkling.verify.grade import grade
+from thinkling.train import checkpoint
+from thinkling.train.rl import trainer as grpo
+from thinkling.train.rl.guard import preflight as doctor
+from thinkling.train.rl.guard import validation as held_out
+from thinkling.train.rl.guard.watchdog import SILENT, alarm
+from thinkling.train.rl.live_table import LiveTable
+from thinkling.train.rl.metrics import StepMetrics, describe, length_reward
+from thinkling.train.rl.rollout import Rollout
+from thinkling.train.trackers import numbers
+from thinkling.verify.math.grade import grade
 
 CALM = StepMetrics(
     step=0, asked=4, reward=0.5, parts={"correct": 0.5}, right=0.5, signal=0.5, all_right=0.25, all_wrong=0.25,
@@ -201,10 +204,10 @@ def test_the_best_model_is_kept(tiny: LanguageModel, tmp_path: Path, monkeypatch
     """Measured 0.1, 0.4, 0.4, 0.2 before the first step, after two, four and five: the best is the first 0.4's."""
     scores, weights = iter([0.1, 0.4, 0.4, 0.2]), []
 
-    def measured(settings: Grpo, model: LanguageModel, step: int) -> held_out.HeldOut:
+    def measured(settings: Grpo, model: LanguageModel, step: int) -> held_out.Validation:
         weights.append([w.clone() for w in model.network.parameters()])
         score = next(scores)
-        return held_out.HeldOut(step, 3, 2, score, (0.0, 1.0), score, (0.0, 1.0), 5.0, 0.0)
+        return held_out.Validation(step, 3, 2, score, (0.0, 1.0), score, (0.0, 1.0), 5.0, 0.0)
 
     def rewarded(groups: list) -> list:
         return [[replace(r, reward=float(i % 2)) for i, r in enumerate(group)] for group in groups]
@@ -234,7 +237,7 @@ def test_the_live_table_says_what_was_found(capsys: pytest.CaptureFixture) -> No
     from rich.console import Console
 
     table = LiveTable(10)
-    measured = held_out.HeldOut(0, 64, 8, 0.302, (0.25, 0.36), 0.828, (0.7, 0.9), 31.0, 0.0)
+    measured = held_out.Validation(0, 64, 8, 0.302, (0.25, 0.36), 0.828, (0.7, 0.9), 31.0, 0.0)
     for shown in (HEALTHY, measured, CALM):
         table(shown)
     Console(width=80).print(table.render())

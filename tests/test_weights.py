@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM
 from thinkling.errors import UserError
 from thinkling.model import weights
 from thinkling.model.config import ModelConfig
-from thinkling.model.qwen3 import Qwen3, init_weights
 from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.transformer import Transformer, init_weights
 from thinkling.model.weights import builtin_names, load_model, resolve, save_model
 
 TIED = ModelConfig(
@@ -41,8 +41,8 @@ def make_tokenizer() -> Tokenizer:
     return Tokenizer(backend, (258, 256))
 
 
-def make(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Qwen3:
-    model = init_weights(Qwen3(config), seed=0)
+def make(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Transformer:
+    model = init_weights(Transformer(config), seed=0)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(5)
@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "saved"
 
 
-def same_bits(one: Qwen3, other: Qwen3) -> bool:
+def same_bits(one: Transformer, other: Transformer) -> bool:
     a, b = one.state_dict(), other.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
 

@@ -31,23 +31,23 @@ class Command:
 
 
 COMMANDS = {
-    "tour": Command(settings.Tour, "thinkling.tour:main"),
-    "generate": Command(settings.Generate, "thinkling.serve.generate:main"),
+    "tour": Command(settings.Tour, "thinkling.commands.demo:main"),
+    "generate": Command(settings.Generate, "thinkling.commands.generate:main"),
     "chat": Command(settings.Chat, "thinkling.serve.chat:main"),
     "prompts": Command(settings.Prompts, "thinkling.scale.prompts:main"),
-    "explain": Command(settings.Explain, "thinkling.serve.explain:main"),
-    "eval": Command(settings.Eval, "thinkling.evaluate.command:main"),
-    "scale": Command(settings.Scale, "thinkling.evaluate.scale_command:main"),
-    "scorers": Command(settings.Scorers, "thinkling.evaluate.scorers_command:main"),
-    "grade": Command(settings.Grade, "thinkling.evaluate.grade_command:main"),
-    "lint-data": Command(settings.LintData, "thinkling.evaluate.lint_command:lint_data"),
-    "lint-reward": Command(settings.LintReward, "thinkling.evaluate.lint_command:lint_reward"),
-    "grpo": Command(settings.Grpo, "thinkling.train.grpo:main"),
-    "microscope": Command(settings.Microscope, "thinkling.serve.microscope:main"),
-    "explain-objective": Command(settings.ExplainObjective, "thinkling.train.objective:main"),
-    "check-loss": Command(settings.CheckLoss, "thinkling.train.check_loss:main"),
+    "explain": Command(settings.Explain, "thinkling.commands.explain:main"),
+    "eval": Command(settings.Eval, "thinkling.commands.eval:main"),
+    "scale": Command(settings.Scale, "thinkling.commands.scale:main"),
+    "scorers": Command(settings.Scorers, "thinkling.commands.scorers:main"),
+    "grade": Command(settings.Grade, "thinkling.commands.grade:main"),
+    "lint-data": Command(settings.LintData, "thinkling.commands.lint:lint_data"),
+    "lint-reward": Command(settings.LintReward, "thinkling.commands.lint:lint_reward"),
+    "grpo": Command(settings.Grpo, "thinkling.train.rl.trainer:main"),
+    "microscope": Command(settings.Microscope, "thinkling.commands.microscope:main"),
+    "explain-objective": Command(settings.ExplainObjective, "thinkling.train.rl.loss:main"),
+    "check-loss": Command(settings.CheckLoss, "thinkling.train.rl.check_loss:main"),
     "reward-head": Command(settings.RewardHeadTraining, "thinkling.train.reward_head:main"),
-    "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain:main"),
+    "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain.trainer:main"),
 }
 
 

@@ -55,7 +55,7 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Step:
+class FrontierStep:
     """From one point to the next, on the same problems.
 
     gained, lost: problems that only `after`, and only `before`, solves. difference, low, high: accuracy of `after` less
@@ -124,7 +124,7 @@ def round_targets(points: Sequence[Point]) -> tuple[float, ...]:
     return targets
 
 
-def neighbours(front: Sequence[Point]) -> list[Step]:
+def neighbours(front: Sequence[Point]) -> list[FrontierStep]:
     """Each point against the one before it: what was gained, how sure that is. One less than points.
 
     Raises UserError for a point that does not say which problems it solved, or solved others than its neighbour.
@@ -136,7 +136,7 @@ def neighbours(front: Sequence[Point]) -> list[Step]:
     for (before, after), (gained, lost), value, adjusted in zip(pairs, counts, values, holm(values), strict=True):
         num = len(after.correct)
         low, high = paired_interval(gained, lost, num)
-        steps.append(Step(before, after, gained, lost, (gained - lost) / num, low, high, value, adjusted))
+        steps.append(FrontierStep(before, after, gained, lost, (gained - lost) / num, low, high, value, adjusted))
     return steps
 
 
@@ -146,7 +146,7 @@ def check_measured(points: Sequence[Point]) -> None:
         raise UserError("a report on what accuracy costs needs at least one measured method")
 
 
-def steps_of(points: Sequence[Point]) -> tuple[list[Step], list[Step]]:
+def steps_of(points: Sequence[Point]) -> tuple[list[FrontierStep], list[FrontierStep]]:
     """The steps along the tokens' front; and the one from its start to its end, where there are several."""
     front = pareto(points)
     return neighbours(front), neighbours([front[0], front[-1]]) if len(front) > 2 else []

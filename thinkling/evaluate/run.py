@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.language_model import Model
+from thinkling.problem import Problem
 from thinkling.runs import append_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
-from thinkling.tasks.problem import Problem
-from thinkling.verify.grade import Verdict, grade
+from thinkling.verify.math.grade import Verdict, grade
 
 
 @dataclass(frozen=True)

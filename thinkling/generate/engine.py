@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.generate.graphs import Replay, can_record
+from thinkling.generate.graphs import CudaGraphDecoder, can_record
 from thinkling.generate.plain import Completion, check_prompt, columns, finish_reason
-from thinkling.generate.sampling import Rules, Sampling, choose, measure, support
+from thinkling.generate.sampling import BatchedSampling, Sampling, choose, measure, support
 from thinkling.model.cache import KVCache, bytes_per_token
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 
 PREFILL_TOKENS = 8192  # padded tokens that one prefill pass reads, at most (or one prompt)
 
 
-def rows_that_fit(model: Qwen3, max_length: int, cache_gb: float) -> int:
+def rows_that_fit(model: Transformer, max_length: int, cache_gb: float) -> int:
     """How many rows of `max_length` tokens a key-value cache of `cache_gb` GB holds."""
     row_gb = bytes_per_token(model.config, model.dtype) * max_length / 1e9
     if row_gb > cache_gb:
@@ -67,7 +67,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Qwen3,
+        model: Transformer,
         stop_ids: Collection[int],
         max_rows: int = 128,
         max_length: int = 1024,
@@ -80,10 +80,10 @@ class Engine:
         self.cache = KVCache(model.config, self.max_rows, self.max_length, model.device, model.dtype)
         # The hidden state from which each row's next token is drawn.
         self.hidden = torch.zeros(self.max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
-        self.replay = Replay(model, self.cache) if can_record(model) else None
+        self.replay = CudaGraphDecoder(model, self.cache) if can_record(model) else None
         self.rows: list[Row] = []
         self.waiting: deque[Row] = deque()
-        self.rules: Rules | None = None  # of the rows as they stand; None when they have changed
+        self.rules: BatchedSampling | None = None  # of the rows as they stand; None when they have changed
         self.num_requests = 0
         self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to rows
 
@@ -178,7 +178,7 @@ class Engine:
 
     def _draw(self) -> None:
         if self.rules is None:
-            self.rules = Rules([row.sampling for row in self.rows], self.model.device)
+            self.rules = BatchedSampling([row.sampling for row in self.rows], self.model.device)
         uniforms = torch.tensor([row.uniforms[len(row.tokens)] for row in self.rows], device=self.model.device)
         logits = self.model.logits(self.hidden[: len(self.rows)])
         tokens, logprobs = choose(logits, self.rules, uniforms)

@@ -1,7 +1,7 @@
 """Sampling, step by step: from a position's logits to the distribution a token is drawn from, and along a completion.
 
 Every number comes from the engine's own `distribution` and from the engine's own completion, so what is shown here is
-what was done. Leaves out how it is drawn for people (serve/explain.py).
+what was done. Leaves out how it is drawn for people (commands/explain.py).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from thinkling.generate.language_model import LanguageModel, Prompt
 from thinkling.generate.plain import Completion
-from thinkling.generate.sampling import Rules, Sampling, distribution
+from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
 from thinkling.generate.score import CHUNK_ELEMENTS
 
 
@@ -52,7 +52,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Step:
+class DrawnToken:
     """One token of a completion, and what else could have stood there.
 
     probability: with which the engine drew it. rank: from 1, by its logit. entropy: of the distribution it was drawn
@@ -79,7 +79,7 @@ class Explanation:
     stages: tuple[Stage, ...]
     candidates: tuple[Candidate, ...]
     others: tuple[float, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[DrawnToken, ...]
 
 
 def entropies(logprobs: Float[Tensor, "*B V"]) -> Float[Tensor, "*B"]:
@@ -104,7 +104,7 @@ def stages_of(logits: Float[Tensor, " V"], sampling: Sampling) -> tuple[Stage, .
             so_far = replace(so_far, **{field: value})
             settings.append((name, value, so_far))
     return tuple(
-        Stage(name, value, distribution(logits[None], Rules([so_far], logits.device))[0])
+        Stage(name, value, distribution(logits[None], BatchedSampling([so_far], logits.device))[0])
         for name, value, so_far in settings
     )
 
@@ -126,9 +126,9 @@ def candidates_of(
 
 def steps_of(
     logits: Float[Tensor, "T V"], completion: Completion, sampling: Sampling, num_alternatives: int
-) -> list[Step]:
+) -> list[DrawnToken]:
     """One step per token; row t of `logits` is what token t of the completion was drawn from."""
-    logprobs = distribution(logits, Rules([sampling], logits.device))
+    logprobs = distribution(logits, BatchedSampling([sampling], logits.device))
     drawn = torch.tensor(completion.tokens, device=logits.device)[:, None]
     ranks = (logits > logits.gather(1, drawn)).sum(-1) + 1
     best = logprobs.scatter(1, drawn, float("-inf")).exp().topk(min(num_alternatives, logits.shape[-1] - 1))
@@ -139,7 +139,7 @@ def steps_of(
         # Greedy took the likeliest; one pass over all positions may round another way than the engine's steps did.
         rank = 1 if sampling.temperature == 0 else rank
         alternatives = tuple((o, p) for o, p in zip(others, probabilities, strict=True) if p > 0)
-        steps.append(Step(token, math.exp(logprob), rank, entropy, alternatives))
+        steps.append(DrawnToken(token, math.exp(logprob), rank, entropy, alternatives))
     return steps
 
 
@@ -156,7 +156,7 @@ def explain(
     network, num_read = model.network, len(completion.prompt_tokens)
     read = torch.tensor([[*completion.prompt_tokens, *completion.tokens[:-1]]], device=network.device)
     hidden = network(read)[0, num_read - 1 :]
-    steps: list[Step] = []
+    steps: list[DrawnToken] = []
     size = max(1, CHUNK_ELEMENTS // network.config.vocab_size)
     for start in range(0, len(hidden), size):
         logits = network.logits(hidden[start : start + size]).float()

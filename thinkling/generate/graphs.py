@@ -12,24 +12,24 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinkling.model.cache import KVCache
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 
 POSITIONS = 256  # positions are rounded up to a multiple of this, rows to a power of two
 
 
-def can_record(model: Qwen3) -> bool:
+def can_record(model: Transformer) -> bool:
     """A mixture of experts asks the processor which experts are needed, and a graph cannot ask."""
     dense = not any(model.config.is_sparse(layer) for layer in range(model.config.num_hidden_layers))
     return model.device.type == "cuda" and dense
 
 
-class Replay:
+class CudaGraphDecoder:
     """The hidden states behind one new token in each of a cache's first rows, as `model(tokens, cache)` gives them.
 
     Off a GPU nothing is recorded: the same rounded-up pass runs each time.
     """
 
-    def __init__(self, model: Qwen3, cache: KVCache) -> None:
+    def __init__(self, model: Transformer, cache: KVCache) -> None:
         self.model, self.cache = model, cache
         self.tokens = torch.zeros(cache.num_rows, 1, dtype=torch.long, device=model.device)
         self.passes: dict[tuple[int, int], Callable[[], Tensor]] = {}

@@ -21,8 +21,8 @@ from thinkling.generate.plain import Completion, check_prompt, columns
 from thinkling.generate.sampling import Sampling, derive_seed, measure
 from thinkling.generate.score import token_logprobs
 from thinkling.generate.stop_strings import StopStrings
-from thinkling.model.qwen3 import Qwen3
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
+from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
 from thinkling.settings import ModelSettings
 
@@ -55,7 +55,7 @@ class LanguageModel:
     name: what the model was loaded from. network, tokenizer, engine: the three parts, open to everyone.
     """
 
-    def __init__(self, name: str, network: Qwen3, tokenizer: Tokenizer, **limits: float) -> None:
+    def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
         """`limits`: the engine's max_rows, max_length and cache_gb."""
         self.name, self.network, self.tokenizer = name, network, tokenizer
         self.engine = Engine(network, tokenizer.stop_ids, **limits)

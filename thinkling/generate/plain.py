@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import Rules, Sampling, choose, measure, support
-from thinkling.model.qwen3 import Qwen3
+from thinkling.generate.sampling import BatchedSampling, Sampling, choose, measure, support
+from thinkling.model.transformer import Transformer
 
 LONGEST_BLOCK = 64  # tokens in a repeated block, at most
 
@@ -85,11 +85,11 @@ def check_prompt(prompt: Sequence[int], context: int) -> None:
 
 
 @torch.inference_mode()
-def generate(model: Qwen3, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int]) -> Completion:
+def generate(model: Transformer, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int]) -> Completion:
     """Complete one prompt without a cache."""
     context = model.config.max_position_embeddings
     check_prompt(prompt, context)
-    rules = Rules([sampling], model.device)
+    rules = BatchedSampling([sampling], model.device)
     tokens: list[int] = []
     logprobs: list[float] = []
     measured: list[list[float]] = []

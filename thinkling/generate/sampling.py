@@ -73,7 +73,7 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
 
 
-class Rules:
+class BatchedSampling:
     """The settings of a batch of requests as tensors, one entry per row."""
 
     def __init__(self, samplings: list[Sampling], device: torch.device) -> None:
@@ -91,7 +91,7 @@ class Rules:
         self.measures = any(s.measure or s.min_confidence is not None for s in samplings)
 
 
-def distribution(logits: Float[Tensor, "B V"], rules: Rules) -> Float[Tensor, "B V"]:
+def distribution(logits: Float[Tensor, "B V"], rules: BatchedSampling) -> Float[Tensor, "B V"]:
     """Log-probabilities that tokens are drawn with: after temperature and truncation, renormalised; -inf if cut."""
     logits = logits.float()
     # From the highest logit down, so that a temperature near 0 overflows to -inf for the others, not to inf - inf.
@@ -110,7 +110,7 @@ def distribution(logits: Float[Tensor, "B V"], rules: Rules) -> Float[Tensor, "B
 
 
 def choose(
-    logits: Float[Tensor, "B V"], rules: Rules, uniforms: Float[Tensor, " B"]
+    logits: Float[Tensor, "B V"], rules: BatchedSampling, uniforms: Float[Tensor, " B"]
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """One token per row and its log-probability under the distribution it was drawn from (greedy: at temperature 1)."""
     logprobs = distribution(logits, rules)
@@ -126,7 +126,7 @@ def choose(
     return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
 
 
-def support(logits: Float[Tensor, "B V"], rules: Rules) -> list[tuple[int, ...]]:
+def support(logits: Float[Tensor, "B V"], rules: BatchedSampling) -> list[tuple[int, ...]]:
     """The tokens that each row could have drawn: those with a probability above zero after truncation."""
     rows, ids = (distribution(logits, rules) > float("-inf")).nonzero(as_tuple=True)
     counts = rows.bincount(minlength=len(logits)).tolist()

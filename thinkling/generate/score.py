@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from thinkling.model.cache import Packed
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 
 CHUNK_ELEMENTS = 2**24  # logits held at once: 64 MB in float32
 
@@ -58,7 +58,7 @@ def _chunk_logprobs(
 
 
 def score(
-    model: Qwen3, tokens: Int[Tensor, "B T"], mask: Tensor, temperature: float = 1.0
+    model: Transformer, tokens: Int[Tensor, "B T"], mask: Tensor, temperature: float = 1.0
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
     """Log-probability and entropy of each token given those before it, where `mask` (B, T) is true; 0 elsewhere.
 
@@ -73,7 +73,7 @@ def score(
 
 
 def score_packed(
-    model: Qwen3,
+    model: Transformer,
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[Sequence[int]]],
     temperature: float,

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from thinkling.errors import UserError
 from thinkling.model.config import config_json, read_config
-from thinkling.model.qwen3 import Qwen3
 from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.transformer import Transformer
 from thinkling.runs import write_json
 
 BUILTIN = Path(__file__).parent / "builtin"
@@ -68,7 +68,7 @@ def _download(name: str) -> Path:
 # ----------------------------------------------------------------------------------------------------------- loading
 
 
-def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Qwen3:
+def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
     """The network of a checkpoint's folder, in eval mode, its weights converted to `dtype`.
 
     Every name and shape is compared with config.json before anything is read. Raises UserError naming the file, the
@@ -77,7 +77,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
     folder = Path(folder)
     config = read_config(folder)
     with torch.device("meta"):
-        model = Qwen3(config)
+        model = Transformer(config)
     expected = {name: tuple(weight.shape) for name, weight in model.named_parameters(remove_duplicate=False)}
     file_of = {}
     for path in shard_paths(folder):
@@ -137,7 +137,7 @@ def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 def save_model(
     folder: Path,
-    model: Qwen3,
+    model: Transformer,
     tokenizer: Tokenizer,
     max_shard_bytes: int = 5_000_000_000,
     dtype: torch.dtype | None = None,

@@ -11,11 +11,11 @@ from typing import Any
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, seeded
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.scorers import Scorer
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.verify.math.extract import extract
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from thinkling.generate.language_model import Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
 from thinkling.scale.scorers import Scorer
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.verify.math.extract import extract
 
 
 @dataclass(frozen=True)

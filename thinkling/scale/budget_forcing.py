@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from thinkling.generate.language_model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import END_THINK, Mark
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, seeded
 from thinkling.scale.prompts import CHATS, prompt_of
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.verify.math.extract import extract
 
 # Without its brace: a tokenizer may have one token for "{-", and a lone "{" would leave no room for it.
 BOX = "\\boxed"

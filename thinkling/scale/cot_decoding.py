@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.scorers import answer_places, known, mean
 from thinkling.scale.vote import elected
-from thinkling.tasks.problem import Problem
 
 
 @dataclass(frozen=True)

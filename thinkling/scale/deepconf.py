@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
 from thinkling.scale.scorers import known, trace_confidence
 from thinkling.scale.vote import groups, vote
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.verify.math.extract import extract
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.verify.math.extract import extract
 
 
 @dataclass(frozen=True)

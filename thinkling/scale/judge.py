@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import seeded
 from thinkling.scale.prompts import CHATS, judge_prompt, p_true_prompt
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.verify.math.extract import extract
 
 
 @dataclass(frozen=True)

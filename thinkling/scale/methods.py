@@ -8,6 +8,7 @@ from typing import get_args
 from thinkling.errors import UserError
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.beam import BeamSearch
 from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.budget_forcing import BudgetForcing
@@ -20,7 +21,6 @@ from thinkling.scale.reward_head import RewardHead
 from thinkling.scale.scorers import ALONE, Scorer, deepconf, exponential, proportional
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
 from thinkling.settings import ScorerName, Template
-from thinkling.tasks.problem import Problem
 
 # Logarithms, so that as the weight of a vote they are e^score. The other scores weigh what they are.
 LOGARITHMS = frozenset({"mean-logprob", "sum-logprob", "answer-logprob", "p-true", "reward-head"})

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples, seeded
 from thinkling.scale.prompts import critique_prompt, revise_prompt
 from thinkling.scale.scorers import Scorer
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.verify.math.extract import extract
 
 
 @dataclass(frozen=True)

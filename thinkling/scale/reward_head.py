@@ -19,7 +19,7 @@ from torch import Tensor
 from thinkling.errors import UserError
 from thinkling.generate.language_model import Completion, Model
 from thinkling.model.weights import resolve
-from thinkling.tasks.problem import Problem
+from thinkling.problem import Problem
 
 # In a folder of its own: servers load every *.safetensors that lies beside config.json as the model's weights.
 FILE = "reward_head/weights.safetensors"

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import Completion, Model
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
+from thinkling.problem import Problem
+from thinkling.verify.math.extract import extract
 
 Scorer = Callable[[Model, Problem, Completion], Awaitable[float]]
 

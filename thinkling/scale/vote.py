@@ -11,11 +11,11 @@ from functools import lru_cache
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
 from thinkling.scale.scorers import Scorer, exponential
-from thinkling.tasks.problem import Problem
-from thinkling.verify.extract import extract
-from thinkling.verify.grade import same_answer
+from thinkling.verify.math.extract import extract
+from thinkling.verify.math.grade import same_answer
 
 
 @dataclass(frozen=True)

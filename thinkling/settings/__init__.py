@@ -7,7 +7,6 @@ is instant.
 from thinkling.settings.asking import Chat, Explain, Generate, Prompts
 from thinkling.settings.base import MethodName, ModelSettings, Policy, ScorerName, Split, Template, above_zero, at_least
 from thinkling.settings.measuring import Eval, Grade, LintData, LintReward, Scale, ScalingSettings, Scorers
-from thinkling.settings.objective import PRESETS, Objective
 from thinkling.settings.training import (
     CheckLoss,
     ExplainObjective,
@@ -17,6 +16,7 @@ from thinkling.settings.training import (
     RewardHeadTraining,
     Tour,
 )
+from thinkling.train.rl.objective import PRESETS, Objective
 
 __all__ = [
     "PRESETS",

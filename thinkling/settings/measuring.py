@@ -163,7 +163,7 @@ class LintReward:
     """
 
     reward: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODULE:FUNCTION")] = (
-        "thinkling.verify.lint:reward"
+        "thinkling.verify.adversarial.lint:reward"
     )
     """The reward function, response and reference -> number; also FILE.py:FUNCTION. The default is thinkling's own."""
     time_limit: float = 2.0

@@ -8,10 +8,10 @@ import tyro
 
 from thinkling.errors import UserError
 from thinkling.settings.base import ModelSettings, Template, above_zero, at_least
-from thinkling.settings.objective import PRESETS, Kl, Objective, PresetName
-from thinkling.settings.rewards import reward_weights
+from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName
+from thinkling.train.rl.reward_names import reward_weights
 
-Mirror = Literal["tensorboard", "wandb", "trackio"]
+TrackerName = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Grpo(ModelSettings):
     """Before training, ask 32 problems, and refuse a run that cannot learn anything."""
     watchdog: bool = True
     """Stop a run that collapses, and go back to the last good checkpoint."""
-    mirror: tuple[Mirror, ...] = ()
+    mirror: tuple[TrackerName, ...] = ()
     """Send the metrics there too; metrics.jsonl is always written."""
     save_every: int = 20
     """Save a checkpoint every so many steps; two are kept, and an interrupted run goes on from the last; 0 saves only
@@ -171,7 +171,7 @@ class ExplainObjective:
 class CheckLoss:
     """Does a policy loss have the gradient that it ought to have? Proved by enumeration.
 
-    FUNCTION is module:function or file.py:function. It takes a thinkling.train.exact.Batch and returns what this
+    FUNCTION is module:function or file.py:function. It takes a thinkling.train.rl.exact.Batch and returns what this
     micro-batch adds to the step's loss. Without FUNCTION thinkling's own loss is checked.
     """
 

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 from thinkling.errors import UserError
+from thinkling.problem import Problem
 from thinkling.runs import read_jsonl
 from thinkling.tasks import builtin
-from thinkling.tasks.problem import Problem
 
 
 def load_problems(tasks: str, split: str, num_problems: int, seed: int = 0) -> list[Problem]:

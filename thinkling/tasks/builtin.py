@@ -23,7 +23,7 @@ from math import gcd
 from random import Random
 
 from thinkling.errors import UserError
-from thinkling.tasks.problem import Problem
+from thinkling.problem import Problem
 
 SPLITS = ("train", "held-out", "unseen-templates")
 UNSEEN_TEMPLATES = (7, 16, 24, 31, 44, 58, 67, 72, 85, 95)

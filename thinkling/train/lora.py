@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinkling.device import generator
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 
 
 class LoraLinear(nn.Linear):
@@ -35,7 +35,7 @@ class LoraLinear(nn.Linear):
         return out + F.linear(F.linear(x, self.lora_a), self.lora_b) * self.scale if self.on else out
 
 
-def add_adapters(network: Qwen3, rank: int, alpha: float, seed: int) -> None:
+def add_adapters(network: Transformer, rank: int, alpha: float, seed: int) -> None:
     """Put adapters on every linear layer inside the decoder layers, in place, and freeze everything else."""
     network.requires_grad_(False)
     random = generator(seed)
@@ -46,13 +46,13 @@ def add_adapters(network: Qwen3, rank: int, alpha: float, seed: int) -> None:
                     setattr(module, name, LoraLinear(child, rank, alpha, random))
 
 
-def adapters(network: Qwen3) -> dict[str, Tensor]:
+def adapters(network: Transformer) -> dict[str, Tensor]:
     """The adapters' weights by name; {} for a model without."""
     return {name: weight for name, weight in network.named_parameters() if ".lora_" in name}
 
 
 @contextmanager
-def adapters_off(network: Qwen3) -> Iterator[None]:
+def adapters_off(network: Transformer) -> Iterator[None]:
     """The model as it was before training. Changes nothing where there are no adapters."""
     layers = [module for module in network.modules() if isinstance(module, LoraLinear)]
     for layer in layers:
@@ -65,7 +65,7 @@ def adapters_off(network: Qwen3) -> Iterator[None]:
 
 
 @torch.no_grad()
-def merged(network: Qwen3) -> dict[str, Tensor]:
+def merged(network: Transformer) -> dict[str, Tensor]:
     """Every weight under its name in a checkpoint, adapters added in float32 and rounded once."""
     weights = {name: weight for name, weight in network.named_parameters() if ".lora_" not in name}
     for name, module in network.named_modules():

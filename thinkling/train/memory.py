@@ -19,7 +19,7 @@ from thinkling.errors import UserError
 from thinkling.generate.score import CHUNK_ELEMENTS, score_packed
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.config import SIZES, ModelConfig, read_config
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
 from thinkling.model.weights import resolve
 from thinkling.settings import Grpo
 from thinkling.train.lora import add_adapters
@@ -61,7 +61,7 @@ def plan(settings: Grpo, config: ModelConfig, dtype: torch.dtype) -> Plan:
 def fixed_parts(settings: Grpo, config: ModelConfig, dtype: torch.dtype) -> dict[str, float]:
     """What does not depend on the micro-batch, in GB."""
     with torch.device("meta"):
-        network = Qwen3(config).to(dtype)
+        network = Transformer(config).to(dtype)
         if settings.lora_rank:
             matrices = [p.shape for n, p in network.named_parameters() if ".layers." in n and p.ndim == 2]
             trained = sum(settings.lora_rank * sum(shape) for shape in matrices)
@@ -102,7 +102,7 @@ def activation_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, l
 def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute: bool, lora: bool, length: int) -> int:
     """What one pass over one completion keeps, without the head: counted, on a network of so many layers."""
     cut = replace(config, num_hidden_layers=layers, vocab_size=8, tie_word_embeddings=True)
-    network = Qwen3(cut).to(dtype)
+    network = Transformer(cut).to(dtype)
     if lora:
         add_adapters(network, 8, 8.0, seed=0)
     own = {weight.untyped_storage().data_ptr() for weight in network.parameters()}

@@ -23,23 +23,23 @@ from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_i
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.cache import Packed
-from thinkling.model.qwen3 import Qwen3
+from thinkling.model.transformer import Transformer
+from thinkling.problem import Problem
 from thinkling.runs import append_jsonl, new_run, write_json
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.reward_head import RewardHead, features
 from thinkling.scale.vote import vote
 from thinkling.settings import RewardHeadTraining
 from thinkling.tasks.builtin import problems
-from thinkling.tasks.problem import Problem
 from thinkling.train.batch import micro_batches
-from thinkling.verify.extract import extract
-from thinkling.verify.grade import grade
+from thinkling.verify.math.extract import extract
+from thinkling.verify.math.grade import grade
 
 READ_TOKENS = 8192  # tokens of completions, padding included, whose hidden states are held at once
 
 
 @dataclass(frozen=True)
-class Example:
+class GradedCompletion:
     """One graded completion, what the head sees of it: features (F,), and once there is a head, its log p(right)."""
 
     problem: Problem
@@ -110,7 +110,7 @@ def split(settings: RewardHeadTraining) -> tuple[list[Problem], list[Problem]]:
 # ------------------------------------------------------------------------------------------------------------ the data
 
 
-def collect(settings: RewardHeadTraining, model: LanguageModel, asked: Sequence[Problem]) -> list[Example]:
+def collect(settings: RewardHeadTraining, model: LanguageModel, asked: Sequence[Problem]) -> list[GradedCompletion]:
     """All completions of all problems, those of one template and problem together."""
     examples, num = [], settings.num_samples
     for template in settings.templates:
@@ -123,12 +123,12 @@ def collect(settings: RewardHeadTraining, model: LanguageModel, asked: Sequence[
             group = completions[i * num : (i + 1) * num]
             for completion, seen in zip(group, read(model.network, group), strict=True):
                 right = grade(completion.text, problem.reference, "boxed-only").correct
-                examples.append(Example(problem, template, completion, seen, right))
+                examples.append(GradedCompletion(problem, template, completion, seen, right))
     return examples
 
 
 @torch.inference_mode()
-def read(network: Qwen3, group: Sequence[Completion]) -> list[Tensor]:
+def read(network: Transformer, group: Sequence[Completion]) -> list[Tensor]:
     """The features of each completion of one prompt, which is read once for many of them."""
     prompt, seen = group[0].prompt_tokens, {}
     for rows in micro_batches([len(c.tokens) for c in group], READ_TOKENS):
@@ -179,7 +179,7 @@ def fit(
 # ------------------------------------------------------------------------------------------------------------- measure
 
 
-def measure(examples: Sequence[Example]) -> Measured:
+def measure(examples: Sequence[GradedCompletion]) -> Measured:
     """The head on completions of problems that it was not fitted to; each example carries its score."""
     groups = by_problem(examples)
     means = [fmean(example.right for example in group) for group in groups]
@@ -190,7 +190,7 @@ def measure(examples: Sequence[Example]) -> Measured:
     return Measured(len(groups), len(groups[0]), ranking(examples, score), ranking(examples, mean_logprob), accuracies)
 
 
-def ranking(examples: Sequence[Example], key: Callable[[Example], float]) -> Ranking:
+def ranking(examples: Sequence[GradedCompletion], key: Callable[[GradedCompletion], float]) -> Ranking:
     scores, labels = [key(e) for e in examples], [e.right for e in examples]
     ids = [e.problem.id for e in examples]
     area = within = area_interval = within_interval = None
@@ -202,33 +202,33 @@ def ranking(examples: Sequence[Example], key: Callable[[Example], float]) -> Ran
     return Ranking(area, area_interval, within, within_interval)
 
 
-def by_problem(examples: Sequence[Example]) -> list[list[Example]]:
-    groups: dict[str, list[Example]] = {}
+def by_problem(examples: Sequence[GradedCompletion]) -> list[list[GradedCompletion]]:
+    groups: dict[str, list[GradedCompletion]] = {}
     for example in examples:
         groups.setdefault(example.problem.id, []).append(example)
     return list(groups.values())
 
 
-def score(example: Example) -> float:
+def score(example: GradedCompletion) -> float:
     return example.score
 
 
-def mean_logprob(example: Example) -> float:
+def mean_logprob(example: GradedCompletion) -> float:
     return fmean(example.completion.logprobs)
 
 
-def best(group: Sequence[Example], key: Callable[[Example], float]) -> bool:
+def best(group: Sequence[GradedCompletion], key: Callable[[GradedCompletion], float]) -> bool:
     """Is the completion with the highest score right, of those that hold an answer?"""
     return max(group, key=lambda e: (extract(e.completion.text).answer is not None, key(e))).right
 
 
-def elected(group: Sequence[Example], weights: Sequence[float] | None = None) -> bool:
+def elected(group: Sequence[GradedCompletion], weights: Sequence[float] | None = None) -> bool:
     """Is the winner of the vote right?"""
     winner = vote([e.completion for e in group], weights)
     return any(e.right for e in group if e.completion is winner)
 
 
-WAYS: dict[str, Callable[[Sequence[Example]], bool]] = {
+WAYS: dict[str, Callable[[Sequence[GradedCompletion]], bool]] = {
     "majority vote": elected,
     "best by mean logprob": lambda group: best(group, mean_logprob),
     "best by head": lambda group: best(group, score),
@@ -237,7 +237,7 @@ WAYS: dict[str, Callable[[Sequence[Example]], bool]] = {
 }
 
 
-def row_of(example: Example) -> dict:
+def row_of(example: GradedCompletion) -> dict:
     """An example as a line of samples.jsonl."""
     problem, completion = example.problem, example.completion
     return {"id": problem.id, "question": problem.question, "reference": problem.reference,

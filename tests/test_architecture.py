@@ -1,0 +1,127 @@
+"""The reading order, no import upward, and ARCHITECTURE.md's map, which is made from the first lines of the files.
+
+`python tests/test_architecture.py --refresh` writes the map anew. The last test prints what has grown longest.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "ARCHITECTURE.md"
+
+# Every module, in the order in which data flows: this list is the table of contents.
+ORDER = """
+errors train.rl.objective train.rl.reward_names
+settings.base settings.asking settings.measuring settings.training settings
+device runs problem
+model model.config model.cache model.transformer model.tokenizer model.weights model.builtin
+verify verify.math verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
+verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
+verify.math.reals verify.math.relations verify.math.equal verify.math.grade
+verify.isolated verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
+tasks tasks.builtin tasks.benchmarks
+generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings
+generate.language_model generate.explain
+generate.openai generate.openai.connection generate.openai.format generate.openai.remote generate.cached
+scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n scale.refine scale.judge scale.reward_head
+scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
+evaluate evaluate.stats evaluate.run evaluate.refinement_changes evaluate.frontier
+report report.plots report.eval_report report.scale_words report.scale_plots report.scale_terminal report.scale_page
+report.explain_page report.explain_picture report.microscope_page
+train train.batch train.adam8bit train.optim train.lora train.memory train.checkpoint train.trackers
+train.pretrain train.pretrain.corpus train.pretrain.trainer
+train.rl train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss train.rl.rewards train.rl.rollout
+train.rl.process_reward train.rl.curriculum train.rl.sampler train.rl.metrics
+train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
+train.rl.update train.rl.trainer train.reward_head
+serve serve.chat
+commands commands.generate commands.explain commands.microscope commands.eval commands.scale commands.scorers
+commands.grade commands.lint commands.demo
+cli
+""".split()
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def modules() -> dict[str, Path]:
+    paths = sorted((ROOT / "thinkling").rglob("*.py"))
+    names = (".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths)
+    return dict(zip(names, paths, strict=True))
+
+
+def test_every_import_points_down() -> None:
+    order = ["thinkling", *(f"thinkling.{name}" for name in ORDER)]
+    files = modules()
+    assert set(files) == set(order)
+    for module, path in files.items():
+        for target in imports(path):
+            if target in files:
+                assert order.index(target) < order.index(module), f"{module} imports upward: {target}"
+
+
+def caption(path: Path) -> str:
+    """A file's first sentence: its docstring up to the first full stop or line end that closes it."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    first = text.split("\n\n")[0].replace("\n", " ")
+    return first.rstrip(".")
+
+
+def file_map() -> str:
+    """Every module in reading order with its first lines, folder by folder."""
+    files, lines, folder = modules(), [], None
+    for name in ORDER:
+        path = files[f"thinkling.{name}"]
+        if path.name == "__init__.py":
+            continue
+        here = path.parent.relative_to(ROOT)
+        if here != folder:
+            lines += ["", f"**`{here}/`**", ""]
+            folder = here
+        lines.append(f"- `{path.name}`: {caption(path)}.")
+    return "\n".join(lines).strip() + "\n"
+
+
+def with_map(page: str) -> str:
+    return re.sub(r"(<!-- map -->\n).*(<!-- end of map -->)", lambda m: m[1] + file_map() + m[2], page, flags=re.DOTALL)
+
+
+def test_every_file_says_what_it_does() -> None:
+    for module, path in modules().items():
+        if path.name != "__init__.py":
+            assert caption(path), f"{module}: its first line must say what it does"
+
+
+def test_the_map_is_made_of_the_files_first_lines() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_map(page), "run: python tests/test_architecture.py --refresh"
+
+
+def test_print_the_longest() -> None:
+    files, functions = [], []
+    for module, path in modules().items():
+        text = path.read_text()
+        files.append((text.count("\n"), module))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                functions.append((node.end_lineno - node.lineno + 1, f"{module}.{node.name}"))
+    print("\nlongest files:", *sorted(files)[:-6:-1], sep="\n  ")
+    print("longest functions:", *sorted(functions)[:-6:-1], sep="\n  ")
+    assert max(functions)[0] <= 80, f"a function wants to be two: {max(functions)}"
+    assert max(files)[0] <= 410, f"a file wants to be two: {max(files)}"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--refresh"]:
+        sys.exit("usage: python tests/test_architecture.py --refresh")
+    PAGE.write_text(with_map(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,84 @@
+"""`thinkling lint-data` and `thinkling lint-reward`: is what we train on, and what we pay for, in order?
+
+Each prints its findings and ends with exit code 1 where there are any.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from thinkling.commands.grade import short
+from thinkling.errors import UserError
+from thinkling.runs import numbered_rows
+from thinkling.settings import LintData, LintReward
+from thinkling.tasks.benchmarks import rows_of
+from thinkling.verify.adversarial import lint
+from thinkling.verify.adversarial.hostile import PAIRS, hostile
+from thinkling.verify.math.grade import grade, why_unreadable
+
+FIELDS = ("reference", "answer")
+
+
+def lint_data(settings: LintData) -> None:
+    num = num_bad = 0
+    for place, row in rows_with_places(settings.file):
+        for reference in references_of(settings.file, place, row, settings.field):
+            num += 1
+            why = complaint(reference)
+            if why:
+                num_bad += 1
+                print(f"{settings.file}, {place}: {short(reference)}: {why}")
+    if not num:
+        raise UserError(f"{settings.file}: no references in this file")
+    if num_bad:
+        print(f"{num_bad} of {num} references do not verify against themselves")
+        sys.exit(1)
+    print(f"{num} references, and each verifies against itself")
+
+
+def rows_with_places(path: Path) -> Iterator[tuple[str, dict]]:
+    """Rows, and where each stands: its line in a .jsonl file, its place in a .json array."""
+    if path.suffix == ".json":
+        return ((f"row {number}", row) for number, row in enumerate(rows_of(path), start=1))
+    return ((f"line {number}", row) for number, row in numbered_rows(path))
+
+
+def references_of(path: Path, place: str, row: dict, field: str | None) -> list[object]:
+    """The row's references, of a GSM8K answer only what follows ####. Raises UserError where there is no such field."""
+    fields = FIELDS if field is None else (field,)
+    found = next((name for name in fields if name in row), None)
+    if found is None:
+        wanted = " or ".join(f"'{name}'" for name in fields)
+        raise UserError(f"{path}, {place}: no field {wanted}; it has {sorted(row)}: name one with --field")
+    values = row[found] if isinstance(row[found], list) and row[found] else [row[found]]
+    return [value.rpartition("####")[2].strip() if isinstance(value, str) else value for value in values]
+
+
+def complaint(reference: object) -> str | None:
+    """Why a reference does not verify against itself; None where it does."""
+    if isinstance(reference, int | float) and not isinstance(reference, bool):
+        reference = str(reference)
+    if not isinstance(reference, str):
+        return f"is no text but {type(reference).__name__}"
+    if not reference.strip():
+        return "empty"
+    why = why_unreadable(reference)
+    if why is not None:
+        return f"not read as mathematics or words: {why}"
+    verdict = grade(f"\\boxed{{{reference}}}", reference, "boxed-only")
+    return None if verdict.correct else f"is {verdict.status} against itself: {verdict.reason}"
+
+
+def lint_reward(settings: LintReward) -> None:
+    findings = lint.lint_reward(settings.reward, PAIRS, settings.time_limit)
+    num = len(hostile(PAIRS[0].question, PAIRS[0].reference))
+    tried = f"{num} hostile completions and honest answers, on {len(PAIRS)} problems"
+    if not findings:
+        print(f"{settings.reward} is clean: {tried}")
+        return
+    for kind, meaning in lint.MEANING.items():
+        lines = [str(finding) for finding in findings if finding.kind == kind]
+        if lines:
+            print(f"{kind} ({meaning}):", *lines, sep="\n  ")
+    print(f"{len(findings)} findings in {settings.reward}: {tried}")
+    sys.exit(1)

@@ -1,0 +1,97 @@
+"""`thinkling check-loss`: does a policy loss have the gradient that it ought to have? If not, which mistake is it?
+
+Every situation of exact.py is tried: on and off policy, both signs of the advantage, another temperature,
+micro-batches, a sampler that differs.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from torch import Tensor
+
+from thinkling.errors import UserError
+from thinkling.settings import PRESETS, CheckLoss
+from thinkling.train.rl.exact import LossInputs, UserLoss, gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.rl.objective import Objective
+from thinkling.verify.isolated import load
+
+TOLERANCE = 1e-4  # of the relative difference between two gradients; float32 leaves about 1e-6
+
+
+def mistakes(objective: Objective) -> dict[str, UserLoss]:
+    """Losses that are wrong in a known way, to name what a user's loss does."""
+
+    def local(batch: LossInputs) -> Tensor:
+        rows, tokens = batch.mask.shape[0], int(batch.mask.sum())
+        return thinklings(objective)(replace(batch, num_completions=rows, num_tokens=tokens))
+
+    return {
+        "it takes max instead of min where A < 0": thinklings(replace(objective, surrogate="clip-wrong-way")),
+        "it has k1 in the loss, whose expected gradient is zero": thinklings(
+            replace(objective, kl="k1", kl_coef=objective.kl_coef or 0.1)
+        ),
+        "it divides by the micro-batch's own numbers, not by the step's": local,
+        "it scores at temperature 1, not at the temperature of sampling": lambda batch: thinklings(objective)(
+            replace(batch, temperature=1.0)
+        ),
+        "it does not clip": thinklings(replace(objective, surrogate="none")),
+        "it has the wrong sign: it makes good completions less likely": lambda batch: -thinklings(objective)(batch),
+    }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """error: relative difference of the gradients, |found - stated| / |stated|. cause: a mistake with this gradient."""
+
+    world: str
+    error: float
+    cause: str | None
+
+    @property
+    def passed(self) -> bool:
+        return self.error < TOLERANCE
+
+
+def distance(found: Tensor, stated: Tensor) -> float:
+    """|found - stated| / |stated|; not finite counts as infinitely far."""
+    error = float((found - stated).norm() / stated.norm().clamp(min=1e-12))
+    return error if math.isfinite(error) else math.inf
+
+
+def check(loss: UserLoss, objective: Objective) -> list[Finding]:
+    """Compare a loss with the objective it ought to have, in every situation."""
+    findings = []
+    for world in worlds():
+        groups = groups_of(world, objective)
+        stated, found = stated_gradient(objective, world, groups), gradient_of(loss, world, groups)
+        error, cause = distance(found, stated), None
+        if error >= TOLERANCE:
+            for text, wrong in mistakes(objective).items():
+                gradient = gradient_of(wrong, world, groups)
+                if distance(gradient, stated) >= TOLERANCE > distance(found, gradient):
+                    cause = text
+                    break
+        findings.append(Finding(world.name, error, cause))
+    return findings
+
+
+def main(settings: CheckLoss) -> None:
+    objective = PRESETS[settings.preset].objective
+    findings = check(loss_named(settings.function) if settings.function else thinklings(objective), objective)
+    console = Console(highlight=False)
+    for finding in findings:
+        verdict = "right" if finding.passed else "WRONG"
+        because = f": {finding.cause}" if finding.cause else ""
+        console.print(f"{verdict}  {finding.world}, gradients differ by {finding.error:.1e}{because}", soft_wrap=True)
+    if not all(finding.passed for finding in findings):
+        raise UserError(f"{settings.function} does not have the gradient of {settings.preset}: see "
+                        f"thinkling explain-objective --preset {settings.preset}")  # fmt: skip
+
+
+def loss_named(target: str) -> UserLoss:
+    """The function MODULE:FUNCTION or FILE.py:FUNCTION. Raises UserError where it cannot be imported."""
+    try:
+        return load(target)
+    except (ImportError, AttributeError, OSError, ValueError) as error:
+        raise UserError(f"'{target}' cannot be imported ({error}): give module:function or file.py:function") from None

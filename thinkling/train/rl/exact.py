@@ -1,0 +1,250 @@
+"""Prove a policy loss by enumeration: a policy so small that every group of completions can be listed.
+
+Five tokens, of which one ends a completion, two tokens at most: 21 completions, 231 groups of two in any order. So an
+expected gradient is a finite sum. It is compared with the one that the stated objective has in closed form,
+`stated_gradient`, which is written in plain Python, from the papers, apart from policy.py. check_loss.py does this for
+any loss.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from thinkling.train.rl import terms as policy
+from thinkling.train.rl.loss import Denominators, TokenTensors, loss_of, rewards_after_kl
+from thinkling.train.rl.objective import Objective
+
+VOCABULARY, STOP, MAX_TOKENS, GROUP = 5, 0, 2, 2
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """What a loss gets to see of one micro-batch; B rows, T tokens, V vocabulary. Its value is to be minimised.
+
+    logits: (B, T, V), with gradient, as the network gives them: before the temperature. advantages: (B,). old,
+    sampled, reference: log-probabilities at the sampling temperature. The numbers are those of the whole step.
+    """
+
+    logits: Float[Tensor, "B T V"]
+    tokens: Int[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    old: Float[Tensor, "B T"]
+    sampled: Float[Tensor, "B T"]
+    reference: Float[Tensor, "B T"]
+    advantages: Float[Tensor, " B"]
+    temperature: float
+    num_completions: int
+    num_tokens: int
+    max_tokens: int
+
+
+UserLoss = Callable[[LossInputs], Tensor]
+
+
+@dataclass(frozen=True)
+class World:
+    """One situation. theta, old, sampler, reference: (contexts, V) tables of logits of four policies.
+
+    sign: only completions with advantages of this sign count; 0 for all. split: one micro-batch per completion.
+    """
+
+    name: str
+    theta: Tensor
+    old: Tensor
+    sampler: Tensor
+    reference: Tensor
+    temperature: float = 1.0
+    sign: int = 0
+    split: bool = False
+
+
+def completions() -> list[tuple[int, ...]]:
+    """All that can be drawn: they end with STOP, or with their MAX_TOKENS-th token."""
+    found = []
+    for length in range(1, MAX_TOKENS + 1):
+        for tokens in itertools.product(range(VOCABULARY), repeat=length):
+            if STOP not in tokens[:-1] and (tokens[-1] == STOP or length == MAX_TOKENS):
+                found.append(tokens)
+    return found
+
+
+CONTEXTS = [c for n in range(MAX_TOKENS) for c in itertools.product(range(1, VOCABULARY), repeat=n)]
+DRAWN = completions()
+
+
+def rewards_of(tokens: tuple[int, ...]) -> list[float]:
+    """Two rewards that tell most completions apart, of different scales."""
+    return [float(sum(tokens) % 3 == 1), 0.25 * len(tokens) + 0.1 * tokens[0]]
+
+
+def worlds(seed: int = 0) -> list[World]:
+    """The situations in which a loss must be right."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def table(scale: float) -> Tensor:
+        return scale * torch.randn(len(CONTEXTS), VOCABULARY, generator=generator, dtype=torch.float64)
+
+    base, reference = table(0.7), table(0.7)
+    moved = base + table(0.6)
+    return [
+        World("on policy", base, base, base, reference),
+        World("off policy, A > 0", moved, base, base, reference, sign=1),
+        World("off policy, A < 0", moved, base, base, reference, sign=-1),
+        World("at temperature 0.6", moved, base, base, reference, temperature=0.6),
+        World("in micro-batches", moved, base, base, reference, split=True),
+        World("drawn by another sampler", moved, base, base + table(0.6), reference),
+    ]
+
+
+def log_probs(table: Tensor, tokens: tuple[int, ...], temperature: float) -> list[float]:
+    """Of each token of a completion."""
+    return [
+        float((table[CONTEXTS.index(tokens[:t])] / temperature).log_softmax(-1)[tokens[t]]) for t in range(len(tokens))
+    ]
+
+
+@dataclass(frozen=True)
+class ExactGroup:
+    """One group of completions with its probability, and everything about it but the new policy."""
+
+    probability: float
+    members: tuple[tuple[int, ...], ...]
+    mask: Tensor
+    tokens: Tensor
+    contexts: Tensor
+    old: Tensor
+    sampled: Tensor
+    reference: Tensor
+    advantages: Tensor
+
+
+def groups_of(world: World, objective: Objective) -> list[ExactGroup]:
+    """Every group that the sampler can draw, whatever the order of its members."""
+    tables = {name: {c: log_probs(getattr(world, name), c, world.temperature) for c in DRAWN}
+              for name in ("old", "sampler", "reference")}  # fmt: skip
+    found = []
+    for members in itertools.combinations_with_replacement(DRAWN, GROUP):
+        shape = GROUP, max(map(len, members))
+        mask, tokens = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.long)
+        contexts = torch.zeros(shape, dtype=torch.long)
+        known = {name: torch.zeros(shape, dtype=torch.float64) for name in tables}
+        for row, c in enumerate(members):
+            mask[row, : len(c)], tokens[row, : len(c)] = True, torch.tensor(c)
+            contexts[row, : len(c)] = torch.tensor([CONTEXTS.index(c[:t]) for t in range(len(c))])
+            for name, values in known.items():
+                values[row, : len(c)] = torch.tensor(tables[name][c], dtype=torch.float64)
+        rewards = torch.tensor([rewards_of(c) for c in members], dtype=torch.float64)
+        rewards = rewards_after_kl(objective, rewards, known["old"], known["reference"], mask)
+        advantages = policy.advantages(objective.advantage, rewards, torch.zeros(GROUP, dtype=torch.long), mask.sum(-1))
+        if world.sign:
+            advantages = torch.where(advantages * world.sign > 0, advantages, 0.0)
+        orders = len(set(itertools.permutations(members)))
+        probability = orders * math.exp(sum(sum(tables["sampler"][c]) for c in members))
+        found.append(ExactGroup(probability, members, mask, tokens, contexts, known["old"], known["sampler"],
+                           known["reference"], advantages))  # fmt: skip
+    return found
+
+
+def gradient_of(loss: UserLoss, world: World, groups: list[ExactGroup]) -> Tensor:
+    """The expected gradient of a loss with respect to the logits, (contexts, V): a sum over every group."""
+    theta = world.theta.clone().requires_grad_()
+    total = torch.zeros((), dtype=torch.float64)
+    for group in groups:
+        rows = [slice(i, i + 1) for i in range(GROUP)] if world.split else [slice(None)]
+        for part in rows:
+            batch = LossInputs(theta[group.contexts[part]], group.tokens[part], group.mask[part], group.old[part],
+                          group.sampled[part], group.reference[part], group.advantages[part], world.temperature,
+                          GROUP, int(group.mask.sum()), MAX_TOKENS)  # fmt: skip
+            total = total + group.probability * loss(batch)
+    return torch.autograd.grad(total, theta, allow_unused=True, materialize_grads=True)[0]
+
+
+def thinklings(objective: Objective) -> UserLoss:
+    """Our own loss in the form that `gradient_of` takes."""
+
+    def loss(batch: LossInputs) -> Tensor:
+        scores = (batch.logits / batch.temperature).log_softmax(-1)
+        logprobs = scores.gather(-1, batch.tokens[..., None]).squeeze(-1)
+        rows = TokenTensors(logprobs, batch.old, batch.sampled, batch.reference, batch.advantages, batch.mask)
+        return loss_of(objective, rows, Denominators(batch.num_completions, batch.num_tokens, batch.max_tokens)).value
+
+    return loss
+
+
+# --- the stated objective, once more, from the papers --------------------------------------------------------------
+
+
+def stated_gradient(objective: Objective, world: World, groups: list[ExactGroup]) -> Tensor:
+    """The expected gradient that the loss ought to have: for every token its coefficient times grad log p."""
+    gradient = torch.zeros_like(world.theta)
+    new = {c: log_probs(world.theta, c, world.temperature) for c in DRAWN}
+    soft = (world.theta / world.temperature).softmax(-1)
+    for group in groups:
+        num_tokens = sum(map(len, group.members))
+        for row, c in enumerate(group.members):
+            old, sampled = group.old[row].tolist(), group.sampled[row].tolist()
+            reference, advantage = group.reference[row].tolist(), float(group.advantages[row])
+            weight = {"sequence": 1 / (GROUP * len(c)), "tokens": 1 / num_tokens,
+                      "constant": 1 / (GROUP * MAX_TOKENS)}[objective.aggregation]  # fmt: skip
+            for t, token in enumerate(c):
+                pull = coefficient(objective, advantage, new[c], old, sampled, t)
+                pull -= objective.kl_coef * kl_coefficient(objective, new[c], old, reference, t)
+                place = CONTEXTS.index(c[:t])
+                score = -soft[place]
+                score = score.clone()
+                score[token] += 1
+                gradient[place] -= group.probability * weight * pull * score / world.temperature
+    return gradient
+
+
+def ratio_at(objective: Objective, new: list[float], old: list[float], t: int) -> float:
+    changes = [a - b for a, b in zip(new, old[: len(new)], strict=True)]
+    if objective.ratio == "token":
+        return math.exp(changes[t])
+    return math.exp(sum(changes) / (len(new) if objective.ratio == "sequence" else 1))
+
+
+def coefficient(
+    objective: Objective, advantage: float, new: list[float], old: list[float], sampled: list[float], t: int
+) -> float:
+    """What grad log p of token t is multiplied with, to ascend."""
+    r = ratio_at(objective, new, old, t)
+    flat = objective.ratio_cap is not None and r > objective.ratio_cap
+    r = min(r, objective.ratio_cap or math.inf)
+    low, high = 1 - objective.clip_low, 1 + objective.clip_high
+    if objective.surrogate == "cispo":
+        value = min(r, objective.clip_high) * advantage
+    elif objective.surrogate == "sapo":
+        tau = objective.sapo_positive if advantage > 0 else objective.sapo_negative
+        gate = 1 / (1 + math.exp(-tau * (r - 1)))
+        value = 0.0 if flat else 4 * gate * (1 - gate) * r * advantage
+    else:
+        cut = flat
+        if objective.surrogate == "clip":
+            cut |= r > high if advantage > 0 else r < low
+        elif objective.surrogate == "clip-wrong-way":
+            cut |= r > high
+        if objective.dual_clip is not None and advantage < 0:
+            cut |= r > objective.dual_clip
+        value = 0.0 if cut else r * advantage
+    sampler = math.exp(old[t] - sampled[t])
+    if objective.correction == "tis":
+        value *= min(sampler, objective.correction_high)
+    elif objective.correction == "icepop":
+        value *= sampler if objective.correction_low <= sampler <= objective.correction_high else 0.0
+    if objective.sequence_mask is not None and advantage < 0:
+        drift = sum(b - a for a, b in zip(new, sampled[: len(new)], strict=True)) / len(new)
+        value *= drift <= objective.sequence_mask
+    return value
+
+
+def kl_coefficient(objective: Objective, new: list[float], old: list[float], reference: list[float], t: int) -> float:
+    """The derivative of the KL term by log p of token t."""
+    difference, r = new[t] - reference[t], ratio_at(objective, new, old, t)
+    return {"none": 0.0, "k1-in-reward": 0.0, "k1": 1.0, "k2": difference, "k3": 1 - math.exp(-difference),
+            "r*k1": r * (difference + 1), "r*k3": r * difference}[objective.kl]  # fmt: skip

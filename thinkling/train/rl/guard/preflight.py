@@ -1,0 +1,82 @@
+"""Before training: can this run learn anything at all? 32 problems are asked, and what comes back is looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import derive_seed
+from thinkling.problem import Problem
+from thinkling.settings import Grpo
+from thinkling.train.rl.curriculum import Curriculum
+from thinkling.train.rl.rollout import has_signal, roll_out, sampling_of
+from thinkling.verify.math.grade import grade
+
+NUM_PROBLEMS = 32
+SKIP = "(--no-doctor trains all the same)"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """doctor.json: shares in [0, 1]. pass_k: of problems that one of the k samples solved. unreadable: references that
+    the verifier does not recognise when they are given back to it in a box."""
+
+    num_problems: int
+    k: int
+    pass_1: float
+    pass_k: float
+    signal: float
+    truncated: float
+    unreadable: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return (f"before training: pass@1 {self.pass_1:.0%}, pass@{self.k} {self.pass_k:.0%}, groups with a signal "
+                f"{self.signal:.0%}, cut off {self.truncated:.0%} ({self.num_problems} problems)")  # fmt: skip
+
+
+def examine(settings: Grpo, model: LanguageModel) -> Findings:
+    """Ask the first problems of a stream that training does not use. Raises UserError where training is hopeless."""
+    seed = derive_seed(settings.seed, "doctor")
+    problems = Curriculum(settings.tasks, seed, by_spread=False).ask(NUM_PROBLEMS)
+    unreadable = references_not_recognised(problems)
+    if len(unreadable) > 0.1 * NUM_PROBLEMS:
+        raise UserError(f"{', '.join(settings.tasks)}: the verifier does not recognise {len(unreadable)} of "
+                        f"{NUM_PROBLEMS} references, such as '{unreadable[0][:60]}', so right answers would earn "
+                        f"nothing: run thinkling lint-data on the file {SKIP}")  # fmt: skip
+    sampling = sampling_of(settings, "doctor")
+    groups = roll_out(
+        model, problems, settings.rollouts_per_prompt, sampling, settings.template, settings.reward_weights
+    )
+    rollouts = [rollout for group in groups for rollout in group]
+    found = Findings(
+        len(problems), settings.rollouts_per_prompt,
+        pass_1=fmean(r.verdict.correct for r in rollouts),
+        pass_k=fmean(any(r.verdict.correct for r in group) for group in groups),
+        signal=fmean(has_signal(group) for group in groups),
+        truncated=fmean(r.completion.truncated for r in rollouts),
+        unreadable=tuple(unreadable),
+    )  # fmt: skip
+    refuse_if_hopeless(settings, found)
+    return found
+
+
+def references_not_recognised(problems: Sequence[Problem]) -> list[str]:
+    return [p.reference for p in problems if not grade(f"\\boxed{{{p.reference}}}", p.reference, "boxed-only").correct]
+
+
+def refuse_if_hopeless(settings: Grpo, found: Findings) -> None:
+    """Raises UserError with the reason and the mend."""
+    if found.truncated > 0.5:
+        raise UserError(f"{found.truncated:.0%} of the answers are cut off at {settings.max_tokens} tokens, and what "
+                        f"is cut off earns nothing: raise --max-tokens {SKIP}")  # fmt: skip
+    if found.signal > 0:
+        return
+    if found.pass_k == 0:
+        raise UserError(f"none of {found.num_problems} problems was answered right in {found.k} tries, so there is "
+                        "nothing to make likelier: take easier problems, another --template (few-shot), or a better "
+                        f"model {SKIP}")  # fmt: skip
+    raise UserError(f"all {found.k} answers to each of {found.num_problems} problems earn the same, so nothing can be "
+                    f"learnt from them (pass@1 is {found.pass_1:.0%}): take harder problems, or a higher "
+                    f"--temperature {SKIP}")  # fmt: skip

@@ -1,0 +1,92 @@
+"""A training run as it goes, live in the terminal."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from thinkling.train.rl.guard.preflight import Findings
+from thinkling.train.rl.guard.validation import Validation
+from thinkling.train.rl.metrics import StepMetrics
+
+
+class LiveTable:
+    """A progress bar, what was found before training, the share of right answers of every step so far, the held-out
+    accuracy, and a table of the latest steps. tokens/s: drawn / trained on."""
+
+    COLUMNS = ("step", "right", "reward", "signal", "tokens", "cut", "entropy", "gradient", "seconds", "tokens/s")
+
+    def __init__(self, num_steps: int, rows: int = 12) -> None:
+        self.rows: list[StepMetrics] = []
+        self.measured: list[Validation] = []
+        self.findings: Findings | None = None
+        self.num_rows = rows
+        columns = (TextColumn("GRPO"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns)
+        self.task = self.progress.add_task("", total=num_steps)
+        self.live = Live(self.render(), refresh_per_second=4)
+
+    def __enter__(self) -> "LiveTable":
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.transient = not (self.rows or self.measured or self.findings)  # an error before anything: it alone
+        self.live.__exit__(*error)
+
+    def __call__(self, shown: StepMetrics | Validation | Findings) -> None:
+        if isinstance(shown, StepMetrics):
+            self.rows.append(shown)
+            self.progress.advance(self.task)
+        elif isinstance(shown, Validation):
+            self.measured.append(shown)
+        else:
+            self.findings = shown
+        self.live.update(self.render())
+
+    def render(self) -> Group:
+        table = Table(*self.COLUMNS, box=None, pad_edge=False)
+        for column in table.columns:
+            column.justify = "right"
+        for m in self.rows[-self.num_rows :]:
+            learning = m.score_seconds + m.train_seconds
+            table.add_row(
+                str(m.step + 1), f"{m.right:.0%}", f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}",
+                f"{m.truncated:.0%}", f"{m.entropy:.3f}", f"{m.grad_norm:.3f}", f"{m.generate_seconds + learning:.1f}",
+                f"{rate(m.tokens, m.generate_seconds)}/{rate(m.tokens, learning) if m.grad_norm else '-'}",
+            )  # fmt: skip
+        lines = [Text(self.findings.words)] if self.findings else []
+        lines.append(Text(f"right    {sparkline([m.right for m in self.rows])}"))
+        if self.rows:
+            lines.append(Text(latest(self.rows[-1])))
+        lines += [Text(words_of(found)) for found in self.measured[:1] + self.measured[1:][-3:]]
+        return Group(self.progress, *lines, table)
+
+
+def latest(m: StepMetrics) -> str:
+    """What the table has no room for, of the last step."""
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in m.parts.items())
+    return (f"now      {parts}; KL {m.kl:.3f}, clipped {m.clipped:.1%}; sampler and trainer differ by "
+            f"{m.mismatch:.0e}, at most {m.mismatch_max:.0e}")  # fmt: skip
+
+
+def rate(tokens: int, seconds: float) -> str:
+    return f"{tokens / max(seconds, 1e-9) / 1000:.1f}k"
+
+
+def words_of(found: Validation) -> str:
+    low, high = found.pass_1_interval
+    return (f"held-out after {found.step:>3} steps: pass@1 {found.pass_1:.1%} [{low:.1%}, {high:.1%}], "
+            f"pass@{found.num_samples} {found.pass_k:.1%}")  # fmt: skip
+
+
+def sparkline(values: Sequence[float], width: int = 64) -> str:
+    """Shares between 0 and 1 as one line of bars; past `width` values, each bar is the mean of several."""
+    size = max(1, math.ceil(len(values) / width))
+    means = [fmean(values[i : i + size]) for i in range(0, len(values), size)]
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * mean))] for mean in means)

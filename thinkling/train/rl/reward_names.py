@@ -1,0 +1,30 @@
+"""The parts that a reward is made of, as the command line names them. What each is worth: train/rl/rewards.py."""
+
+from typing import Literal, get_args
+
+from thinkling.errors import UserError
+
+RewardName = Literal["correct", "partial", "format", "conditional-format", "length", "overlong", "random"]
+NAMES = get_args(RewardName)
+
+
+def reward_weights(parts: tuple[str, ...]) -> dict[str, float]:
+    """The weight of each part of `--reward correct format=0.2 overlong`: 1 where none is said.
+
+    `format-only` is `format`, spelt so that nobody misses what such a run is for.
+    """
+    weights: dict[str, float] = {}
+    for part in parts:
+        name, _, weight = part.partition("=")
+        name = "format" if name == "format-only" else name
+        if name not in NAMES:
+            raise UserError(f"unknown part of a reward '{name}': use {', '.join(NAMES)}, each with =WEIGHT or without")
+        if name in weights:
+            raise UserError(f"--reward names '{name}' twice: say it once, with the weight that it is to have")
+        try:
+            weights[name] = float(weight) if weight else 1.0
+        except ValueError:
+            raise UserError(f"--reward {part}: the weight behind = must be a number") from None
+    if not weights:
+        raise UserError("--reward needs at least one part, such as correct")
+    return weights

@@ -1,0 +1,100 @@
+"""What a completion earns, part by part. A part sees a whole group, for some compare siblings.
+
+Which parts a run has, and with what weights, is `--reward` (train/rl/reward_names.py). `random` and `format` by
+themselves are control arms: what still improves under them was not learnt from the verifier (arXiv:2506.10947).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from thinkling.generate.plain import Completion
+from thinkling.generate.sampling import derive_seed
+from thinkling.problem import Problem
+from thinkling.verify.math.extract import extract
+from thinkling.verify.math.grade import Verdict, grade
+
+OVERLONG_SHARE = 0.2  # of max_tokens, in which the penalty grows: DAPO's 4,096 of 20,480
+
+
+@dataclass(frozen=True)
+class GradedGroup:
+    """Judged completions of one problem. max_tokens: how long one may be. seed: of the group, for the random part."""
+
+    problem: Problem
+    completions: Sequence[Completion]
+    verdicts: Sequence[Verdict]
+    max_tokens: int
+    seed: int = 0
+
+
+def correct(group: GradedGroup) -> list[float]:
+    """1 for a right answer in a box."""
+    return [float(verdict.correct) for verdict in group.verdicts]
+
+
+def partial(group: GradedGroup) -> list[float]:
+    """1 for a right answer that stands anywhere but in a box: worth something, if less than one that was asked for."""
+    reference = group.problem.reference
+    return [
+        float(not verdict.correct and grade(completion.text, reference, "lenient").correct)
+        for completion, verdict in zip(group.completions, group.verdicts, strict=True)
+    ]
+
+
+def formatted(group: GradedGroup) -> list[float]:
+    """1 for one box, whole and at the very end, by a completion that ended by itself. Says nothing of what is in it."""
+    return [float(is_formatted(completion)) for completion in group.completions]
+
+
+def is_formatted(completion: Completion) -> bool:
+    text = completion.text
+    one, last = len(re.findall(r"\\f?boxed\b", text)) == 1, re.search(r"\}[\s.$]*\Z", text) is not None
+    return one and last and not completion.truncated and extract(text, "boxed-only").answer is not None
+
+
+def conditional_format(group: GradedGroup) -> list[float]:
+    """The same, for right answers only: form without substance earns nothing."""
+    return [a * b for a, b in zip(formatted(group), correct(group), strict=True)]
+
+
+def length(group: GradedGroup) -> list[float]:
+    """0.5 for the shortest of the group down to -0.5 for the longest; never above 0 for a wrong one.
+
+    Kimi k1.5, arXiv:2501.12599, section 2.3.3.
+    """
+    lengths = [len(completion.tokens) for completion in group.completions]
+    shortest, spread = min(lengths), max(lengths) - min(lengths)
+    values = [0.5 - (n - shortest) / spread if spread else 0.0 for n in lengths]
+    return [v if verdict.correct else min(0.0, v) for v, verdict in zip(values, group.verdicts, strict=True)]
+
+
+def overlong(group: GradedGroup) -> list[float]:
+    """0 up to 80% of max_tokens, then down to -1 at max_tokens (DAPO, arXiv:2503.14476, eq. 13).
+
+    A completion can only be as long as max_tokens here, so the last fifth of them is the paper's soft buffer.
+    """
+    buffer = OVERLONG_SHARE * group.max_tokens
+    start = group.max_tokens - buffer
+    return [min(0.0, (start - len(completion.tokens)) / buffer) for completion in group.completions]
+
+
+def random(group: GradedGroup) -> list[float]:
+    """0 or 1 by the toss of a coin that knows nothing of the answer."""
+    return [float(derive_seed(group.seed, "coin", i) % 2) for i in range(len(group.completions))]
+
+
+PARTS: dict[str, Callable[[GradedGroup], list[float]]] = {
+    "correct": correct,
+    "partial": partial,
+    "format": formatted,
+    "conditional-format": conditional_format,
+    "length": length,
+    "overlong": overlong,
+    "random": random,
+}
+
+
+def rewards_of(group: GradedGroup, names: Sequence[str]) -> list[tuple[float, ...]]:
+    """The named parts of each completion's reward, without weights."""
+    return list(zip(*(PARTS[name](group) for name in names), strict=True))

@@ -1,0 +1,67 @@
+"""Problems -> groups of graded completions: what a policy-gradient step learns from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.problem import Problem
+from thinkling.scale.prompts import prompt_of
+from thinkling.settings import Grpo
+from thinkling.train.rl.rewards import GradedGroup, rewards_of
+from thinkling.verify.math.grade import Verdict, grade
+
+CORRECT = {"correct": 1.0}
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One completion of one problem, judged. advantage: how it compares, once all of its step is known.
+
+    credits: of each of its tokens, on top of the advantage (process.py); () where there are none.
+    parts: of the reward, without their weights, in the order of `--reward`; reward is their weighted sum.
+    old, reference: log-probabilities of its tokens under the weights that it is trained on first, and under the
+    reference model; () where nothing asks for them.
+    """
+
+    problem: Problem
+    completion: Completion
+    verdict: Verdict
+    reward: float
+    advantage: float = 0.0
+    old: tuple[float, ...] = ()
+    reference: tuple[float, ...] = ()
+    parts: tuple[float, ...] = ()
+    credits: tuple[float, ...] = ()
+
+
+def roll_out(
+    model: LanguageModel, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str,
+    weights: Mapping[str, float] = CORRECT,
+) -> list[list[Rollout]]:  # fmt: skip
+    """One group of `group_size` rollouts per problem. weights: of the parts that the reward is made of."""
+    prompts = [prompt_of(model, template, problem.question) for problem in problems]
+    completions = model.complete_all([p for p in prompts for _ in range(group_size)], sampling)
+    groups = []
+    for i, problem in enumerate(problems):
+        group = completions[i * group_size : (i + 1) * group_size]
+        verdicts = [grade(c.text, problem.reference, "boxed-only") for c in group]
+        judged = GradedGroup(problem, group, verdicts, sampling.max_tokens, derive_seed(sampling.seed, "group", i))
+        parts = rewards_of(judged, tuple(weights))
+        totals = [sum(w * p for w, p in zip(weights.values(), own, strict=True)) for own in parts]
+        rows = zip(group, verdicts, totals, parts, strict=True)
+        groups.append([Rollout(problem, c, v, total, parts=own) for c, v, total, own in rows])
+    return groups
+
+
+def sampling_of(settings: Grpo, *place: object) -> Sampling:
+    """How a run draws; the seed is derived from the run's and the place (what it is for, which step)."""
+    return Sampling(
+        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
+        max_tokens=settings.max_tokens, seed=derive_seed(settings.seed, *place), keep_support=True,
+    )  # fmt: skip
+
+
+def has_signal(group: Sequence[Rollout]) -> bool:
+    """Do the rewards differ? If not, every advantage is zero and the group teaches nothing."""
+    return any((rollout.reward, rollout.parts) != (group[0].reward, group[0].parts) for rollout in group)

@@ -1,0 +1,123 @@
+"""The rollouts of a step: groups that have a signal, as far as a cap on asking allows; and, if wanted, those of the
+next step while this one's are learnt from.
+
+Dynamic sampling: DAPO, arXiv:2503.14476, section 3.2. A batch that was drawn while the weights before it were still
+being updated is off policy by one step; its tokens are then corrected by old policy over sampler (objective.py).
+"""
+
+import copy
+import math
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import torch
+
+from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.problem import Problem
+from thinkling.settings import Grpo
+from thinkling.train.rl.curriculum import Curriculum
+from thinkling.train.rl.rollout import Rollout, has_signal, roll_out, sampling_of
+from thinkling.verify.math.grade import Verdict
+
+Groups = list[list[Rollout]]
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """groups: to learn from. asked: all that were drawn for it, those without a signal too. curriculum: its state
+    behind them. seconds: that drawing took."""
+
+    groups: Groups
+    asked: Groups
+    curriculum: dict
+    seconds: float
+
+
+def gather(settings: Grpo, model: LanguageModel, curriculum: Curriculum, step: int) -> tuple[Groups, Groups]:
+    """The groups to learn from at this step, and all that were asked.
+
+    Without dynamic sampling the two are the same. With it, groups without a signal are replaced, by asking as many
+    problems more as their share so far lets expect; what is still missing after the last round stays missing.
+    """
+    wanted, asked = settings.prompts_per_step, []
+    for number in range(1 + settings.dynamic_sampling):
+        useful = [group for group in asked if has_signal(group)]
+        missing = wanted - len(useful)
+        if missing <= 0:
+            break
+        share = max(len(useful) / len(asked), 0.25) if asked else 1.0
+        asked += one_round(settings, model, curriculum, math.ceil(missing / share), (step, number)[: 1 + (number > 0)])
+    if not settings.dynamic_sampling:
+        return asked, asked
+    return ([group for group in asked if has_signal(group)] or asked)[:wanted], asked
+
+
+def one_round(settings: Grpo, model: LanguageModel, curriculum: Curriculum, num: int, place: tuple[int, ...]) -> Groups:
+    sampling = sampling_of(settings, "rollout", *place)
+    problems = curriculum.ask(num)
+    groups = roll_out(
+        model, problems, settings.rollouts_per_prompt, sampling, settings.template, settings.reward_weights
+    )
+    for group in groups:
+        curriculum.learn(group[0].problem, sum(r.verdict.correct for r in group) / len(group))
+    return groups
+
+
+class Sampler:
+    """The batches of a run, in the order of its steps. With overlap the next one is drawn meanwhile, with a copy of
+    the weights as they are when this one is handed out."""
+
+    def __init__(self, settings: Grpo, model: LanguageModel, curriculum: Curriculum) -> None:
+        self.settings, self.model, self.curriculum = settings, model, curriculum
+        self.ahead: Future[RolloutBatch] | None = None
+        if settings.overlap:
+            self.thread = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
+            limits = {"max_rows": model.engine.max_rows, "max_length": model.engine.max_length}
+            own = copy.deepcopy(model.network)
+            self.copy = LanguageModel(model.name, own, model.tokenizer, **limits, cache_gb=settings.cache_gb)
+
+    def take(self, step: int) -> RolloutBatch:
+        batch = self.ahead.result() if self.ahead else self.draw(self.model, step)
+        if self.settings.overlap and step + 1 < self.settings.steps:
+            with torch.no_grad():
+                for mine, new in zip(self.copy.network.parameters(), self.model.network.parameters(), strict=True):
+                    mine.copy_(new)
+            self.ahead = self.thread.submit(self.draw, self.copy, step + 1)
+        return batch
+
+    def draw(self, model: LanguageModel, step: int) -> RolloutBatch:
+        started = time.perf_counter()
+        groups, asked = gather(self.settings, model, self.curriculum, step)
+        return RolloutBatch(groups, asked, copy.deepcopy(self.curriculum.state), time.perf_counter() - started)
+
+    def state(self, step: int) -> dict:
+        """What a checkpoint after `step` steps keeps: the curriculum, and the batch of the next one, if it is drawn
+        ahead (it is waited for)."""
+        ahead = self.ahead.result() if self.ahead and step < self.settings.steps else None
+        return {"curriculum": ahead.curriculum if ahead else self.curriculum.state, "ahead": ahead and asdict(ahead)}
+
+    def resume(self, state: dict) -> None:
+        self.curriculum.resume(state["curriculum"])
+        if state["ahead"]:
+            self.ahead = Future()
+            self.ahead.set_result(batch_of(state["ahead"]))
+
+
+def batch_of(row: dict) -> RolloutBatch:
+    """The batch that `asdict` made JSON of. Groups that are in both lists are the same objects again."""
+    asked = [[rollout_of(rollout) for rollout in group] for group in row["asked"]]
+    kept = [row["asked"].index(group) for group in row["groups"]]
+    return RolloutBatch([asked[i] for i in kept], asked, row["curriculum"], row["seconds"])
+
+
+def rollout_of(row: dict) -> Rollout:
+    known = {name: frozen(value) for name, value in row.items()}
+    made = {"problem": Problem(**row["problem"]), "verdict": Verdict(**row["verdict"])}
+    completion = Completion(**{name: frozen(value) for name, value in row["completion"].items()})
+    return Rollout(**known | made | {"completion": completion})
+
+
+def frozen(value: object) -> object:
+    """Lists as tuples, all the way down."""
+    return tuple(map(frozen, value)) if isinstance(value, list) else value

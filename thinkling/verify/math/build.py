@@ -1,0 +1,217 @@
+"""Parts -> nodes of the tree: what brackets, signs, relations and digits mean once the grammar has found them."""
+
+from fractions import Fraction
+
+from thinkling.verify.math.tokens import NotMathematics
+from thinkling.verify.math.tree import (
+    ELLIPSIS,
+    EXPRESSIONS,
+    INFINITY,
+    NOUNS,
+    Apply,
+    Interval,
+    Listing,
+    Matrix,
+    Number,
+    Numeral,
+    Quantity,
+    Relation,
+    Set,
+    SetOperation,
+    Solution,
+    Symbol,
+    Tuple,
+    replace,
+    variables,
+)  # fmt: skip
+
+REALS = Interval(Apply("neg", (Symbol(INFINITY),)), Symbol(INFINITY), False, False)
+SIGN = Symbol("±")  # `a ± b` is a + ± * b, until it is expanded into two answers
+SETS = (Interval, SetOperation, Set)
+
+
+def expression(node: object) -> object:
+    """The node itself, where one can calculate with it. Raises NotMathematics for sets, relations and the like."""
+    if isinstance(node, Quantity) and node.unit in ("°", "%"):
+        return Apply(node.unit, (node.expression,))
+    if not isinstance(node, EXPRESSIONS):
+        raise NotMathematics(f"{NOUNS[type(node)]} inside a calculation")
+    if node == Symbol(ELLIPSIS):
+        raise NotMathematics("dots inside a calculation")
+    return node
+
+
+def negated(node: object) -> object:
+    node = expression(node)
+    if isinstance(node, Number):
+        return Number(-node.value, node.decimals)
+    return node.arguments[0] if isinstance(node, Apply) and node.function == "neg" else Apply("neg", (node,))
+
+
+def product(factors: tuple) -> object:
+    return factors[0] if len(factors) == 1 else Apply("*", tuple(map(expression, factors)))
+
+
+def number(digits: str) -> Number:
+    """`12`, `.5`, `1.5e-3`, `0.1\\overline{6}`: exactly. Raises NotMathematics past a power of 10^1000."""
+    mantissa, _, exponent = digits.lower().partition("e") if "\\" not in digits else (digits, "", "")
+    plain, _, repeating = mantissa.partition("\\")
+    whole, _, decimals = plain.partition(".")
+    value = Fraction(int(whole + decimals or "0"), 10 ** len(decimals))
+    block = "".join(filter(str.isdigit, repeating))
+    if block:
+        return Number(value + Fraction(int(block), (10 ** len(block) - 1) * 10 ** len(decimals)))
+    if exponent:
+        if len(exponent) > 4 or abs(int(exponent)) > 1000:
+            raise NotMathematics("a power of ten past 10^1000")
+        return Number(value * Fraction(10) ** int(exponent))
+    return Number(value, len(decimals) or None)
+
+
+def continued(digits: str) -> Number:
+    """`0.333...` repeats its last block where that stands there three times, or twice if it is longer than a digit."""
+    whole, _, decimals = digits.partition(".")
+    for length in range(1, len(decimals) // 2 + 1):
+        block = decimals[-length:]
+        times = 3 if length == 1 else 2
+        if decimals.endswith(block * times):
+            start = decimals[:-length]
+            while start.endswith(block):
+                start = start[:-length]
+            return number(f"{whole}.{start}\\overline{{{block}}}")
+    raise NotMathematics(f"it is unclear how {digits[:40]}... goes on")
+
+
+def numeral(digits: str, base: str) -> Numeral:
+    if not (digits.isdigit() and base.isdigit() and len(base) <= 2 and 2 <= int(base) <= 36) or any(
+        int(digit) >= int(base) for digit in digits
+    ):
+        raise NotMathematics(f"{digits[:40]} is no numeral in base {base[:40]}")
+    return Numeral(digits.lstrip("0") or "0", int(base))
+
+
+def quantity(node: object) -> object:
+    """A lone percent or degree sign is a unit; inside a calculation (`\\sin 30°`) it stays a factor."""
+    match node:
+        case Apply("°" | "%" as unit, (inside,)):
+            return Quantity(inside, unit)
+        case Apply("neg", (Apply("°" | "%" as unit, (inside,)),)):
+            return Quantity(negated(inside), unit)
+    return node
+
+
+def bracketed(opening: str, items: tuple, joins: set[str], closing: str) -> object:
+    """What brackets make of their items: a group, a tuple, an interval, or a set in plain braces `{1, 2}`."""
+    if "or" in joins or "and" in joins:
+        raise NotMathematics("'and' or 'or' inside brackets")
+    if opening == "{":
+        return items[0] if len(items) == 1 else Set(items)
+    square = opening == "[", closing == "]"
+    if len(items) == 1:
+        if square[0] != square[1]:
+            raise NotMathematics(f"{opening} closed by {closing}")
+        return items[0]
+    if square == (False, False) or (all(square) and len(items) > 2):
+        return Tuple(items)
+    if len(items) != 2:
+        raise NotMathematics("an interval needs two ends")
+    return Interval(expression(items[0]), expression(items[1]), *square)
+
+
+def as_set(node: object) -> object | None:
+    """A node that stands where a set must stand: `x ∈ (0, 1)` is an interval, not a point. None: it is no set."""
+    if isinstance(node, Tuple) and len(node.items) == 2:
+        return Interval(*node.items, False, False)
+    if node in (Symbol("\\mathbb{R}"), Symbol("R")):
+        return REALS
+    return node if isinstance(node, SETS) else None
+
+
+def set_operation(operator: str, left: object, right: object) -> SetOperation:
+    parts = as_set(left), as_set(right)
+    if None in parts:
+        raise NotMathematics(f"{operator} of what is no set")
+    return SetOperation(operator, parts)
+
+
+_FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤", "=": "=", "≠": "≠", "≈": "≈"}
+_RISING, _FALLING = {"<", "≤"}, {">", "≥"}
+
+
+def relation(sides: tuple, operators: tuple[str, ...]) -> object:
+    """`x ≤ 2`, `0 < x < 5`, `x ≠ 3` and `x ∈ [0, 1]` bound one variable: sets with a name. The rest stay relations."""
+    if "∈" in operators:
+        values = as_set(sides[1])
+        if len(sides) != 2 or not is_variable(sides[0]) or (values is None and not isinstance(sides[1], Symbol)):
+            raise NotMathematics("∈ without a variable and a set")
+        return Solution(sides[0].name, values or sides[1])
+    kept = tuple(side.expression if isinstance(side, Quantity) and side.unit == "$" else side for side in sides)
+    if set(operators) <= _FALLING:
+        kept, operators = kept[::-1], tuple(_FLIPPED[operator] for operator in operators[::-1])
+    bounds = [side for side in kept if not is_variable(side)]
+    constant = len(bounds) == len(kept) - 1 and all(isinstance(b, EXPRESSIONS) and not variables(b) for b in bounds)
+    if constant and set(operators) <= _RISING:
+        if len(kept) == 2:
+            name, position = next((side.name, i) for i, side in enumerate(kept) if is_variable(side))
+            closed = operators[0] == "≤"
+            low_high = (
+                (REALS.low, bounds[0], False, closed) if position == 0 else (bounds[0], REALS.high, closed, False)
+            )
+            return Solution(name, Interval(*low_high))
+        if len(kept) == 3 and is_variable(kept[1]):
+            return Solution(kept[1].name, Interval(kept[0], kept[2], operators[0] == "≤", operators[1] == "≤"))
+    if constant and operators == ("≠",):
+        name = next(side.name for side in kept if is_variable(side))
+        return Solution(name, SetOperation("∖", (REALS, Set(tuple(bounds)))))
+    return Relation(kept, operators)
+
+
+def such_that(head: object, conditions: list) -> Solution:
+    """The set `{x | x > 2}` or `{x ∈ ℝ | ...}`. Raises NotMathematics where the condition is more than a bound."""
+    name = head.name if isinstance(head, Symbol | Solution) else None
+    over_reals = not isinstance(head, Solution) or head.values == REALS
+    if len(conditions) != 1 or not isinstance(conditions[0], Solution) or conditions[0].name != name or not over_reals:
+        raise NotMathematics("a set whose condition is no plain bound")
+    return conditions[0]
+
+
+def is_variable(node: object) -> bool:
+    return isinstance(node, Symbol) and bool(variables(node))
+
+
+def with_sign(node: object, sign: int) -> object:
+    """The tree with every ± taken as +, or as -."""
+
+    def signed(part: object) -> object | None:
+        match part:
+            case Apply("*", (first, rest)) if first in (SIGN, negated(SIGN)):
+                rest = with_sign(rest, sign)
+                return rest if (first == SIGN) == (sign > 0) else negated(rest)
+        return None
+
+    return replace(node, signed)
+
+
+def joined(items: list, joins: set[str]) -> object:
+    """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
+    if len(items) == 1:
+        return items[0]
+    names = {item.name if isinstance(item, Solution) else None for item in items}
+    if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
+        operator = "∪" if "or" in joins else "∩"
+        return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
+    return Listing(tuple(items))
+
+
+def as_matrix(node: object) -> object:
+    """An expression in which one matrix is multiplied by numbers as one matrix; everything else as it is."""
+    match node:
+        case Apply("*", factors) if sum(isinstance(as_matrix(factor), Matrix) for factor in factors) == 1:
+            found = next(as_matrix(factor) for factor in factors if isinstance(as_matrix(factor), Matrix))
+            others = tuple(factor for factor in factors if not isinstance(as_matrix(factor), Matrix))
+            return Matrix(tuple(tuple(Apply("*", (*others, entry)) for entry in row) for row in found.rows))
+        case Apply("/", (top, bottom)) if isinstance(as_matrix(top), Matrix):
+            return Matrix(tuple(tuple(Apply("/", (entry, bottom)) for entry in row) for row in as_matrix(top).rows))
+        case Apply("neg", (part,)) if isinstance(as_matrix(part), Matrix):
+            return Matrix(tuple(tuple(Apply("neg", (entry,)) for entry in row) for row in as_matrix(part).rows))
+    return node

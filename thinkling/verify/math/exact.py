@@ -1,0 +1,132 @@
+"""The exact part of an expression: whatever is a rational number becomes one, unless it would be too large.
+
+Every size is bounded before it is computed: `9^{9^{9}}` and `(10^9)!` stay as they are written (see numeric.py).
+"""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+from thinkling.verify.math.tree import Apply, Matrix, Number, Numeral
+
+MAX_BITS = 25_000  # of an exact numerator or denominator
+
+
+class CannotTell(Exception):
+    """Two values are too large, too close or too much work to compare; the message says which."""
+
+
+class Undefined(Exception):
+    """An expression has no value: a division by zero, the logarithm of zero, infinity in a calculation."""
+
+
+def exact(node: object, spend: Callable[[int], None]) -> object:
+    """The expression with every part that is a rational number, and small enough, put in as a Number."""
+    match node:
+        case Numeral():
+            return Number(node.value)
+        case Apply("det", (Matrix(rows),)):
+            spend(len(rows) ** 3)
+            return exact(_determinant(rows), spend)
+        case Apply(function, arguments):
+            parts = tuple(exact(argument, spend) for argument in arguments)
+            spend(1)
+            if all(isinstance(part, Number) for part in parts):
+                value = _rational(function, [part.value for part in parts])
+                if value is not None:
+                    spend(bits(value) ** 2 // 400_000)
+                    return Number(value)
+            elif function == "*" and Number(Fraction(0)) in parts:
+                return Number(Fraction(0))
+            return Apply(function, parts)
+        case Matrix(rows):
+            return Matrix(tuple(tuple(exact(entry, spend) for entry in row) for row in rows))
+    return node
+
+
+def bits(value: Fraction) -> int:
+    return value.numerator.bit_length() + value.denominator.bit_length()
+
+
+def _rational(function: str, values: list[Fraction]) -> Fraction | None:
+    """The exact value; None where it is irrational, or too large to be computed exactly. Raises Undefined."""
+    first = values[0]
+    match function:
+        case "+":
+            total = Fraction(0)
+            for value in values:
+                if bits(total) + bits(value) > MAX_BITS:
+                    return None
+                total += value
+            return total
+        case "*":
+            return math.prod(values, start=Fraction(1)) if sum(map(bits, values)) <= MAX_BITS else None
+        case "/":
+            if values[1] == 0:
+                raise Undefined("a division by zero")
+            return first / values[1] if bits(first) + bits(values[1]) <= MAX_BITS else None
+        case "^":
+            return _exact_power(first, values[1])
+        case "neg":
+            return -first
+        case "%":
+            return first / 100
+        case "sqrt" if first >= 0:
+            top, bottom = math.isqrt(first.numerator), math.isqrt(first.denominator)
+            return Fraction(top, bottom) if Fraction(top * top, bottom * bottom) == first else None
+        case "abs":
+            return abs(first)
+        case "floor":
+            return Fraction(math.floor(first))
+        case "ceil":
+            return Fraction(math.ceil(first))
+        case "max":
+            return max(values)
+        case "min":
+            return min(values)
+        case "Re":
+            return first
+        case "Im":
+            return Fraction(0)
+    if all(value.denominator == 1 for value in values):
+        return _whole(function, [value.numerator for value in values])
+    return None
+
+
+def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
+    if base == 0 and exponent <= 0:
+        raise Undefined("zero to a power that is not positive")
+    if base in (0, 1):
+        return base
+    if exponent.denominator != 1 or (abs(base) != 1 and abs(exponent) * bits(base) > MAX_BITS):
+        return None
+    return base ** int(exponent % 2 if base == -1 else exponent)
+
+
+def _whole(function: str, values: list[int]) -> Fraction | None:
+    n = values[0]
+    if function in ("!", "!!"):
+        if n < 0:
+            raise Undefined("the factorial of a negative number")
+        if n * max(n.bit_length(), 1) > MAX_BITS:
+            return None
+        return Fraction(math.factorial(n) if function == "!" else math.prod(range(n, 0, -2)))
+    if function == "binom" and n >= 0:
+        k = min(values[1], n - values[1])
+        if k < 0:
+            return Fraction(0)
+        return Fraction(math.comb(n, k)) if k * n.bit_length() <= MAX_BITS else None
+    if function in ("gcd", "lcm") and sum(value.bit_length() for value in values) <= MAX_BITS:
+        return Fraction(math.gcd(*values) if function == "gcd" else math.lcm(*values))
+    return None
+
+
+def _determinant(rows: tuple[tuple, ...]) -> object:
+    """Laplace's expansion along the first row."""
+    if len(rows) > 4 or len(rows) != len(rows[0]):
+        raise CannotTell("the determinant of a matrix that is not square, or larger than 4 x 4")
+    if len(rows) == 1:
+        return rows[0][0]
+    minors = [_determinant(tuple(row[:j] + row[j + 1 :] for row in rows[1:])) for j in range(len(rows))]
+    signs = (Number(Fraction((-1) ** j)) for j in range(len(rows)))
+    return Apply("+", tuple(Apply("*", parts) for parts in zip(signs, rows[0], minors, strict=True)))

@@ -1,0 +1,409 @@
+"""Tokens -> a typed tree: a precedence parser for the mathematics that models and benchmarks write. Bounded in depth.
+
+Its rules call one another in a circle, down to atoms and up again inside brackets, so they stand in one file. The
+grammar, from whole answers down to atoms:
+
+    answer   = item {("," | ";" | "or" | "and") item}
+    item     = union {("=" | "<" | "≤" | ... | "∈") union}          5 < x ≤ 7, x ∈ [0, 1]
+    union    = side {("∪" | "∩" | "∖") side} | side {":" side}      (0,1) ∪ (2,3), 3:4
+    side     = ["$"] sum [unit]
+    sum      = ["+" | "-" | "±"] product {("+" | "-" | "±") product}
+    product  = power {["*" | "/"] power}
+    power    = atom {"!" | "°" | "%"} ["^" power]
+"""
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import wraps
+
+from thinkling.verify.math import build
+from thinkling.verify.math.build import SIGN, expression, negated, number
+from thinkling.verify.math.tokens import NotMathematics, Token
+from thinkling.verify.math.tree import (
+    ELLIPSIS,
+    Apply,
+    Matrix,
+    Number,
+    Quantity,
+    Ratio,
+    Set,
+    Solution,
+    Symbol,
+    Tuple,
+    walk,
+)
+
+MAX_DEPTH = 30
+
+
+def _bounded(rule: Callable) -> Callable:
+    """A rule that can contain itself: counts its depth, so that no text overflows the stack."""
+
+    @wraps(rule)
+    def counted(self: "Parser", *arguments: object) -> object:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise NotMathematics(f"nested more than {MAX_DEPTH} deep")
+        node = rule(self, *arguments)
+        self.depth -= 1
+        return node
+
+    return counted
+
+
+_JOINS = (",", ";", "or", "and")
+_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈")
+_ENVIRONMENTS = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
+_STARTS = frozenset(
+    ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin"]
+)
+_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
+             "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
+_SEVERAL = ("gcd", "lcm", "max", "min")
+_TOGETHER = 10_000  # a ∓ shows that the signs go together: it counts as this many ±
+_FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
+
+
+def _alternates(item: object, signs: int) -> bool:
+    """`a ± b` is two answers; where several ± might be signs of their own, they stay unexpanded."""
+    return SIGN in walk(item) and (signs == 1 or signs >= _TOGETHER)
+
+
+class Parser:
+    """One rule of the grammar, one method. Each takes the tokens that it needs, or raises NotMathematics."""
+
+    def __init__(self, found: list[Token]) -> None:
+        self.tokens, self.at, self.depth = found, 0, 0
+        self.bars = 0  # inside |...| or a set, a bar closes or divides; it does not open a factor
+        self.signs = 0  # how many ± were seen
+
+    @property
+    def kind(self) -> str:
+        return self.tokens[self.at].kind
+
+    def ahead(self, count: int) -> Token:
+        return self.tokens[min(self.at + count, len(self.tokens) - 1)]
+
+    def take(self, *kinds: str) -> Token:
+        token = self.tokens[self.at]
+        if kinds and token.kind not in kinds:
+            raise NotMathematics(f"unexpected {token.text!r}" if token.text else "it ends too early")
+        self.at = min(self.at + 1, len(self.tokens) - 1)
+        return token
+
+    def answer(self) -> object:
+        if self.kind in ("=", "≈"):
+            self.take()  # a calculation whose beginning stands outside the box
+        items, joins = self.items(expand=True)
+        self.take("end")
+        return build.joined(items, joins)
+
+    def items(self, expand: bool = False) -> tuple[list, set[str]]:
+        """Items up to what is no item any more, and the words or signs that joined them."""
+        found, joins = [], set()
+        while True:
+            before = self.signs
+            item = self.relation()
+            found.extend(
+                [build.with_sign(item, 1), build.with_sign(item, -1)]
+                if expand and _alternates(item, self.signs - before)
+                else [item]
+            )
+            if self.kind not in _JOINS:
+                return found, joins
+            joins.add(self.take().kind)
+            if self.kind in ("or", "and"):
+                joins.add(self.take().kind)
+
+    def relation(self) -> object:
+        sides, operators = [self.union()], []
+        while self.kind in _RELATIONS:
+            operators.append(self.take().kind)
+            sides.append(self.union())
+        return build.relation(tuple(sides), tuple(operators)) if operators else sides[0]
+
+    def union(self) -> object:
+        parts = [self.side()]
+        if self.kind == ":" and not self.bars:
+            while self.kind == ":":
+                self.take()
+                parts.append(self.side())
+            return Ratio(tuple(parts))
+        node, count = parts[0], 0
+        while self.kind in ("∪", "∩", "∖"):
+            count += 1
+            if count > MAX_DEPTH:
+                raise NotMathematics(f"more than {MAX_DEPTH} set operations")
+            node = build.set_operation(self.take().kind, node, self.side())
+        return node
+
+    def side(self) -> object:
+        sign = self.take().kind if self.kind in ("+", "-") and self.ahead(1).kind == "$" else ""
+        currency = self.take().kind if self.kind == "$" else ""
+        node = self.sum()
+        node = negated(node) if sign == "-" else node
+        if self.kind in ("unit", "$"):
+            unit = self.take().text.removeprefix("\\")
+            if currency and unit in ("in total", "total", "altogether", "each"):
+                unit = currency
+            if currency and unit != currency:
+                raise NotMathematics(f"a currency sign and the unit {unit!r}")
+            return Quantity(expression(node), unit)
+        if currency:
+            return Quantity(expression(node), currency)
+        return build.quantity(node)
+
+    def sum(self) -> object:
+        terms = []
+        while not terms or self.kind in ("+", "-", "±", "∓"):
+            sign = self.take().kind if self.kind in ("+", "-", "±", "∓") else "+"
+            term = self.product()
+            if sign in "±∓":
+                self.signs += 1 if sign == "±" else _TOGETHER
+                term = build.product((SIGN if sign == "±" else negated(SIGN), expression(term)))
+            terms.append(negated(term) if sign == "-" else term)
+        return terms[0] if len(terms) == 1 else Apply("+", tuple(map(expression, terms)))
+
+    def product(self) -> object:
+        over, under = [self.power()], []
+        while True:
+            if self.kind in ("*", "/"):
+                (over if self.take().kind == "*" else under).append(self.signed())
+            elif self.kind in _STARTS and not (self.kind == "|" and self.bars):
+                if self.kind == "number":
+                    raise NotMathematics("a number directly after another factor")
+                over.append(self.power())
+            else:
+                break
+        if len(over) == 1 and not under:
+            return over[0]
+        top = build.product(tuple(map(expression, over)))
+        return Apply("/", (top, build.product(tuple(map(expression, under))))) if under else top
+
+    @_bounded
+    def signed(self) -> object:
+        if self.kind in ("+", "-"):
+            sign = self.take().kind
+            node = self.signed()
+            return negated(node) if sign == "-" else node
+        return self.power()
+
+    def power(self) -> object:
+        base = self.postfix(self._mixed() or self.atom())
+        if self.kind != "^":
+            return base
+        self.take()
+        return self.postfix(Apply("^", (expression(base), self.exponent())))
+
+    @_bounded
+    def exponent(self) -> object:
+        """`^` binds to the right: 2^3^2 is 2^9."""
+        if self.kind in ("+", "-"):
+            sign = self.take().kind
+            node = self.exponent()
+            return negated(node) if sign == "-" else node
+        node = expression(self.postfix(self.atom()))
+        if self.kind == "^":
+            self.take()
+            return Apply("^", (node, self.exponent()))
+        return node
+
+    def postfix(self, node: object) -> object:
+        if self.kind not in ("!", "°", "%"):
+            return node
+        sign = self.take().kind
+        if sign == "!" and self.kind == "!":
+            sign += self.take().kind
+        if self.kind in ("!", "°", "%"):
+            raise NotMathematics(f"{self.kind!r} directly after {sign!r}")
+        return Apply(sign, (expression(node),))
+
+    def _mixed(self) -> Number | None:
+        """`1\\frac{4}{5}` and `1 4/5` are 9/5. `2\\frac{9}{5}` is a product, since no mixed number is improper."""
+        first, second = self.tokens[self.at], self.ahead(1)
+        if first.kind != "number" or not first.text.isdigit() or second.kind not in ("frac", "number"):
+            return None
+        start, kept = self.at, self.tokens.copy()
+        self.take()
+        if second.kind == "frac":
+            fraction = self.atom()
+        elif second.spaced and self.ahead(1).kind == "/" and self.ahead(2).kind == "number":
+            top, _, bottom = self.take(), self.take(), self.take()
+            if not (top.text.isdigit() and bottom.text.isdigit()):
+                raise NotMathematics("two numbers side by side")
+            fraction = Apply("/", (number(top.text), number(bottom.text)))
+        else:
+            fraction = None
+        match fraction:
+            case Apply("/", (Number(top, None), Number(bottom, None))) if 0 < top < bottom:
+                return Number(int(first.text) + top / bottom)
+        self.at, self.tokens = start, kept
+        return None
+
+    @_bounded
+    def atom(self) -> object:
+        token = self.take()
+        match token.kind:
+            case "number":
+                return self._number(token.text)
+            case "symbol":
+                return self._symbol(token.text)
+            case "function":
+                return self._function(token.text)
+            case "frac":
+                return Apply("/", (self._argument(), self._argument()))
+            case "binom":
+                return Apply("binom", (self._argument(), self._argument()))
+            case "sqrt":
+                return self._root()
+            case "(" | "[" | "{":
+                return self._bracketed(token.kind)
+            case "\\{":
+                return self._set()
+            case "∅":
+                return Set(())
+            case "|":
+                self.bars += 1
+                inside = expression(self.sum())
+                self.bars -= 1
+                self.take("|")
+                return Apply("abs", (inside,))
+            case "⌊" | "⌈":
+                closing, name = _FENCES[token.kind]
+                inside = expression(self.sum())
+                self.take(closing)
+                return Apply(name, (inside,))
+            case "begin":
+                return self._matrix(token.text)
+        raise NotMathematics(f"unexpected {token.text!r}" if token.text else "it ends too early")
+
+    def _number(self, digits: str) -> object:
+        if self.kind == "_":
+            return self._numeral(digits)
+        if self.kind == "symbol" and self.tokens[self.at].text == ELLIPSIS and "." in digits:
+            self.take()
+            return build.continued(digits)
+        return number(digits)
+
+    def _numeral(self, digits: str) -> object:
+        self.take("_")
+        braced = self.kind == "{" and self.take()
+        base = self.take("number").text
+        if braced:
+            self.take("}")
+        return build.numeral(digits, base)
+
+    def _symbol(self, name: str) -> object:
+        while self.kind == "'":
+            name += self.take().text
+        if self.kind == "_":
+            self.take()
+            name += "_" + self._subscript()
+        if name.rstrip("'") in ("f", "g", "h") and self.kind == "(" and not self.tokens[self.at].spaced:
+            self.take()
+            arguments, _ = self.items()
+            self.take(")")
+            return Apply(f"{name}()", tuple(map(expression, arguments)))
+        return Symbol(name)
+
+    def _subscript(self) -> str:
+        if self.kind != "{":
+            return self.take("number", "symbol").text
+        text, depth = "", 0
+        while True:
+            token = self.take()
+            if token.kind == "end":
+                raise NotMathematics("an unclosed subscript")
+            depth += {"{": 1, "}": -1}.get(token.kind, 0)
+            if not depth:
+                return text.removeprefix("{")
+            text += token.text
+
+    def _function(self, name: str) -> object:
+        power = base = None
+        while self.kind in ("^", "_"):
+            if self.take().kind == "^":
+                power = self.exponent()
+            else:
+                base = expression(self.atom())
+        if power == Number(Fraction(-1)) and name in _INVERSES:
+            name, power = _INVERSES[name], None
+        if self.kind in ("(", "[", "{", "\\{"):
+            inside = self.atom()
+            several = inside.items if name in _SEVERAL and isinstance(inside, Tuple | Set) else (inside,)
+        else:
+            several = (self._bare_argument(),)
+        arguments = tuple(map(expression, several)) + ((base,) if base else ())
+        if base and name != "log":
+            raise NotMathematics(f"{name} with a base")
+        node = Apply(name, arguments)
+        return node if power is None else Apply("^", (node, power))
+
+    def _bare_argument(self) -> object:
+        """What `\\sin 2\\pi x` takes the sine of: up to the next sign, bracket or function."""
+        factors = [self.signed()]
+        while self.kind == "symbol":
+            factors.append(self.power())
+        return build.product(tuple(map(expression, factors)))
+
+    def _argument(self) -> object:
+        """An argument of \\frac or \\binom: a group, or a single digit or symbol, as in \\frac12."""
+        token = self.tokens[self.at]
+        if token.kind == "number" and len(token.text) > 1:
+            if not token.text.isdigit():
+                raise NotMathematics("a decimal directly after \\frac")
+            self.tokens[self.at] = Token("number", token.text[1:], False)
+            return number(token.text[0])
+        return expression(self.atom())
+
+    def _root(self) -> Apply:
+        index = None
+        if self.kind == "[":
+            self.take()
+            index = expression(self.sum())
+            self.take("]")
+        inside = expression(self.atom())
+        return Apply("sqrt", (inside,)) if index is None else Apply("root", (inside, index))
+
+    def _bracketed(self, opening: str) -> object:
+        bars, self.bars = self.bars, 0
+        items, joins = self.items()
+        self.bars = bars
+        if opening == "{" and self.kind == "choose":
+            self.take()
+            items = [Apply("binom", (expression(items[0]), expression(self.sum())))]
+        closing = self.take("}").kind if opening == "{" else self.take(")", "]").kind
+        node = build.bracketed(opening, tuple(items), joins, closing)
+        if self.kind == "_" and isinstance(node, Number) and node.value.denominator == 1 and node.value >= 0:
+            return self._numeral(str(node.value))
+        return node
+
+    def _set(self) -> object:
+        if self.kind == "\\}":
+            self.take()
+            return Set(())
+        bars, self.bars = self.bars, 1
+        items, _ = self.items(expand=True)
+        if self.kind in ("|", ":") and len(items) == 1:
+            self.take()
+            conditions, _ = self.items()
+            items = [build.such_that(items[0], conditions)]
+        self.bars = bars
+        self.take("\\}")
+        return items[0].values if isinstance(items[0], Solution) else Set(tuple(items))
+
+    def _matrix(self, environment: str) -> object:
+        if environment not in _ENVIRONMENTS:
+            raise NotMathematics(f"the environment {environment[:40]!r}")
+        rows, sign = [[]], ""
+        while sign != "end environment":
+            rows[-1].append(expression(self.side()))
+            sign = self.take("&", "\\\\", "end environment").kind
+            if sign == "\\\\" and self.kind == "end environment":
+                sign = self.take().kind
+            elif sign == "\\\\":
+                rows.append([])
+        if len({len(row) for row in rows}) > 1:
+            raise NotMathematics("a matrix whose rows differ in length")
+        matrix = Matrix(tuple(map(tuple, rows)))
+        return Apply("det", (matrix,)) if environment[0] in "vV" else matrix

@@ -1,0 +1,239 @@
+"""Answer text, LaTeX or plain -> tokens. Linear in its length; what they mean together is latex.py's business."""
+
+import re
+from typing import NamedTuple
+
+from thinkling.verify.math.clean import GREEK, STYLE
+from thinkling.verify.math.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
+from thinkling.verify.math.units import unit_of
+
+MAX_DIGITS = 1000
+
+
+class NotMathematics(Exception):
+    """The text is not in the language that the verifier reads; the message says why."""
+
+
+class Token(NamedTuple):
+    """`kind` is "number", "symbol", "function", "unit", a structure such as "frac", or the sign itself, such as "+"."""
+
+    kind: str
+    text: str
+    spaced: bool
+    """Whether a space stands before it: `1 4/5` is a mixed number, `14/5` is not."""
+
+
+FUNCTIONS = {
+    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc", "sinh",
+    "cosh", "tanh", "arsinh", "arcosh", "artanh", "ln", "log", "exp", "sqrt", "cbrt", "abs", "floor", "ceil", "gcd",
+    "lcm", "max", "min", "cis", "Re", "Im",
+}  # fmt: skip
+_ALIASES = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "lg": "log",
+    "arcsinh": "arsinh", "arccosh": "arcosh", "arctanh": "artanh",
+}  # fmt: skip
+_NAMES = {"pi": PI, "infinity": INFINITY, "infty": INFINITY, "inf": INFINITY} | {n: f"\\{n}" for n in GREEK.values()}
+_STRUCTURES = {
+    "frac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "binom": "binom", "dbinom": "binom",
+    "tbinom": "binom", "sqrt": "sqrt", "pm": "±", "mp": "∓", "times": "*", "cdot": "*",
+    "ast": "*", "div": "/", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "lt": "<",
+    "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "in": "∈", "cup": "∪", "cap": "∩", "setminus": "∖",
+    "backslash": "∖", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
+    "rceil": "⌉", "choose": "choose", "degree": "°", "emptyset": "∅", "varnothing": "∅", "colon": ":", "vee": "or",
+    "lor": "or", "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
+    "langle": "(", "rangle": ")",
+}  # fmt: skip
+_LETTER_STYLES = {"mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde"}
+_BASES = {
+    name: str(base)
+    for base, name in enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2)
+} | {"sixteen": "16"}
+_PLAIN = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+_REPEATING = r"\\(?:overline|bar) ?(?:\{ ?[0-9]+ ?\}|[0-9])"
+_TOKEN = re.compile(
+    rf"(?P<repeating>[0-9]*\.[0-9]*{_REPEATING})|(?P<number>{_PLAIN})(?P<exponent>[eE][+-]?[0-9]+(?![0-9A-Za-z.]))?"
+    rf"|\\(?P<styled>{STYLE})(?![A-Za-z])\*? *\{{(?P<content>[^{{}}]*)\}}(?P<power> ?\^ ?(?:[23]|\{{ ?[23] ?\}}))?"
+    r"|\\(?P<edge>begin|end) ?\{(?P<environment>[A-Za-z]+)\*?\}(?: ?\{[clr| ]*\})?"
+    r"|(?P<degrees>\^ ?(?:\\circ(?![A-Za-z])|\{ ?\\circ ?\}))"
+    r"(?P<scale> ?(?:\\(?:text|mathrm)\{ ?[CF] ?\}|[CF](?![A-Za-z])))?"
+    r"|\\(?P<command>[A-Za-z]+)|(?P<run>[A-Za-z]+)"
+    r"|(?P<dots>\.\.\.)|(?P<sign>\\\\|\\[{}%$|]|\*\*|<=|>=|!=|==|[-+*/^_!,;:=<>()\[\]{}|%$'&])"
+)
+_LOG_BASE = re.compile(r"(10|2)(?=\()")
+_UNIT_POWER = re.compile(r" ?\^ ?(?:[23](?![0-9])|\{ ?[23] ?\})")
+_LETTER = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))")
+_DIGIT_RUN = re.compile(r"[0-9]+")
+_SAME_SIGN = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "\\%": "%", "\\$": "$", "\\|": "|"}
+_TAKES_LETTERS = frozenset(["frac", "binom", "sqrt", "^"])  # `\frac ab` is a over b
+_OPERAND_ENDS = frozenset(["number", "symbol", "°", ")", "}", "\\}", "]"])
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of a cleaned text, with an "end" at the end. Raises NotMathematics at what it does not know."""
+    found: list[Token] = []
+    at, spaced, depth = 0, False, 0
+    while at < len(text):
+        if text[at] == " ":
+            at, spaced = at + 1, True
+            continue
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise NotMathematics(f"unexpected {text[at]!r}")
+        at = match.end()
+        kind = match.lastgroup
+        if match["number"] is not None:
+            digits = match["number"]
+            if depth and "," in digits:  # in brackets a comma always separates
+                digits, at = _DIGIT_RUN.match(digits)[0], match.start() + _DIGIT_RUN.match(digits).end()
+                found.append(_number(digits, spaced))
+            else:
+                found.append(_number(match[0].replace(",", ""), spaced))
+        elif match["styled"] is not None:
+            found.extend(_styled(match["content"], match["power"], found, spaced))
+        elif kind == "run":
+            new, at = _run(match[0], text, match.start(), found, spaced)
+            found.extend(new)
+        elif kind == "command":
+            new, at = _command(match["command"], text, at, spaced)
+            found.append(new)
+        else:
+            found.append(_sign(match, text, found, spaced))
+            depth += {"(": 1, "[": 1, "\\{": 1, ")": -1, "]": -1, "\\}": -1}.get(found[-1].kind, 0)
+        spaced = False
+    return [*found, Token("end", "", spaced)]
+
+
+def _number(digits: str, spaced: bool) -> Token:
+    if sum(map(str.isdigit, digits)) > MAX_DIGITS:
+        raise NotMathematics(f"a number of more than {MAX_DIGITS:,} digits")
+    return Token("number", digits, spaced)
+
+
+def _sign(match: re.Match, text: str, found: list[Token], spaced: bool) -> Token:
+    if match["repeating"] is not None:
+        return _number(match[0].replace(" ", ""), spaced)
+    if match["degrees"] is not None:
+        scale = match["scale"]
+        return Token("unit", f"°{scale.strip(' }')[-1]}", spaced) if scale else Token("°", match[0], spaced)
+    if match["edge"] is not None:
+        return Token("begin" if match["edge"] == "begin" else "end environment", match["environment"], spaced)
+    if match["dots"] is not None:
+        return Token("symbol", ELLIPSIS, spaced)
+    sign = match[0]
+    if sign == "!=" and found and found[-1].kind in ("number", ")") and not spaced:
+        raise NotMathematics("unclear '!=': a factorial, or unequal?")
+    sign = _SAME_SIGN.get(sign, sign)
+    return Token(sign, sign, spaced)
+
+
+def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -> list[Token]:
+    """`\\text{...}` and its kin: a joining word, a unit after a number, a function's name, a letter, or a label."""
+    words = content.strip(" ,")
+    if not words:
+        return [Token(",", ",", spaced)] if "," in content else []
+    if words.casefold() in ("or", "and"):
+        return [Token(words.casefold(), words, True)]
+    if words.isdigit() and words.isascii() and not power:
+        return [_number(words, spaced)]
+    if words in _BASES and [token.kind for token in found[-2:]] in (["_", "{"], ["number", "_"]):
+        return [Token("number", _BASES[words], spaced)]
+    after_operand = bool(found) and found[-1].kind in _OPERAND_ENDS
+    unit = unit_of(words + (power or ""), styled=True) if after_operand and words not in ("e", "i") else None
+    if unit is not None:
+        return [Token("unit", unit, spaced)]
+    if power:
+        raise NotMathematics(f"unknown unit {words!r}")
+    if _ALIASES.get(words, words) in FUNCTIONS:
+        return [Token("function", _ALIASES.get(words, words), spaced)]
+    if len(words) == 1 and words.isalpha():
+        return [Token("symbol", words, spaced)]
+    if not found:
+        return [Token("symbol", f"\\text{{{' '.join(words.casefold().split())}}}", spaced)]
+    raise NotMathematics(f"the words {words[:40]!r}")
+
+
+def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
+    if name in _STRUCTURES:
+        return Token(_STRUCTURES[name], name, spaced), at
+    if _ALIASES.get(name, name) in FUNCTIONS:
+        return Token("function", _ALIASES.get(name, name), spaced), at
+    if name in ("ldots", "dots", "cdots", "dotsc"):
+        return Token("symbol", ELLIPSIS, spaced), at
+    if name in ("infty", "pi"):
+        return Token("symbol", _NAMES[name], spaced), at
+    name = name.removeprefix("var") if name.removeprefix("var") in _NAMES else name
+    if f"\\{name}" in _NAMES.values() or name == "ell":
+        return Token("symbol", f"\\{name}", spaced), at
+    if name in _LETTER_STYLES:
+        letter = _LETTER.match(text, at)
+        if letter is not None:
+            plain = letter[1] or letter[2]
+            bold = name in ("mathbf", "boldsymbol", "bm", "mathcal") and plain not in (EULER, IMAGINARY)
+            return Token("symbol", plain if bold else f"\\{name}{{{plain}}}", spaced), letter.end()
+    raise NotMathematics(f"unknown command \\{name[:40]}")
+
+
+_UNIT_WORDS = re.compile(r"[A-Za-z]+(?:(?: per |[ /])[A-Za-z]+){0,3}")
+
+
+def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> tuple[list[Token], int]:
+    """A run of plain letters: a known name, a unit, a product of variables. Also where the next token starts."""
+    at = start + len(run)
+    lower = _ALIASES.get(run.casefold(), run.casefold())
+    before = found[-1].kind if found else ""
+    if lower == "log" and (base := _LOG_BASE.match(text, at)):  # log2(8)
+        return [Token("function", "log", spaced), Token("_", "_", False), Token("number", base[0], False)], base.end()
+    name = _known(run, lower, before, spaced)
+    if name is not None:
+        return [name], at
+    if before in _OPERAND_ENDS and (spaced or len(run) > 2) and len(run) > 1:
+        unit = _unit(text, start)
+        if unit is not None:
+            return [Token("unit", unit[0], spaced)], unit[1]
+    if len(run) > 1 and before not in _TAKES_LETTERS and not _is_product(run, text, start, at):
+        raise NotMathematics(f"the word {run[:40]!r}")
+    return [Token("symbol", letter, spaced and i == 0) for i, letter in enumerate(run)], at
+
+
+def _known(run: str, lower: str, before: str, spaced: bool) -> Token | None:
+    """The token of a name: sin, sqrt, pi, alpha, or, and, U between sets; None for other letters."""
+    if lower in FUNCTIONS:
+        return Token("sqrt" if lower == "sqrt" else "function", lower, spaced)
+    if run in _NAMES or lower in ("pi", "infinity", "inf"):
+        return Token("symbol", _NAMES.get(run) or _NAMES[lower], spaced)
+    if lower in ("or", "and") and spaced:
+        return Token(lower, run, spaced)
+    if lower in ("u", "union") and spaced and before in (")", "]", "\\}"):
+        return Token("∪", run, spaced)
+    return None
+
+
+def _unit(text: str, start: int) -> tuple[str, int] | None:
+    """The longest unit of up to four plain words that starts here, and where it ends."""
+    words = _UNIT_WORDS.match(text, start)[0]
+    power = _UNIT_POWER.match(text, start + len(words))
+    while words:
+        suffix = power[0] if power and start + len(words) == power.start() else ""
+        unit = unit_of(words + suffix, styled=False)
+        if unit is not None:
+            return unit, start + len(words) + len(suffix)
+        words = re.sub(r"(?: per |[ /]|^)[A-Za-z]+$", "", words)
+    return None
+
+
+def _is_product(run: str, text: str, start: int, end: int) -> bool:
+    """Whether letters side by side are variables multiplied (`2xy`, `ab + 1`), and not a word.
+
+    A word has a vowel and more than three letters, or stands alone between spaces: "seat" is never s e a t.
+    """
+    vowels = any(letter in "aeiouAEIOU" for letter in run)
+    if len(run) > (3 if vowels else 6):
+        return False
+    before, after = text[:start].rstrip(" ")[-1:], text[end:].lstrip(" ")[:1]
+    if not vowels:
+        return True
+    return not (
+        (text[:start].endswith(" ") and before.isalnum())
+        or (text[end:].startswith(" ") and after.isalnum())
+        or (not before and not after)
+    )
