@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test fuzz format clean
 
 demo: .venv/installed
-	$(BIN)/thinkling tour
+	$(BIN)/thinkling demo
 
 test: .venv/installed-test
 	$(BIN)/ruff check .

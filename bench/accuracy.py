@@ -13,6 +13,8 @@ from pathlib import Path
 import tyro
 from sides import machine
 
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo
 from thinkling.device import pick_device
 from thinkling.evaluate.run import Report, evaluate
 from thinkling.generate.language_model import LanguageModel
@@ -20,9 +22,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.runs import new_run, write_json
 from thinkling.scale.direct import Direct
 from thinkling.scale.vote import SelfConsistency
-from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
-from thinkling.train.rl import trainer as grpo
 from thinkling.verify.math.grade import grade
 
 
@@ -83,7 +83,7 @@ def main(settings: Settings) -> None:
         table.row(model, f"vote of {settings.num_votes}", template, settings.num_votes, 1.0)
     plan = Grpo(out=settings.out / "grpo", model=settings.model, steps=settings.grpo_steps,
                 minutes=settings.grpo_minutes, max_tokens=160, seed=settings.seed,
-                eval_every=0, doctor=False)  # fmt: skip
+                eval_every=0, preflight=False)  # fmt: skip
     started, steps = time.perf_counter(), []
     grpo.train(plan, model, steps.append)
     took = time.perf_counter() - started

@@ -24,19 +24,20 @@ import torch
 import tyro
 from sides import Side, machine, peak_bytes, spread, synchronize, timed, weights_of
 
+from thinkling.commands.grpo import Grpo, lora_config, optimizer_config, rollout_config, update_config
+from thinkling.commands.load import language_model
 from thinkling.device import pick_device
 from thinkling.errors import UserError
-from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.problem import Problem
 from thinkling.runs import write_json
 from thinkling.scale.prompts import render
-from thinkling.settings import Grpo
 from thinkling.tasks.builtin import problems
+from thinkling.train.lora import add_adapters
+from thinkling.train.optim import Optimizer
 from thinkling.train.rl.rollout import roll_out
-from thinkling.train.rl.trainer import optimizer_of
-from thinkling.train.rl.update import prepare, update
+from thinkling.train.rl.update import Updater
 from thinkling.verify.math.grade import grade
 
 LONGEST_PROMPT = 256  # tokens
@@ -85,8 +86,12 @@ def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]])
         max_rows=bench.prompts * bench.rollouts, max_length=bench.max_tokens + LONGEST_PROMPT,
         recompute=bench.recompute, optimizer=bench.optimizer, lora_rank=bench.lora_rank,
     )  # fmt: skip
-    model = LanguageModel.from_settings(settings)
-    optimizer = optimizer_of(settings, model.network)
+    model = language_model(settings)
+    lora = lora_config(settings)
+    if lora is not None:
+        add_adapters(model.network, lora.rank, lora.alpha, lora.seed)
+    optimizer = Optimizer(model.network, optimizer_config(settings))
+    updater = Updater(model, optimizer, settings.objective, rollout_config(settings), update_config(settings))
 
     def step(number: int, batch: list[Problem]) -> tuple[list, float]:
         sampling = Sampling(temperature=bench.temperature, max_tokens=bench.max_tokens, seed=number)
@@ -94,8 +99,8 @@ def ours(pipe: object, bench: Bench, folder: Path, batches: list[list[Problem]])
         groups, drawing = timed(draw, model.network.device)
         if bench.reward == "alternate":
             groups = [[replace(rollout, reward=float(i % 2)) for i, rollout in enumerate(group)] for group in groups]
-        groups = prepare(settings, model, groups)
-        update(settings, model, optimizer, groups)
+        groups = updater.prepare(groups)
+        updater.update(groups)
         return [rollout for group in groups for rollout in group], drawing
 
     number = 0

@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 import tyro
 from sides import Side, forget_peak, machine, peak_bytes
 
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo, workload
 from thinkling.device import pick_device
 from thinkling.generate.language_model import LanguageModel
-from thinkling.settings import Grpo
 from thinkling.train.memory import plan
-from thinkling.train.rl import trainer as grpo
 
 GIB = 2**30
 
@@ -53,10 +53,10 @@ def one_size(pipe: Connection, bench: Bench, size: int) -> None:
         settings = Grpo(
             model=bench.model, out=Path(folder) / "run", steps=bench.steps, prompts_per_step=bench.prompts_per_step,
             rollouts_per_prompt=size, template=bench.template, micro_batch_tokens=bench.micro_batch_tokens,
-            eval_every=0, doctor=False, watchdog=False,
+            eval_every=0, preflight=False, watchdog=False,
         )  # fmt: skip
         grpo.train(settings, model, look)
-        planned = plan(settings, model.network.config, model.network.dtype)
+        planned = plan(workload(settings), model.network.config, model.network.dtype)
     pipe.send({"held": held, "peaks": peaks[1:], "plan": 1e9 * planned.total / GIB})
 
 

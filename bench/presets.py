@@ -20,16 +20,17 @@ import tyro
 from matplotlib.figure import Figure
 from sides import machine
 
+from thinkling.commands.grpo import Grpo, train
 from thinkling.device import pick_device
 from thinkling.evaluate.stats import mean_interval, pass_at_k
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.runs import read_jsonl, write_json
-from thinkling.settings import PRESETS, Grpo
 from thinkling.tasks.builtin import problems
+from thinkling.train.rl.objective import PRESETS
 from thinkling.train.rl.rollout import Rollout, roll_out
-from thinkling.train.rl.trainer import FINISHED, train
+from thinkling.train.run import FINISHED
 from thinkling.verify.math.grade import grade
 
 ARMS = {"random reward": ("random",), "format-only reward": ("format-only",)}  # dr-grpo, but for the reward
@@ -57,7 +58,7 @@ def plan(bench: Bench, name: str, seed: int) -> Grpo:
     arm = name in ARMS
     return Grpo(
         out=folder_of(bench, name, seed), preset="dr-grpo" if arm else name, reward=ARMS.get(name, ("correct",)),
-        seed=seed, steps=bench.steps, updates_per_batch=bench.updates_per_batch, eval_every=0, doctor=False,
+        seed=seed, steps=bench.steps, updates_per_batch=bench.updates_per_batch, eval_every=0, preflight=False,
         save_every=0, watchdog=False,
     )  # fmt: skip
 

@@ -5,7 +5,19 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-with install_import_hook("thinkling", "shapes.check"):
+FLOORS = [
+    "model",
+    "verify",
+    "tasks",
+    "generate",
+    "scale",
+    "evaluate",
+    "report",
+    "train",
+    "serve",
+]
+
+with install_import_hook([f"thinkling.{floor}" for floor in FLOORS], "shapes.check"):
     from thinkling.generate.language_model import LanguageModel
     from thinkling.model.config import ModelConfig
     from thinkling.model.tokenizer import Tokenizer

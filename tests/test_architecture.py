@@ -14,9 +14,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-errors train.rl.objective train.rl.reward_names
-settings.base settings.asking settings.measuring settings.training settings
-device runs problem
+errors device runs problem
 model model.config model.cache model.transformer model.tokenizer model.weights model.builtin
 verify verify.math verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
 verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
@@ -26,20 +24,24 @@ tasks tasks.builtin tasks.benchmarks
 generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings
 generate.language_model generate.explain
 generate.openai generate.openai.connection generate.openai.format generate.openai.remote generate.cached
-scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n scale.refine scale.judge scale.reward_head
-scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
-evaluate evaluate.stats evaluate.run evaluate.refinement_changes evaluate.frontier
+scale scale.names scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n scale.refine scale.judge
+scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
+evaluate evaluate.stats evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
+evaluate.scorer_quality
 report report.plots report.eval_report report.scale_words report.scale_plots report.scale_terminal report.scale_page
-report.explain_page report.explain_picture report.microscope_page
-train train.batch train.adam8bit train.optim train.lora train.memory train.checkpoint train.trackers
+report.explain_page report.explain_picture report.explain_terminal report.microscope report.microscope_page
+train train.config train.batch train.adam8bit train.optim train.lora train.memory train.checkpoint train.trackers
+train.run
 train.pretrain train.pretrain.corpus train.pretrain.trainer
-train.rl train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss train.rl.rewards train.rl.rollout
-train.rl.process_reward train.rl.curriculum train.rl.sampler train.rl.metrics
+train.rl train.rl.objective train.rl.config train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss
+train.rl.reward_names train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
+train.rl.metrics train.rl.update train.rl.trainer
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
-train.rl.update train.rl.trainer train.reward_head
+train.reward_head
 serve serve.chat
-commands commands.generate commands.explain commands.microscope commands.eval commands.scale commands.scorers
-commands.grade commands.lint commands.demo
+commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
+commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
+commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
 cli
 """.split()
 

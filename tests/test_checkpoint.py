@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rl_steps
 import torch
 
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import load_model
-from thinkling.settings import Grpo
 from thinkling.train import checkpoint
-from thinkling.train.optim import Optimizer
 from thinkling.train.rl import sampler
-from thinkling.train.rl import trainer as grpo
 from thinkling.train.rl.metrics import StepMetrics
 
 STEPS = 5
@@ -29,7 +29,7 @@ KILLS = int(os.environ.get("KILLS", "2"))  # of the real command, at random mome
 
 def plan(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=STEPS, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=10, lr=1e-2, save_every=2)
-    small |= dict(doctor=False, eval_every=0)
+    small |= dict(preflight=False, eval_every=0)
     return Grpo(**(small | changes))
 
 
@@ -109,7 +109,7 @@ def test_so_does_one_with_more_to_remember(
     train(tiny, start, plan(tmp_path / "broken", **extra), die_at)
     train(tiny, start, plan(tmp_path / "broken", **extra))
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
-    for name in ("held_out.jsonl", "finished.json", "checkpoints/best/model.safetensors"):
+    for name in ("validation.jsonl", "finished.json", "checkpoints/best/model.safetensors"):
         files = [tmp_path / side / name for side in ("broken", "whole")]
         assert [f.exists() for f in files] == [name == "finished.json" or "eval_every" in extra] * 2
         if name != "finished.json" and files[0].exists():
@@ -174,12 +174,12 @@ def test_other_flags_are_refused_and_a_finished_run_is_kept(tiny: LanguageModel,
 
 def test_minutes_count_what_was_spent_before(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
     train(tiny, start, plan(tmp_path / "run", minutes=5.0), die_at=3)
-    state = tmp_path / "run" / "checkpoints" / "step-00002" / "training" / "state.json"
+    state = tmp_path / "run" / "checkpoints" / "step-00002" / "training" / "progress.json"
     saved = json.loads(state.read_text())
     assert 0 < saved["seconds"] < 60
     checkpoint.write_json(state, saved | {"seconds": 400.0})
     files = state.with_name("files.json")
-    listed = json.loads(files.read_text()) | {"training/state.json": checkpoint.digest(state)}
+    listed = json.loads(files.read_text()) | {"training/progress.json": checkpoint.digest(state)}
     checkpoint.write_json(files, listed)
     train(tiny, start, plan(tmp_path / "run", minutes=5.0))
     assert json.loads((tmp_path / "run" / "finished.json").read_text())["steps"] == 3
@@ -188,7 +188,7 @@ def test_minutes_count_what_was_spent_before(tiny: LanguageModel, start: dict, t
 def test_masters_of_a_bfloat16_model_come_back(tiny: LanguageModel, tmp_path: Path) -> None:
     """A weight rounded to bfloat16 is not enough: the float32 master must be the same."""
     network = tiny.network.to(torch.bfloat16)
-    optimizer = Optimizer(network, lr=1e-4)
+    optimizer = rl_steps.adam(network, 1e-4)
 
     def step(seed: int) -> None:
         torch.manual_seed(seed)
@@ -197,12 +197,12 @@ def test_masters_of_a_bfloat16_model_come_back(tiny: LanguageModel, tmp_path: Pa
         optimizer.step()
 
     step(1)
-    checkpoint.save(tmp_path, 1, 0.0, tiny, optimizer)
+    checkpoint.save(tmp_path, 1, 0.0, lambda folder: checkpoint.save_model_state(folder, tiny, optimizer))
     step(2)
     wanted = [master.clone() for master in optimizer.masters]
     step(3)
-    optimizer = Optimizer(network, lr=1e-4)
-    checkpoint.restore(checkpoint.latest(tmp_path), tiny, optimizer)
+    optimizer = rl_steps.adam(network, 1e-4)
+    checkpoint.restore_model_state(checkpoint.latest(tmp_path).folder, tiny, optimizer)
     step(2)
     assert all(torch.equal(a, b) for a, b in zip(optimizer.masters, wanted, strict=True))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from thinkling import cli
-from thinkling.commands import demo as tour
+from thinkling.commands import demo
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import save_model
 
@@ -62,7 +62,7 @@ def test_usage_lists_every_command(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_unknown_words_are_named(capsys: pytest.CaptureFixture) -> None:
-    assert "unknown command 'evla': use one of tour, generate" in fails(capsys, "evla")
+    assert "unknown command 'evla': use one of demo, generate" in fails(capsys, "evla")
     assert "--max-tokenz" in fails(capsys, "generate", "hi", "--max-tokenz", 3)
     assert "--split" in fails(capsys, "eval", "--out", "x", "--split", "test")
     assert "--max-tokens" in fails(capsys, "generate", "hi", "--max-tokens", "many")
@@ -76,8 +76,8 @@ def test_bad_values_are_named(capsys: pytest.CaptureFixture, checkpoint: Path, t
     assert "no config.json" in fails(capsys, "generate", "hi", "--model", tmp_path)
     line = fails(capsys, "generate", "7 " * 600, *model)
     assert "tokens long, but the context holds 512: shorten the prompt" in line
-    assert "--grpo-minutes must be above 0" in fails(capsys, "tour", "--grpo-minutes", -1, "--out", tmp_path / "tour")
-    assert not (tmp_path / "tour").exists()
+    assert "--grpo-minutes must be above 0" in fails(capsys, "demo", "--grpo-minutes", -1, "--out", tmp_path / "demo")
+    assert not (tmp_path / "demo").exists()
     assert "unknown device 'gpu'" in fails(capsys, "generate", "hi", *model, "--device", "gpu")
 
 
@@ -124,14 +124,14 @@ def test_eval_writes_a_run_and_never_over_another(
 def test_grpo_checkpoint_is_a_model(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     cli.main(["grpo", "--model", str(checkpoint), "--out", str(run), "--steps", "1", "--prompts-per-step", "2",
-              "--rollouts-per-prompt", "2", "--max-tokens", "6", "--no-doctor", "--eval-every", "0"])  # fmt: skip
+              "--rollouts-per-prompt", "2", "--max-tokens", "6", "--no-preflight", "--eval-every", "0"])  # fmt: skip
     capsys.readouterr()
     cli.main(["generate", "hi", "--model", str(run / "checkpoints" / "step-00001"), "--max-tokens", "4"])
     assert capsys.readouterr().out
 
 
 def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from thinkling.train import pretrain
+    from thinkling.train.pretrain import trainer as pretrain
 
     monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 1500)
     out = tmp_path / "model"
@@ -143,14 +143,14 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     assert "exists already" in fails(capsys, "pretrain", "--out", out)
 
 
-def test_tour_tells_the_whole_story(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:
-    arguments = ["tour", "--model", str(checkpoint), "--out", str(tmp_path / "tour"), "--num-problems", "3"]
+def test_demo_tells_the_whole_story(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ["demo", "--model", str(checkpoint), "--out", str(tmp_path / "demo"), "--num-problems", "3"]
     cli.main([*arguments, "--grpo-steps", "1"])
     shown = capsys.readouterr().out
     for name in ("plain", "step by step", "vote of 8", "plain, after GRPO", "vote of 8, after GRPO", "report.html"):
         assert name in shown
-    assert "<html" in (tmp_path / "tour" / "report.html").read_text()
-    assert tour.free_folder(tmp_path / "tour") == tmp_path / "tour-2"
+    assert "<html" in (tmp_path / "demo" / "report.html").read_text()
+    assert demo.free_folder(tmp_path / "demo") == tmp_path / "demo-2"
 
 
 def test_chat_talks_and_survives_odd_input(

@@ -7,16 +7,17 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import rl_steps
 import torch
 
+from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.problem import Problem
 from thinkling.runs import to_plain
-from thinkling.settings import Grpo
 from thinkling.train.rl import sampler as sampling
 from thinkling.train.rl.curriculum import FLOOR, Curriculum, epochs, pick
-from thinkling.train.rl.sampler import Sampler, batch_of, gather
+from thinkling.train.rl.sampler import batch_of
 
 
 def problem(kind: str, number: int = 0) -> Problem:
@@ -119,7 +120,9 @@ def test_groups_without_signal_are_replaced(
 ) -> None:
     """2 of 4 have one; the other two are looked for among 2 / 0.5 = 4; two of those have one: enough."""
     sizes = signal_in(monkeypatch, [[True, False, False, True], [False, True, True, False]])
-    groups, asked = gather(plan(tmp_path, dynamic_sampling=5), tiny, Curriculum(("builtin",), 0, False), step=0)
+    groups, asked = rl_steps.gather(
+        plan(tmp_path, dynamic_sampling=5), tiny, Curriculum(("builtin",), 0, False), step=0
+    )
     assert sizes == [4, 4]
     assert (len(groups), len(asked)) == (4, 8)
     assert [any(g is a for g in groups) for a in asked] == [True, False, False, True, False, True, True, False]
@@ -129,7 +132,9 @@ def test_groups_without_signal_are_replaced(
 def test_asking_is_capped(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing found yet a quarter is expected: 4 / 0.25 = 16. Then the cap: what is missing stays missing."""
     sizes = signal_in(monkeypatch, [[False] * 4, [True] + [False] * 15])
-    groups, asked = gather(plan(tmp_path, dynamic_sampling=1), tiny, Curriculum(("builtin",), 0, False), step=0)
+    groups, asked = rl_steps.gather(
+        plan(tmp_path, dynamic_sampling=1), tiny, Curriculum(("builtin",), 0, False), step=0
+    )
     assert sizes == [4, 16]
     assert (len(groups), len(asked)) == (1, 20)
 
@@ -138,12 +143,14 @@ def test_without_any_signal_the_first_groups_stay(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signal_in(monkeypatch, [[False] * 4, [False] * 16])
-    groups, asked = gather(plan(tmp_path, dynamic_sampling=1), tiny, Curriculum(("builtin",), 0, False), step=0)
+    groups, asked = rl_steps.gather(
+        plan(tmp_path, dynamic_sampling=1), tiny, Curriculum(("builtin",), 0, False), step=0
+    )
     assert groups == asked[:4]
 
 
 def test_without_dynamic_sampling_everything_is_kept(tiny: LanguageModel, tmp_path: Path) -> None:
-    groups, asked = gather(plan(tmp_path), tiny, Curriculum(("builtin",), 0, False), step=0)
+    groups, asked = rl_steps.gather(plan(tmp_path), tiny, Curriculum(("builtin",), 0, False), step=0)
     assert groups is asked
     assert len(groups) == 4
 
@@ -159,26 +166,26 @@ def test_overlap_is_off_policy_by_one_step(tiny: LanguageModel, tmp_path: Path) 
     """The batch of step 1 is drawn with the weights that step 0 began with, whatever has become of them since."""
     settings = plan(tmp_path, overlap=True, steps=3, max_tokens=8)
     assert settings.objective.correction == "tis"
-    alone = Sampler(replace(settings, overlap=False), tiny, Curriculum(("builtin",), 0, False))
+    alone = rl_steps.sampler_of(replace(settings, overlap=False), tiny, Curriculum(("builtin",), 0, False))
     wanted = [tokens_of(alone.take(step)) for step in range(2)]  # both with the weights as they are
-    ahead = Sampler(settings, tiny, Curriculum(("builtin",), 0, False))
+    ahead = rl_steps.sampler_of(settings, tiny, Curriculum(("builtin",), 0, False))
     first = tokens_of(ahead.take(0))
     with torch.no_grad():
         for weight in tiny.network.parameters():
             weight.mul_(-0.5)
     second = tokens_of(ahead.take(1))
     assert [first, second] == wanted
-    changed = Sampler(replace(settings, overlap=False), tiny, Curriculum(("builtin",), 0, False))
+    changed = rl_steps.sampler_of(replace(settings, overlap=False), tiny, Curriculum(("builtin",), 0, False))
     changed.curriculum.ask(4)
     assert tokens_of(changed.draw(tiny, 1)) != wanted[1]
 
 
 def test_what_is_in_flight_is_saved(tiny: LanguageModel, tmp_path: Path) -> None:
     settings = plan(tmp_path, overlap=True, steps=3, curriculum=True)
-    ahead = Sampler(settings, tiny, Curriculum(("builtin",), 0, True))
+    ahead = rl_steps.sampler_of(settings, tiny, Curriculum(("builtin",), 0, True))
     ahead.take(0)
     state = json.loads(json.dumps(ahead.state(1), default=to_plain))
-    again = Sampler(settings, tiny, Curriculum(("builtin",), 0, True))
+    again = rl_steps.sampler_of(settings, tiny, Curriculum(("builtin",), 0, True))
     again.resume(state)
     mine, theirs = again.take(1), ahead.take(1)
     assert mine == theirs

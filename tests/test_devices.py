@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo
 from thinkling.generate import graphs
 from thinkling.generate.engine import Engine
 from thinkling.generate.language_model import LanguageModel
@@ -17,10 +19,8 @@ from thinkling.generate.plain import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score, score_packed
 from thinkling.model.transformer import Transformer
-from thinkling.settings import Grpo
 from thinkling.train import checkpoint
 from thinkling.train.rl import sampler
-from thinkling.train.rl import trainer as grpo
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 on_each = pytest.mark.parametrize("device", DEVICES)
@@ -124,7 +124,8 @@ def test_bfloat16_training_learns_and_goes_on(
         return LanguageModel("tiny", network, tiny.tokenizer, max_rows=64, max_length=256)
 
     small = dict(out=tmp_path / "run", steps=16, prompts_per_step=4, rollouts_per_prompt=8, max_tokens=10, lr=3e-2,
-                 save_every=4, doctor=False, eval_every=0, watchdog=False, device=device, dtype="bfloat16")  # fmt: skip
+                 save_every=4, preflight=False, eval_every=0, watchdog=False, device=device,
+                 dtype="bfloat16")  # fmt: skip
     settings = Grpo(**(small | extra))
     rewards = []
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from thinkling import cli
-from thinkling.settings import PRESETS, Objective
 from thinkling.train.rl import exact
 from thinkling.train.rl.check_loss import check, distance
 from thinkling.train.rl.exact import LossInputs, gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.rl.objective import PRESETS, Objective
 
 KL = replace(PRESETS["dr-grpo"].objective, kl="k3", kl_coef=0.1)
 

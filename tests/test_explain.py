@@ -14,7 +14,6 @@ import torch
 from rich.console import Console
 
 from thinkling import cli
-from thinkling.commands.explain import bar, check_free, show, two_bars, write
 from thinkling.errors import UserError
 from thinkling.generate.explain import Candidate, DrawnToken, candidates_of, explain, stages_of
 from thinkling.generate.language_model import LanguageModel
@@ -22,6 +21,7 @@ from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.report.explain_page import headline, page, percent, stage_cells, visible
 from thinkling.report.explain_picture import fonts_for, png
+from thinkling.report.explain_terminal import bar, check_free, show, two_bars, write
 
 # Four tokens with the probabilities 8/16, 1/16, 5/16, 2/16: by rank they are the tokens 0, 2, 3, 1.
 LOGITS = torch.tensor([8.0, 1.0, 5.0, 2.0]).log()
@@ -325,7 +325,7 @@ def test_bad_flags_are_one_line_before_a_model_is_loaded(
     flags: list[str], complaint: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.html").write_text("my notes")
-    monkeypatch.setattr(LanguageModel, "from_settings", lambda settings: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(LanguageModel, "load", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(SystemExit) as end:
         cli.main(["explain", "hi", *(flag.format(mine=tmp_path / "mine.html") for flag in flags)])
     shown = capsys.readouterr().err

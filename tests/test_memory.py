@@ -5,22 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rl_steps
 import torch
 
 from thinkling import cli
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_packed
 from thinkling.model.config import SIZES
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model
-from thinkling.settings import Grpo
 from thinkling.train import checkpoint, memory
 from thinkling.train.adam8bit import AdamW8bit, decode, encode
 from thinkling.train.lora import LoraLinear, adapters, adapters_off, add_adapters, merged
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl import sampler
-from thinkling.train.rl import trainer as grpo
 from thinkling.train.rl import update as stepping
 
 # --- moments in 8 bits --------------------------------------------------------------------------------------------
@@ -86,11 +87,11 @@ def test_eight_bit_state_goes_on_exactly() -> None:
     models = [torch.nn.Linear(64, 80, bias=False) for _ in range(2)]
     for model in models:
         model.weight.data.copy_(start)
-    straight, first = (Optimizer(model, lr=1e-2, eight_bit=True) for model in models)
+    straight, first = (rl_steps.adam(model, 1e-2, name="adamw-8bit") for model in models)
     run([1, 2, 3], models[0], straight)
     run([1, 2], models[1], first)
     tensors, plain = first.state()
-    second = Optimizer(models[1], lr=1e-2, eight_bit=True)
+    second = rl_steps.adam(models[1], 1e-2, name="adamw-8bit")
     second.load_state({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(plain)))
     assert second.parts[0].state[models[1].weight]["mean_codes"].dtype == torch.int8  # floats take four times as much
     run([3], models[1], second)
@@ -108,7 +109,7 @@ def test_a_gradient_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched)
     model.weight.grad = torch.ones_like(model.weight)
-    Optimizer(model, lr=1e-3).step()
+    rl_steps.adam(model, 1e-3).step()
     assert seen == [(True, True)]
 
 
@@ -179,7 +180,7 @@ def test_merged_weights_say_the_same(tiny_network: Transformer) -> None:
 
 def plan(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=4, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=10, lr=1e-2, save_every=2,
-                 doctor=False, eval_every=0)  # fmt: skip
+                 preflight=False, eval_every=0)  # fmt: skip
     return Grpo(**(small | changes))
 
 
@@ -240,13 +241,13 @@ def test_the_reference_of_adapters_is_the_model_without_them(
 ) -> None:
     settings = plan(tmp_path / "run", preset="grpo", lora_rank=4)
     model = LanguageModel("tiny", with_adapters(tiny_network), tiny.tokenizer, max_rows=8, max_length=512)
-    groups, _ = sampler.gather(settings, model, sampler.Curriculum(("builtin",), 0, False), 0)
+    groups, _ = rl_steps.gather(settings, model, sampler.Curriculum(("builtin",), 0, False), 0)
     for weight in adapters(model.network).values():
         weight.data += 0.05
-    (rollout, *_), *_ = stepping.prepare(settings, model, groups, model.network)
-    (known, *_), *_ = stepping.prepare(settings, model, groups, tiny_network)
+    (rollout, *_), *_ = rl_steps.prepare(settings, model, groups, model.network)
+    (known, *_), *_ = rl_steps.prepare(settings, model, groups, tiny_network)
     assert rollout.reference == known.reference
-    (drifted,) = stepping.scored(settings, model.network, [rollout], "old")
+    (drifted,) = rl_steps.scored(settings, model, [rollout], "old")
     assert drifted.old != pytest.approx(known.reference, abs=1e-3)
 
 
@@ -256,16 +257,16 @@ def test_the_reference_of_adapters_is_the_model_without_them(
 def test_parts_by_hand(tmp_path: Path) -> None:
     """Qwen3-0.6B has 596,049,920 weights: in bfloat16 2 bytes each, 4 for the master, 4 its gradient, 8 for AdamW."""
     weights = 0.59604992
-    found = memory.fixed_parts(plan(tmp_path), SIZES["Qwen3-0.6B"], torch.bfloat16)
+    found = rl_steps.fixed_parts(plan(tmp_path), SIZES["Qwen3-0.6B"], torch.bfloat16)
     assert found["weights"] == pytest.approx(2 * weights)
     assert found["float32 masters"] == found["gradients"] == pytest.approx(4 * weights)
     assert found["adamw's state"] == pytest.approx(8 * weights)
     assert found["reference model"] == 0
     assert found["key-value cache"] == pytest.approx(8 * 1024 * 2 * 28 * 8 * 128 * 2 / 1e9)  # rows, length, k and v ...
-    found = memory.fixed_parts(plan(tmp_path, preset="grpo"), SIZES["Qwen3-0.6B"], torch.float32)
+    found = rl_steps.fixed_parts(plan(tmp_path, preset="grpo"), SIZES["Qwen3-0.6B"], torch.float32)
     assert found["reference model"] == pytest.approx(4 * weights)
     assert found["float32 masters"] == 0
-    small = memory.fixed_parts(plan(tmp_path, lora_rank=16, preset="grpo"), SIZES["Qwen3-0.6B"], torch.bfloat16)
+    small = rl_steps.fixed_parts(plan(tmp_path, lora_rank=16, preset="grpo"), SIZES["Qwen3-0.6B"], torch.bfloat16)
     per_layer = (1024 + 2048) + 2 * (1024 + 1024) + (2048 + 1024) + 3 * (1024 + 3072)
     assert small["adamw's state"] == pytest.approx(8 * 16 * 28 * per_layer / 1e9)
     assert small["reference model"] == 0
@@ -287,16 +288,16 @@ def test_activations_are_what_a_whole_network_keeps(recompute: bool, lora: bool)
 
 def test_passes_are_made_to_fit(tmp_path: Path) -> None:
     config = SIZES["thinkling-base"]
-    roomy = memory.plan(plan(tmp_path, memory_gb=50.0), config, torch.float32)
+    roomy = rl_steps.plan(plan(tmp_path, memory_gb=50.0), config, torch.float32)
     assert roomy.tokens == 4096
-    fixed = sum(memory.fixed_parts(plan(tmp_path), config, torch.float32).values())
-    tight = memory.plan(plan(tmp_path, memory_gb=fixed + 0.05), config, torch.float32)
+    fixed = sum(rl_steps.fixed_parts(plan(tmp_path), config, torch.float32).values())
+    tight = rl_steps.plan(plan(tmp_path, memory_gb=fixed + 0.05), config, torch.float32)
     per_token = memory.activation_bytes(config, torch.float32, False, False, 10)
     assert tight.tokens == int(0.05e9 / per_token)
     with pytest.raises(
         UserError, match=r"--memory-gb 0\.01 is too little: one completion of 10 tokens.*Try --recompute"
     ):
-        memory.plan(plan(tmp_path, memory_gb=0.01), config, torch.float32)
+        rl_steps.plan(plan(tmp_path, memory_gb=0.01), config, torch.float32)
 
 
 def test_the_largest_pass_is_tried_first_and_leaves_nothing(
@@ -311,7 +312,7 @@ def test_the_largest_pass_is_tried_first_and_leaves_nothing(
 
     monkeypatch.setattr(stepping, "score_packed", watched)
     before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
-    stepping.probe(settings, tiny.network)
+    rl_steps.updater(settings, tiny).probe(settings.max_length)
     assert seen == [(54, 4, 10)]  # 4 x 10 tokens are the most that 45 allow
     assert all(weight.grad is None for weight in tiny.network.parameters())
     assert all(torch.equal(weight, before[name]) for name, weight in tiny.network.state_dict().items())
@@ -321,7 +322,7 @@ def test_the_largest_pass_is_tried_first_and_leaves_nothing(
 
     monkeypatch.setattr(stepping, "score_packed", too_large)
     with pytest.raises(UserError, match=r"4 rollouts of 10 tokens do not fit.*--memory-gb"):
-        stepping.probe(settings, tiny.network)
+        rl_steps.updater(settings, tiny).probe(settings.max_length)
 
 
 def test_the_plan_is_printed_and_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from thinkling import cli
-from thinkling.commands.eval import method_of
+from thinkling.commands.eval import Eval, method_of
 from thinkling.errors import UserError
 from thinkling.evaluate.run import Sample, evaluate, summarise
 from thinkling.generate.language_model import LanguageModel
@@ -16,9 +16,9 @@ from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, Direct
+from thinkling.scale.names import Template
 from thinkling.scale.prompts import prompt_of, render
 from thinkling.scale.vote import SelfConsistency, vote
-from thinkling.settings import Eval, Template
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.verify.math.grade import grade
 

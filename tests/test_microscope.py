@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from thinkling import cli
-from thinkling.commands.microscope import choose, gather, pack
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.report.microscope import choose, gather, pack
 from thinkling.report.microscope_page import SCRIPT, page
-from thinkling.settings import Grpo
-from thinkling.train.rl import trainer as grpo
 
 
 def test_steps_are_spread_evenly() -> None:
@@ -36,7 +36,7 @@ def test_groups_with_a_signal_come_first_where_there_is_no_room_for_all() -> Non
 
 @pytest.fixture
 def run(tiny: LanguageModel, tmp_path: Path) -> Path:
-    small = dict(steps=2, prompts_per_step=2, rollouts_per_prompt=3, max_tokens=6, doctor=False)
+    small = dict(steps=2, prompts_per_step=2, rollouts_per_prompt=3, max_tokens=6, preflight=False)
     settings = Grpo(out=tmp_path / "run", eval_every=1, eval_problems=2, eval_samples=2, **small)
     grpo.train(settings, tiny)
     return tmp_path / "run"
@@ -64,7 +64,7 @@ def test_old_runs_without_the_newer_fields_are_shown(run: Path) -> None:
         for name in ("group", "parts", "entropy", "ratio", "clipped"):
             known.pop(name, None)
     (run / "samples.jsonl").write_text("".join(json.dumps(known) + "\n" for known in rows))
-    (run / "held_out.jsonl").unlink()
+    (run / "validation.jsonl").unlink()
     data = pack(run, max_groups=400)
     assert data["measured"] == []
     assert sum(len(group["rollouts"]) for groups in data["shown"].values() for group in groups) == len(rows)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from thinkling.settings import PRESETS, Objective
 from thinkling.train.rl.loss import Denominators, TokenTensors, in_words, loss_of, rewards_after_kl
-from thinkling.train.rl.objective import Advantage, PresetName
+from thinkling.train.rl.objective import PRESETS, Advantage, Objective, PresetName
 from thinkling.train.rl.terms import (
     advantages,
     centred,

@@ -1,13 +1,12 @@
 """Equations in a completion: which are seen, whether they hold, and which tokens get the credit."""
 
 import pytest
+import rl_steps
 
+from thinkling.commands.grpo import Grpo
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.problem import Problem
-from thinkling.settings import Grpo
-from thinkling.train.optim import Optimizer
-from thinkling.train.rl import update as stepping
 from thinkling.train.rl.process_reward import claims, credits
 from thinkling.train.rl.rollout import Rollout
 from thinkling.verify.math.grade import grade
@@ -72,13 +71,13 @@ def test_a_step_makes_true_equations_likelier(tiny: LanguageModel, tmp_path: obj
         completion = Completion(tuple(tiny.tokens_of("q")), tokens, (-1.0,) * len(tokens), "stop", text=text)
         group.append(Rollout(problem, completion, grade(text, "0"), 0.0))
     plan = Grpo(out=tmp_path, process_reward=1.0)
-    before = [r.old for r in stepping.scored(plan, tiny.network, group, "old")]
-    groups = stepping.prepare(plan, tiny, [group])
+    before = [r.old for r in rl_steps.scored(plan, tiny, group, "old")]
+    groups = rl_steps.prepare(plan, tiny, [group])
     assert [any(r.credits) for r in groups[0]] == [True, True]
-    found, _ = stepping.update(plan, tiny, Optimizer(tiny.network, lr=1e-3), groups)
+    found, _ = rl_steps.update(plan, tiny, rl_steps.adam(tiny.network, 1e-3), groups)
     assert found["grad_norm"] > 0
-    after = [r.old for r in stepping.scored(plan, tiny.network, group, "old")]
+    after = [r.old for r in rl_steps.scored(plan, tiny, group, "old")]
     gained = [sum(a) - sum(b) for a, b in zip(after, before, strict=True)]
     assert gained[0] > gained[1]
     plain = Grpo(out=tmp_path)
-    assert stepping.update(plain, tiny, Optimizer(tiny.network, lr=0.0), [group])[0]["grad_norm"] == 0
+    assert rl_steps.update(plain, tiny, rl_steps.adam(tiny.network, 0.0), [group])[0]["grad_norm"] == 0

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from scripted import boxed
 
 from thinkling import cli
+from thinkling.commands.reward_head import RewardHeadTraining
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import auroc
 from thinkling.generate.language_model import LanguageModel
@@ -24,7 +25,6 @@ from thinkling.model.weights import load_model, resolve, save_model
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.reward_head import FILE, RewardHead, features
-from thinkling.settings import RewardHeadTraining
 from thinkling.tasks.builtin import is_held_out, problems
 from thinkling.train import reward_head
 from thinkling.train.reward_head import WAYS, GradedCompletion, chance, fit, measure, read, split, table
@@ -267,15 +267,15 @@ def command(checkpoint: Path, out: Path, *more: str) -> list[str]:
             "--max-tokens", "6", *more]  # fmt: skip
 
 
-def test_only_training_problems_are_asked_and_none_is_on_both_sides(tmp_path: Path) -> None:
-    fitted, aside = split(RewardHeadTraining(out=tmp_path, num_problems=300))
+def test_only_training_problems_are_asked_and_none_is_on_both_sides() -> None:
+    fitted, aside = split(problems("train", 300), 0.25)
     assert (len(fitted), len(aside)) == (225, 75)
     ids = {problem.id for problem in (*fitted, *aside)}
     assert len(ids) == 300
     for other in ("held-out", "unseen-templates"):
         assert not ids & {problem.id for problem in problems(other, 300)}
     assert not any(is_held_out(hashlib.sha256(p.question.encode()).hexdigest()) for p in (*fitted, *aside))
-    few = split(RewardHeadTraining(out=tmp_path, num_problems=3))
+    few = split(problems("train", 3), 0.25)
     assert (len(few[0]), len(few[1])) == (1, 2)
 
 

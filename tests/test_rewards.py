@@ -1,12 +1,12 @@
 """What a completion earns, worked by hand; and what reaches the advantages of it."""
 
 import pytest
+import rl_steps
 
+from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.plain import Completion
 from thinkling.problem import Problem
-from thinkling.settings import Grpo
-from thinkling.train.rl import update as stepping
 from thinkling.train.rl.reward_names import reward_weights
 from thinkling.train.rl.rewards import PARTS, GradedGroup, rewards_of
 from thinkling.train.rl.rollout import Rollout, has_signal
@@ -101,14 +101,14 @@ def test_gdpo_normalises_each_part_by_itself(tiny: object, tmp_path: object) -> 
     groups = [[Rollout(PROBLEM, completion, verdict, sum(p), parts=p) for p in own] for own in parts]
     assert has_signal(groups[0])
     plan = Grpo(out=tmp_path, preset="gdpo", reward=("correct", "format"))
-    found = [[r.advantage for r in own] for own in stepping.prepare(plan, tiny, groups)]
+    found = [[r.advantage for r in own] for own in rl_steps.prepare(plan, tiny, groups)]
     assert found[0] == pytest.approx([0, 0], abs=1e-5)
     assert found[1] == pytest.approx([2**0.5, -(2**0.5)], abs=1e-4)
     plan = Grpo(out=tmp_path, preset="gdpo", reward=("correct=3", "format"))
-    weighted = [[r.advantage for r in own] for own in stepping.prepare(plan, tiny, groups)]
+    weighted = [[r.advantage for r in own] for own in rl_steps.prepare(plan, tiny, groups)]
     assert weighted[0][0] == pytest.approx(-weighted[0][1]) and weighted[0][0] > 0.3  # 3 - 1, over the deviation
     plan = Grpo(out=tmp_path, preset="dr-grpo", reward=("correct", "format"))
-    summed = [[r.advantage for r in own] for own in stepping.prepare(plan, tiny, groups)]
+    summed = [[r.advantage for r in own] for own in rl_steps.prepare(plan, tiny, groups)]
     assert summed == [[0, 0], [1, -1]]
 
 
@@ -117,5 +117,5 @@ def test_masked_completions_are_left_out_of_the_loss(tiny: object, tmp_path: obj
     rows = [Completion((1,), (7, 8), (-0.1, -0.2), reason) for reason in ("stop", "length", "length")]
     group = [Rollout(PROBLEM, c, verdict, 0.0, advantage=a) for c, a in zip(rows, (1.0, -0.5, 0.0), strict=True)]
     plain, masked = Grpo(out=tmp_path), Grpo(out=tmp_path, mask_truncated=True)
-    assert list(stepping.passes(plain, {3: group})) == [[(3, 0), (3, 1)]]  # no advantage, no gradient
-    assert list(stepping.passes(masked, {3: group})) == [[(3, 0)]]
+    assert rl_steps.passes(plain, tiny, {3: group}) == [[(3, 0), (3, 1)]]  # no advantage, no gradient
+    assert rl_steps.passes(masked, tiny, {3: group}) == [[(3, 0)]]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from thinkling import runs
+from thinkling.commands.eval import Eval
 from thinkling.device import pick_device, pick_dtype
 from thinkling.errors import UserError
-from thinkling.settings import Eval
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

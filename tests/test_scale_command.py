@@ -11,19 +11,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from thinkling import cli
-from thinkling.commands.scale import METHODS, Measuring
+from thinkling.commands.eval import Eval
+from thinkling.commands.scale import METHODS
 from thinkling.errors import UserError
 from thinkling.evaluate.run import Sample
+from thinkling.evaluate.sweep import Sweep
 from thinkling.generate import language_model
 from thinkling.generate.cached import CachedModel
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling
 from thinkling.model.cache import KVCache
 from thinkling.model.weights import save_model
 from thinkling.problem import Problem
 from thinkling.runs import open_run
 from thinkling.scale.direct import Answer
 from thinkling.scale.methods import parse
-from thinkling.settings import Eval, Scale
+from thinkling.scale.scorers import ALONE, Scorer
 from thinkling.verify.math.grade import grade
 
 
@@ -65,6 +68,10 @@ def test_flops_of_two_pieces_are_those_of_the_whole(tiny: LanguageModel) -> None
     assert config.flops(5) + config.flops(7, 5) == config.flops(12)
 
 
+def scorer_named(name: str, template: str) -> Scorer:
+    return ALONE[name]
+
+
 def test_a_points_cost_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
     """Two problems: right with 3 + 2 tokens from one prompt, wrong with 4, cut off. The prompt of the first is read
     once."""
@@ -76,8 +83,14 @@ def test_a_points_cost_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
         Sample(second, Answer("\\boxed{9}", "9", (cut,)), grade("\\boxed{9}", "2")),
     ]
     config = tiny.network.config
-    measuring = Measuring(Scale(), CachedModel(tiny, tmp_path / "pool.jsonl"), [first, second], config)
-    point = measuring.point("vote", "samples", 2, samples)
+    sweep = Sweep(
+        CachedModel(tiny, tmp_path / "pool.jsonl"),
+        [first, second],
+        Sampling(),
+        scorer_named,
+        config,
+    )
+    point = sweep.point("vote", "samples", 2, samples)
     assert (point.accuracy, point.correct, point.tokens, point.seconds) == (0.5, (True, False), 4.5, 0.5)
     assert point.truncated == pytest.approx(1 / 3)
     assert point.flops == (2 * config.flops(1) + config.flops(3, 1) + config.flops(2, 1) + config.flops(4, 1)) / 2
@@ -90,12 +103,12 @@ def test_oracle_is_pass_at_n_by_hand(tiny: LanguageModel, tmp_path: Path) -> Non
     for problem in problems:
         completions = tuple(boxed(value, -1.0, -1.0) for value in (1, 7, 8, 9))
         samples.append(Sample(problem, Answer("\\boxed{7}", "7", completions), grade("\\boxed{7}", problem.reference)))
-    measuring = Measuring(Scale(), CachedModel(tiny, tmp_path / "pool.jsonl"), problems, None)
+    sweep = Sweep(CachedModel(tiny, tmp_path / "pool.jsonl"), problems, Sampling(), scorer_named)
     recipe = parse("self-consistency=1,2,4")
     for n in recipe.budgets:
         first = [replace(s, answer=replace(s.answer, completions=s.answer.completions[:n])) for s in samples]
-        measuring.points.append(measuring.point(str(recipe), "samples", n, first))
-    found = measuring.oracle(recipe, samples)
+        sweep.points.append(sweep.point(str(recipe), "samples", n, first))
+    found = sweep.oracle(recipe, samples)
     assert [(p.budget, p.accuracy, p.tokens, p.oracle) for p in found] == [
         (1, 0.125, 2.0, True), (2, 0.25, 4.0, True), (4, 0.5, 8.0, True)
     ]  # fmt: skip
@@ -148,7 +161,7 @@ def test_scorers_ranks_them_on_the_runs_samples(
     checkpoint: Path, tasks: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     out = tmp_path / "scale"
-    monkeypatch.setattr("thinkling.commands.scorers.grade", lambda text, reference: Verdicts(text))
+    monkeypatch.setattr("thinkling.evaluate.scorer_quality.grade", lambda text, reference: Verdicts(text))
     scale(checkpoint, tasks, out, "--methods", "self-consistency", "--budgets", "4")
     before = (out / "pool.jsonl").read_text().count("\n")
     cli.main(["scorers", str(out), "--num-samples", "4", "--scorers", "mean-logprob", "confidence-tail"])

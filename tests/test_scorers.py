@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from scripted import Scripted, boxed, said
 
-from thinkling.commands.eval import method_of
+from thinkling.commands.eval import Eval, method_of
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
@@ -19,6 +19,7 @@ from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.budget_forcing import BudgetForcing
 from thinkling.scale.judge import Judge, PTrue
 from thinkling.scale.methods import KINDS, Recipe, build, parse, remembered, scorer_for
+from thinkling.scale.names import MethodName, ScorerName
 from thinkling.scale.refine import Refine
 from thinkling.scale.scorers import (
     Scorer,
@@ -31,7 +32,6 @@ from thinkling.scale.scorers import (
     sum_logprob,
 )
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
-from thinkling.settings import Eval, MethodName, ScorerName
 
 PROBLEM = Problem("p", "1 + 1?", "2")
 

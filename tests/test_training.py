@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import rl_steps
 import torch
 
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate import score as scoring
 from thinkling.generate.language_model import LanguageModel
@@ -18,13 +21,12 @@ from thinkling.generate.score import score, score_packed, token_logprobs
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model
 from thinkling.problem import Problem
-from thinkling.settings import PRESETS, Grpo
 from thinkling.train.batch import micro_batches, pad
-from thinkling.train.optim import Optimizer, warmup_then_decay
-from thinkling.train.rl import trainer as grpo
+from thinkling.train.optim import warmup_then_decay
 from thinkling.train.rl import update as stepping
 from thinkling.train.rl.live_table import sparkline
 from thinkling.train.rl.metrics import StepMetrics
+from thinkling.train.rl.objective import PRESETS
 from thinkling.train.rl.rollout import Rollout, has_signal
 from thinkling.train.rl.terms import group_advantages
 from thinkling.verify.math.grade import Verdict
@@ -111,13 +113,13 @@ def test_scoring_on_the_kept_tokens_is_what_the_sampler_said(tiny: LanguageModel
     completions = tiny.complete_all(["Question: what?"] * 3, sampling)
     verdict = Verdict("incorrect", None, "made up")
     group = [Rollout(Problem("p", "q", "0"), c, verdict, float(i)) for i, c in enumerate(completions)]
-    (again,) = stepping.prepare(settings(tmp_path, updates_per_batch=2), tiny, [group])
+    (again,) = rl_steps.prepare(settings(tmp_path, updates_per_batch=2), tiny, [group])
     for rollout in again:
         assert len(rollout.completion.kept) == len(rollout.completion.tokens)
         assert all(token in ids for token, ids in zip(rollout.completion.tokens, rollout.completion.kept, strict=True))
         assert rollout.old == pytest.approx(rollout.completion.logprobs, abs=1e-4)
     bare = [replace(r, completion=replace(r.completion, kept=())) for r in group]
-    (other,) = stepping.prepare(settings(tmp_path, updates_per_batch=2), tiny, [bare])
+    (other,) = rl_steps.prepare(settings(tmp_path, updates_per_batch=2), tiny, [bare])
     assert max(abs(a - b) for r in other for a, b in zip(r.old, r.completion.logprobs, strict=True)) > 0.05
 
 
@@ -171,7 +173,7 @@ def test_packed_prompts_are_scored_as_each_alone(tiny: LanguageModel, recompute:
         assert torch.allclose(a, b, atol=1e-5)
 
 
-def test_packs_by_hand(tmp_path: Path) -> None:
+def test_packs_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
     """Prompts of 5 and 2 tokens; at most 14 in a pass. The first prompt is read twice, for its group is cut."""
     verdict, problem = Verdict("incorrect", None, "made up"), Problem("p", "q", "0")
 
@@ -181,7 +183,7 @@ def test_packs_by_hand(tmp_path: Path) -> None:
 
     plan = settings(tmp_path, micro_batch_tokens=14)
     groups = {3: group(5, 4, 5, 6), 7: group(2, 1, 30), 9: group(2, 4)}
-    found = list(stepping.passes(plan, groups))
+    found = rl_steps.passes(plan, tiny, groups)
     assert found == [[(3, 0), (3, 1)], [(3, 2), (7, 0)], [(7, 1)], [(9, 0)]]  # 14; 11 + 3; 32 alone; 6
 
 
@@ -218,7 +220,7 @@ def test_masters_keep_what_bfloat16_would_lose() -> None:
     model = torch.nn.Linear(1, 1, bias=False).to(torch.bfloat16)
     with torch.no_grad():
         model.weight.fill_(1.0)
-    optimizer = Optimizer(model, lr=1e-3)
+    optimizer = rl_steps.adam(model, 1e-3)
     for _ in range(8):  # each step moves by 0.001; bfloat16 near 1 has steps of 0.004 below and 0.008 above
         model.weight.grad = torch.ones_like(model.weight)
         optimizer.step()
@@ -229,7 +231,7 @@ def test_masters_keep_what_bfloat16_would_lose() -> None:
 def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     model = torch.nn.Linear(2, 1, bias=False)
     before = model.weight.clone()
-    optimizer = Optimizer(model, lr=0.1)
+    optimizer = rl_steps.adam(model, 0.1)
     model.weight.grad = torch.tensor([[1.0, float("nan")]])
     assert math.isnan(optimizer.step())
     assert torch.equal(model.weight, before)
@@ -252,16 +254,16 @@ def test_optimizer_state_goes_on_exactly(tiny_network: Transformer) -> None:
         return model
 
     straight = fresh()
-    optimizer = Optimizer(straight, lr=1e-2, muon_lr=1e-2)
+    optimizer = rl_steps.adam(straight, 1e-2, name="muon", muon_lr=1e-2)
     for seed in (1, 2):
         gradient(straight, seed)
         optimizer.step()
     broken = fresh()
-    first = Optimizer(broken, lr=1e-2, muon_lr=1e-2)
+    first = rl_steps.adam(broken, 1e-2, name="muon", muon_lr=1e-2)
     gradient(broken, 1)
     first.step()
     tensors, plain = first.state()
-    second = Optimizer(broken, lr=1e-2, muon_lr=1e-2)
+    second = rl_steps.adam(broken, 1e-2, name="muon", muon_lr=1e-2)
     second.load_state({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(plain)))
     gradient(broken, 2)
     second.step()
@@ -274,7 +276,7 @@ def test_optimizer_state_goes_on_exactly(tiny_network: Transformer) -> None:
 
 def settings(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=2, prompts_per_step=2, rollouts_per_prompt=3, max_tokens=12, lr=1e-3)
-    small |= dict(doctor=False, eval_every=0)  # the tiny network is never right
+    small |= dict(preflight=False, eval_every=0)  # the tiny network is never right
     return Grpo(**(small | changes))
 
 
@@ -303,7 +305,7 @@ def test_micro_batches_do_not_change_the_step(tiny: LanguageModel, tmp_path: Pat
         plan = settings(tmp_path, rollouts_per_prompt=group_size, micro_batch_tokens=budget)
         model = tiny.network
         kept = {name: weight.clone() for name, weight in model.state_dict().items()}
-        norms.append(stepping.update(plan, tiny, Optimizer(model, lr=0.0), groups)[0]["grad_norm"])
+        norms.append(rl_steps.update(plan, tiny, rl_steps.adam(model, 0.0), groups)[0]["grad_norm"])
         model.load_state_dict(kept)
     assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
     assert norms[0] > 0
@@ -319,7 +321,7 @@ def test_memory_does_not_grow_with_the_group(
         saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    original = stepping.take_pass
+    original = stepping.Updater.take_pass
 
     def one(*arguments: object) -> None:
         saved.clear()
@@ -327,13 +329,13 @@ def test_memory_does_not_grow_with_the_group(
             original(*arguments)
         peaks.append(sum(saved.values()))
 
-    monkeypatch.setattr(stepping, "take_pass", one)
+    monkeypatch.setattr(stepping.Updater, "take_pass", one)
     highest = []
     for group_size in (4, 16, 64):
         peaks.clear()
         plan = settings(tmp_path, rollouts_per_prompt=group_size, micro_batch_tokens=48)
         rewards = [[float(i % 2) for i in range(group_size)]] * 2
-        stepping.update(plan, tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, rewards))
+        rl_steps.update(plan, tiny, rl_steps.adam(tiny.network, 0.0), groups_of(tiny, rewards))
         assert len(peaks) >= group_size // 4
         highest.append(max(peaks))
     assert highest[0] * 0.8 < highest[1] == highest[2] < highest[0] * 1.2
@@ -368,9 +370,9 @@ def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: 
     for budget in (1, 100_000):
         own = replace(plan, micro_batch_tokens=budget)
         tiny.network.load_state_dict(before)
-        groups = stepping.prepare(own, tiny, groups_of(tiny, [[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]]), reference)
+        groups = rl_steps.prepare(own, tiny, groups_of(tiny, [[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]]), reference)
         assert all(len(r.old) == len(r.reference) == len(r.completion.tokens) for group in groups for r in group)
-        found, _ = stepping.update(own, tiny, Optimizer(tiny.network, lr=1e-3), groups)
+        found, _ = rl_steps.update(own, tiny, rl_steps.adam(tiny.network, 1e-3), groups)
         assert found["grad_norm"] > 0
         changed.append(torch.cat([(w - before[name]).flatten() for name, w in tiny.network.state_dict().items()]))
     assert torch.allclose(*changed, atol=2e-5)
@@ -378,7 +380,7 @@ def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: 
 
 
 def test_scored_again_is_what_the_sampler_said(tiny: LanguageModel, tmp_path: Path) -> None:
-    (group,) = stepping.prepare(settings(tmp_path, updates_per_batch=2), tiny, groups_of(tiny, [[1.0, 0.0]]))
+    (group,) = rl_steps.prepare(settings(tmp_path, updates_per_batch=2), tiny, groups_of(tiny, [[1.0, 0.0]]))
     for rollout in group:
         assert rollout.old == pytest.approx(rollout.completion.logprobs, abs=1e-4)
 
@@ -388,16 +390,18 @@ def test_a_kl_term_pulls_back_to_the_reference(tiny: LanguageModel, tmp_path: Pa
     reference = Transformer(tiny.network.config)
     reference.load_state_dict({name: 0.8 * weight for name, weight in tiny.network.state_dict().items()})
     plan = settings(tmp_path, kl="k2", kl_coef=1.0)
-    optimizer, found = Optimizer(tiny.network, lr=3e-4), []
+    optimizer, found = rl_steps.adam(tiny.network, 3e-4), []
     for _ in range(6):
-        groups = stepping.prepare(plan, tiny, groups_of(tiny, [[0.0] * 6, [1.0] * 6]), reference)
-        found.append(stepping.update(plan, tiny, optimizer, groups)[0]["kl"])
+        groups = rl_steps.prepare(plan, tiny, groups_of(tiny, [[0.0] * 6, [1.0] * 6]), reference)
+        found.append(rl_steps.update(plan, tiny, optimizer, groups)[0]["kl"])
     assert found[0] > 1e-4
     assert found[-1] < 0.7 * found[0]
 
 
 def test_first_step_is_on_policy(tiny: LanguageModel, tmp_path: Path) -> None:
-    found, _ = stepping.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=0.0), groups_of(tiny, [[1.0, 0.0]]))
+    found, _ = rl_steps.update(
+        settings(tmp_path), tiny, rl_steps.adam(tiny.network, 0.0), groups_of(tiny, [[1.0, 0.0]])
+    )
     assert found["mismatch_max"] < 1e-4  # trainer and sampler agree to rounding: every ratio is 1
     assert found["clipped"] == 0
 
@@ -405,7 +409,7 @@ def test_first_step_is_on_policy(tiny: LanguageModel, tmp_path: Path) -> None:
 def test_groups_without_signal_change_nothing(tiny: LanguageModel, tmp_path: Path) -> None:
     before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
     groups = groups_of(tiny, [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-    found, _ = stepping.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1.0), groups)
+    found, _ = rl_steps.update(settings(tmp_path), tiny, rl_steps.adam(tiny.network, 1.0), groups)
     assert found["grad_norm"] == 0
     for name, weight in tiny.network.state_dict().items():
         assert torch.equal(weight, before[name])
@@ -414,7 +418,7 @@ def test_groups_without_signal_change_nothing(tiny: LanguageModel, tmp_path: Pat
 def test_a_step_makes_the_better_sibling_likelier(tiny: LanguageModel, tmp_path: Path) -> None:
     groups = groups_of(tiny, [[1.0, 0.0, 0.0]])
     tokens, mask, sampled = whole_rows([r.completion for r in groups[0]])
-    stepping.update(settings(tmp_path), tiny, Optimizer(tiny.network, lr=1e-4), groups)
+    rl_steps.update(settings(tmp_path), tiny, rl_steps.adam(tiny.network, 1e-4), groups)
     with torch.no_grad():
         after, _ = score(tiny.network, tokens, mask)
     change = (after - sampled).sum(-1)
@@ -442,7 +446,7 @@ def test_a_run_leaves_metrics_samples_and_a_checkpoint_that_loads(tiny: Language
 def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None:
     """Reward: the share of a completion's tokens with an id below 100, by chance a fifth. Sixty steps must find out."""
     plan = settings(tmp_path, prompts_per_step=4, rollouts_per_prompt=6)
-    optimizer = Optimizer(tiny.network, lr=1e-2)
+    optimizer = rl_steps.adam(tiny.network, 1e-2)
     problem, verdict = Problem("p", "a", "e"), Verdict("incorrect", None, "made up")
 
     def step(seed: int) -> float:
@@ -453,7 +457,7 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
             advantages = group_advantages(torch.tensor(rewards[i : i + 6])).tolist()
             judged = zip(completions[i : i + 6], rewards[i : i + 6], advantages, strict=True)
             groups.append([Rollout(problem, c, verdict, r, a) for c, r, a in judged])
-        stepping.update(plan, tiny, optimizer, groups)
+        rl_steps.update(plan, tiny, optimizer, groups)
         return sum(rewards) / 24
 
     rewards = [step(seed) for seed in range(60)]

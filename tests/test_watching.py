@@ -1,4 +1,4 @@
-"""What watches over a training run: the doctor before it, the watchdog and held-out accuracy during it, mirrors."""
+"""What watches over a training run: preflight before it, the watchdog and validation during it, trackers."""
 
 import json
 import sys
@@ -7,22 +7,23 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import rl_steps
 import torch
 
+from thinkling.commands import grpo
+from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.model.weights import load_model
 from thinkling.problem import Problem
-from thinkling.settings import Grpo
 from thinkling.train import checkpoint
-from thinkling.train.rl import trainer as grpo
-from thinkling.train.rl.guard import preflight as doctor
-from thinkling.train.rl.guard import validation as held_out
+from thinkling.train.rl.guard import preflight, validation, watchdog
 from thinkling.train.rl.guard.watchdog import SILENT, alarm
 from thinkling.train.rl.live_table import LiveTable
 from thinkling.train.rl.metrics import StepMetrics, describe, length_reward
 from thinkling.train.rl.rollout import Rollout
+from thinkling.train.rl.update import Updater
 from thinkling.train.trackers import numbers
 from thinkling.verify.math.grade import grade
 
@@ -128,15 +129,17 @@ def test_a_run_without_signal_ends() -> None:
 
 
 def settings(out: Path, **changes: object) -> Grpo:
-    small = dict(out=out, steps=4, prompts_per_step=2, rollouts_per_prompt=2, max_tokens=4, doctor=False, eval_every=0)
+    small = dict(
+        out=out, steps=4, prompts_per_step=2, rollouts_per_prompt=2, max_tokens=4, preflight=False, eval_every=0
+    )
     return Grpo(**(small | changes))
 
 
 def test_a_run_that_collapses_goes_back_to_a_good_checkpoint(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grpo, "WINDOW", 2)
-    monkeypatch.setattr(grpo, "alarm", lambda rows: "it fell apart" if len(rows) == 4 else None)
+    monkeypatch.setattr(watchdog, "WINDOW", 2)
+    monkeypatch.setattr(watchdog, "alarm", lambda rows: "it fell apart" if len(rows) == 4 else None)
     folder = grpo.train(settings(tmp_path / "run", steps=9, save_every=1), tiny)
     assert folder == tmp_path / "run" / "checkpoints" / "step-00002"
     finished = json.loads((tmp_path / "run" / "finished.json").read_text())
@@ -146,9 +149,9 @@ def test_a_run_that_collapses_goes_back_to_a_good_checkpoint(
     assert grpo.train(settings(tmp_path / "blind", save_every=0, watchdog=False), tiny).name == "step-00004"
 
 
-# --- the doctor ---------------------------------------------------------------------------------------------------
+# --- preflight ----------------------------------------------------------------------------------------------------
 
-HEALTHY = doctor.Findings(32, 8, pass_1=0.3, pass_k=0.7, signal=0.5, truncated=0.0, unreadable=())
+HEALTHY = preflight.Findings(32, 8, pass_1=0.3, pass_k=0.7, signal=0.5, truncated=0.0, unreadable=())
 
 
 @pytest.mark.parametrize(
@@ -160,14 +163,14 @@ HEALTHY = doctor.Findings(32, 8, pass_1=0.3, pass_k=0.7, signal=0.5, truncated=0
     ],
 )
 def test_hopeless_runs_are_refused(tmp_path: Path, found: dict, words: str) -> None:
-    doctor.refuse_if_hopeless(settings(tmp_path), HEALTHY)
+    preflight.refuse_if_hopeless(HEALTHY, max_tokens=4)
     with pytest.raises(UserError, match=words):
-        doctor.refuse_if_hopeless(settings(tmp_path), replace(HEALTHY, **found))
+        preflight.refuse_if_hopeless(replace(HEALTHY, **found), max_tokens=4)
 
 
-def test_the_doctor_asks_before_training(tiny: LanguageModel, tmp_path: Path) -> None:
+def test_preflight_asks_before_training(tiny: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cut off at 4 tokens|answered right"):
-        grpo.train(settings(tmp_path / "run", doctor=True), tiny)
+        grpo.train(settings(tmp_path / "run", preflight=True), tiny)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
@@ -175,12 +178,12 @@ def test_references_that_the_verifier_cannot_read_are_refused(tiny: LanguageMode
     path = tmp_path / "bad.jsonl"
     path.write_text("".join(json.dumps({"question": f"{i}?", "reference": "3}{4"}) + "\n" for i in range(5)))
     with pytest.raises(UserError, match=r"does not recognise 32 of 32 references, such as '3}{4'"):
-        doctor.examine(settings(tmp_path / "run", tasks=(str(path),)), tiny)
+        rl_steps.examine(settings(tmp_path / "run", tasks=(str(path),)), tiny)
 
 
 def test_the_built_in_model_is_found_healthy(tmp_path: Path) -> None:
     model = LanguageModel.load("thinkling-base")
-    found = doctor.examine(Grpo(out=tmp_path, rollouts_per_prompt=4), model)
+    found = rl_steps.examine(Grpo(out=tmp_path, rollouts_per_prompt=4), model)
     assert found.unreadable == ()
     assert 0.05 < found.pass_1 < found.pass_k < 1
     assert found.signal > 0.2
@@ -193,8 +196,8 @@ def test_held_out_by_hand(tiny: LanguageModel, tmp_path: Path, monkeypatch: pyte
     """2 of 4, 4 of 4 and none right: pass@1 is their mean, 0.5; two of three problems are solved at all."""
     right, wrong = r"\boxed{42}", r"\boxed{41}"
     groups = [rollouts(right, wrong, right, wrong), rollouts(*[right] * 4), rollouts(*[wrong] * 4)]
-    monkeypatch.setattr(held_out, "roll_out", lambda *_: groups)
-    found = held_out.measure(settings(tmp_path, eval_samples=4), tiny, step=7)
+    monkeypatch.setattr(validation, "roll_out", lambda *_: groups)
+    found = rl_steps.measure(settings(tmp_path, eval_samples=4), tiny, step=7)
     assert (found.step, found.pass_1, found.pass_k) == (7, 0.5, pytest.approx(2 / 3))
     half = 1.96 * (((0.5**2) * 2 / 2) / 3) ** 0.5  # deviation of (0.5, 1, 0) is 0.5: clustered by problem
     assert found.pass_1_interval == pytest.approx((max(0, 0.5 - half), min(1, 0.5 + half)))
@@ -204,28 +207,28 @@ def test_the_best_model_is_kept(tiny: LanguageModel, tmp_path: Path, monkeypatch
     """Measured 0.1, 0.4, 0.4, 0.2 before the first step, after two, four and five: the best is the first 0.4's."""
     scores, weights = iter([0.1, 0.4, 0.4, 0.2]), []
 
-    def measured(settings: Grpo, model: LanguageModel, step: int) -> held_out.Validation:
-        weights.append([w.clone() for w in model.network.parameters()])
+    def measured(self: validation.Validator, step: int) -> validation.Validation:
+        weights.append([w.clone() for w in self.model.network.parameters()])
         score = next(scores)
-        return held_out.Validation(step, 3, 2, score, (0.0, 1.0), score, (0.0, 1.0), 5.0, 0.0)
+        return validation.Validation(step, 3, 2, score, (0.0, 1.0), score, (0.0, 1.0), 5.0, 0.0)
 
     def rewarded(groups: list) -> list:
         return [[replace(r, reward=float(i % 2)) for i, r in enumerate(group)] for group in groups]
 
-    original = grpo.prepare
-    monkeypatch.setattr(grpo.held_out, "measure", measured)
-    monkeypatch.setattr(grpo, "prepare", lambda s, m, groups, ref: original(s, m, rewarded(groups), ref))
+    original = Updater.prepare
+    monkeypatch.setattr(validation.Validator, "measure", measured)
+    monkeypatch.setattr(Updater, "prepare", lambda self, groups: original(self, rewarded(groups)))
     seen = []
     grpo.train(settings(tmp_path / "run", steps=5, eval_every=2, lr=1e-2), tiny, seen.append)
     assert [type(s).__name__ for s in seen] == (
-        ["HeldOut", "StepMetrics", "StepMetrics"] * 2 + ["HeldOut", "StepMetrics", "HeldOut"]
+        ["Validation", "StepMetrics", "StepMetrics"] * 2 + ["Validation", "StepMetrics", "Validation"]
     )
     best = load_model(tmp_path / "run" / "checkpoints" / "best")
     for mine, then in zip(best.parameters(), weights[1], strict=True):
         assert torch.equal(mine, then)
     assert not torch.equal(weights[1][0], weights[2][0])
     assert json.loads((tmp_path / "run" / "finished.json").read_text())["best"]["step"] == 2
-    rows = [json.loads(line)["step"] for line in (tmp_path / "run" / "held_out.jsonl").read_text().splitlines()]
+    rows = [json.loads(line)["step"] for line in (tmp_path / "run" / "validation.jsonl").read_text().splitlines()]
     assert rows == [0, 2, 4, 5]
     assert checkpoint.latest(tmp_path / "run").step == 5
 
@@ -237,7 +240,7 @@ def test_the_live_table_says_what_was_found(capsys: pytest.CaptureFixture) -> No
     from rich.console import Console
 
     table = LiveTable(10)
-    measured = held_out.Validation(0, 64, 8, 0.302, (0.25, 0.36), 0.828, (0.7, 0.9), 31.0, 0.0)
+    measured = validation.Validation(0, 64, 8, 0.302, (0.25, 0.36), 0.828, (0.7, 0.9), 31.0, 0.0)
     for shown in (HEALTHY, measured, CALM):
         table(shown)
     Console(width=80).print(table.render())
@@ -248,7 +251,7 @@ def test_the_live_table_says_what_was_found(capsys: pytest.CaptureFixture) -> No
     assert "…" not in text  # nothing is cut off at 80 columns
 
 
-# --- mirrors ------------------------------------------------------------------------------------------------------
+# --- trackers -----------------------------------------------------------------------------------------------------
 
 
 def test_numbers_of_a_row() -> None:
@@ -257,7 +260,7 @@ def test_numbers_of_a_row() -> None:
 
 
 @pytest.mark.parametrize("kind", ["wandb", "trackio"])
-def test_mirrors_get_every_step(
+def test_trackers_get_every_step(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     sent = []
@@ -267,11 +270,11 @@ def test_mirrors_get_every_step(
         finish=lambda: sent.append("finish"),
     )
     monkeypatch.setitem(sys.modules, kind, tracker)
-    grpo.train(settings(tmp_path / "run", mirror=(kind,)), tiny)
+    grpo.train(settings(tmp_path / "run", trackers=(kind,)), tiny)
     assert sent == [("init", "run", 3e-4), (0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0), "finish"]
 
 
-def test_a_mirror_that_is_not_installed(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_not_installed(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(UserError, match=r"--mirror trackio needs a library.*pip install 'thinkling\[trackio\]'"):
-        grpo.train(settings(tmp_path / "run", mirror=("trackio",)), tiny)
+    with pytest.raises(UserError, match=r"--trackers trackio needs a library.*pip install 'thinkling\[trackio\]'"):
+        grpo.train(settings(tmp_path / "run", trackers=("trackio",)), tiny)

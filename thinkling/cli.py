@@ -5,25 +5,43 @@ traceback.
 """
 
 import contextlib
-import importlib
 import io
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tyro
-from rich.console import Console
 
-from thinkling import settings
+from thinkling.commands import (
+    chat,
+    check_loss,
+    demo,
+    eval,
+    explain,
+    explain_objective,
+    generate,
+    grade,
+    grpo,
+    lint_data,
+    lint_reward,
+    microscope,
+    pretrain,
+    prompts,
+    reward_head,
+    scale,
+    scorers,
+)
 from thinkling.errors import UserError
 
 
 @dataclass(frozen=True)
 class Command:
-    """Which settings a command reads, and which `module:function` does the work (imported when it is needed)."""
+    """Which settings a command reads, and what does the work: it imports torch, where it needs it, itself."""
 
     settings: type
-    work: str
+    main: Callable[[Any], object]
 
     @property
     def summary(self) -> str:
@@ -31,23 +49,23 @@ class Command:
 
 
 COMMANDS = {
-    "tour": Command(settings.Tour, "thinkling.commands.demo:main"),
-    "generate": Command(settings.Generate, "thinkling.commands.generate:main"),
-    "chat": Command(settings.Chat, "thinkling.serve.chat:main"),
-    "prompts": Command(settings.Prompts, "thinkling.scale.prompts:main"),
-    "explain": Command(settings.Explain, "thinkling.commands.explain:main"),
-    "eval": Command(settings.Eval, "thinkling.commands.eval:main"),
-    "scale": Command(settings.Scale, "thinkling.commands.scale:main"),
-    "scorers": Command(settings.Scorers, "thinkling.commands.scorers:main"),
-    "grade": Command(settings.Grade, "thinkling.commands.grade:main"),
-    "lint-data": Command(settings.LintData, "thinkling.commands.lint:lint_data"),
-    "lint-reward": Command(settings.LintReward, "thinkling.commands.lint:lint_reward"),
-    "grpo": Command(settings.Grpo, "thinkling.train.rl.trainer:main"),
-    "microscope": Command(settings.Microscope, "thinkling.commands.microscope:main"),
-    "explain-objective": Command(settings.ExplainObjective, "thinkling.train.rl.loss:main"),
-    "check-loss": Command(settings.CheckLoss, "thinkling.train.rl.check_loss:main"),
-    "reward-head": Command(settings.RewardHeadTraining, "thinkling.train.reward_head:main"),
-    "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain.trainer:main"),
+    "demo": Command(demo.Demo, demo.main),
+    "generate": Command(generate.Generate, generate.main),
+    "chat": Command(chat.Chat, chat.main),
+    "prompts": Command(prompts.Prompts, prompts.main),
+    "explain": Command(explain.Explain, explain.main),
+    "eval": Command(eval.Eval, eval.main),
+    "scale": Command(scale.Scale, scale.main),
+    "scorers": Command(scorers.Scorers, scorers.main),
+    "grade": Command(grade.Grade, grade.main),
+    "lint-data": Command(lint_data.LintData, lint_data.main),
+    "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
+    "grpo": Command(grpo.Grpo, grpo.main),
+    "microscope": Command(microscope.Microscope, microscope.main),
+    "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
+    "check-loss": Command(check_loss.CheckLoss, check_loss.main),
+    "reward-head": Command(reward_head.RewardHeadTraining, reward_head.main),
+    "pretrain": Command(pretrain.Pretrain, pretrain.main),
 }
 
 
@@ -99,10 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
         if name not in COMMANDS:
             raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
         chosen = parse(name, rest)
-        module, function = COMMANDS[name].work.split(":")
-        with Console(stderr=True).status("loading"):  # torch takes seconds to import on a cold start
-            work = getattr(importlib.import_module(module), function)
-        work(chosen)
+        COMMANDS[name].main(chosen)
     except UserError as error:
         print(f"thinkling: {error}", file=sys.stderr)
         sys.exit(2)

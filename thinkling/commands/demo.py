@@ -1,29 +1,53 @@
-"""The whole story in one run: ask a base model, let it think, let it vote, train it, and look at what changed."""
+"""`thinkling demo`: the whole story in one run. Ask a base model, let it think, let it vote, train it, look at what
+changed.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from thinkling.commands.eval import row_of
-from thinkling.device import facts
-from thinkling.evaluate.run import Sample, evaluate
-from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.sampling import Sampling
-from thinkling.problem import Problem
-from thinkling.report.eval_report import BeforeAfter, table, write_html
-from thinkling.report.plots import Row
-from thinkling.runs import new_run, write_json
-from thinkling.scale.direct import Direct, Method
-from thinkling.scale.vote import SelfConsistency
-from thinkling.settings import Grpo, Tour
-from thinkling.tasks.builtin import problems
-from thinkling.train.rl import trainer as grpo
-from thinkling.train.rl.live_table import LiveTable
+from thinkling.commands.options import above_zero, at_least
+
+if TYPE_CHECKING:
+    from thinkling.evaluate.run import Sample
+    from thinkling.generate.language_model import LanguageModel
+    from thinkling.problem import Problem
+    from thinkling.report.eval_report import BeforeAfter
+    from thinkling.report.plots import Row
+    from thinkling.scale.direct import Method
 
 VOTES = 8
-GREEDY = Sampling(temperature=0.0, max_tokens=256)
-DIVERSE = Sampling(temperature=1.0, max_tokens=256)
+MAX_TOKENS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """The whole story in one run, on the built-in model: ask, think, vote, train, see what changed.
+
+    Ends with OUT/report.html. Takes a few minutes on two CPU cores.
+    """
+
+    out: Path = Path("runs/demo")
+    """The run's folder; an earlier one in it is kept beside, as demo-2, demo-3, ..."""
+    model: str = "thinkling-base"
+    """The base model to start from."""
+    num_problems: int = 200
+    """Held-out problems per measurement."""
+    grpo_minutes: float = 3.5
+    """How long to train, in minutes, at most."""
+    grpo_steps: int = 60
+    """How long to train, in steps, at most."""
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        at_least(1, num_problems=self.num_problems, grpo_steps=self.grpo_steps)
+        above_zero(grpo_minutes=self.grpo_minutes)  # said before anything is measured, not when training begins
 
 
 class Measurements:
@@ -34,6 +58,9 @@ class Measurements:
         self.rows: list[Row] = []
 
     def add(self, name: str, model: LanguageModel, method: Method) -> list[Sample]:
+        from thinkling.evaluate.run import evaluate
+        from thinkling.report.eval_report import row_of
+
         folder = self.out / f"{len(self.rows) + 1}-{name.replace(' ', '-').replace(',', '')}"
         report, samples = evaluate(model, method, self.held_out, folder, name)
         self.rows.append(row_of(name, report))
@@ -46,7 +73,17 @@ class Measurements:
         return samples
 
 
-def main(settings: Tour) -> None:
+def main(settings: Demo) -> None:
+    from thinkling.generate.language_model import LanguageModel
+    from thinkling.generate.sampling import Sampling
+    from thinkling.report.eval_report import table, write_html
+    from thinkling.runs import new_run, write_json
+    from thinkling.scale.direct import Direct
+    from thinkling.scale.vote import SelfConsistency
+    from thinkling.tasks.builtin import problems
+
+    greedy = Sampling(temperature=0.0, max_tokens=MAX_TOKENS)
+    diverse = Sampling(temperature=1.0, max_tokens=MAX_TOKENS)
     console = Console()
     out = new_run(free_folder(settings.out), settings)
     with console.status("making problems and loading the model"):
@@ -57,17 +94,17 @@ def main(settings: Tour) -> None:
     measure = Measurements(console, held_out, out)
 
     console.print("\n[bold]1. The base model, as it is.[/] It answers at once.")
-    before = measure.add("plain", model, Direct(GREEDY))
+    before = measure.add("plain", model, Direct(greedy))
     console.print("\n[bold]2. The same weights, asked to explain step by step.[/] Tokens buy accuracy.")
-    measure.add("step by step", model, Direct(GREEDY, "step-by-step"))
+    measure.add("step by step", model, Direct(greedy, "step-by-step"))
     console.print(f"\n[bold]3. The same weights, {VOTES} samples and a vote.[/]")
-    measure.add(f"vote of {VOTES}", model, SelfConsistency(DIVERSE, VOTES))
+    measure.add(f"vote of {VOTES}", model, SelfConsistency(diverse, VOTES))
 
     console.print("\n[bold]4. Reinforcement learning.[/] The plain question again; a right answer is the only reward.")
     rewards = learn(settings, model, out)
     console.print("\n\n[bold]5. The trained model, asked plainly.[/] Nobody tells it to explain.")
-    after = measure.add("plain, after GRPO", model, Direct(GREEDY))
-    measure.add(f"vote of {VOTES}, after GRPO", model, SelfConsistency(DIVERSE, VOTES))
+    after = measure.add("plain, after GRPO", model, Direct(greedy))
+    measure.add(f"vote of {VOTES}, after GRPO", model, SelfConsistency(diverse, VOTES))
 
     console.print()
     console.print(table(measure.rows))
@@ -91,19 +128,24 @@ def main(settings: Tour) -> None:
     console.print("  guide/01-understanding-reasoning-models.md", highlight=False)
 
 
-def learn(settings: Tour, model: LanguageModel, out: Path) -> list[tuple[int, float]]:
+def learn(settings: Demo, model: LanguageModel, out: Path) -> list[tuple[int, float]]:
     """Train the model in place; returns the reward after each step."""
+    from thinkling.commands.grpo import Grpo, train
+    from thinkling.train.rl.live_table import LiveTable
+
     plan = Grpo(
         out=out / "grpo", model=settings.model, steps=settings.grpo_steps, minutes=settings.grpo_minutes,
-        seed=settings.seed, device=settings.device, eval_every=0, doctor=False,
+        seed=settings.seed, device=settings.device, eval_every=0, preflight=False,
     )  # fmt: skip
     with LiveTable(plan.steps) as live:
-        grpo.train(plan, model, live)
+        train(plan, model, live)
     return [(metrics.step + 1, metrics.reward) for metrics in live.rows]
 
 
 def learned(before: Sequence[Sample], after: Sequence[Sample], most: int = 2) -> list[BeforeAfter]:
     """Problems that the base model got wrong and the trained one right: first those with the most to show, in words."""
+    from thinkling.report.eval_report import BeforeAfter
+
     pairs = [(b, a) for b, a in zip(before, after, strict=True) if a.verdict.correct and not b.verdict.correct]
     pairs.sort(key=lambda pair: (pair[1].problem.family != "word", len(pair[1].answer.text)))
     return [
@@ -126,9 +168,11 @@ def show(console: Console, examples: Sequence[BeforeAfter]) -> None:
             console.print(text, markup=False, highlight=False)
 
 
-def how_it_was_made(settings: Tour) -> dict[str, str]:
+def how_it_was_made(settings: Demo) -> dict[str, str]:
+    from thinkling.device import facts
+
     return {
-        "command": f"thinkling tour --model {settings.model} --num-problems {settings.num_problems} "
+        "command": f"thinkling demo --model {settings.model} --num-problems {settings.num_problems} "
         f"--grpo-steps {settings.grpo_steps} --grpo-minutes {settings.grpo_minutes} --seed {settings.seed}",
         **facts(),
         "seeds": f"problems 0, sampling 0, training {settings.seed}",

@@ -1,50 +1,57 @@
 """`thinkling eval`: from settings to a model, a method, problems and a report on the screen."""
 
-import os
+from __future__ import annotations
 
-from rich.console import Console
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from thinkling.commands.options import ScalingSettings, at_least
 from thinkling.errors import UserError
-from thinkling.evaluate.refinement_changes import changes, tell
-from thinkling.evaluate.run import Report, evaluate
-from thinkling.generate.cached import CachedModel
-from thinkling.generate.language_model import LanguageModel, Model
-from thinkling.generate.openai.remote import RemoteModel
-from thinkling.generate.sampling import Sampling
-from thinkling.report.eval_report import MUCH_TRUNCATED, table
-from thinkling.report.plots import Row
-from thinkling.runs import alone_in, open_run, write_json
-from thinkling.scale.direct import Method
-from thinkling.scale.judge import Judge
-from thinkling.scale.methods import KINDS, Recipe, build, scorer_for
-from thinkling.scale.prompts import manifest
-from thinkling.scale.scorers import Scorer
-from thinkling.settings import Eval, ScalingSettings
-from thinkling.tasks.benchmarks import load_problems
+from thinkling.scale.names import MethodName, ScorerName, Template
+
+if TYPE_CHECKING:
+    from thinkling.scale.direct import Method
+    from thinkling.scale.methods import Recipe
 
 
-def model_of(settings: ScalingSettings) -> Model:
-    """The model that the flags name, loaded here or on a server."""
-    if settings.server is None:
-        return LanguageModel.from_settings(settings)
-    return on_server(settings, settings.server, settings.model)
+@dataclass(frozen=True, kw_only=True)
+class Eval(ScalingSettings):
+    """Measure a model and a method on problems: accuracy with its interval, truncation, tokens, seconds.
 
+    Writes OUT/report.json and every response to OUT/samples.jsonl. An interrupted run goes on when it is started again.
+    """
 
-def on_server(settings: ScalingSettings, url: str, name: str) -> RemoteModel:
-    key = os.environ.get(settings.api_key_env)
-    return RemoteModel(url, name, key, concurrency=settings.max_rows, timeout=settings.timeout)
+    out: Path
+    """The run's folder; it must hold no finished run."""
+    method: MethodName = "direct"
+    """direct asks plainly, step-by-step asks for an explanation, self-consistency votes among samples, adaptive stops
+    voting once the winner is clear, deepconf also stops samples that the model is not sure of, best-of-n keeps the
+    sample that --scorer likes best, refine criticises and revises, budget-forcing cuts thinking off, wait prolongs it,
+    beam and dvts search over steps, cot-decoding branches on the first token."""
+    scorer: ScorerName | None = None
+    """For best-of-n, beam and dvts (default mean-logprob), for refine to keep what is not worse (default: always the
+    revision), for self-consistency to weigh the votes."""
+    template: Template | None = None
+    """Another way to put the question than the method's own; for a Qwen3 checkpoint try boxed or chat-thinking."""
+    num_samples: int = 8
+    """Samples or paths per problem, for the methods that take several; at most, for adaptive and deepconf."""
+    rounds: int = 1
+    """Of critique and revision, for refine."""
+    thinking_tokens: int = 128
+    """For budget-forcing at most, for wait at least."""
+    temperature: float | None = None
+    """Default: 0 (greedy) for one answer, 1 for several."""
 
-
-def scorer_from(settings: ScalingSettings, name: str, template: str) -> Scorer:
-    judge = None
-    if settings.judge_server is not None:
-        grading = Sampling(temperature=0.0, max_tokens=settings.max_tokens, seed=settings.seed)
-        judge = Judge(on_server(settings, settings.judge_server, settings.judge_model), grading)
-    return scorer_for(name, template, settings.confidence_window, settings.model, judge)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, num_samples=self.num_samples, rounds=self.rounds, thinking_tokens=self.thinking_tokens)
 
 
 def recipe_of(settings: Eval) -> tuple[Recipe, int]:
     """The method by name, and how much it may spend."""
+    from thinkling.scale.methods import KINDS, Recipe
+
     kind = KINDS[settings.method]
     if settings.scorer is not None and kind.scorer is None:
         able = ", ".join(name for name, other in KINDS.items() if other.scorer is not None)
@@ -58,18 +65,27 @@ def recipe_of(settings: Eval) -> tuple[Recipe, int]:
 
 
 def method_of(settings: Eval) -> Method:
+    from thinkling.commands.load import scorer_from
+    from thinkling.generate.sampling import Sampling
+    from thinkling.scale.methods import build
+
     recipe, budget = recipe_of(settings)
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
     return build(recipe, budget, sampling, lambda name: scorer_from(settings, name, recipe.template))
 
 
-def row_of(name: str, report: Report) -> Row:
-    """A report as a line of the table."""
-    return Row(name, report.accuracy, *report.interval, report.tokens_per_problem, report.seconds, report.num_problems,
-               report.truncated)  # fmt: skip
-
-
 def main(settings: Eval) -> None:
+    from rich.console import Console
+
+    from thinkling.commands.load import model_of
+    from thinkling.evaluate.refinement_changes import changes, tell
+    from thinkling.evaluate.run import evaluate
+    from thinkling.generate.cached import CachedModel
+    from thinkling.report.eval_report import MUCH_TRUNCATED, row_of, table
+    from thinkling.runs import alone_in, open_run, write_json
+    from thinkling.scale.prompts import manifest
+    from thinkling.tasks.benchmarks import load_problems
+
     method = method_of(settings)
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     model = model_of(settings)

@@ -8,20 +8,41 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
+import tyro
 from rich.console import Console
 from rich.progress import track
 
+from thinkling.commands.options import ExtractMode
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.runs import numbered_rows, write_text
-from thinkling.settings import Grade
 from thinkling.verify.adversarial.audit import auditor
 from thinkling.verify.isolated import Call
 from thinkling.verify.math.grade import Verdict, grade
 
 SHOWN = 5  # rules and reasons in the summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """Judge responses against reference answers: correct, incorrect or unparsed, and why.
+
+    FILE is JSON Lines: each row has a response and a reference (a text, or a list of them, any of which is right). Out
+    come the same rows with status, answer, reason and rule added, and a summary.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The .jsonl file to grade."""
+    out: Path | None = None
+    """Where the graded rows go; without it to standard output, and the summary to standard error."""
+    extract: ExtractMode = "lenient"
+    """boxed-only takes only a box for an answer, as rewards do; lenient also a stated answer or a formula."""
+    audit: Literal["math-verify"] | None = None
+    """Run this verifier beside ours, and print where the two disagree."""
 
 
 def main(settings: Grade) -> None:
@@ -35,7 +56,7 @@ def main(settings: Grade) -> None:
     if settings.audit:
         second = auditor()  # its absence is said before the work begins
     verdicts = [
-        grade(row["response"], wanted, settings.policy)
+        grade(row["response"], wanted, settings.extract)
         for row, wanted in progress(list(zip(rows, jobs, strict=True)), "grading")
     ]
     text = "".join(graded_line(row, verdict) for row, verdict in zip(rows, verdicts, strict=True))

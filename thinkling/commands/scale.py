@@ -1,36 +1,20 @@
-"""`thinkling scale`: many methods at many budgets on one pool of samples, and the report on what each point costs.
+"""`thinkling scale`: many methods at many budgets on one pool of samples, and the report on what each point costs."""
 
-Every sample is drawn once (generate/cached.py); each method is charged for all that it used, as if it had run alone. A
-scorer's own reading of a completion (p-true, reward-head) is not counted as tokens: nothing is sampled for it.
-"""
+from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from statistics import fmean
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from thinkling.commands.options import ScalingSettings, at_least
 
-from thinkling.commands.eval import model_of, scorer_from
-from thinkling.device import facts
-from thinkling.evaluate.frontier import Point
-from thinkling.evaluate.refinement_changes import Round, changes, in_words, tell
-from thinkling.evaluate.run import Sample, evaluate
-from thinkling.evaluate.stats import mean_interval, pass_at_k, wilson_interval
-from thinkling.generate.cached import CachedModel
-from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.sampling import Sampling
-from thinkling.model.config import ModelConfig
-from thinkling.problem import Problem
-from thinkling.report.scale_page import write_page, write_pngs
-from thinkling.report.scale_terminal import terminal
-from thinkling.runs import alone_in, write_json
-from thinkling.scale.methods import Recipe, build, parse, remembered
-from thinkling.scale.prompts import manifest
-from thinkling.scale.scorers import Scorer
-from thinkling.settings import Scale
-from thinkling.tasks.benchmarks import load_problems
-from thinkling.verify.math.grade import grade
+if TYPE_CHECKING:
+    from thinkling.evaluate.sweep import Sweep
+    from thinkling.generate.cached import CachedModel
+    from thinkling.problem import Problem
+    from thinkling.scale.methods import Recipe
 
 # Without --methods. Steps are sampled at Qwen3's temperature for thinking. What samples or reads the most stops early,
 # or is left out (dvts), so that two cores take less than ten minutes for all of it.
@@ -50,66 +34,33 @@ budget-forcing=16,32,64,128 wait=64 beam=4 cot-decoding=2,4
 """.split()
 
 
-class Measuring:
-    """Measures points one after the other, from one pool."""
+@dataclass(frozen=True, kw_only=True)
+class Scale(ScalingSettings):
+    """What each point of accuracy costs: many methods at many budgets, on the same problems and samples.
 
-    def __init__(
-        self, settings: Scale, model: CachedModel, problems: Sequence[Problem], config: ModelConfig | None
-    ) -> None:
-        self.settings, self.model, self.problems, self.config = settings, model, problems, config
-        self.points: list[Point] = []
-        self.rounds: dict[str, list[Round]] = {}
-        self._scorers: dict[tuple[str, str], Scorer] = {}
+    Samples are drawn once and shared; each method is charged as if it had run alone. Ends with OUT/report.html:
+    accuracy against tokens, seconds and FLOPs, the cheapest way to each accuracy, tests between neighbours. Started
+    again, it goes on where it stopped, with other methods or budgets if you like.
+    """
 
-    def scorer(self, name: str, template: str) -> Scorer:
-        if (name, template) not in self._scorers:
-            self._scorers[name, template] = remembered(scorer_from(self.settings, name, template))
-        return self._scorers[name, template]
+    out: Path = Path("runs/scale")
+    """The run's folder; the samples in it are used again."""
+    methods: tuple[str, ...] = ()
+    """Each NAME[:SCORER][@TEMPLATE][~TEMPERATURE][=BUDGETS], such as best-of-n:heuristic@plain~0.7=2,4,8; names as for
+    eval --method. The default is a table of about thirty."""
+    budgets: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Samples or paths, for the methods that name no budgets of their own."""
 
-    def measure(self, recipe: Recipe, budget: int) -> Point:
-        sampling = Sampling(max_tokens=self.settings.max_tokens, seed=self.settings.seed, measure=True)
-        method = build(recipe, budget, sampling, lambda name: self.scorer(name, recipe.template))
-        _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}")
-        point = self.point(str(recipe), recipe.kind.unit, budget, samples)
-        self.points.append(point)
-        if budget == max(recipe.budgets):
-            if samples[0].answer.rounds:
-                self.rounds[str(recipe)] = changes(samples)
-            if recipe.name == "self-consistency" and not recipe.scorer:
-                self.points += self.oracle(recipe, samples)
-        return point
-
-    def point(self, name: str, unit: str, budget: int, samples: Sequence[Sample]) -> Point:
-        correct = tuple(sample.verdict.correct for sample in samples)
-        completions = [c for sample in samples for c in sample.answer.completions]
-        num = len(samples)
-        return Point(
-            name, budget if unit else None, unit, correct, sum(correct) / num, *wilson_interval(sum(correct), num),
-            tokens=sum(len(c.tokens) for c in completions) / num,
-            seconds=sum(c.seconds for c in completions) / num,
-            flops=fmean(self.flops(sample) for sample in samples) if self.config else None,
-            truncated=sum(c.truncated for c in completions) / len(completions),
-        )  # fmt: skip
-
-    def flops(self, sample: Sample) -> float:
-        """Of one answer: every prompt read once, and every token sampled behind it."""
-        completions = sample.answer.completions
-        prompts = {c.prompt_tokens for c in completions}
-        sampled = sum(self.config.flops(len(c.tokens), len(c.prompt_tokens)) for c in completions)
-        return sampled + sum(self.config.flops(len(prompt)) for prompt in prompts)
-
-    def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Point]:
-        """pass@n: what a perfect judge would choose from the samples of each vote. It needs to know the answers."""
-        right = [[grade(c.text, s.problem.reference).correct for c in s.answer.completions] for s in samples]
-        found, name = [], f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
-        for vote in self.points[-len(recipe.budgets) :]:
-            rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]
-            low, high = mean_interval(rates)
-            found.append(replace(vote, method=name, correct=(), accuracy=fmean(rates), low=low, high=high, oracle=True))
-        return found
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, budgets=min(self.budgets, default=0))
 
 
 def main(settings: Scale) -> None:
+    from thinkling.runs import alone_in
+    from thinkling.scale.methods import parse
+    from thinkling.tasks.benchmarks import load_problems
+
     recipes = [parse(text, settings.budgets) for text in settings.methods or METHODS]
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     with alone_in(settings.out):
@@ -117,32 +68,50 @@ def main(settings: Scale) -> None:
 
 
 def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem]) -> None:
+    from rich.console import Console
+
+    from thinkling.commands.load import model_of, scorer_from
+    from thinkling.evaluate.sweep import Sweep
+    from thinkling.generate.cached import CachedModel
+    from thinkling.generate.language_model import LanguageModel
+    from thinkling.generate.sampling import Sampling
+    from thinkling.runs import write_json
+    from thinkling.scale.prompts import manifest
+
     console, started = Console(), time.perf_counter()
     model = model_of(settings)
     config = model.network.config if isinstance(model, LanguageModel) else None
     pool = CachedModel(model, settings.out / "pool.jsonl")
     write_json(settings.out / "config.json", settings)
     write_json(settings.out / "prompts.json", manifest(sorted({r.template for r in recipes}), problems[0].question))
-    measuring = Measuring(settings, pool, problems, config)
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=True)
+    sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config)
     for recipe in recipes:
         for budget in recipe.budgets:
-            point = measuring.measure(recipe, budget)
+            point = sweep.measure(recipe, budget)
             console.print(f"{recipe}, {budget}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
-    took = time.perf_counter() - started
-    report(settings, console, measuring, pool, took)
+    report(settings, sweep, pool, time.perf_counter() - started)
 
 
-def report(settings: Scale, console: Console, measuring: Measuring, pool: CachedModel, took: float) -> None:
-    out, points = settings.out, measuring.points
+def report(settings: Scale, sweep: Sweep, pool: CachedModel, took: float) -> None:
+    from rich.console import Console
+
+    from thinkling.device import facts
+    from thinkling.evaluate.refinement_changes import in_words, tell
+    from thinkling.report.scale_page import write_page, write_pngs
+    from thinkling.report.scale_terminal import terminal
+    from thinkling.runs import write_json
+
+    console, out, points = Console(), settings.out, sweep.points
     for part in terminal(points):
         console.print(part)
-    for name, rounds in measuring.rounds.items():
+    for name, rounds in sweep.rounds.items():
         console.print(f"\n[bold]{name}[/]")
         tell(console, rounds, examples=0)
-    problems = f"{len(measuring.problems)} of {settings.tasks}, {settings.split}"
+    problems = f"{len(sweep.problems)} of {settings.tasks}, {settings.split}"
     run = f"{took:.0f} s, {pool.num_asked:,} answers asked in it"
     known = facts() | {"model": pool.name, "problems": problems, "run": run}
-    told = [f"{name}: {line}" for name, rounds in measuring.rounds.items() for line in map(in_words, rounds)]
+    told = [f"{name}: {line}" for name, rounds in sweep.rounds.items() for line in map(in_words, rounds)]
     table = {"settings": settings, "facts": known, "points": points, "rounds": told}
     write_json(out / "table.json", table)
     write_page(out / "report.html", f"What accuracy costs: {settings.model}", points, known, NOTES + told)

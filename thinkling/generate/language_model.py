@@ -24,7 +24,6 @@ from thinkling.generate.stop_strings import StopStrings
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
-from thinkling.settings import ModelSettings
 
 Prompt = str | Sequence[int]
 
@@ -57,7 +56,7 @@ class LanguageModel:
 
     def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
         """`limits`: the engine's max_rows, max_length and cache_gb."""
-        self.name, self.network, self.tokenizer = name, network, tokenizer
+        self.name, self.network, self.tokenizer, self.limits = name, network, tokenizer, limits
         self.engine = Engine(network, tokenizer.stop_ids, **limits)
         self._futures: dict[int, asyncio.Future[Completion]] = {}
         self._driver: asyncio.Task | None = None
@@ -70,12 +69,6 @@ class LanguageModel:
         folder, where = resolve(name), pick_device(device)
         network = load_model(folder, where, pick_dtype(dtype, where))
         return cls(name, network, Tokenizer.load(folder), **limits)
-
-    @classmethod
-    def from_settings(cls, settings: ModelSettings) -> "LanguageModel":
-        """The model that a command's flags name."""
-        limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb}
-        return cls.load(settings.model, settings.device, settings.dtype, **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:
         return self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thinkling.errors import UserError
+from thinkling.evaluate.run import Report
 from thinkling.report.plots import Row, reward_figure, safe, tokens_figure
 from thinkling.runs import write_text
 
@@ -252,3 +253,9 @@ dd { margin: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
+
+
+def row_of(name: str, report: Report) -> Row:
+    """A report as a line of the table."""
+    return Row(name, report.accuracy, *report.interval, report.tokens_per_problem, report.seconds, report.num_problems,
+               report.truncated)  # fmt: skip

@@ -16,11 +16,11 @@ from thinkling.scale.cot_decoding import CoTDecoding
 from thinkling.scale.deepconf import DeepConf
 from thinkling.scale.direct import Direct, Method
 from thinkling.scale.judge import Judge, PTrue
+from thinkling.scale.names import ScorerName, Template
 from thinkling.scale.refine import Refine
 from thinkling.scale.reward_head import RewardHead
 from thinkling.scale.scorers import ALONE, Scorer, deepconf, exponential, proportional
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
-from thinkling.settings import ScorerName, Template
 
 # Logarithms, so that as the weight of a vote they are e^score. The other scores weigh what they are.
 LOGARITHMS = frozenset({"mean-logprob", "sum-logprob", "answer-logprob", "p-true", "reward-head"})

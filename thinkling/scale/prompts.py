@@ -6,11 +6,8 @@ A base model continues text, so it gets the form in which it has seen answers. A
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-
 from thinkling.generate.language_model import Model
 from thinkling.model.tokenizer import render_chat
-from thinkling.settings import Prompts
 
 TEMPLATES = {
     "plain": "Question: {question}\nAnswer:\n",
@@ -106,18 +103,3 @@ def _about(model: Model, kind: str, template: str, question: str, response: str,
 
 def _turn(role: str, content: str) -> dict:
     return {"role": role, "content": content}
-
-
-def main(settings: Prompts) -> None:
-    """`thinkling prompts`: every template, exactly as a model sees it."""
-    console = Console(highlight=False)
-    for name in (*TEMPLATES, *CHATS):
-        if settings.template in (None, name):
-            console.rule(name, align="left")
-            console.print(render(name, settings.question), markup=False, soft_wrap=True)
-    if settings.template is None:
-        blanks = {"asked": render("plain", settings.question), "question": settings.question}
-        for name, text in ABOUT.items():
-            console.rule(f"about a response: {name}", align="left")
-            console.print(text.format(**blanks, response="(the response)", critique="(the critique)"), markup=False,
-                          soft_wrap=True)  # fmt: skip

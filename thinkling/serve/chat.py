@@ -1,4 +1,4 @@
-"""`thinkling chat`: a conversation in the terminal, thinking dimmed, answers plain.
+"""A conversation in the terminal, thinking dimmed, answers plain.
 
 The conversation is kept as whole turns. When it no longer fits into the context, the oldest turns go, never the end of
 one. Ctrl+C stops the reply that is being written, Ctrl+D ends the chat.
@@ -13,7 +13,6 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.tokenizer import StreamDecoder
-from thinkling.settings import Chat
 
 HELP = "/reset forgets the conversation, /think and /no_think switch thinking, /quit ends."
 
@@ -56,13 +55,12 @@ def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: 
     return (answer + ("" if thinking else rest)).strip()
 
 
-def main(settings: Chat) -> None:
-    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
-    model = LanguageModel.from_settings(settings)
-    if settings.max_tokens >= model.engine.max_length:
-        raise UserError(f"--max-tokens {settings.max_tokens} leaves no room for a question in a context of "
+def talk(model: LanguageModel, sampling: Sampling, thinking: bool) -> None:
+    """Talk until the person ends it. Raises UserError where the context has no room for a question."""
+    if sampling.max_tokens >= model.engine.max_length:
+        raise UserError(f"--max-tokens {sampling.max_tokens} leaves no room for a question in a context of "
                         f"{model.engine.max_length}: lower it, or raise --max-length")  # fmt: skip
-    console, talk = Console(), Conversation(settings.thinking)
+    console, conversation = Console(), Conversation(thinking)
     console.print(f"[bold]{model.name}[/]. {HELP}", highlight=False)
     while True:
         try:
@@ -73,21 +71,21 @@ def main(settings: Chat) -> None:
         if said in ("/quit", "/exit"):
             return
         if said in ("/think", "/no_think"):
-            talk.thinking = said == "/think"
+            conversation.thinking = said == "/think"
         elif said == "/reset":
-            talk.messages.clear()
+            conversation.messages.clear()
         elif said.startswith("/"):
             console.print(HELP, highlight=False)
         elif said:
-            talk.messages.append({"role": "user", "content": said})
-            turn = replace(sampling, seed=derive_seed(settings.seed, len(talk.messages)))
+            conversation.messages.append({"role": "user", "content": said})
+            turn = replace(sampling, seed=derive_seed(sampling.seed, len(conversation.messages)))
             try:
-                answer = reply(model, talk.prompt(model, settings.max_tokens), turn, console)
+                answer = reply(model, conversation.prompt(model, sampling.max_tokens), turn, console)
             except UserError as error:
                 console.print(f"[red]{error}[/]")
-                talk.messages.pop()
+                conversation.messages.pop()
             except KeyboardInterrupt:
                 console.print(" (stopped)")
-                talk.messages.pop()
+                conversation.messages.pop()
             else:
-                talk.messages.append({"role": "assistant", "content": answer})
+                conversation.messages.append({"role": "assistant", "content": answer})

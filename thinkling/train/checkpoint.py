@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from thinkling.train.lora import adapters, merged
 from thinkling.train.optim import Optimizer
 
 KEPT = 2
+TRAINING = "training"  # the folder, in a checkpoint, of what a model needs no more once it is trained
 ADAPTERS = "adapters.safetensors"
 
 
@@ -37,12 +38,10 @@ class Checkpoint:
     seconds: float
 
 
-def save(
-    out: Path, step: int, seconds: float, model: LanguageModel, optimizer: Optimizer, sampler: dict | None = None
-) -> Path:
+def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None]) -> Path:
     """Write OUT/checkpoints/step-NNNNN and remove all but the last KEPT; returns its folder.
 
-    sampler: what it needs to go on, as JSON can hold it.
+    fill: writes into the folder what the run needs to resume (`save_model_state`, for one).
 
     Raises UserError if the disk does not take it; what was saved before stays as it was.
     """
@@ -52,19 +51,14 @@ def save(
     for stale in home.glob("growing-*"):  # what a run that was killed while it saved has left
         shutil.rmtree(stale)
     try:
-        save_model(growing, model.network, model.tokenizer, weights=merged(model.network))
-        tensors, plain = optimizer.state()
-        (growing / "training").mkdir()
-        if adapters(model.network):
-            save_file(adapters(model.network), growing / "training" / ADAPTERS)
-        save_file({name: t.contiguous() for name, t in tensors.items()}, growing / "training" / "optimizer.safetensors")
-        state = {"step": step, "seconds": seconds, "optimizer": plain, "sampler": sampler}
-        write_json(growing / "training" / "state.json", state)
+        fill(growing)
+        (growing / TRAINING).mkdir(parents=True, exist_ok=True)
+        write_json(growing / TRAINING / "progress.json", {"step": step, "seconds": seconds})
         files = sorted(path for path in growing.rglob("*") if path.is_file())
         for path in files:
             flush(path)
-        write_json(growing / "training" / "files.json", {str(p.relative_to(growing)): digest(p) for p in files})
-        flush(growing / "training")
+        write_json(growing / TRAINING / "files.json", {str(p.relative_to(growing)): digest(p) for p in files})
+        flush(growing / TRAINING)
         flush(growing)
         if folder.exists():  # left by a run that was killed after it, and that now comes here again
             shutil.rmtree(folder)
@@ -73,21 +67,21 @@ def save(
     except OSError as error:
         shutil.rmtree(growing, ignore_errors=True)
         raise UserError(f"{folder}: cannot be saved ({error}); earlier checkpoints are whole: make room, and start the "
-                        "same command again to go on") from None  # fmt: skip
+                        "same command again to resume") from None  # fmt: skip
     for old in sorted(home.glob("step-*"))[:-KEPT]:
         shutil.rmtree(old)
     return folder
 
 
-def save_best(out: Path, model: LanguageModel) -> Path:
-    """Write OUT/checkpoints/best, an ordinary model folder without what training needs to go on."""
+def save_best(out: Path, fill: Callable[[Path], None]) -> Path:
+    """Write OUT/checkpoints/best, an ordinary model folder (`fill`) without what training needs to resume."""
     home = Path(out) / "checkpoints"
     growing, folder, old = (home / name for name in ("growing-best", "best", "growing-old-best"))
     home.mkdir(parents=True, exist_ok=True)
     for stale in (growing, old):
         shutil.rmtree(stale, ignore_errors=True)
     try:
-        save_model(growing, model.network, model.tokenizer, weights=merged(model.network))
+        fill(growing)
         for path in growing.rglob("*"):
             flush(path)
         if folder.exists():
@@ -109,13 +103,13 @@ def whole(out: Path) -> Iterator[Checkpoint]:
     """The checkpoints of a run that are whole, the newest first."""
     for folder in sorted((Path(out) / "checkpoints").glob("step-*"), reverse=True):
         if is_whole(folder):
-            state = json.loads((folder / "training" / "state.json").read_text(encoding="utf-8"))
+            state = json.loads((folder / TRAINING / "progress.json").read_text(encoding="utf-8"))
             yield Checkpoint(folder, state["step"], state["seconds"])
 
 
 def is_whole(folder: Path) -> bool:
     """Are all files of the list there, with the hashes that it says?"""
-    listed = folder / "training" / "files.json"
+    listed = folder / TRAINING / "files.json"
     try:
         files = json.loads(listed.read_text(encoding="utf-8"))
         return all(digest(folder / name) == wanted for name, wanted in files.items())
@@ -123,20 +117,35 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def restore(checkpoint: Checkpoint, model: LanguageModel, optimizer: Optimizer) -> dict | None:
-    """Put weights and optimizer back as they were, in place; returns what `save` was given of the sampler."""
-    training, network = checkpoint.folder / "training", model.network
+def save_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer, state: dict | None = None) -> None:
+    """Write a model, adapters merged, as an ordinary model folder, and behind it what training it further needs.
+
+    state: what else must be known to resume, as JSON can hold it.
+    """
+    save_model(folder, model.network, model.tokenizer, weights=merged(model.network))
+    tensors, plain = optimizer.state()
+    training = folder / TRAINING
+    training.mkdir(parents=True, exist_ok=True)
+    if adapters(model.network):
+        save_file(adapters(model.network), training / ADAPTERS)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, training / "optimizer.safetensors")
+    write_json(training / "state.json", {"optimizer": plain, "state": state})
+
+
+def restore_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer) -> dict | None:
+    """Put weights and optimizer back as they were, in place; returns the `state` that was saved."""
+    training, network = folder / TRAINING, model.network
     if adapters(network):  # the rest is as it was before training
         mine, saved = adapters(network), load_file(training / ADAPTERS)
     else:
-        whole = load_model(checkpoint.folder, dtype=network.dtype, device=network.device)
+        whole = load_model(folder, dtype=network.dtype, device=network.device)
         mine, saved = dict(network.named_parameters()), dict(whole.named_parameters())
     with torch.no_grad():
         for name, weight in mine.items():
             weight.copy_(saved[name])
-    state = json.loads((training / "state.json").read_text(encoding="utf-8"))
-    optimizer.load_state(load_file(training / "optimizer.safetensors"), state["optimizer"])
-    return state["sampler"]
+    stored = json.loads((training / "state.json").read_text(encoding="utf-8"))
+    optimizer.load_state(load_file(training / "optimizer.safetensors"), stored["optimizer"])
+    return stored["state"]
 
 
 def keep_rows(path: Path, num_steps: int) -> None:

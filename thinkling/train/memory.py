@@ -10,22 +10,41 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
-from thinkling.device import pick_device, pick_dtype
 from thinkling.errors import UserError
 from thinkling.generate.score import CHUNK_ELEMENTS, score_packed
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.config import SIZES, ModelConfig, read_config
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import resolve
-from thinkling.settings import Grpo
+from thinkling.train.config import OptimizerName
 from thinkling.train.lora import add_adapters
 
 PROMPT = 128  # tokens of a prompt, where nothing is known of the problems
 GIGA = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What a run does, as far as memory is concerned.
+
+    num_rollouts: of a step. max_tokens: of a completion; max_length: with its prompt. max_rows, cache_gb: the engine's.
+    micro_batch_tokens: of a pass at most; memory_gb: what all must fit into, or None. lora_rank: 0 without adapters.
+    has_reference: is there a second network to compare with?
+    """
+
+    num_rollouts: int
+    max_tokens: int
+    max_length: int
+    max_rows: int
+    cache_gb: float
+    micro_batch_tokens: int
+    memory_gb: float | None = None
+    optimizer: OptimizerName = "adamw"
+    lora_rank: int = 0
+    recompute: bool = False
+    has_reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,47 +59,47 @@ class Plan:
         return sum(self.parts.values())
 
 
-def plan(settings: Grpo, config: ModelConfig, dtype: torch.dtype) -> Plan:
+def plan(work: Workload, config: ModelConfig, dtype: torch.dtype) -> Plan:
     """The parts, and the largest micro-batch that --memory-gb leaves room for.
 
     Raises UserError if not even one completion of max_tokens fits.
     """
-    fixed = fixed_parts(settings, config, dtype)
-    per_token = activation_bytes(config, dtype, settings.recompute, bool(settings.lora_rank), settings.max_tokens)
-    wanted = settings.micro_batch_tokens
-    if settings.memory_gb is not None:
-        room = settings.memory_gb - sum(fixed.values())
+    fixed = fixed_parts(work, config, dtype)
+    per_token = activation_bytes(config, dtype, work.recompute, bool(work.lora_rank), work.max_tokens)
+    wanted = work.micro_batch_tokens
+    if work.memory_gb is not None:
+        room = work.memory_gb - sum(fixed.values())
         wanted = min(wanted, int(room * GIGA / per_token))
-        if wanted < settings.max_tokens:
-            least = sum(fixed.values()) + settings.max_tokens * per_token / GIGA
-            raise UserError(f"--memory-gb {settings.memory_gb} is too little: one completion of {settings.max_tokens} "
-                            f"tokens needs {least:.2f} GB. {advice(settings)}")  # fmt: skip
+        if wanted < work.max_tokens:
+            least = sum(fixed.values()) + work.max_tokens * per_token / GIGA
+            raise UserError(f"--memory-gb {work.memory_gb} is too little: one completion of {work.max_tokens} "
+                            f"tokens needs {least:.2f} GB. {advice(work)}")  # fmt: skip
     return Plan(fixed | {"activations of a pass": wanted * per_token / GIGA}, wanted)
 
 
-def fixed_parts(settings: Grpo, config: ModelConfig, dtype: torch.dtype) -> dict[str, float]:
+def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict[str, float]:
     """What does not depend on the micro-batch, in GB."""
     with torch.device("meta"):
         network = Transformer(config).to(dtype)
-        if settings.lora_rank:
+        if work.lora_rank:
             matrices = [p.shape for n, p in network.named_parameters() if ".layers." in n and p.ndim == 2]
-            trained = sum(settings.lora_rank * sum(shape) for shape in matrices)
+            trained = sum(work.lora_rank * sum(shape) for shape in matrices)
         else:
             trained = sum(p.numel() for p in network.parameters())
     every = sum(p.numel() for p in network.parameters())
-    moments = {"adamw": 8, "adamw-8bit": 2, "muon": 4}[settings.optimizer]
-    rows = min(settings.max_rows, settings.prompts_per_step * settings.rollouts_per_prompt)
-    cache = min(settings.cache_gb, rows * settings.max_length * bytes_per_token(config, dtype) / GIGA)
-    reference = settings.objective.needs_reference and not settings.lora_rank
+    moments = {"adamw": 8, "adamw-8bit": 2, "muon": 4}[work.optimizer]
+    rows = min(work.max_rows, work.num_rollouts)
+    cache = min(work.cache_gb, rows * work.max_length * bytes_per_token(config, dtype) / GIGA)
+    reference = work.has_reference
     masters = 0 if dtype == torch.float32 else 4
     return {
         "weights": every * dtype.itemsize / GIGA,
         "gradients": trained * 4 / GIGA,
         "float32 masters": trained * masters / GIGA,
-        f"{settings.optimizer}'s state": trained * moments / GIGA,
+        f"{work.optimizer}'s state": trained * moments / GIGA,
         "reference model": reference * every * dtype.itemsize / GIGA,
         "key-value cache": cache,
-        "logits of a chunk": 4 * min(CHUNK_ELEMENTS, settings.micro_batch_tokens * config.vocab_size) * 4 / GIGA,
+        "logits of a chunk": 4 * min(CHUNK_ELEMENTS, work.micro_batch_tokens * config.vocab_size) * 4 / GIGA,
     }
 
 
@@ -123,32 +142,13 @@ def config_of(model: str) -> ModelConfig:
     return SIZES[model] if model in SIZES else read_config(resolve(model))
 
 
-def advice(settings: Grpo) -> str:
+def advice(work: Workload) -> str:
     """What has not been tried yet, the cheapest first."""
     steps = [
-        (not settings.recompute, "--recompute"),
-        (settings.optimizer == "adamw" and not settings.lora_rank, "--optimizer adamw-8bit"),
-        (not settings.lora_rank, "--lora-rank 16"),
-        (settings.max_tokens > 64, "a smaller --max-tokens"),
-        (settings.cache_gb > 0.5, "a smaller --cache-gb"),
+        (not work.recompute, "--recompute"),
+        (work.optimizer == "adamw" and not work.lora_rank, "--optimizer adamw-8bit"),
+        (not work.lora_rank, "--lora-rank 16"),
+        (work.max_tokens > 64, "a smaller --max-tokens"),
+        (work.cache_gb > 0.5, "a smaller --cache-gb"),
     ]
     return f"Try {', '.join(name for wanted, name in steps if wanted)}, or allow more"
-
-
-def show(settings: Grpo) -> None:
-    """Print the plan, and whether it fits."""
-    config, device = config_of(settings.model), pick_device(settings.device)
-    dtype = pick_dtype(settings.dtype, device)
-    found = plan(settings, config, dtype)
-    table = Table("part", "GB", box=None, title=f"{settings.model}, {str(dtype).split('.')[1]}", title_justify="left")
-    table.columns[1].justify = "right"
-    for name, size in found.parts.items():
-        if size:
-            table.add_row(name, f"{size:.2f}")
-    table.add_row("all together", f"{found.total:.2f}")
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"{settings.prompts_per_step} prompts x {settings.rollouts_per_prompt} rollouts of at most "
-                  f"{settings.max_tokens} tokens; up to {found.tokens:,} tokens in one pass")  # fmt: skip
-    if settings.memory_gb is None:
-        console.print(f"No limit was set (--memory-gb). {advice(settings)}, if that is too much.")

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from thinkling.errors import UserError
 from thinkling.train.adam8bit import AdamW8bit
+from thinkling.train.config import OptimizerConfig
 
 
 class Optimizer:
@@ -12,26 +13,28 @@ class Optimizer:
 
     A bfloat16 weight cannot hold a small update (it has 8 bits of mantissa), so the optimizer works on float32 masters
     and the model gets the rounded result. Where the model is float32 already, the masters are its own weights.
-    Muon: Jordan et al. 2024, as in torch.optim.Muon. AdamW: arXiv:1711.05101; eight_bit: its moments (adam8bit.py).
+    Muon: Jordan et al. 2024, as in torch.optim.Muon. AdamW: arXiv:1711.05101; its moments of 8 bits: adam8bit.py.
     """
 
-    def __init__(
-        self, model: nn.Module, lr: float, muon_lr: float | None = None, weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.95), clip_norm: float = 1.0, eight_bit: bool = False,
-    ) -> None:  # fmt: skip
-        self.clip_norm = clip_norm
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        self.config = config
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.weights = [p for _, p in named]
         self.masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in self.weights]
         masters = {name: master for (name, _), master in zip(named, self.masters, strict=True)}
-        matrices = {n for n, p in named if muon_lr is not None and p.ndim == 2 and ".layers." in n}
+        matrices = {n for n, p in named if config.name == "muon" and p.ndim == 2 and ".layers." in n}
         rest = [m for n, m in masters.items() if n not in matrices]
-        how = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "eps": 1e-10}
+        how = {"lr": config.lr, "betas": config.betas, "weight_decay": config.weight_decay, "eps": config.eps}
         on_gpu = self.masters[0].device.type == "cuda"  # the fused kernel copies no weights while it works
+        eight_bit = config.name == "adamw-8bit"
         self.parts = [AdamW8bit(rest, **how) if eight_bit else torch.optim.AdamW(rest, **how, fused=on_gpu or None)]
         if matrices:
             chosen = [m for n, m in masters.items() if n in matrices]
-            self.parts.append(torch.optim.Muon(chosen, lr=muon_lr, momentum=0.95, weight_decay=weight_decay))
+            self.parts.append(
+                torch.optim.Muon(
+                    chosen, lr=config.muon_lr, momentum=config.muon_momentum, weight_decay=config.weight_decay
+                )
+            )
         for part in self.parts:
             for group in part.param_groups:
                 group["base_lr"] = group["lr"]
@@ -46,7 +49,7 @@ class Optimizer:
             if master is not weight:
                 master.grad = None if weight.grad is None else weight.grad.float()
                 weight.grad = None  # one of the two is enough
-        norm = float(nn.utils.clip_grad_norm_(self.masters, self.clip_norm))
+        norm = float(nn.utils.clip_grad_norm_(self.masters, self.config.clip_norm))
         if norm < float("inf"):  # false for nan too
             for part in self.parts:
                 for group in part.param_groups:
@@ -88,6 +91,11 @@ class Optimizer:
                     index, _, key = rest.partition(".")
                     states.setdefault(int(index), {})[key] = value
             part.load_state_dict({"state": states, "param_groups": plain[i]})
+
+
+def schedule(config: OptimizerConfig, step: int, num_steps: int) -> float:
+    """The factor on the learning rates at `step` (from 0) of a run of `num_steps`."""
+    return warmup_then_decay(step, num_steps, config.warmup_steps, config.decay_share)
 
 
 def warmup_then_decay(step: int, num_steps: int, warmup: int, decay_share: float) -> float:

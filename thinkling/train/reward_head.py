@@ -13,7 +13,6 @@ from statistics import fmean
 
 import torch
 from jaxtyping import Bool, Float
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -25,17 +24,28 @@ from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.cache import Packed
 from thinkling.model.transformer import Transformer
 from thinkling.problem import Problem
-from thinkling.runs import append_jsonl, new_run, write_json
+from thinkling.runs import append_jsonl, write_json
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.reward_head import RewardHead, features
 from thinkling.scale.vote import vote
-from thinkling.settings import RewardHeadTraining
-from thinkling.tasks.builtin import problems
 from thinkling.train.batch import micro_batches
 from thinkling.verify.math.extract import extract
 from thinkling.verify.math.grade import grade
 
 READ_TOKENS = 8192  # tokens of completions, padding included, whose hidden states are held at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """What a head learns from. templates: the ways in which each problem is put. num_samples: completions of each, for
+    each. sampling: how they are drawn. validation_share: of the problems, kept aside to measure on. weight_decay: see
+    `fit`."""
+
+    templates: tuple[str, ...]
+    num_samples: int
+    sampling: Sampling
+    validation_share: float
+    weight_decay: float
 
 
 @dataclass(frozen=True)
@@ -79,43 +89,43 @@ class Measured:
     accuracies: dict[str, tuple[float, float, float]]
 
 
-def train(settings: RewardHeadTraining, model: LanguageModel | None = None) -> tuple[Path, dict[str, Measured]]:
-    """Run `thinkling reward-head`; returns the head's file and what it is worth, by template and over all of them."""
-    model = model or LanguageModel.from_settings(settings)
-    out = new_run(settings.out, settings)
-    fitted, validation = split(settings)
-    examples = collect(settings, model, [*fitted, *validation])
+def train(config: HeadConfig, model: LanguageModel, asked: Sequence[Problem], out: Path) -> dict[str, Measured]:
+    """Fit a head on the answers to most of these problems and measure it on those to the rest; write both to `out`.
+
+    Returns what the head is worth, by template and over all of them.
+    """
+    fitted, validation = split(asked, config.validation_share)
+    examples = collect(config, model, [*fitted, *validation])
     aside = {problem.id for problem in validation}
     seen = [example for example in examples if example.problem.id not in aside]
     labels = torch.tensor([example.right for example in seen])
-    weight, bias = fit(torch.stack([example.features for example in seen]), labels, settings.weight_decay)
-    head = RewardHead(weight, bias, settings.model, ",".join(settings.templates))
+    weight, bias = fit(torch.stack([example.features for example in seen]), labels, config.weight_decay)
+    head = RewardHead(weight, bias, model.name, ",".join(config.templates))
     unseen = [replace(e, score=head.log_right(e.features)) for e in examples if e.problem.id in aside]
-    pools = {name: [e for e in unseen if e.template == name] for name in settings.templates}
+    pools = {name: [e for e in unseen if e.template == name] for name in config.templates}
     if len(pools) > 1:
         pools["together"] = unseen
     measured = {name: measure(pool) for name, pool in pools.items()}
     append_jsonl(out / "samples.jsonl", map(row_of, unseen))
     write_json(out / "metrics.json", measured)
-    return head.save(out), measured
+    head.save(out)
+    return measured
 
 
-def split(settings: RewardHeadTraining) -> tuple[list[Problem], list[Problem]]:
-    """The training problems that the head is fitted to, and those that are kept aside: no problem is on both sides."""
-    asked = problems("train", settings.num_problems, settings.seed)
-    num_kept = min(max(2, round(settings.validation_share * len(asked))), len(asked) - 1)
-    return asked[:-num_kept], asked[-num_kept:]
+def split(asked: Sequence[Problem], validation_share: float) -> tuple[list[Problem], list[Problem]]:
+    """The problems that the head is fitted to, and those that are kept aside: no problem is on both sides."""
+    num_kept = min(max(2, round(validation_share * len(asked))), len(asked) - 1)
+    return list(asked[:-num_kept]), list(asked[-num_kept:])
 
 
 # ------------------------------------------------------------------------------------------------------------ the data
 
 
-def collect(settings: RewardHeadTraining, model: LanguageModel, asked: Sequence[Problem]) -> list[GradedCompletion]:
+def collect(config: HeadConfig, model: LanguageModel, asked: Sequence[Problem]) -> list[GradedCompletion]:
     """All completions of all problems, those of one template and problem together."""
-    examples, num = [], settings.num_samples
-    for template in settings.templates:
-        sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens,
-                            seed=derive_seed(settings.seed, "reward-head", template))  # fmt: skip
+    examples, num = [], config.num_samples
+    for template in config.templates:
+        sampling = replace(config.sampling, seed=derive_seed(config.sampling.seed, "reward-head", template))
         prompts = [prompt_of(model, template, problem.question) for problem in asked]
         repeated = [prompt for prompt in prompts for _ in range(num)]
         completions = model.complete_all(repeated, sampling, progress=True, label=template)
@@ -269,11 +279,3 @@ def chance(value: float | None, interval: tuple[float, float] | None) -> Text:
         return Text("-")
     low, high = interval
     return Text(re.sub(r"\b0\.", ".", f"{value:.3f} [{low:.3f}, {high:.3f}]"))
-
-
-def main(settings: RewardHeadTraining) -> Path:
-    path, measured = train(settings)
-    console = Console()
-    console.print(table(measured))
-    console.print(f"The head: {path}", highlight=False, soft_wrap=True)
-    return path

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from thinkling.errors import UserError
 from thinkling.runs import to_plain
+from thinkling.train.config import TrackerName
 
 
 def numbers(row: Mapping[str, object], prefix: str = "") -> dict[str, float]:
@@ -19,7 +20,10 @@ def numbers(row: Mapping[str, object], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def open_tracker(kind: str, out: Path, config: object) -> tuple[Callable[[dict, int], None], Callable[[], None]]:
+Send, Close = Callable[[dict, int], None], Callable[[], None]
+
+
+def open_tracker(kind: TrackerName, out: Path, config: object) -> tuple[Send, Close]:
     """How to send a row of numbers of a step, and how to end. Raises UserError if the library is not installed."""
     if kind == "tensorboard":
         writer = library("torch.utils.tensorboard", kind).SummaryWriter(str(out / "tensorboard"))
@@ -40,5 +44,5 @@ def library(module: str, kind: str) -> object:
     try:
         return import_module(module)
     except ImportError:
-        raise UserError(f"--mirror {kind} needs a library that is not installed: pip install "
+        raise UserError(f"--trackers {kind} needs a library that is not installed: pip install "
                         f"'thinkling[{kind}]'") from None  # fmt: skip

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
@@ -29,8 +28,8 @@ from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer, init_weights
 from thinkling.model.weights import save_model
 from thinkling.runs import append_jsonl, write_json
-from thinkling.settings import Pretrain
-from thinkling.train.optim import Optimizer, warmup_then_decay
+from thinkling.train.config import OptimizerConfig
+from thinkling.train.optim import Optimizer, schedule
 from thinkling.train.pretrain.corpus import Segment, documents
 
 # Qwen3's own special tokens, in its order.
@@ -158,7 +157,7 @@ class PretrainMetrics:
     seconds: float
 
 
-def train(settings: Pretrain, show: Callable[[PretrainMetrics, int], None] | None = None) -> Path:
+def train(settings: Any, show: Callable[[PretrainMetrics, int], None] | None = None) -> Path:
     """Run `thinkling pretrain`; returns settings.out, a checkpoint folder. `show` sees each step and their number."""
     if settings.size not in SIZES:
         raise UserError(f"unknown size '{settings.size}': use one of {', '.join(SIZES)}")
@@ -169,7 +168,9 @@ def train(settings: Pretrain, show: Callable[[PretrainMetrics, int], None] | Non
     backend = train_bpe(islice(documents("bpe/0"), BPE_DOCUMENTS), VOCABULARY)
     model = init_weights(Transformer(replace(shape, vocab_size=VOCABULARY)), settings.seed)
     model.to(device, pick_dtype(settings.dtype, device))
-    optimizer = Optimizer(model, settings.lr, settings.muon_lr)
+    config = OptimizerConfig(name="muon", lr=settings.lr, muon_lr=settings.muon_lr, warmup_steps=settings.warmup_steps,
+                             decay_share=settings.decay_share)  # fmt: skip
+    optimizer = Optimizer(model, config)
     loss_of = compile_if_possible(weighted_loss, device) if settings.compile else weighted_loss
     num_steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))
     data = Batches(backend.to_str(), f"pretrain/{settings.seed}", settings.rows, settings.length)
@@ -179,7 +180,7 @@ def train(settings: Pretrain, show: Callable[[PretrainMetrics, int], None] | Non
     for step, (tokens, weights) in enumerate(islice(loader, num_steps)):
         loss = loss_of(model, tokens.to(device), weights.to(device))
         loss.backward()
-        norm = optimizer.step(warmup_then_decay(step, num_steps, settings.warmup_steps, settings.decay_share))
+        norm = optimizer.step(schedule(config, step, num_steps))
         read = (step + 1) * settings.rows * settings.length
         metrics = PretrainMetrics(step, loss.item(), norm, read, time.perf_counter() - started)
         append_jsonl(metrics_file, [metrics])
@@ -189,18 +190,3 @@ def train(settings: Pretrain, show: Callable[[PretrainMetrics, int], None] | Non
     save_model(settings.out, model.eval(), Tokenizer(Backend.from_str(backend.to_str()), stop_ids))
     write_json(settings.out / "pretrain.json", settings)
     return settings.out
-
-
-def main(settings: Pretrain) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns) as bar:
-        task = bar.add_task("making text, training the tokenizer", total=None, state="")
-
-        def show(metrics: PretrainMetrics, num_steps: int) -> None:
-            speed = metrics.tokens / metrics.seconds
-            state = f"step {metrics.step + 1}/{num_steps}  loss {metrics.loss:.3f}  {speed:,.0f} tokens/s"
-            bar.update(task, description="pretraining", total=num_steps, completed=metrics.step + 1, state=state)
-
-        out = train(settings, show)
-    Console().print(f"The model: {out}. Try: thinkling generate --model {out} 'What is 12 + 34?'", highlight=False)

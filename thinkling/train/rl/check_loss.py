@@ -1,4 +1,4 @@
-"""`thinkling check-loss`: does a policy loss have the gradient that it ought to have? If not, which mistake is it?
+"""Does a policy loss have the gradient that it ought to have? If not, which mistake is it?
 
 Every situation of exact.py is tried: on and off policy, both signs of the advantage, another temperature,
 micro-batches, a sampler that differs.
@@ -7,11 +7,9 @@ micro-batches, a sampler that differs.
 import math
 from dataclasses import dataclass, replace
 
-from rich.console import Console
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.settings import PRESETS, CheckLoss
 from thinkling.train.rl.exact import LossInputs, UserLoss, gradient_of, groups_of, stated_gradient, thinklings, worlds
 from thinkling.train.rl.objective import Objective
 from thinkling.verify.isolated import load
@@ -74,19 +72,6 @@ def check(loss: UserLoss, objective: Objective) -> list[Finding]:
                     break
         findings.append(Finding(world.name, error, cause))
     return findings
-
-
-def main(settings: CheckLoss) -> None:
-    objective = PRESETS[settings.preset].objective
-    findings = check(loss_named(settings.function) if settings.function else thinklings(objective), objective)
-    console = Console(highlight=False)
-    for finding in findings:
-        verdict = "right" if finding.passed else "WRONG"
-        because = f": {finding.cause}" if finding.cause else ""
-        console.print(f"{verdict}  {finding.world}, gradients differ by {finding.error:.1e}{because}", soft_wrap=True)
-    if not all(finding.passed for finding in findings):
-        raise UserError(f"{settings.function} does not have the gradient of {settings.preset}: see "
-                        f"thinkling explain-objective --preset {settings.preset}")  # fmt: skip
 
 
 def loss_named(target: str) -> UserLoss:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from rich.console import Console
 from torch import Tensor
 
-from thinkling.settings import PRESETS, ExplainObjective
 from thinkling.train.rl import terms as policy
-from thinkling.train.rl.objective import Objective, Preset
+from thinkling.train.rl.objective import Objective
 
 
 @dataclass(frozen=True)
@@ -172,13 +170,3 @@ def in_words(objective: Objective) -> list[str]:
     if objective.kl != "none":
         lines.append(f"less {objective.kl_coef:g} x KL: {KL_GRADIENTS[objective.kl]}")
     return [*lines, AGGREGATIONS[objective.aggregation]]
-
-
-def main(settings: ExplainObjective) -> None:
-    preset: Preset = PRESETS[settings.preset]
-    console = Console(highlight=False)
-    console.print(f"{settings.preset}: {preset.source}", soft_wrap=True)
-    for line in in_words(preset.objective):
-        console.print(f"  {line}", soft_wrap=True)
-    for deviation in preset.deviations:
-        console.print(f"  differs: {deviation}", soft_wrap=True)

@@ -1,13 +1,12 @@
 """Problems -> groups of graded completions: what a policy-gradient step learns from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of
-from thinkling.settings import Grpo
 from thinkling.train.rl.rewards import GradedGroup, rewards_of
 from thinkling.verify.math.grade import Verdict, grade
 
@@ -54,12 +53,9 @@ def roll_out(
     return groups
 
 
-def sampling_of(settings: Grpo, *place: object) -> Sampling:
-    """How a run draws; the seed is derived from the run's and the place (what it is for, which step)."""
-    return Sampling(
-        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
-        max_tokens=settings.max_tokens, seed=derive_seed(settings.seed, *place), keep_support=True,
-    )  # fmt: skip
+def sampling_for(sampling: Sampling, *place: object) -> Sampling:
+    """How a run draws somewhere: the seed is derived from the run's and the place (what it is for, which step)."""
+    return replace(sampling, seed=derive_seed(sampling.seed, *place))
 
 
 def has_signal(group: Sequence[Rollout]) -> bool:

@@ -15,9 +15,9 @@ import torch
 
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.problem import Problem
-from thinkling.settings import Grpo
+from thinkling.train.rl.config import RolloutConfig
 from thinkling.train.rl.curriculum import Curriculum
-from thinkling.train.rl.rollout import Rollout, has_signal, roll_out, sampling_of
+from thinkling.train.rl.rollout import Rollout, has_signal, roll_out, sampling_for
 from thinkling.verify.math.grade import Verdict
 
 Groups = list[list[Rollout]]
@@ -34,52 +34,51 @@ class RolloutBatch:
     seconds: float
 
 
-def gather(settings: Grpo, model: LanguageModel, curriculum: Curriculum, step: int) -> tuple[Groups, Groups]:
+def gather(config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, step: int) -> tuple[Groups, Groups]:
     """The groups to learn from at this step, and all that were asked.
 
     Without dynamic sampling the two are the same. With it, groups without a signal are replaced, by asking as many
     problems more as their share so far lets expect; what is still missing after the last round stays missing.
     """
-    wanted, asked = settings.prompts_per_step, []
-    for number in range(1 + settings.dynamic_sampling):
+    wanted, asked = config.prompts_per_step, []
+    for number in range(1 + config.dynamic_sampling):
         useful = [group for group in asked if has_signal(group)]
         missing = wanted - len(useful)
         if missing <= 0:
             break
         share = max(len(useful) / len(asked), 0.25) if asked else 1.0
-        asked += one_round(settings, model, curriculum, math.ceil(missing / share), (step, number)[: 1 + (number > 0)])
-    if not settings.dynamic_sampling:
+        asked += one_round(config, model, curriculum, math.ceil(missing / share), (step, number)[: 1 + (number > 0)])
+    if not config.dynamic_sampling:
         return asked, asked
     return ([group for group in asked if has_signal(group)] or asked)[:wanted], asked
 
 
-def one_round(settings: Grpo, model: LanguageModel, curriculum: Curriculum, num: int, place: tuple[int, ...]) -> Groups:
-    sampling = sampling_of(settings, "rollout", *place)
+def one_round(
+    config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, num: int, place: tuple[int, ...]
+) -> Groups:
+    sampling = sampling_for(config.sampling, "rollout", *place)
     problems = curriculum.ask(num)
-    groups = roll_out(
-        model, problems, settings.rollouts_per_prompt, sampling, settings.template, settings.reward_weights
-    )
+    groups = roll_out(model, problems, config.rollouts_per_prompt, sampling, config.template, config.rewards)
     for group in groups:
         curriculum.learn(group[0].problem, sum(r.verdict.correct for r in group) / len(group))
     return groups
 
 
 class Sampler:
-    """The batches of a run, in the order of its steps. With overlap the next one is drawn meanwhile, with a copy of
-    the weights as they are when this one is handed out."""
+    """The batches of a run of `num_steps`, in the order of its steps. With overlap the next one is drawn meanwhile,
+    with a copy of the weights as they are when this one is handed out."""
 
-    def __init__(self, settings: Grpo, model: LanguageModel, curriculum: Curriculum) -> None:
-        self.settings, self.model, self.curriculum = settings, model, curriculum
+    def __init__(self, config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, num_steps: int) -> None:
+        self.config, self.model, self.curriculum, self.num_steps = config, model, curriculum, num_steps
         self.ahead: Future[RolloutBatch] | None = None
-        if settings.overlap:
+        if config.overlap:
             self.thread = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
-            limits = {"max_rows": model.engine.max_rows, "max_length": model.engine.max_length}
             own = copy.deepcopy(model.network)
-            self.copy = LanguageModel(model.name, own, model.tokenizer, **limits, cache_gb=settings.cache_gb)
+            self.copy = LanguageModel(model.name, own, model.tokenizer, **model.limits)
 
     def take(self, step: int) -> RolloutBatch:
         batch = self.ahead.result() if self.ahead else self.draw(self.model, step)
-        if self.settings.overlap and step + 1 < self.settings.steps:
+        if self.config.overlap and step + 1 < self.num_steps:
             with torch.no_grad():
                 for mine, new in zip(self.copy.network.parameters(), self.model.network.parameters(), strict=True):
                     mine.copy_(new)
@@ -88,13 +87,13 @@ class Sampler:
 
     def draw(self, model: LanguageModel, step: int) -> RolloutBatch:
         started = time.perf_counter()
-        groups, asked = gather(self.settings, model, self.curriculum, step)
+        groups, asked = gather(self.config, model, self.curriculum, step)
         return RolloutBatch(groups, asked, copy.deepcopy(self.curriculum.state), time.perf_counter() - started)
 
     def state(self, step: int) -> dict:
         """What a checkpoint after `step` steps keeps: the curriculum, and the batch of the next one, if it is drawn
         ahead (it is waited for)."""
-        ahead = self.ahead.result() if self.ahead and step < self.settings.steps else None
+        ahead = self.ahead.result() if self.ahead and step < self.num_steps else None
         return {"curriculum": ahead.curriculum if ahead else self.curriculum.state, "ahead": ahead and asdict(ahead)}
 
     def resume(self, state: dict) -> None:

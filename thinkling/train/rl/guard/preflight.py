@@ -8,19 +8,19 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
-from thinkling.settings import Grpo
+from thinkling.train.rl.config import RolloutConfig
 from thinkling.train.rl.curriculum import Curriculum
-from thinkling.train.rl.rollout import has_signal, roll_out, sampling_of
+from thinkling.train.rl.rollout import has_signal, roll_out, sampling_for
 from thinkling.verify.math.grade import grade
 
 NUM_PROBLEMS = 32
-SKIP = "(--no-doctor trains all the same)"
+SKIP = "(--no-preflight trains all the same)"
 
 
 @dataclass(frozen=True)
 class Findings:
-    """doctor.json: shares in [0, 1]. pass_k: of problems that one of the k samples solved. unreadable: references that
-    the verifier does not recognise when they are given back to it in a box."""
+    """preflight.json: shares in [0, 1]. pass_k: of problems that one of the k samples solved. unreadable: references
+    that the verifier does not recognise when they are given back to it in a box."""
 
     num_problems: int
     k: int
@@ -36,29 +36,27 @@ class Findings:
                 f"{self.signal:.0%}, cut off {self.truncated:.0%} ({self.num_problems} problems)")  # fmt: skip
 
 
-def examine(settings: Grpo, model: LanguageModel) -> Findings:
+def examine(config: RolloutConfig, tasks: Sequence[str], model: LanguageModel) -> Findings:
     """Ask the first problems of a stream that training does not use. Raises UserError where training is hopeless."""
-    seed = derive_seed(settings.seed, "doctor")
-    problems = Curriculum(settings.tasks, seed, by_spread=False).ask(NUM_PROBLEMS)
+    seed = derive_seed(config.sampling.seed, "doctor")
+    problems = Curriculum(tasks, seed, by_spread=False).ask(NUM_PROBLEMS)
     unreadable = references_not_recognised(problems)
     if len(unreadable) > 0.1 * NUM_PROBLEMS:
-        raise UserError(f"{', '.join(settings.tasks)}: the verifier does not recognise {len(unreadable)} of "
+        raise UserError(f"{', '.join(tasks)}: the verifier does not recognise {len(unreadable)} of "
                         f"{NUM_PROBLEMS} references, such as '{unreadable[0][:60]}', so right answers would earn "
                         f"nothing: run thinkling lint-data on the file {SKIP}")  # fmt: skip
-    sampling = sampling_of(settings, "doctor")
-    groups = roll_out(
-        model, problems, settings.rollouts_per_prompt, sampling, settings.template, settings.reward_weights
-    )
+    sampling = sampling_for(config.sampling, "doctor")
+    groups = roll_out(model, problems, config.rollouts_per_prompt, sampling, config.template, config.rewards)
     rollouts = [rollout for group in groups for rollout in group]
     found = Findings(
-        len(problems), settings.rollouts_per_prompt,
+        len(problems), config.rollouts_per_prompt,
         pass_1=fmean(r.verdict.correct for r in rollouts),
         pass_k=fmean(any(r.verdict.correct for r in group) for group in groups),
         signal=fmean(has_signal(group) for group in groups),
         truncated=fmean(r.completion.truncated for r in rollouts),
         unreadable=tuple(unreadable),
     )  # fmt: skip
-    refuse_if_hopeless(settings, found)
+    refuse_if_hopeless(found, config.sampling.max_tokens)
     return found
 
 
@@ -66,10 +64,10 @@ def references_not_recognised(problems: Sequence[Problem]) -> list[str]:
     return [p.reference for p in problems if not grade(f"\\boxed{{{p.reference}}}", p.reference, "boxed-only").correct]
 
 
-def refuse_if_hopeless(settings: Grpo, found: Findings) -> None:
+def refuse_if_hopeless(found: Findings, max_tokens: int) -> None:
     """Raises UserError with the reason and the mend."""
     if found.truncated > 0.5:
-        raise UserError(f"{found.truncated:.0%} of the answers are cut off at {settings.max_tokens} tokens, and what "
+        raise UserError(f"{found.truncated:.0%} of the answers are cut off at {max_tokens} tokens, and what "
                         f"is cut off earns nothing: raise --max-tokens {SKIP}")  # fmt: skip
     if found.signal > 0:
         return

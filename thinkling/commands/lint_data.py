@@ -1,25 +1,36 @@
-"""`thinkling lint-data` and `thinkling lint-reward`: is what we train on, and what we pay for, in order?
-
-Each prints its findings and ends with exit code 1 where there are any.
-"""
+"""`thinkling lint-data`: is what we train on in order? Ends with exit code 1 where anything is found."""
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from thinkling.commands.grade import short
 from thinkling.errors import UserError
 from thinkling.runs import numbered_rows
-from thinkling.settings import LintData, LintReward
 from thinkling.tasks.benchmarks import rows_of
-from thinkling.verify.adversarial import lint
-from thinkling.verify.adversarial.hostile import PAIRS, hostile
 from thinkling.verify.math.grade import grade, why_unreadable
 
 FIELDS = ("reference", "answer")
 
 
-def lint_data(settings: LintData) -> None:
+@dataclass(frozen=True, kw_only=True)
+class LintData:
+    """Check that every reference answer in a file can be verified: that it is read, and equals itself.
+
+    Lists those that do not; exit code 1 if there are any. What it lists is better dropped before training.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """A .jsonl file, or a .json file that holds one array: MATH-500 and GSM8K as they are."""
+    field: str | None = None
+    """The field with the reference; without it reference, else answer. Of a GSM8K answer what follows ####."""
+
+
+def main(settings: LintData) -> None:
     num = num_bad = 0
     for place, row in rows_with_places(settings.file):
         for reference in references_of(settings.file, place, row, settings.field):
@@ -67,18 +78,3 @@ def complaint(reference: object) -> str | None:
         return f"not read as mathematics or words: {why}"
     verdict = grade(f"\\boxed{{{reference}}}", reference, "boxed-only")
     return None if verdict.correct else f"is {verdict.status} against itself: {verdict.reason}"
-
-
-def lint_reward(settings: LintReward) -> None:
-    findings = lint.lint_reward(settings.reward, PAIRS, settings.time_limit)
-    num = len(hostile(PAIRS[0].question, PAIRS[0].reference))
-    tried = f"{num} hostile completions and honest answers, on {len(PAIRS)} problems"
-    if not findings:
-        print(f"{settings.reward} is clean: {tried}")
-        return
-    for kind, meaning in lint.MEANING.items():
-        lines = [str(finding) for finding in findings if finding.kind == kind]
-        if lines:
-            print(f"{kind} ({meaning}):", *lines, sep="\n  ")
-    print(f"{len(findings)} findings in {settings.reward}: {tried}")
-    sys.exit(1)

@@ -1,0 +1,31 @@
+"""`thinkling chat`: a conversation in the terminal (serve/chat.py)."""
+
+from dataclasses import dataclass
+
+from thinkling.commands.options import ModelSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chat(ModelSettings):
+    """Talk to a model in the terminal.
+
+    /reset forgets the conversation, /think and /no_think switch thinking, /quit ends. The built-in model knows small
+    mathematics problems and nothing else: ask it "What is 12 * 34?".
+    """
+
+    thinking: bool = True
+    """Let the model think before it answers."""
+    temperature: float = 0.0
+    """Divides the logits; 0 always takes the likeliest token."""
+    max_tokens: int = 512
+    """Length of one reply at most, thinking included, in tokens."""
+    seed: int = 0
+
+
+def main(settings: Chat) -> None:
+    from thinkling.commands.load import language_model
+    from thinkling.generate.sampling import Sampling
+    from thinkling.serve.chat import talk
+
+    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
+    talk(language_model(settings), sampling, settings.thinking)

@@ -1,0 +1,327 @@
+"""`thinkling grpo`: train a model with verifiable rewards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thinkling.commands.options import ModelSettings, above_zero, at_least
+from thinkling.errors import UserError
+from thinkling.scale.names import Template
+from thinkling.train.config import LoraConfig, OptimizerConfig, OptimizerName, RunConfig, TrackerName
+from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName
+from thinkling.train.rl.reward_names import reward_weights
+
+if TYPE_CHECKING:
+    from thinkling.generate.language_model import LanguageModel
+    from thinkling.train.memory import Workload
+    from thinkling.train.rl.config import RolloutConfig, UpdateConfig, ValidationConfig
+    from thinkling.train.rl.curriculum import Curriculum
+    from thinkling.train.rl.guard.preflight import Findings
+    from thinkling.train.rl.guard.validation import Validation
+    from thinkling.train.rl.metrics import StepMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grpo(ModelSettings):
+    """Train a model with verifiable rewards: GRPO and its relatives, Dr. GRPO by default.
+
+    Each step asks prompts-per-step problems, draws rollouts-per-prompt answers to each, rewards the right ones with 1,
+    and makes the answers that beat their siblings likelier. Checkpoints in OUT/checkpoints load by their path;
+    OUT/checkpoints/best is the one that did best on held-out problems. thinkling microscope OUT shows what happened.
+    """
+
+    out: Path
+    """The run's folder; one that was interrupted goes on."""
+    steps: int = 60
+    """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
+    minutes: float | None = None
+    """Stop after this many minutes, if the steps are not done by then."""
+    tasks: tuple[str, ...] = ("builtin",)
+    """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), or a file: JSON lines with
+    question and reference. Several take turns."""
+    prompts_per_step: int = 16
+    rollouts_per_prompt: int = 8
+    template: Template = "plain"
+    """How the question is put; plain lets the model find out that thinking pays."""
+    max_tokens: int = 256
+    """Length of one rollout at most, in tokens; a longer one is cut and earns nothing."""
+    temperature: float = 1.0
+    """Rollouts are drawn, and their log-probabilities computed, at this temperature."""
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    """Truncation of the rollouts' sampling; training scores on the same tokens that were left to draw from."""
+    reward: tuple[str, ...] = ("correct",)
+    """Its parts, each NAME or NAME=WEIGHT: correct, partial, format, conditional-format, length, overlong; and for
+    control arms random, format-only."""
+    process_reward: float = 0.0
+    """Also credit each equation that a completion states, at its own tokens, for whether it holds: the weight of it."""
+    mask_truncated: bool = False
+    """Leave completions that were cut off out of the loss, instead of teaching that they were wrong."""
+    dynamic_sampling: int = 0
+    """Ask up to this many times more to replace groups whose rewards are all alike (DAPO)."""
+    curriculum: bool = False
+    """Prefer kinds of problems that the model gets right about half of the time, as measured so far."""
+    overlap: bool = False
+    """Draw the next step's rollouts while this one's are learnt from: off policy by one step, corrected (TIS)."""
+    lr: float = 3e-4
+    """AdamW's learning rate. The default suits the 3M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
+    optimizer: OptimizerName = "adamw"
+    """adamw-8bit keeps its moments in 2 bytes a weight instead of 8; muon is for the matrices of the layers."""
+    muon_lr: float = 1e-3
+    """Muon's learning rate."""
+    lora_rank: int = 0
+    """Train adapters of this rank instead of the weights (LoRA); 0 trains the weights. A higher --lr suits it."""
+    lora_alpha: float = 32.0
+    """What the adapters add is multiplied by this, divided by the rank."""
+    recompute: bool = False
+    """Keep less for the backward pass and compute it again: less memory, more time."""
+    lr_decay: float = 0.0
+    """The share of the steps, at the end, over which the learning rate falls to zero."""
+    preset: PresetName = "dr-grpo"
+    """The objective: thinkling explain-objective --preset NAME prints its formula. The next four change it."""
+    clip_low: float | None = None
+    clip_high: float | None = None
+    """The ratio to the old policy is clipped to [1 - clip_low, 1 + clip_high]."""
+    kl: Kl | None = None
+    """Stay close to the model that training began with: which estimator of the KL divergence, and where."""
+    kl_coef: float | None = None
+    """The weight of the KL term."""
+    updates_per_batch: int = 1
+    """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
+    micro_batch_tokens: int = 4096
+    """Tokens in one forward and backward pass, prompts included, at most."""
+    memory_gb: float | None = None
+    """Make passes so small that the run fits into this much memory, as estimated; see --plan."""
+    plan: bool = False
+    """Print what the run would need of memory, part by part, and end. MODEL may be a mere size, such as Qwen3-0.6B."""
+    eval_every: int = 50
+    """Measure held-out accuracy before the first step, after every so many, and at the end; 0 never does."""
+    held_out: str = "builtin"
+    """What it is measured on: like --tasks."""
+    eval_problems: int = 64
+    eval_samples: int = 8
+    """Answers to each of them, drawn as the rollouts are; pass@1 is their mean, pass@8 the share solved at all."""
+    preflight: bool = True
+    """Before training, ask 32 problems, and refuse a run that cannot learn anything."""
+    watchdog: bool = True
+    """Stop a run that collapses, and go back to the last good checkpoint."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Send the metrics there too; metrics.jsonl is always written."""
+    save_every: int = 20
+    """Save a checkpoint every so many steps; two are kept, and an interrupted run goes on from the last; 0 saves only
+    at the end."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, steps=self.steps, prompts_per_step=self.prompts_per_step, max_tokens=self.max_tokens)
+        at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
+        at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
+        at_least(2, eval_problems=self.eval_problems)
+        if not self.tasks:
+            raise UserError("--tasks needs at least one of builtin, larger-numbers, or a file")
+        at_least(0, lora_rank=self.lora_rank)
+        at_least(0, dynamic_sampling=self.dynamic_sampling, eval_every=self.eval_every, save_every=self.save_every)
+        if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
+            raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "
+                            f"and 1, and --top-k {self.top_k} be 0 or more")  # fmt: skip
+        above_zero(minutes=self.minutes, memory_gb=self.memory_gb)
+        if not 0 <= self.lr_decay <= 1:
+            raise UserError(f"--lr-decay is a share of the steps, between 0 and 1, not {self.lr_decay}")
+        if self.updates_per_batch > self.prompts_per_step:
+            raise UserError(f"--updates-per-batch {self.updates_per_batch} needs as many prompts: raise "
+                            f"--prompts-per-step above {self.prompts_per_step}, or lower it")  # fmt: skip
+        _ = self.objective, self.reward_weights  # what cannot be is refused here
+        if self.temperature <= 0:
+            raise UserError("--temperature must be above 0: greedy rollouts are all alike and teach nothing")
+
+    @property
+    def objective(self) -> Objective:
+        """The preset's, with what the flags change. Rollouts that overlap need a correction: TIS, if it has none."""
+        own = {name: getattr(self, name) for name in ("clip_low", "clip_high", "kl", "kl_coef")}
+        found = replace(PRESETS[self.preset].objective, **{name: v for name, v in own.items() if v is not None})
+        return replace(found, correction="tis") if self.overlap and found.correction == "none" else found
+
+    @property
+    def reward_weights(self) -> dict[str, float]:
+        """The parts of the reward, and what each counts."""
+        return reward_weights(self.reward)
+
+
+# --- from flags to the records that training takes ---
+
+
+def rollout_config(settings: Grpo) -> RolloutConfig:
+    from thinkling.generate.sampling import Sampling
+    from thinkling.train.rl.config import RolloutConfig
+
+    sampling = Sampling(
+        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
+        max_tokens=settings.max_tokens, seed=settings.seed, keep_support=True,
+    )  # fmt: skip
+    return RolloutConfig(
+        prompts_per_step=settings.prompts_per_step, rollouts_per_prompt=settings.rollouts_per_prompt,
+        template=settings.template, sampling=sampling, rewards=settings.reward_weights,
+        dynamic_sampling=settings.dynamic_sampling, overlap=settings.overlap,
+    )  # fmt: skip
+
+
+def update_config(settings: Grpo) -> UpdateConfig:
+    from thinkling.train.rl.config import UpdateConfig
+
+    return UpdateConfig(
+        updates_per_batch=settings.updates_per_batch, micro_batch_tokens=settings.micro_batch_tokens,
+        process_reward=settings.process_reward, mask_truncated=settings.mask_truncated, recompute=settings.recompute,
+    )  # fmt: skip
+
+
+def optimizer_config(settings: Grpo) -> OptimizerConfig:
+    return OptimizerConfig(
+        name=settings.optimizer, lr=settings.lr, muon_lr=settings.muon_lr, decay_share=settings.lr_decay
+    )
+
+
+def lora_config(settings: Grpo) -> LoraConfig | None:
+    if not settings.lora_rank:
+        return None
+    return LoraConfig(rank=settings.lora_rank, alpha=settings.lora_alpha, seed=settings.seed)
+
+
+def run_config(settings: Grpo) -> RunConfig:
+    return RunConfig(out=settings.out, steps=settings.steps, minutes=settings.minutes, save_every=settings.save_every,
+                     trackers=settings.trackers)  # fmt: skip
+
+
+def validation_config(settings: Grpo) -> ValidationConfig:
+    from thinkling.train.rl.config import ValidationConfig
+
+    return ValidationConfig(tasks=settings.held_out, every=settings.eval_every, num_problems=settings.eval_problems,
+                            num_samples=settings.eval_samples)  # fmt: skip
+
+
+def workload(settings: Grpo) -> Workload:
+    """The run as far as memory is concerned."""
+    from thinkling.train.memory import Workload
+
+    return Workload(
+        num_rollouts=settings.prompts_per_step * settings.rollouts_per_prompt, max_tokens=settings.max_tokens,
+        max_length=settings.max_length, max_rows=settings.max_rows, cache_gb=settings.cache_gb,
+        micro_batch_tokens=settings.micro_batch_tokens, memory_gb=settings.memory_gb, optimizer=settings.optimizer,
+        lora_rank=settings.lora_rank, recompute=settings.recompute,
+        has_reference=settings.objective.needs_reference and not settings.lora_rank,
+    )  # fmt: skip
+
+
+# --- the run ---
+
+
+def train(
+    settings: Grpo,
+    model: LanguageModel | None = None,
+    show: Callable[[StepMetrics | Validation | Findings], None] | None = None,
+) -> Path:
+    """Run `thinkling grpo`; returns the folder of the last checkpoint, or of the last good one if the watchdog stopped
+    the run. `show` sees every step's metrics, and what is measured in between.
+
+    A run that was interrupted resumes at its last checkpoint, and on a CPU in float32 ends with the same bits as one
+    that was not. The steps before it are shown again.
+    """
+    from thinkling.commands.load import language_model
+    from thinkling.runs import alone_in, open_run
+    from thinkling.tasks.benchmarks import load_problems
+    from thinkling.train.rl.curriculum import Curriculum
+    from thinkling.train.run import FINISHED
+
+    curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum)
+    if settings.eval_every:
+        load_problems(settings.held_out, "held-out", 1)
+    model = model or language_model(settings)
+    out = open_run(settings.out, settings, FINISHED)  # nothing is made where the problems cannot be read
+    with alone_in(out):
+        return run(settings, model, curriculum, show or (lambda shown: None))
+
+
+def run(settings: Grpo, model: LanguageModel, curriculum: Curriculum, show: Callable[[object], None]) -> Path:
+    from thinkling.runs import append_jsonl, write_json
+    from thinkling.train import memory
+    from thinkling.train.rl.guard.preflight import examine
+    from thinkling.train.rl.guard.validation import Validator
+    from thinkling.train.rl.guard.watchdog import WINDOW, alarm
+    from thinkling.train.rl.trainer import SAMPLES, Trainer
+    from thinkling.train.run import Run
+
+    if settings.memory_gb is not None:
+        room = memory.plan(workload(settings), model.network.config, model.network.dtype)
+        settings = replace(settings, micro_batch_tokens=room.tokens)
+    rollout = rollout_config(settings)
+    trainer = Trainer(
+        model, curriculum, settings.steps, rollout=rollout, objective=settings.objective,
+        update=update_config(settings), optimizer=optimizer_config(settings), lora=lora_config(settings),
+        keep=lambda rows: append_jsonl(settings.out / SAMPLES, rows),
+    )  # fmt: skip
+    validator = Validator(validation_config(settings), rollout, model) if settings.eval_every else None
+    watch = alarm if settings.watchdog else None
+    run = Run(run_config(settings), trainer, validator=validator, watch=watch, window=WINDOW, show=show,
+              tracked_config=settings)  # fmt: skip
+    if settings.preflight and run.step == 0:
+        findings = examine(rollout, settings.tasks, model)
+        write_json(settings.out / "preflight.json", findings)
+        show(findings)
+    if model.network.device.type != "cpu":
+        trainer.updater.probe(settings.max_length)
+    return run.go()
+
+
+def main(settings: Grpo) -> Path | None:
+    from rich.console import Console
+
+    from thinkling.train.rl.live_table import LiveTable
+    from thinkling.train.run import FINISHED
+
+    if settings.plan:
+        show_plan(settings)
+        return None
+    with LiveTable(settings.steps) as table:
+        folder = train(settings, show=table)
+    finished = json.loads((settings.out / FINISHED).read_text(encoding="utf-8"))
+    if finished["stopped"]:
+        raise UserError(f"stopped at step {finished['steps']}: {finished['stopped']}. The last good checkpoint: "
+                        f"{folder}")  # fmt: skip
+    console = Console(highlight=False)
+    console.print(f"\nThe trained model: {folder}")
+    if finished["best"] and finished["best"]["step"] != finished["steps"]:
+        console.print(f"The best on held-out problems, after {finished['best']['step']} steps: "
+                      f"{settings.out / 'checkpoints' / 'best'}")  # fmt: skip
+    console.print(f"What it learnt from: thinkling microscope {settings.out}")
+    return folder
+
+
+def show_plan(settings: Grpo) -> None:
+    """Print what the run would need of memory, and whether it fits."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from thinkling.device import pick_device, pick_dtype
+    from thinkling.train import memory
+
+    config, device = memory.config_of(settings.model), pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    work = workload(settings)
+    found = memory.plan(work, config, dtype)
+    table = Table("part", "GB", box=None, title=f"{settings.model}, {str(dtype).split('.')[1]}", title_justify="left")
+    table.columns[1].justify = "right"
+    for name, size in found.parts.items():
+        if size:
+            table.add_row(name, f"{size:.2f}")
+    table.add_row("all together", f"{found.total:.2f}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{settings.prompts_per_step} prompts x {settings.rollouts_per_prompt} rollouts of at most "
+                  f"{settings.max_tokens} tokens; up to {found.tokens:,} tokens in one pass")  # fmt: skip
+    if settings.memory_gb is None:
+        console.print(f"No limit was set (--memory-gb). {memory.advice(work)}, if that is too much.")

@@ -1,0 +1,40 @@
+"""From flags to models, scorers and methods: the one place where a command's settings become the records of the floors.
+
+Imported inside each command's main, since it imports torch.
+"""
+
+import os
+
+from thinkling.commands.options import ModelSettings, ScalingSettings
+from thinkling.generate.language_model import LanguageModel, Model
+from thinkling.generate.openai.remote import RemoteModel
+from thinkling.generate.sampling import Sampling
+from thinkling.scale.judge import Judge
+from thinkling.scale.methods import scorer_for
+from thinkling.scale.scorers import Scorer
+
+
+def language_model(settings: ModelSettings) -> LanguageModel:
+    """The model that the flags name, its weights loaded here."""
+    limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb}
+    return LanguageModel.load(settings.model, settings.device, settings.dtype, **limits)
+
+
+def model_of(settings: ScalingSettings) -> Model:
+    """The model that the flags name, loaded here or on a server."""
+    if settings.server is None:
+        return language_model(settings)
+    return on_server(settings, settings.server, settings.model)
+
+
+def on_server(settings: ScalingSettings, url: str, name: str) -> RemoteModel:
+    key = os.environ.get(settings.api_key_env)
+    return RemoteModel(url, name, key, concurrency=settings.max_rows, timeout=settings.timeout)
+
+
+def scorer_from(settings: ScalingSettings, name: str, template: str) -> Scorer:
+    judge = None
+    if settings.judge_server is not None:
+        grading = Sampling(temperature=0.0, max_tokens=settings.max_tokens, seed=settings.seed)
+        judge = Judge(on_server(settings, settings.judge_server, settings.judge_model), grading)
+    return scorer_for(name, template, settings.confidence_window, settings.model, judge)

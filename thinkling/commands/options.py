@@ -1,0 +1,74 @@
+"""What the settings of several commands share: names that flags may take, checks, the flags of every model and task."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from thinkling.errors import UserError
+
+Split = Literal["train", "held-out", "unseen-templates"]
+ExtractMode = Literal["lenient", "boxed-only"]
+
+
+def at_least(minimum: float, **values: float) -> None:
+    for name, value in values.items():
+        if value < minimum:
+            raise UserError(f"--{name.replace('_', '-')} must be at least {minimum}, not {value}")
+
+
+def above_zero(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    model: str = "thinkling-base"
+    """A built-in model's name, a checkpoint's folder, or a Hub id: org/name or org/name@revision."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    dtype: str = "auto"
+    """auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16 or float16."""
+    max_rows: int = 128
+    """Requests that are completed at the same time, at most."""
+    max_length: int = 1024
+    """Prompt and completion of one request, in tokens, at most."""
+    cache_gb: float = 2.0
+    """Memory for the key-value cache, in GB, at most; where max_rows do not fit, fewer requests run at once."""
+
+    def __post_init__(self) -> None:
+        at_least(1, max_rows=self.max_rows)
+        at_least(2, max_length=self.max_length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingSettings(ModelSettings):
+    server: str | None = None
+    """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the servers' key, if they want one."""
+    timeout: float = 300.0
+    """Seconds that a server may take for one answer."""
+    tasks: str = "builtin"
+    """builtin, larger-numbers, or a .jsonl / .json file whose rows have question and reference (or problem and
+    answer)."""
+    split: Split = "held-out"
+    """Of the built-in problems: held-out has new numbers, unseen-templates has word problems of a new kind."""
+    num_problems: int = 500
+    """How many problems, from the start of the split or file."""
+    max_tokens: int = 256
+    """Length of one completion at most, in tokens."""
+    confidence_window: int = 16
+    """Tokens in a group, for deepconf and the scorers named confidence-...; DeepConf's authors use 2048."""
+    judge_server: str | None = None
+    """For the scorer judge: the URL of an OpenAI-compatible server whose model grades the responses."""
+    judge_model: str = ""
+    """The judge's name on its server."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(
+            1, num_problems=self.num_problems, max_tokens=self.max_tokens, confidence_window=self.confidence_window
+        )
+        above_zero(timeout=self.timeout)

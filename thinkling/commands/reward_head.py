@@ -1,0 +1,68 @@
+"""`thinkling reward-head`: train a head that says how likely an answer is right."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from thinkling.commands.options import ModelSettings, above_zero, at_least
+from thinkling.errors import UserError
+from thinkling.scale.names import Template
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardHeadTraining(ModelSettings):
+    """Train a head on the model's hidden states that says how likely a completion's answer is right.
+
+    Samples answers to training problems, grades them, fits a logistic regression to some, and measures it on the rest.
+    OUT/reward_head is the head; that folder, copied into the model's own, goes with it.
+    """
+
+    out: Path
+    """The run's folder; it must not hold a run yet."""
+    num_problems: int = 1000
+    """How many training problems to ask."""
+    validation_share: float = 0.25
+    """The share of them that is kept aside to measure the head on."""
+    num_samples: int = 8
+    """Completions of each problem, for each template."""
+    templates: tuple[Template, ...] = ("plain", "step-by-step")
+    """The ways in which each problem is put."""
+    temperature: float = 1.0
+    max_tokens: int = 256
+    """Length of one completion at most, in tokens."""
+    weight_decay: float = 0.1
+    """Half this, times the squared length of the weights (of standardised features), is added to the mean loss."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(3, num_problems=self.num_problems)
+        at_least(1, num_samples=self.num_samples, max_tokens=self.max_tokens)
+        above_zero(temperature=self.temperature, weight_decay=self.weight_decay)
+        if not 0 < self.validation_share < 1:
+            raise UserError(f"--validation-share must lie between 0 and 1, not {self.validation_share}")
+        if not self.templates:
+            raise UserError("--templates needs at least one template")
+
+
+def main(settings: RewardHeadTraining) -> Path:
+    from rich.console import Console
+
+    from thinkling.commands.load import language_model
+    from thinkling.generate.sampling import Sampling
+    from thinkling.runs import new_run
+    from thinkling.scale.reward_head import FILE
+    from thinkling.tasks.builtin import problems
+    from thinkling.train.reward_head import HeadConfig, table, train
+
+    config = HeadConfig(
+        templates=settings.templates, num_samples=settings.num_samples, validation_share=settings.validation_share,
+        weight_decay=settings.weight_decay,
+        sampling=Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed),
+    )  # fmt: skip
+    model = language_model(settings)
+    out = new_run(settings.out, settings)
+    measured = train(config, model, problems("train", settings.num_problems, settings.seed), out)
+    console = Console()
+    console.print(table(measured))
+    console.print(f"The head: {out / FILE}", highlight=False, soft_wrap=True)
+    return out / FILE

@@ -1,0 +1,85 @@
+"""Many methods at many budgets on one pool of samples: one `Point` for each, charged as if it had run alone.
+
+Every sample is drawn once (generate/cached.py). A scorer's own reading of a completion (p-true, reward-head) is not
+counted as tokens: nothing is sampled for it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from thinkling.evaluate.frontier import Point
+from thinkling.evaluate.refinement_changes import Round, changes
+from thinkling.evaluate.run import Sample, evaluate
+from thinkling.evaluate.stats import mean_interval, pass_at_k, wilson_interval
+from thinkling.generate.cached import CachedModel
+from thinkling.generate.sampling import Sampling
+from thinkling.model.config import ModelConfig
+from thinkling.problem import Problem
+from thinkling.scale.methods import Recipe, build, remembered
+from thinkling.scale.scorers import Scorer
+from thinkling.verify.math.grade import grade
+
+
+class Sweep:
+    """Measures points one after the other, from one pool of samples.
+
+    sampling: how every method draws, but for its own temperature. scorer: gives one by its name and template. config:
+    the network's shape, if it is known, from which floating-point operations are counted.
+    """
+
+    def __init__(
+        self, model: CachedModel, problems: Sequence[Problem], sampling: Sampling,
+        scorer: Callable[[str, str], Scorer], config: ModelConfig | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.problems, self.sampling, self.config = model, problems, sampling, config
+        self._make_scorer = scorer
+        self.points: list[Point] = []
+        self.rounds: dict[str, list[Round]] = {}
+        self._scorers: dict[tuple[str, str], Scorer] = {}
+
+    def scorer(self, name: str, template: str) -> Scorer:
+        if (name, template) not in self._scorers:
+            self._scorers[name, template] = remembered(self._make_scorer(name, template))
+        return self._scorers[name, template]
+
+    def measure(self, recipe: Recipe, budget: int) -> Point:
+        method = build(recipe, budget, self.sampling, lambda name: self.scorer(name, recipe.template))
+        _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}")
+        point = self.point(str(recipe), recipe.kind.unit, budget, samples)
+        self.points.append(point)
+        if budget == max(recipe.budgets):
+            if samples[0].answer.rounds:
+                self.rounds[str(recipe)] = changes(samples)
+            if recipe.name == "self-consistency" and not recipe.scorer:
+                self.points += self.oracle(recipe, samples)
+        return point
+
+    def point(self, name: str, unit: str, budget: int, samples: Sequence[Sample]) -> Point:
+        correct = tuple(sample.verdict.correct for sample in samples)
+        completions = [c for sample in samples for c in sample.answer.completions]
+        num = len(samples)
+        return Point(
+            name, budget if unit else None, unit, correct, sum(correct) / num, *wilson_interval(sum(correct), num),
+            tokens=sum(len(c.tokens) for c in completions) / num,
+            seconds=sum(c.seconds for c in completions) / num,
+            flops=fmean(self.flops(sample) for sample in samples) if self.config else None,
+            truncated=sum(c.truncated for c in completions) / len(completions),
+        )  # fmt: skip
+
+    def flops(self, sample: Sample) -> float:
+        """Of one answer: every prompt read once, and every token sampled behind it."""
+        completions = sample.answer.completions
+        prompts = {c.prompt_tokens for c in completions}
+        sampled = sum(self.config.flops(len(c.tokens), len(c.prompt_tokens)) for c in completions)
+        return sampled + sum(self.config.flops(len(prompt)) for prompt in prompts)
+
+    def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Point]:
+        """pass@n: what a perfect judge would choose from the samples of each vote. It needs to know the answers."""
+        right = [[grade(c.text, s.problem.reference).correct for c in s.answer.completions] for s in samples]
+        found, name = [], f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
+        for vote in self.points[-len(recipe.budgets) :]:
+            rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]
+            low, high = mean_interval(rates)
+            found.append(replace(vote, method=name, correct=(), accuracy=fmean(rates), low=low, high=high, oracle=True))
+        return found

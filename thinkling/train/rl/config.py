@@ -1,0 +1,57 @@
+"""What a policy-gradient step asks, how it learns from the answers, and how it is measured. Small frozen records.
+
+What is optimised is the third of them: `Objective` (objective.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from thinkling.generate.sampling import Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """What a step asks, and how.
+
+    prompts_per_step: problems. rollouts_per_prompt: completions of each, the group. template: how the question is put.
+    sampling: how completions are drawn; its seed is the run's, from which each batch derives its own. rewards: the
+    weight of each part of the reward. dynamic_sampling: ask up to this many times more to replace groups whose rewards
+    are all alike (DAPO, arXiv:2503.14476). overlap: draw the next step's rollouts while this one's are learnt from.
+    """
+
+    prompts_per_step: int = 16
+    rollouts_per_prompt: int = 8
+    template: str = "plain"
+    sampling: Sampling = field(default_factory=lambda: Sampling(keep_support=True))
+    rewards: Mapping[str, float] = field(default_factory=lambda: {"correct": 1.0})
+    dynamic_sampling: int = 0
+    overlap: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateConfig:
+    """How a batch of rollouts becomes optimizer steps.
+
+    updates_per_batch: optimizer steps, each on its share of the prompts. micro_batch_tokens: of one forward and
+    backward pass, prompts included, at most. process_reward: the weight of the credit for single equations.
+    mask_truncated: leave cut-off completions out. recompute: keep less for the backward pass and compute it again.
+    """
+
+    updates_per_batch: int = 1
+    micro_batch_tokens: int = 4096
+    process_reward: float = 0.0
+    mask_truncated: bool = False
+    recompute: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """Held-out accuracy while a run goes on.
+
+    tasks: a suite's name or a file. every: steps between two measurements. num_samples: answers to each problem.
+    """
+
+    tasks: str = "builtin"
+    every: int = 50
+    num_problems: int = 64
+    num_samples: int = 8
