@@ -49,8 +49,8 @@ def sampler_of(settings: Grpo, model: LanguageModel, curriculum: Curriculum) -> 
     return sampler.Sampler(rollout_config(settings), model, curriculum, settings.steps)
 
 
-def examine(settings: Grpo, model: LanguageModel) -> preflight.Findings:
-    return preflight.examine(rollout_config(settings), settings.tasks, model)
+def examine(settings: Grpo, model: LanguageModel, without: frozenset[str] = frozenset()) -> preflight.Findings:
+    return preflight.examine(rollout_config(settings), settings.tasks, model, without)
 
 
 def measure(settings: Grpo, model: LanguageModel, step: int) -> Validation:

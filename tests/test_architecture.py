@@ -23,9 +23,10 @@ verify.isolated verify.adversarial verify.adversarial.hostile verify.adversarial
 tasks tasks.builtin tasks.benchmarks
 generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings
 generate.language_model generate.explain
-generate.openai generate.openai.connection generate.openai.format generate.openai.remote generate.cached
-scale scale.names scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n scale.refine scale.judge
-scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
+generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
+generate.cached
+scale scale.names scale.prompts scale.failures scale.direct scale.scorers scale.vote scale.best_of_n scale.refine
+scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
 evaluate evaluate.stats evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
 evaluate.scorer_quality
 report report.plots report.eval_report report.scale_words report.scale_plots report.scale_terminal report.scale_page

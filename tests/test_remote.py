@@ -171,7 +171,7 @@ def test_an_empty_completion() -> None:
 @pytest.mark.parametrize(
     ("told_as", "reason"),
     [("stop", "stop"), ("eos_token", "stop"), ("length", "length"), ("repetition", "repetition"),
-     ("content_filter", "length"), (None, "length")],
+     ("max_tokens", "length"), (None, "length")],
 )  # fmt: skip
 def test_finish_reasons(told_as: str | None, reason: str) -> None:
     assert ask(Server(choice("x", told_as))).finish_reason == reason
@@ -470,7 +470,8 @@ def test_giving_up_names_the_last_failure(waits: list[float]) -> None:
 def test_retry_after_is_honoured_as_seconds_and_as_date(waits: list[float]) -> None:
     for value in ("7", formatdate(time.time() + 60, usegmt=True), "soon"):
         ask(Server(httpx.Response(429, headers={"Retry-After": value}), VLLM))
-    assert waits[0] == 7.0 and 55 < waits[1] <= 60 and waits[2] < 1
+    # Its seconds, and 0.25 to 0.75 more, so that not all who wait come back at once.
+    assert 7.25 <= waits[0] <= 7.75 and 55 < waits[1] <= 60.75 and waits[2] < 1
 
 
 def test_a_server_that_asks_for_a_day_is_not_waited_for(waits: list[float]) -> None:
@@ -480,11 +481,13 @@ def test_a_server_that_asks_for_a_day_is_not_waited_for(waits: list[float]) -> N
     assert len(server.requests) == 1 and not waits
 
 
-def test_a_timeout_is_not_asked_again(waits: list[float]) -> None:
+def test_a_timeout_is_asked_again_but_not_for_ever(waits: list[float]) -> None:
+    """One among thousands must not end a run; what times out three times is too long."""
+    assert ask(Server(httpx.ReadTimeout(""), httpx.ReadTimeout(""), VLLM)).text == " 4"
     server = Server(httpx.ReadTimeout(""))
-    with pytest.raises(UserError, match=r"did not answer within 2\.5 s"):
+    with pytest.raises(UserError, match=r"at try 3 .*did not answer within 2\.5 s"):
         ask(server, timeout=2.5)
-    assert len(server.requests) == 1
+    assert len(server.requests) == 3
 
 
 def not_found(models: httpx.Response) -> Server:
@@ -539,8 +542,8 @@ def test_an_answer_that_is_not_a_json_object(body: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"choices": []}, {"error": "x"}, NO_LOGPROBS | {"usage": None},
-     choice("a") | {"choices": [{"text": "a"}]} | {"usage": {"completion_tokens": 0}},
+    [{}, {"choices": []}, {"choices": [{"text": ""}]}, {"choices": 1}, choice({}), choice([{"type": "text"}]),
+     choice("") | {"usage": 1},
      choice("a", logprobs={"tokens": ["a", "b"], "token_logprobs": [-1.0]}), choice("a", logprobs=told(("a", None))),
      choice("a", logprobs=told(("a", -1.0))), choice("a", logprobs=told(("a", -1.0)) | {"top_logprobs": [{"a": -1}]})],
 )  # fmt: skip

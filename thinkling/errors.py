@@ -1,4 +1,4 @@
-"""The one exception whose message is meant for the person at the keyboard."""
+"""The exceptions whose message is meant for the person at the keyboard."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message and exits with code 2; library users see an ordinary exception.
     """
+
+
+class FatalError(UserError):
+    """One that every other problem of a run would meet too, such as a server that is gone: it is never skipped."""

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 
 from thinkling.errors import UserError
 
+MAY_DIFFER = ("out", "on_error", "timeout")  # settings that change no result: a run may resume with others
+
 
 def to_plain(value: object) -> object:
     """A dataclass or path as JSON can hold it."""
@@ -104,7 +106,7 @@ def open_run(folder: Path, config: object, finished: str) -> Path:
     if not path.exists() or (folder / finished).exists():
         return new_run(folder, config)
     wanted, found = json.loads(json.dumps(config, default=to_plain)), json.loads(path.read_text(encoding="utf-8"))
-    changed = [name for name in wanted if wanted[name] != found.get(name) and name != "out"]
+    changed = [name for name in wanted if wanted[name] != found.get(name) and name not in MAY_DIFFER]
     if changed:
         name = changed[0]
         raise UserError(f"{folder} holds an unfinished run with --{name.replace('_', '-')} {found.get(name)}, not "

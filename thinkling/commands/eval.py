@@ -83,17 +83,23 @@ def main(settings: Eval) -> None:
     from thinkling.generate.cached import CachedModel
     from thinkling.report.eval_report import MUCH_TRUNCATED, row_of, table
     from thinkling.runs import alone_in, open_run, write_json
+    from thinkling.scale.failures import Failure, refuse, too_long
+    from thinkling.scale.failures import tell as tell_failures
+    from thinkling.scale.methods import saying_what_needs_it
     from thinkling.scale.prompts import manifest
     from thinkling.tasks.benchmarks import load_problems
 
     method = method_of(settings)
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
-    model = model_of(settings)
+    model, (recipe, _) = model_of(settings), recipe_of(settings)
+    skipped: list[Failure] | None = [] if settings.on_error == "skip" else None
+    if skipped is None:
+        refuse(too_long(model, [recipe.template], problems), settings.tasks)
     out = open_run(settings.out, settings, "report.json")
-    with alone_in(out):
-        write_json(out / "prompts.json", manifest([recipe_of(settings)[0].template], problems[0].question))
+    with alone_in(out), saying_what_needs_it([recipe]):
+        write_json(out / "prompts.json", manifest([recipe.template], problems[0].question))
         pool = CachedModel(model, out / "pool.jsonl")
-        report, samples = evaluate(pool, method, problems, out, f"{settings.method} on {settings.tasks}")
+        report, samples = evaluate(pool, method, problems, out, f"{settings.method} on {settings.tasks}", skipped)
     console = Console()
     console.print(table([row_of(settings.method, report)]))
     if report.truncated > MUCH_TRUNCATED:
@@ -103,5 +109,6 @@ def main(settings: Eval) -> None:
         )
     if report.unparsed:
         console.print(f"{report.unparsed:.1%} of the problems got no answer that could be read.")
+    tell_failures(skipped or [], "got no answer and count in no number above", out / "report.json", console)
     tell(console, changes(samples))
     console.print(f"Every response: {out / 'samples.jsonl'}")

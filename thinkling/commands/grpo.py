@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thinkling.commands.options import ModelSettings, above_zero, at_least
+from thinkling.commands.options import ModelSettings, OnError, above_zero, at_least
 from thinkling.errors import UserError
 from thinkling.scale.names import Template
 from thinkling.train.config import LoraConfig, OptimizerConfig, OptimizerName, RunConfig, TrackerName
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from thinkling.train.rl.guard.preflight import Findings
     from thinkling.train.rl.guard.validation import Validation
     from thinkling.train.rl.metrics import StepMetrics
+
+
+SKIPPED = "failed.json"  # the problems that --on-error skip has left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,9 @@ class Grpo(ModelSettings):
     tasks: tuple[str, ...] = ("builtin",)
     """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), or a file: JSON lines with
     question and reference. Several take turns."""
+    on_error: OnError = "stop"
+    """What a problem of a file does whose question is longer than --max-length: stop ends the run before any work, and
+    names it; skip never asks it, and lists it in OUT/failed.json."""
     prompts_per_step: int = 16
     rollouts_per_prompt: int = 8
     template: Template = "plain"
@@ -232,17 +238,24 @@ def train(
     that was not. The steps before it are shown again.
     """
     from thinkling.commands.load import language_model
-    from thinkling.runs import alone_in, open_run
+    from thinkling.runs import alone_in, open_run, write_json
     from thinkling.tasks.benchmarks import load_problems
-    from thinkling.train.rl.curriculum import Curriculum
+    from thinkling.train.rl.curriculum import Curriculum, unaskable
     from thinkling.train.run import FINISHED
 
     curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum)
     if settings.eval_every:
         load_problems(settings.held_out, "held-out", 1)
     model = model or language_model(settings)
+    files = [*settings.tasks, *([settings.held_out] if settings.eval_every else [])]
+    failures = unaskable(model, files, settings.template, settings.on_error == "skip")
+    if failures:
+        without = curriculum.without | {failure.question for failure in failures}
+        curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum, without)
     out = open_run(settings.out, settings, FINISHED)  # nothing is made where the problems cannot be read
     with alone_in(out):
+        if failures:
+            write_json(out / SKIPPED, failures)
         return run(settings, model, curriculum, show or (lambda shown: None))
 
 
@@ -264,12 +277,14 @@ def run(settings: Grpo, model: LanguageModel, curriculum: Curriculum, show: Call
         update=update_config(settings), optimizer=optimizer_config(settings), lora=lora_config(settings),
         keep=lambda rows: append_jsonl(settings.out / SAMPLES, rows),
     )  # fmt: skip
-    validator = Validator(validation_config(settings), rollout, model) if settings.eval_every else None
+    validator = (
+        Validator(validation_config(settings), rollout, model, curriculum.without) if settings.eval_every else None
+    )
     watch = alarm if settings.watchdog else None
     run = Run(run_config(settings), trainer, validator=validator, watch=watch, window=WINDOW, show=show,
               tracked_config=settings)  # fmt: skip
     if settings.preflight and run.step == 0:
-        findings = examine(rollout, settings.tasks, model)
+        findings = examine(rollout, settings.tasks, model, curriculum.without)
         write_json(settings.out / "preflight.json", findings)
         show(findings)
     if model.network.device.type != "cpu":
@@ -280,6 +295,7 @@ def run(settings: Grpo, model: LanguageModel, curriculum: Curriculum, show: Call
 def main(settings: Grpo) -> Path | None:
     from rich.console import Console
 
+    from thinkling.scale.failures import Failure, tell
     from thinkling.train.rl.live_table import LiveTable
     from thinkling.train.run import FINISHED
 
@@ -294,6 +310,9 @@ def main(settings: Grpo) -> Path | None:
                         f"{folder}")  # fmt: skip
     console = Console(highlight=False)
     console.print(f"\nThe trained model: {folder}")
+    if (settings.out / SKIPPED).exists():
+        skipped = json.loads((settings.out / SKIPPED).read_text(encoding="utf-8"))
+        tell([Failure(**row) for row in skipped], "were never asked", settings.out / SKIPPED, console)
     if finished["best"] and finished["best"]["step"] != finished["steps"]:
         console.print(f"The best on held-out problems, after {finished['best']['step']} steps: "
                       f"{settings.out / 'checkpoints' / 'best'}")  # fmt: skip

@@ -7,6 +7,7 @@ from thinkling.errors import UserError
 
 Split = Literal["train", "held-out", "unseen-templates"]
 ExtractMode = Literal["lenient", "boxed-only"]
+OnError = Literal["stop", "skip"]
 
 
 def at_least(minimum: float, **values: float) -> None:
@@ -44,11 +45,15 @@ class ModelSettings:
 @dataclass(frozen=True, kw_only=True)
 class ScalingSettings(ModelSettings):
     server: str | None = None
-    """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there."""
+    """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. A path
+    in it, such as /api/v3, is taken as it is; without one it is /v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the servers' key, if they want one."""
     timeout: float = 300.0
-    """Seconds that a server may take for one answer."""
+    """Seconds that a server may take for one whole answer."""
+    on_error: OnError = "stop"
+    """What a problem does that gets no answer, because it is too long, or refused, or timed out: stop ends the run and
+    names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
     """builtin, larger-numbers, or a .jsonl / .json file whose rows have question and reference (or problem and
     answer)."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from thinkling.commands.options import ScalingSettings, at_least
 
 if TYPE_CHECKING:
+    from thinkling.evaluate.frontier import Point
     from thinkling.evaluate.sweep import Sweep
     from thinkling.generate.cached import CachedModel
     from thinkling.problem import Problem
@@ -47,7 +48,7 @@ class Scale(ScalingSettings):
     """The run's folder; the samples in it are used again."""
     methods: tuple[str, ...] = ()
     """Each NAME[:SCORER][@TEMPLATE][~TEMPERATURE][=BUDGETS], such as best-of-n:heuristic@plain~0.7=2,4,8; names as for
-    eval --method. The default is a table of about thirty."""
+    eval --method. The default is a table of about thirty; on a server, those of it that need no log-probabilities."""
     budgets: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Samples or paths, for the methods that name no budgets of their own."""
 
@@ -57,11 +58,16 @@ class Scale(ScalingSettings):
 
 
 def main(settings: Scale) -> None:
+    from rich.console import Console
+
     from thinkling.runs import alone_in
     from thinkling.scale.methods import parse
     from thinkling.tasks.benchmarks import load_problems
 
     recipes = [parse(text, settings.budgets) for text in settings.methods or METHODS]
+    if settings.server is not None and not settings.methods:
+        recipes = [recipe for recipe in recipes if not recipe.needs]
+        Console().print("Of the default methods those that any server can run; name others with --methods.")
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     with alone_in(settings.out):
         run(settings, recipes, problems)
@@ -76,20 +82,28 @@ def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem])
     from thinkling.generate.language_model import LanguageModel
     from thinkling.generate.sampling import Sampling
     from thinkling.runs import write_json
+    from thinkling.scale.failures import refuse, too_long
+    from thinkling.scale.methods import saying_what_needs_it
     from thinkling.scale.prompts import manifest
 
     console, started = Console(), time.perf_counter()
     model = model_of(settings)
     config = model.network.config if isinstance(model, LanguageModel) else None
+    if settings.on_error == "stop":
+        refuse(too_long(model, sorted({r.template for r in recipes}), problems), settings.tasks)
     pool = CachedModel(model, settings.out / "pool.jsonl")
     write_json(settings.out / "config.json", settings)
     write_json(settings.out / "prompts.json", manifest(sorted({r.template for r in recipes}), problems[0].question))
-    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=True)
-    sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config)
-    for recipe in recipes:
-        for budget in recipe.budgets:
-            point = sweep.measure(recipe, budget)
-            console.print(f"{recipe}, {budget}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
+    measure = settings.server is None or any(recipe.measures for recipe in recipes)
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=measure)
+    sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config,
+                  skip=settings.on_error == "skip")  # fmt: skip
+
+    def told(recipe: Recipe, budget: int, point: Point) -> None:
+        console.print(f"{recipe}, {budget}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
+
+    with saying_what_needs_it(recipes):
+        sweep.measure_all(recipes, told)
     report(settings, sweep, pool, time.perf_counter() - started)
 
 
@@ -101,10 +115,12 @@ def report(settings: Scale, sweep: Sweep, pool: CachedModel, took: float) -> Non
     from thinkling.report.scale_page import write_page, write_pngs
     from thinkling.report.scale_terminal import terminal
     from thinkling.runs import write_json
+    from thinkling.scale.failures import tell as tell_failures
 
     console, out, points = Console(), settings.out, sweep.points
     for part in terminal(points):
         console.print(part)
+    tell_failures(sweep.skipped, "got no answer and count in no number above", out / "table.json", console)
     for name, rounds in sweep.rounds.items():
         console.print(f"\n[bold]{name}[/]")
         tell(console, rounds, examples=0)
@@ -112,7 +128,7 @@ def report(settings: Scale, sweep: Sweep, pool: CachedModel, took: float) -> Non
     run = f"{took:.0f} s, {pool.num_asked:,} answers asked in it"
     known = facts() | {"model": pool.name, "problems": problems, "run": run}
     told = [f"{name}: {line}" for name, rounds in sweep.rounds.items() for line in map(in_words, rounds)]
-    table = {"settings": settings, "facts": known, "points": points, "rounds": told}
+    table = {"settings": settings, "facts": known, "points": points, "rounds": told, "failed": sweep.skipped}
     write_json(out / "table.json", table)
     write_page(out / "report.html", f"What accuracy costs: {settings.model}", points, known, NOTES + told)
     write_pngs(out / "plots", points)

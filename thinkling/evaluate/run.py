@@ -1,7 +1,8 @@
 """Run any method over problems and report what it got right and what it cost.
 
 Names no method: a method is any `async answer(model, problem) -> Answer`. All problems are started at once; the engine
-batches whatever the methods ask for. Every response is written down as soon as it is graded.
+batches whatever the methods ask for. Every response is written down as soon as it is graded. A problem that fails ends
+the run or is skipped; it is never graded.
 """
 
 import asyncio
@@ -13,12 +14,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.language_model import Model
 from thinkling.problem import Problem
 from thinkling.runs import append_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
+from thinkling.scale.failures import Failure
 from thinkling.verify.math.grade import Verdict, grade
+
+GRACE = 10.0  # seconds that requests under way have to come back once a problem has failed
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,13 @@ def evaluate(
     problems: Sequence[Problem],
     out: Path | None = None,
     label: str = "evaluating",
+    skipped: list[Failure] | None = None,
 ) -> tuple[Report, list[Sample]]:
-    """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress."""
+    """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress.
+
+    A problem that fails raises UserError with its row and id. Where there is a list `skipped` it is added to that, and
+    to the two files, and is in no number of the report; UserError only if all fail, or FatalError.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[score]}"),
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     started = time.perf_counter()
@@ -70,7 +80,19 @@ def evaluate(
             task = bar.add_task(label, total=len(problems), score="")
 
             async def one(place: int, problem: Problem) -> None:
-                answer = await method(model, problem)
+                try:
+                    answer = await method(model, problem)
+                except FatalError:
+                    raise
+                except UserError as error:
+                    failure = Failure(problem.id, problem.question, place + 1, str(error))
+                    if skipped is None:
+                        raise UserError(f"{label}, {failure} (--on-error skip goes on without it)") from error
+                    skipped.append(failure)
+                    if out is not None:
+                        append_jsonl(out / "samples.jsonl", [asdict(failure) | {"status": "failed"}])
+                    bar.update(task, advance=1)
+                    return
                 sample = Sample(problem, answer, grade(answer.text, problem.reference))
                 samples[place] = sample
                 if out is not None:
@@ -78,14 +100,33 @@ def evaluate(
                 correct.append(sample.verdict.correct)
                 bar.update(task, advance=1, score=f"{sum(correct) / len(correct):.1%} correct")
 
-            await asyncio.gather(*(one(place, problem) for place, problem in enumerate(problems)))
+            await all_of([asyncio.create_task(one(place, problem)) for place, problem in enumerate(problems)])
 
     asyncio.run(run())
-    ordered = [samples[place] for place in range(len(problems))]
+    ordered = [samples[place] for place in sorted(samples)]
+    if not ordered:
+        first = min(skipped, key=lambda failure: failure.row)
+        raise UserError(f"{label}: none of {len(problems)} problems got an answer; {first}")
     report = summarise(ordered, time.perf_counter() - started)
     if out is not None:
-        write_json(out / "report.json", report)
+        write_json(out / "report.json", asdict(report) | ({} if skipped is None else {"failed": skipped}))
     return report, ordered
+
+
+async def all_of(tasks: Sequence[asyncio.Task]) -> None:
+    """Wait for all of them. If one fails, what is under way may still come back, so that a pool of answers has it when
+    the run is started again; then the first failure, in the order of the tasks, is raised."""
+    try:
+        done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if waiting and any(type(task.exception()) is UserError for task in done):
+            await asyncio.wait(waiting, timeout=GRACE)
+        errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+        failures = [error for error in errors if error is not None]
+        if failures:
+            raise next((error for error in failures if type(error) is not UserError), failures[0])
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def summarise(samples: Sequence[Sample], seconds: float) -> Report:

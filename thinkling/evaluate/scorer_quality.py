@@ -11,7 +11,7 @@ from rich.table import Table
 from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_interval, wilson_interval
 from thinkling.generate.language_model import Completion, Model
 from thinkling.problem import Problem
-from thinkling.scale.scorers import ALONE, Scorer
+from thinkling.scale.scorers import ALONE, Scorer, ranked
 from thinkling.verify.math.grade import grade
 
 DEFAULT = (*ALONE, "confidence-mean", "confidence-group", "confidence-bottom", "confidence-tail", "p-true")
@@ -41,7 +41,7 @@ async def rank(
     """Score every completion of every pool, and compare with the verdicts. Raises UserError if none is right, or
     none is wrong."""
     asked = [scorer(model, problem, c) for problem, pool in zip(problems, pools, strict=True) for c in pool]
-    scores = [max(score, -1e30) for score in await asyncio.gather(*asked)]  # minus infinity: no answer
+    scores = [max(ranked(score), -1e30) for score in await asyncio.gather(*asked)]  # minus infinity: no answer
     places = [place for place, pool in enumerate(pools) for _ in pool]
     labels = [
         grade(c.text, problem.reference).correct for problem, pool in zip(problems, pools, strict=True) for c in pool

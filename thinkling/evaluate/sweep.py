@@ -16,6 +16,7 @@ from thinkling.generate.cached import CachedModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
 from thinkling.problem import Problem
+from thinkling.scale.failures import Failure
 from thinkling.scale.methods import Recipe, build, remembered
 from thinkling.scale.scorers import Scorer
 from thinkling.verify.math.grade import grade
@@ -25,14 +26,17 @@ class Sweep:
     """Measures points one after the other, from one pool of samples.
 
     sampling: how every method draws, but for its own temperature. scorer: gives one by its name and template. config:
-    the network's shape, if it is known, from which floating-point operations are counted.
+    the network's shape, if it is known, from which floating-point operations are counted. skip: leave a problem that
+    gets no answer out of every number, instead of ending. skipped: those problems.
     """
 
     def __init__(
         self, model: CachedModel, problems: Sequence[Problem], sampling: Sampling,
-        scorer: Callable[[str, str], Scorer], config: ModelConfig | None = None,
+        scorer: Callable[[str, str], Scorer], config: ModelConfig | None = None, skip: bool = False,
     ) -> None:  # fmt: skip
-        self.model, self.problems, self.sampling, self.config = model, problems, sampling, config
+        self.model, self.problems, self.sampling, self.config, self.skip = model, problems, sampling, config, skip
+        self.rows = {problem.id: row for row, problem in enumerate(problems, start=1)}
+        self.skipped: list[Failure] = []
         self._make_scorer = scorer
         self.points: list[Point] = []
         self.rounds: dict[str, list[Round]] = {}
@@ -43,9 +47,27 @@ class Sweep:
             self._scorers[name, template] = remembered(self._make_scorer(name, template))
         return self._scorers[name, template]
 
+    def measure_all(self, recipes: Sequence[Recipe], show: Callable[[Recipe, int, Point], None]) -> None:
+        """A point for each recipe and budget, all of the same problems: if some were skipped meanwhile, every point is
+        measured once more without them, from the pool."""
+        while True:
+            num = len(self.problems)
+            for recipe in recipes:
+                for budget in recipe.budgets:
+                    show(recipe, budget, self.measure(recipe, budget))
+            if len(self.problems) == num:
+                return
+            self.points.clear()
+            self.rounds.clear()
+
     def measure(self, recipe: Recipe, budget: int) -> Point:
         method = build(recipe, budget, self.sampling, lambda name: self.scorer(name, recipe.template))
-        _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}")
+        failed: list[Failure] | None = [] if self.skip else None
+        _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}", failed)
+        if failed:
+            lost = {failure.id for failure in failed}
+            self.skipped += [replace(failure, row=self.rows[failure.id]) for failure in failed]
+            self.problems = [problem for problem in self.problems if problem.id not in lost]
         point = self.point(str(recipe), recipe.kind.unit, budget, samples)
         self.points.append(point)
         if budget == max(recipe.budgets):

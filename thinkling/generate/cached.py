@@ -2,8 +2,9 @@
 
 A `Replay` takes the same calls as the model behind it. What was asked before, with the same prompt and sampling, is
 read back; the rest is asked and written down at once. So many methods can be measured on one pool of samples, each as
-if it ran alone, and a run that was interrupted goes on where it stopped. Every completion is measured
-(Sampling.measure), so that any scorer can be tried on the pool later.
+if it ran alone, and a run that was interrupted goes on where it stopped. Every completion of a model that is loaded
+here is measured (Sampling.measure), so that any scorer can be tried on the pool later; of a server, which may give no
+log-probabilities, only those that must be.
 """
 
 import asyncio
@@ -52,6 +53,8 @@ class CachedModel:
     async def complete(self, prompt: Any, sampling: Sampling) -> Completion:
         measured = replace(sampling, measure=True)
         key = key_of("complete", prompt, measured)
+        if not (sampling.measure or key in self._known or isinstance(self.model, LanguageModel)):
+            measured, key = sampling, key_of("complete", prompt, sampling)
         if sampling.min_confidence is not None and key not in self._known:
             free = key_of("complete", prompt, replace(measured, **NOT_WATCHED))
             if isinstance(self._known.get(free), Completion) and isinstance(self.model, LanguageModel):

@@ -14,7 +14,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, seeded
 from thinkling.scale.prompts import prompt_of
-from thinkling.scale.scorers import Scorer
+from thinkling.scale.scorers import Scorer, ranked
 from thinkling.verify.math.extract import extract
 
 
@@ -75,5 +75,5 @@ class BeamSearch:
         sampled.append(part)
         whole = model.joined(path.whole, part) if path.whole else part
         ended = part.stop_string is None or len(whole.tokens) >= self.sampling.max_tokens
-        score = await self.scorer(model, problem, whole)
+        score = ranked(await self.scorer(model, problem, whole))
         return Path(None if ended else model.extend(path.prompt, part), whole, ended, score)

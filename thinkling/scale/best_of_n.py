@@ -7,7 +7,7 @@ from thinkling.generate.language_model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
-from thinkling.scale.scorers import Scorer
+from thinkling.scale.scorers import Scorer, ranked
 from thinkling.verify.math.extract import extract
 
 
@@ -24,5 +24,5 @@ class BestOfN:
         completions = await samples(model, problem, self.template, self.sampling, range(self.num_samples))
         scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
         answers = [extract(c.text).answer for c in completions]
-        best = max(range(len(completions)), key=lambda i: (answers[i] is not None, scores[i]))
+        best = max(range(len(completions)), key=lambda i: (answers[i] is not None, ranked(scores[i])))
         return Answer(completions[best].text, answers[best], tuple(completions))

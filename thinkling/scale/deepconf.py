@@ -50,7 +50,8 @@ class DeepConf:
         return Answer(chosen.text, extract(chosen.text).answer if winner else None, tuple(traces))
 
     def _lowest(self, model: Model, trace: Completion) -> float:
-        return trace_confidence(known(trace.confidence, "confidence-group", model), "group", self.window)
+        lowest = trace_confidence(known(trace.confidence, "confidence-group", model), "group", self.window)
+        return 0.0 if math.isnan(lowest) else lowest  # 0 is the least that can be
 
     def _weights(self, model: Model, traces: Sequence[Completion], threshold: float) -> list[float]:
         """A trace weighs its lowest group confidence; one below the threshold, warm-up or not, has no vote."""

@@ -1,12 +1,14 @@
 """From a method's name to the method: what the command line can ask for, and what each method's budget counts."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.openai.remote import NoLogprobs
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.beam import BeamSearch
@@ -24,6 +26,10 @@ from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
 
 # Logarithms, so that as the weight of a vote they are e^score. The other scores weigh what they are.
 LOGARITHMS = frozenset({"mean-logprob", "sum-logprob", "answer-logprob", "p-true", "reward-head"})
+
+# What looks at nothing but text, so that any model can do it.
+TEXT_SCORERS = frozenset({"", "heuristic", "judge"})
+NUMBER_METHODS = frozenset({"deepconf", "cot-decoding"})
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,18 @@ class Recipe:
     @property
     def kind(self) -> Kind:
         return KINDS[self.name]
+
+    @property
+    def needs(self) -> str:
+        """What of it needs more of a model than text: its scorer or itself, by name; "" if nothing does."""
+        if self.name in NUMBER_METHODS:
+            return self.name
+        return "" if self.scorer in TEXT_SCORERS else f"the scorer {self.scorer}"
+
+    @property
+    def measures(self) -> bool:
+        """Must every completion be measured (Sampling.measure)?"""
+        return self.name in NUMBER_METHODS or self.scorer == "self-certainty" or self.scorer.startswith("confidence-")
 
     def __str__(self) -> str:
         warm = f", T = {self.temperature:g}" if self.temperature != self.kind.temperature else ""
@@ -113,7 +131,7 @@ def build(recipe: Recipe, budget: int, sampling: Sampling, scorer_named: Callabl
         raise UserError(f"{name}: temperature 0 makes every sample alike: raise it above 0, or take one sample")
     sampling = replace(sampling, temperature=recipe.temperature)
     scorer = scorer_named(recipe.scorer) if recipe.scorer else None
-    if scorer is not None or name == "cot-decoding":
+    if recipe.measures:
         sampling = replace(sampling, measure=True)
     if name == "self-consistency":
         weigh = proportional if recipe.scorer and recipe.scorer not in LOGARITHMS else exponential
@@ -136,6 +154,17 @@ def build(recipe: Recipe, budget: int, sampling: Sampling, scorer_named: Callabl
     if name == "cot-decoding":
         return CoTDecoding(sampling, budget, template)
     return Direct(sampling, template)
+
+
+@contextmanager
+def saying_what_needs_it(recipes: Iterable[Recipe]) -> Iterator[None]:
+    """Where the model gives no log-probabilities, name those of these recipes that need them."""
+    try:
+        yield
+    except NoLogprobs as error:
+        needs = list(dict.fromkeys(recipe.needs for recipe in recipes if recipe.needs))
+        raise UserError(f"{', '.join(needs)}: needs log-probabilities, but {error}, or choose a method and a scorer "
+                        "that need none, such as self-consistency and heuristic") from error  # fmt: skip
 
 
 def scorer_for(name: ScorerName, template: str, window: int, model: str, judge: Judge | None = None) -> Scorer:

@@ -11,7 +11,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples, seeded
 from thinkling.scale.prompts import critique_prompt, revise_prompt
-from thinkling.scale.scorers import Scorer
+from thinkling.scale.scorers import Scorer, ranked
 from thinkling.verify.math.extract import extract
 
 
@@ -46,4 +46,5 @@ class Refine:
     async def _not_worse(self, model: Model, problem: Problem, revision: Completion, best: Completion) -> bool:
         if self.scorer is None:
             return True
-        return await self.scorer(model, problem, revision) >= await self.scorer(model, problem, best)
+        scores = [await self.scorer(model, problem, completion) for completion in (revision, best)]
+        return ranked(scores[0]) >= ranked(scores[1])

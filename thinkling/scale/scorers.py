@@ -91,6 +91,12 @@ def answer_places(model: Model, completion: Completion) -> list[int]:
     return places
 
 
+def ranked(score: float) -> float:
+    """The score, or minus infinity where it is NaN: whatever is compared with NaN, the answer is no, and so the one
+    that happened to come first would win."""
+    return -math.inf if math.isnan(score) else score
+
+
 def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 

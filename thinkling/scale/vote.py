@@ -13,7 +13,7 @@ from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
-from thinkling.scale.scorers import Scorer, exponential
+from thinkling.scale.scorers import Scorer, exponential, ranked
 from thinkling.verify.math.extract import extract
 from thinkling.verify.math.grade import same_answer
 
@@ -37,7 +37,8 @@ class SelfConsistency:
         completions = await samples(model, problem, self.template, self.sampling, range(self.num_samples))
         if self.scorer is None:
             return elected(completions)
-        scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
+        scored = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
+        scores = [ranked(score) for score in scored]
         weights = self.weigh(scores)
         lowest = sorted(scores, reverse=True)[max(1, round(self.voters * len(scores))) - 1]
         return elected(completions, [w if score >= lowest else 0.0 for w, score in zip(weights, scores, strict=True)])
@@ -90,14 +91,15 @@ def vote(completions: Sequence[Completion], weights: Sequence[float] | None = No
     """The first completion of the winning group; None if no completion holds an answer.
 
     Answers that the verifier calls equal are one group (0.5 and 1/2). A completion without an answer abstains. Each has
-    one vote, or its weight. A tie goes to the group with the greater summed log-probability, then to the one seen
-    first.
+    one vote, or its weight (none, if that is NaN). A tie goes to the group with the greater summed log-probability,
+    then to the one seen first.
     """
     weights = [1.0] * len(completions) if weights is None else weights
-    weight_of = {id(c): weight for c, weight in zip(completions, weights, strict=True)}
+    weight_of = {id(c): 0.0 if math.isnan(weight) else weight for c, weight in zip(completions, weights, strict=True)}
 
     def strength(group: list[Completion]) -> tuple[float, float]:
-        return math.fsum(weight_of[id(c)] for c in group), math.fsum(sum(c.logprobs) for c in group)
+        logprob = ranked(math.fsum(sum(c.logprobs) for c in group))
+        return math.fsum(weight_of[id(c)] for c in group), logprob
 
     return max(groups(completions), key=strength, default=[None])[0]
 

@@ -1,6 +1,6 @@
 """One OpenAI-compatible server over HTTP: JSON out, JSON in, and one clear line for whatever goes wrong between.
 
-Left out: streaming, and what the fields mean (remote.py).
+Left out: streaming, how a reply is read (reply.py), and what the fields mean (remote.py).
 """
 
 import asyncio
@@ -9,15 +9,19 @@ import re
 import time
 from asyncio import sleep
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from thinkling.errors import UserError
+from thinkling.errors import FatalError, UserError
+from thinkling.generate.openai.reply import Reply, TooLarge, fetch, one_line
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 120.0  # seconds before another try
+MOST_TIMEOUTS = 2  # after which a request is tried again: what is slow twice is slow
+MOST_FAILED = 100  # requests in a row, each for good: the server is of no use to the next one either
 LONGEST_MESSAGE = 300  # characters of what a server says
+LARGEST_REPLY, REPLY_PER_TOKEN = 32 * 2**20, 8 * 2**10  # bytes; a token with its 20 likeliest takes about 2 KiB
+MOST_TOKENS = 2**15  # for which a reply may be larger
 
 
 class Refused(Exception):
@@ -36,16 +40,16 @@ class Lane:
 class Connection:
     """Posts requests to one server, at most `concurrency` at a time, and tries again what may yet go well.
 
-    url: with or without /v1 at its end. timeout: seconds for one answer. retries: tries after the first.
-    transport: takes the network's place, in tests.
+    url: the address of the API, such as https://host/api/v3; of a bare host it is /v1. timeout: seconds for one answer,
+    all of it. retries: tries after the first. transport: takes the network's place, in tests.
     """
 
     def __init__(
         self, url: str, model: str, api_key: str | None, concurrency: int, timeout: float, retries: int,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:  # fmt: skip
-        self._base = base_url(url)
-        self.url = re.sub("//[^/@]*@", "//", self._base.removesuffix("/v1"))  # for messages: without a password
+        self._base, self._query = base_url(url)
+        self.url = re.sub("//[^/@]*@", "//", str(self._base).removesuffix("/v1"))  # for messages: without a password
         if concurrency < 1 or timeout <= 0 or retries < 0:
             raise UserError("a server needs a concurrency of at least 1, a timeout above 0 s, and 0 retries or more")
         self._api_key = (api_key or "").strip()
@@ -54,91 +58,96 @@ class Connection:
         self.model, self.concurrency, self.timeout, self.retries = model, concurrency, timeout, retries
         self._transport = transport
         self._lanes: dict[asyncio.AbstractEventLoop, Lane] = {}
-        self._answered = False
+        self._connected = self._answered = False  # ever: has it replied at all, and as such a server does?
+        self._num_failed = 0  # requests in a row
         self._num_under_way, self._share, self._charged_until = 0, 0.0, 0.0
 
     async def post(self, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], float]:
         """The answer to a request, and the request's share of the seconds in which any was under way.
 
-        Errors: Refused if the server does not take the request as it is; UserError for all else that goes wrong.
+        Errors: Refused if the server does not take the request as it is; FatalError if it would take no other either;
+        UserError for all else that goes wrong.
         """
         lane = self._lane()
         async with lane.places:
             before = self._charge(+1)
             try:
-                response = await self._try(lane.client, path, body)
+                reply = await self._try(lane.client, path, body)
             finally:
                 after = self._charge(-1)
-            return await self._read(lane.client, path, response), after - before
+            return await self._read(lane.client, path, reply), after - before
 
-    async def _try(self, client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> httpx.Response:
-        """Post until an answer comes that another try would not change."""
+    async def _try(self, client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Reply:
+        """Post until a reply comes that another try would not change."""
+        most_bytes = LARGEST_REPLY + REPLY_PER_TOKEN * min(MOST_TOKENS, body.get("max_tokens", MOST_TOKENS))
+        num_timeouts = 0
         for attempt in range(self.retries + 1):
-            wait = None
+            asked, kind = 0.0, UserError
             try:
-                response = await client.post(path, json=body)
-            except httpx.TimeoutException:
-                raise UserError(f"the server at {self.url} did not answer within {self.timeout:g} s: "
-                                "allow more time, ask it less at once, or for fewer tokens") from None  # fmt: skip
-            except httpx.TransportError as error:
+                reply = await fetch(client, "POST", path, body, self.timeout, most_bytes)
+            except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
+                num_timeouts += 1
+                problem = (f"it did not answer within {self.timeout:g} s: allow more time (--timeout), ask it less at "
+                           "once, or for fewer tokens")  # fmt: skip
+            except TooLarge:
+                raise UserError(f"the server at {self.url} gives an answer without an end: "
+                                f"after {most_bytes / 1e6:,.0f} MB it was not read further") from None  # fmt: skip
+            except (httpx.TransportError, httpx.DecodingError) as error:
                 problem = self._clean(str(error)) or type(error).__name__
-                if isinstance(error, httpx.ConnectError) and not self._answered:
-                    raise UserError(f"nothing answers at {self.url} ({problem}): "
-                                    "check the URL, and that the server is up") from None  # fmt: skip
+                if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                    kind = FatalError  # nobody is there any more, if none of the other tries finds them
+                if kind is FatalError and not self._connected:
+                    raise FatalError(f"nothing answers at {self.url} ({problem}): "
+                                     "check the URL, and that the server is up") from None  # fmt: skip
             else:
-                self._answered = True
-                if response.status_code not in (408, 429, 500, 502, 503, 504):
-                    return response
-                problem, wait = f"HTTP {response.status_code}, {self._message(response)}", retry_after(response)
-            if wait is None:
-                wait = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.5))
-            if attempt == self.retries or wait > LONGEST_WAIT:
+                self._connected = True
+                if not passes(reply.status):
+                    self._num_failed = 0
+                    return reply
+                problem, asked = f"{reply.named}, {self._clean(reply.message)}", reply.wait
+            if attempt == self.retries or asked > LONGEST_WAIT or num_timeouts > MOST_TIMEOUTS:
                 break
-            await sleep(wait)
-        raise UserError(f"the server at {self.url} failed, at try {attempt + 1} for good: {problem}")
+            # On top of what the server asks for, so that not all who wait come back at once, or at once again.
+            await sleep(asked + min(LONGEST_WAIT, FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.5)))
+        self._num_failed += 1
+        if self._num_failed >= MOST_FAILED:
+            kind, problem = FatalError, f"{problem}; so did {MOST_FAILED - 1} requests before this one, none between"
+        raise kind(f"the server at {self.url} failed, at try {attempt + 1} for good: {problem}")
 
-    async def _read(self, client: httpx.AsyncClient, path: str, response: httpx.Response) -> dict[str, Any]:
-        status, message = response.status_code, self._message(response)
-        if status in (400, 413, 422, 501):
-            raise Refused(message)
+    async def _read(self, client: httpx.AsyncClient, path: str, reply: Reply) -> dict[str, Any]:
+        status, message = reply.status, self._clean(reply.message)
+        if status in (400, 413, 422, 501) or (status == 403 and re.search("log.?prob", message, re.IGNORECASE)):
+            raise Refused(message)  # also what a key that is good may not ask for
         if status in (401, 403):
             key = "another API key" if self._api_key else "an API key"
-            raise UserError(f"the server at {self.url} asks for {key} (HTTP {status}: {message})")
+            raise FatalError(f"the server at {self.url} asks for {key} ({reply.named}: {message})")
         if status == 404:
-            raise UserError(await self._what_is_missing(client, path, message))
+            raise FatalError(await self._what_is_missing(client, path, message))
         if status != 200:
-            raise UserError(f"the server at {self.url} answers {path} with HTTP {status} ({message}): check the URL")
-        answer = read_json(response)
-        if not isinstance(answer, dict):
-            raise UserError(f"the server at {self.url} does not answer as an OpenAI-compatible one does, "
-                            f"but with {message!r}: check the URL")  # fmt: skip
-        return answer
+            raise FatalError(f"the server at {self.url} answers {path} with {reply.named} ({message}): check the URL")
+        if not isinstance(reply.data, dict):
+            kind = UserError if self._answered else FatalError
+            raise kind(f"the server at {self.url} does not answer as an OpenAI-compatible one does, "
+                       f"but with {message!r}: check the URL")  # fmt: skip
+        self._answered = True
+        return reply.data
 
     async def _what_is_missing(self, client: httpx.AsyncClient, path: str, message: str) -> str:
         """What a 404 means: the model, this way of asking, or the whole address."""
         try:
-            offered = [entry["id"] for entry in read_json(await client.get("/models"))["data"]]
-        except (httpx.HTTPError, KeyError, TypeError):
+            listed = await fetch(client, "GET", "/models", None, self.timeout, LARGEST_REPLY)
+            offered = [entry["id"] for entry in listed.data["data"]]
+        except (httpx.HTTPError, TimeoutError, TooLarge, KeyError, TypeError):
             return f"there is no OpenAI-compatible server at {self.url} (HTTP 404: {message}): check the URL"
         if self.model in offered:
-            return f"the server at {self.url} does not offer /v1{path} (HTTP 404: {message}): use another template"
-        names = ", ".join(offered[:20]) or "none"
+            where = self._base.path.rstrip("/") + path
+            return f"the server at {self.url} does not offer {where} (HTTP 404: {message}): use another template"
+        names = self._clean(", ".join(map(str, offered[:20]))) or "none"
         return f"the server at {self.url} has no model {self.model!r}; it has: {names}"
-
-    def _message(self, response: httpx.Response) -> str:
-        """What the server says went wrong, wherever it says so, on one line."""
-        said: Any = read_json(response)
-        for name in ("error", "detail", "message"):
-            if isinstance(said, dict) and name in said:
-                said = said[name]
-        if isinstance(said, list) and all(isinstance(entry, dict) and "msg" in entry for entry in said):
-            # FastAPI's list of wrong fields; the rest of each entry repeats the request.
-            said = "; ".join(f"{'.'.join(map(str, entry.get('loc', ())))}: {entry['msg']}" for entry in said)
-        return self._clean(said if isinstance(said, str) and said else response.text)
 
     def _clean(self, text: str) -> str:
         """On one line, not long, and without the API key."""
-        text = " ".join(text.split())
+        text = one_line(text)
         text = text.replace(self._api_key, "***") if self._api_key else text
         return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "..."
 
@@ -160,7 +169,8 @@ class Connection:
         if loop not in self._lanes:
             self._lanes = {other: lane for other, lane in self._lanes.items() if not other.is_closed()}
             client = httpx.AsyncClient(
-                base_url=self._base, transport=self._transport, timeout=httpx.Timeout(self.timeout, pool=None),
+                base_url=self._base, params=self._query, transport=self._transport,
+                timeout=httpx.Timeout(self.timeout, pool=None),
                 headers={"Authorization": f"Bearer {self._api_key}"} if self._api_key else {},
                 limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
             )  # fmt: skip
@@ -176,31 +186,21 @@ async def close_late(client: httpx.AsyncClient) -> None:
         await client.aclose()
 
 
-def base_url(url: str) -> str:
-    """The address that ends in /v1, whether or not `url` does."""
+def base_url(url: str) -> tuple[httpx.URL, httpx.QueryParams]:
+    """The address that the endpoints' paths are put behind, and what each request has behind its `?`.
+
+    A path is taken as it is; without one it is /v1.
+    """
     try:
         parsed = httpx.URL(url.strip())
     except httpx.InvalidURL as error:
         raise UserError(f"{url!r} is not a URL ({error}): write it like http://localhost:8000/v1") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise UserError(f"{url!r} is not a server's URL: write it like http://localhost:8000/v1")
-    return str(parsed).rstrip("/").removesuffix("/v1") + "/v1"
+    path = parsed.raw_path.partition(b"?")[0].rstrip(b"/")
+    return parsed.copy_with(raw_path=path or b"/v1", fragment=None), parsed.params
 
 
-def read_json(response: httpx.Response) -> Any:
-    """The body's JSON, or None if it is not JSON."""
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
-
-def retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait, as a number or a date (RFC 9110, section 10.2.3)."""
-    value = response.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+def passes(status: int) -> bool:
+    """May another try fare better? Too slow, too many at once, or the fault of the server or what stands before it."""
+    return status in (408, 425, 429) or (status >= 500 and status != 501)

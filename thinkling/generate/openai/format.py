@@ -24,6 +24,15 @@ class Chat:
 
 Prompt = str | Chat
 
+STOPPED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")  # finish reasons of an answer that came to its end
+CUT = ("length", "max_tokens", "model_length", "", None)
+MOST_TOKENS = 2**22  # that an answer may say it has: more than any context holds
+LOWEST_LOGPROB = -9999.0  # for minus infinity, as vLLM has it: JSON has no infinity
+
+
+class NoAnswer(Exception):
+    """The server gave up in the middle, or withholds what the model said."""
+
 
 @dataclass(frozen=True)
 class ServerToken:
@@ -36,7 +45,7 @@ class ServerToken:
 
 
 def request_of(prompt: Prompt, sampling: Sampling, num_likeliest: int) -> tuple[str, dict[str, Any]]:
-    """The endpoint and the request's fields, but for model and length. num_likeliest: tokens to tell of, per place."""
+    """The endpoint and the request's fields, but for model and length. num_likeliest: tokens to be told, per place."""
     fields: dict[str, Any] = {"temperature": sampling.temperature, "return_token_ids": True}
     if sampling.temperature > 0:
         # What is off is said too: a server may have other defaults (vLLM takes top-k 20 from Qwen3's checkpoints).
@@ -53,25 +62,31 @@ def request_of(prompt: Prompt, sampling: Sampling, num_likeliest: int) -> tuple[
 
 
 def completion_of(answer: dict[str, Any], sampling: Sampling, seconds: float) -> Completion:
-    choice, usage = answer["choices"][0], answer["usage"]
+    """The first choice as a completion. Log-probabilities that are null or NaN are not told: all of them are ().
+
+    A server that counts no tokens (no `usage`), and tells none, is taken to have sampled one for every four bytes.
+    """
+    choice = answer["choices"][0]
     tokens = tokens_of(choice)
     pieces = tuple(token.text for token in tokens)
     text, stop_string = ended(text_of(choice), "".join(pieces), choice, sampling.stop)
-    reason = choice["finish_reason"]
-    if stop_string is not None or reason in ("eos", "eos_token", "stop_sequence"):
-        reason = "stop"
+    reason = "stop" if stop_string is not None else finish_reason_of(choice)
     prompt_ids = choice.get("prompt_token_ids") or answer.get("prompt_token_ids")
     # One per token: a server may count the tokens of a stop string, and not give their log-probabilities.
-    num_tokens = len(tokens) or usage["completion_tokens"]
+    num_tokens = len(tokens) or count(answer, "completion_tokens")
+    if num_tokens is None:
+        num_tokens = sampling.max_tokens if reason == "length" else math.ceil(len(text.encode()) / 4)
+    logprobs = tuple(token.logprob for token in tokens)
     measured: dict[str, tuple[float, ...]] = {}
     if sampling.measure:
+        if None in logprobs:
+            raise ValueError("a token's log-probability is null or NaN")
         measured = {"confidence": tuple(map(confidence, tokens)), "margin": tuple(map(margin, tokens))}
     return Completion(
-        prompt_tokens=tuple(prompt_ids or [-1] * usage["prompt_tokens"]),
-        tokens=tuple(choice.get("token_ids") or [-1] * num_tokens),
-        logprobs=tuple(float(token.logprob) for token in tokens),
-        finish_reason=reason if reason in ("stop", "repetition") else "length",
-        text=text, stop_string=stop_string, pieces=pieces, seconds=seconds,
+        prompt_tokens=token_ids(prompt_ids, count(answer, "prompt_tokens") or 0),
+        tokens=token_ids(choice.get("token_ids"), num_tokens),
+        logprobs=() if None in logprobs else logprobs,
+        finish_reason=reason, text=text, stop_string=stop_string, pieces=pieces, seconds=seconds,
         **measured,
     )  # fmt: skip
 
@@ -79,14 +94,55 @@ def completion_of(answer: dict[str, Any], sampling: Sampling, seconds: float) ->
 def text_of(choice: dict[str, Any]) -> str:
     """The text of a choice; thinking that the server has taken out of a reply is put back in front of it."""
     if "text" in choice:
-        return choice["text"] or ""
+        return joined_parts(choice["text"], "text")
     message = choice["message"]
-    content = message.get("content") or ""
-    thinking = message.get("reasoning_content") or message.get("reasoning")
+    content = joined_parts(message.get("content"), "text")
+    thinking = joined_parts(message.get("reasoning_content") or message.get("reasoning"), "text")
+    thinking = thinking or joined_parts(message.get("content"), "thinking")
     if not thinking:
         return content
     thinking = "<think>\n" + thinking.strip("\n") + "\n"
     return f"{thinking}</think>\n\n{content}" if content else thinking
+
+
+def joined_parts(content: Any, kind: str) -> str:
+    """A text that may come in parts: of a list, the parts of this kind. Mistral has its thinking there, too."""
+    if content is None or isinstance(content, str):
+        return (content or "") if kind == "text" else ""
+    if not isinstance(content, list):
+        raise TypeError(f"content must be a text or a list of parts, not {type(content).__name__}")
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+    chosen = [part[kind] for part in parts if part.get("type") in (kind, f"output_{kind}")]
+    return "".join(part if isinstance(part, str) else joined_parts(part, "text") for part in chosen)
+
+
+def finish_reason_of(choice: dict[str, Any]) -> str:
+    """Completion's word for the server's. Raises NoAnswer where there is nothing to grade, as with content_filter."""
+    reason = choice["finish_reason"]
+    if reason in STOPPED:
+        return "stop"
+    if reason in CUT:
+        return "length"
+    if reason == "repetition":
+        return reason
+    raise NoAnswer(f"ended the answer with finish_reason {str(reason)[:60]!r}: it cannot be graded")
+
+
+def token_ids(given: list[int] | None, num: int) -> tuple[int, ...]:
+    """The ids as the server tells them; -1 for each of `num` tokens if it does not."""
+    if not given:
+        return (-1,) * num
+    if any(type(number) is not int for number in given):
+        raise ValueError("a token's id is no whole number")
+    return tuple(given)
+
+
+def count(answer: dict[str, Any], name: str) -> int | None:
+    """A number of tokens in `usage`; None if the server gives none."""
+    number = (answer.get("usage") or {}).get(name)
+    if number is None or (isinstance(number, int | float) and 0 <= number <= MOST_TOKENS and number == int(number)):
+        return number if number is None else int(number)
+    raise ValueError(f"{name} is {str(number)[:40]}")
 
 
 def ended(text: str, sampled: str, choice: dict[str, Any], stops: Sequence[str]) -> tuple[str, str | None]:
@@ -116,20 +172,29 @@ def tokens_of(choice: dict[str, Any]) -> list[ServerToken]:
     told = choice.get("logprobs") or {}
     if told.get("content") is not None:  # of a chat; from llama.cpp and Ollama always
         return [
-            ServerToken(entry["token"], entry["logprob"],
+            ServerToken(entry["token"], finite(entry["logprob"]),
                   in_order((top["token"], top["logprob"]) for top in entry.get("top_logprobs") or []))
             for entry in told["content"]
         ]  # fmt: skip
     texts = told.get("tokens") or []
     tops = told.get("top_logprobs") or [None] * len(texts)
     return [
-        ServerToken(text, logprob, in_order((top or {}).items()))
+        ServerToken(text, finite(logprob), in_order((top or {}).items()))
         for text, logprob, top in zip(texts, told.get("token_logprobs") or [], tops, strict=True)
     ]
 
 
-def in_order(top: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
-    return sorted(top, key=lambda pair: -pair[1])
+def in_order(top: Iterable[tuple[str, float | None]]) -> list[tuple[str, float]]:
+    """The likeliest first; one whose log-probability is not told is left out."""
+    told = [(text, finite(logprob)) for text, logprob in top]
+    return sorted([pair for pair in told if pair[1] is not None], key=lambda pair: -pair[1])
+
+
+def finite(logprob: float | None) -> float | None:
+    """The log-probability; None if it is null, NaN or plus infinity, so that no such number ever reaches a file."""
+    if logprob is None or math.isnan(logprob) or logprob == math.inf:
+        return None
+    return max(float(logprob), LOWEST_LOGPROB)
 
 
 def confidence(token: ServerToken) -> float:
@@ -155,8 +220,10 @@ def last_tokens(tokens: Sequence[ServerToken], text: str) -> list[float | None]:
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """An answer that lacks what it must have is said to be the server's fault."""
+    """An answer that lacks what it must have, or is none, is said to be the server's fault."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except NoAnswer as error:
+        raise UserError(f"{where} {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UserError(f"{where} gives an answer that is not as OpenAI's API has it ({error!r})") from error

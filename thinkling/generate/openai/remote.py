@@ -17,16 +17,18 @@ from typing import Any
 import httpx
 from torch import Tensor
 
-from thinkling.errors import UserError
+from thinkling.errors import FatalError, UserError
 from thinkling.generate.openai.connection import Connection, Refused
 from thinkling.generate.openai.format import (
     Chat,
     Prompt,
     completion_of,
+    count,
     last_tokens,
     reading,
     request_of,
     sampled_text,
+    text_of,
     tokens_of,
 )
 from thinkling.generate.plain import Completion
@@ -42,6 +44,13 @@ OPTIONAL = {
     "seed": "the same seed may give other samples",
     "chat_template_kwargs": "the server decides whether the model thinks first",
 }
+
+
+LOGPROBS = r"\b(top_)?log.?prob(s|abilities)\b"  # as servers say it
+
+
+class NoLogprobs(FatalError):
+    """The server gives no log-probabilities, and what was asked of it needs them."""
 
 
 class RemoteModel:
@@ -74,13 +83,18 @@ class RemoteModel:
         """The prompt that goes on behind a completion: behind all that was sampled, or, if there are `texts`, behind
         its text (which ends before a stop string) and then these."""
         if isinstance(prompt, Chat):
-            raise UserError(f"{self._where} cannot go on behind the model's own words in a chat: use a text template")
+            raise FatalError(f"{self._where} cannot go on behind the model's own words in a chat: use a text template")
         return prompt + (completion.text + "".join(texts) if texts else sampled_text(completion))
 
     def joined(self, *parts: Completion) -> Completion:
         """Completions that follow each other as one: of the first one's prompt, ending as the last one ends."""
         names = ("tokens", "logprobs", "confidence", "certainty", "margin", "pieces")
-        rows = {name: tuple(value for part in parts for value in getattr(part, name)) for name in names}
+        rows: dict[str, tuple] = dict.fromkeys(names, ())
+        for name in names:
+            columns = [getattr(part, name) for part in parts]
+            # One per token or none at all: what is not told of a part is not told of the whole.
+            if all(len(own) == len(part.tokens) for own, part in zip(columns, parts, strict=True)):
+                rows[name] = tuple(value for own in columns for value in own)
         text = "".join(map(sampled_text, parts[:-1])) + parts[-1].text
         return replace(parts[-1], prompt_tokens=parts[0].prompt_tokens, text=text,
                        seconds=sum(part.seconds for part in parts), **rows)  # fmt: skip
@@ -99,12 +113,16 @@ class RemoteModel:
         confidence and margin are taken over the tokens that the server tells of; certainty needs all, so it is ().
         """
         if sampling.min_confidence is not None or sampling.max_repeats:
-            raise UserError(f"{self._where} cannot be told to watch its tokens for min-confidence or max-repeats: "
+            raise FatalError(f"{self._where} cannot be told to watch its tokens for min-confidence or max-repeats: "
                             "leave both off, or load the weights")  # fmt: skip
         num_likeliest = CONFIDENCE_TOKENS if sampling.measure else 1
         answer, seconds = await self._ask(prompt, sampling, num_likeliest, needs_logprobs=sampling.measure)
         with reading(self._where):
-            return completion_of(answer, sampling, seconds)
+            completion = completion_of(answer, sampling, seconds)
+            if not completion.pieces and count(answer, "completion_tokens") is None:
+                warnings.warn(f"{self._where} counts no tokens (no usage): their number is estimated, 4 bytes each",
+                              stacklevel=2)  # fmt: skip
+        return completion
 
     async def first_tokens(self, prompt: Prompt, num: int) -> list[Completion]:
         """The `num` likeliest ways to begin, as completions of one token each, the likeliest first; fewer if the
@@ -126,21 +144,21 @@ class RemoteModel:
         A token that holds the prompt's end and the text's start counts whole.
         """
         if isinstance(prompt, Chat):
-            raise UserError(f"{self._where} cannot score a given reply in a chat: use a text template")
+            raise FatalError(f"{self._where} cannot score a given reply in a chat: use a text template")
         if not text:
             return 0.0
         sampling = Sampling(temperature=0.0, max_tokens=1)
         answer, _ = await self._ask(prompt + text, sampling, 1, needs_logprobs=True, echo=True)
         with reading(self._where):
-            given = tokens_of(answer["choices"][0])[: answer["usage"]["prompt_tokens"]]
+            given = tokens_of(answer["choices"][0])[: count(answer, "prompt_tokens")]
         logprobs = last_tokens(given, text)
         if None in logprobs:
-            raise UserError(f"{self._where} gives no log-probabilities for given text (`echo` on /v1/completions): "
-                            "use another server, vLLM for one, or load the weights")  # fmt: skip
+            raise NoLogprobs(f"{self._where} gives no log-probabilities for given text (`echo` on /completions): "
+                             "use another server, vLLM for one, or load the weights")  # fmt: skip
         return math.fsum(logprobs)
 
     async def hidden_states(self, prompt: Prompt, completion: Completion) -> Tensor:
-        raise UserError(f"{self._where} gives no hidden states: load the weights here, without a server")
+        raise FatalError(f"{self._where} gives no hidden states: load the weights here, without a server")
 
     async def _ask(
         self, prompt: Prompt, sampling: Sampling, num_likeliest: int, needs_logprobs: bool, echo: bool = False
@@ -159,9 +177,10 @@ class RemoteModel:
             except Refused as error:
                 self._learn(str(error), body, needed)
         with reading(self._where):
-            if needs_logprobs and answer["usage"]["completion_tokens"] and not tokens_of(answer["choices"][0]):
-                raise UserError(f"{self._where} gives no log-probabilities, which this needs: "
-                                "use another server, or load the weights")  # fmt: skip
+            choice = answer["choices"][0]
+            said = text_of(choice) or count(answer, "completion_tokens")
+            if needs_logprobs and said and not tokens_of(choice):
+                raise NoLogprobs(f"{self._where} gives no log-probabilities: use another server, or load the weights")
         return answer, seconds
 
     def _learn(self, message: str, body: dict[str, Any], needed: set[str]) -> None:
@@ -169,12 +188,14 @@ class RemoteModel:
         if "max_tokens" in body and re.search("max_completion_tokens.* instead", message):  # OpenAI's newer models
             self._length_field = "max_completion_tokens"
             return
-        named = {name for name in OPTIONAL if name in body and re.search(rf"\b{name}\b", message)}
+        spelt = {name: LOGPROBS if name == "logprobs" else rf"\b{name}\b" for name in OPTIONAL if name in body}
+        named = {name for name, spelling in spelt.items() if re.search(spelling, message, re.IGNORECASE)}
         if not named or named & needed:
             mend = f": do without {', '.join(sorted(named & needed))}, or load the weights" if named else ""
             if "context" in message.lower() or "max_model_len" in message:
                 mend = ": shorten the prompt or lower max-tokens"
-            raise UserError(f"{self._where} refuses the request ({message}){mend}")
+            kind = NoLogprobs if "logprobs" in named & needed else UserError
+            raise kind(f"{self._where} refuses the request ({message}){mend}")
         for name in named - self._refused:
             if OPTIONAL[name]:
                 warnings.warn(f"{self._where} refuses {name!r}: {OPTIONAL[name]}", stacklevel=2)

@@ -6,12 +6,15 @@ than it needs, and picks those whose kind has much of it. A kind is a template o
 larger numbers with so many digits, or one problem of a file, which comes again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count, islice
 from random import Random
 
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
+from thinkling.scale.failures import Failure, refuse, too_long
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.tasks.builtin import SUITES, stream
 
@@ -23,9 +26,10 @@ FLOOR = 0.05  # the weight of a kind that has no spread: it is asked now and the
 class Curriculum:
     """The problems of a run, in an order that seed and past groups decide. `state` is all that must be kept of it."""
 
-    def __init__(self, tasks: Sequence[str], seed: int, by_spread: bool) -> None:
-        self.seed, self.by_spread = seed, by_spread
-        sources = [stream("train", f"grpo/{seed}", own) if own in SUITES else epochs(own, seed) for own in tasks]
+    def __init__(self, tasks: Sequence[str], seed: int, by_spread: bool, without: frozenset[str] = frozenset()) -> None:
+        """without: questions that are never asked."""
+        self.seed, self.by_spread, self.without = seed, by_spread, without
+        sources = [source(own, seed, without) for own in tasks]
         self.problems = chain.from_iterable(zip(*sources, strict=True))  # they take turns
         self.num_drawn = 0
         self.spread: dict[str, list[float]] = {}  # of a kind: its mean, and the groups that it is from, up to MEMORY
@@ -72,8 +76,31 @@ def pick(candidates: Sequence[Problem], num: int, weight: Callable[[Problem], fl
     return [candidates[i] for i in sorted(best)]
 
 
-def epochs(path: str, seed: int) -> Iterator[Problem]:
+def unaskable(model: LanguageModel, tasks: Iterable[str], template: str, skip: bool) -> list[Failure]:
+    """The problems of the files among these tasks whose prompt does not fit into the context.
+
+    Raises UserError that names the first, unless they may be skipped.
+    """
+    found = []
+    for own in dict.fromkeys(tasks):
+        long = [] if own in SUITES else too_long(model, [template], load_problems(own, "train", 10**9))
+        if not skip:
+            refuse(long, own)
+        found += long
+    return found
+
+
+def source(tasks: str, seed: int, without: frozenset[str]) -> Iterator[Problem]:
+    """The problems of a suite or a file, without end."""
+    if tasks in SUITES:
+        return (p for p in stream("train", f"grpo/{seed}", tasks) if p.question not in without)
+    return epochs(tasks, seed, without)
+
+
+def epochs(path: str, seed: int, without: frozenset[str] = frozenset()) -> Iterator[Problem]:
     """The problems of a file, again and again, each time in another order. Raises UserError at once."""
-    found = load_problems(path, "train", 10**9)
+    found = [problem for problem in load_problems(path, "train", 10**9) if problem.question not in without]
+    if not found:
+        raise UserError(f"{path}: none of its problems can be asked")
     orders = (Random(derive_seed(seed, "epoch", epoch)).sample(found, len(found)) for epoch in count())
     return chain.from_iterable(orders)

@@ -36,10 +36,13 @@ class Findings:
                 f"{self.signal:.0%}, cut off {self.truncated:.0%} ({self.num_problems} problems)")  # fmt: skip
 
 
-def examine(config: RolloutConfig, tasks: Sequence[str], model: LanguageModel) -> Findings:
-    """Ask the first problems of a stream that training does not use. Raises UserError where training is hopeless."""
+def examine(
+    config: RolloutConfig, tasks: Sequence[str], model: LanguageModel, without: frozenset[str] = frozenset()
+) -> Findings:
+    """Ask the first problems of a stream that training does not use, but for the questions `without`. Raises UserError
+    where training is hopeless."""
     seed = derive_seed(config.sampling.seed, "doctor")
-    problems = Curriculum(tasks, seed, by_spread=False).ask(NUM_PROBLEMS)
+    problems = Curriculum(tasks, seed, by_spread=False, without=without).ask(NUM_PROBLEMS)
     unreadable = references_not_recognised(problems)
     if len(unreadable) > 0.1 * NUM_PROBLEMS:
         raise UserError(f"{', '.join(tasks)}: the verifier does not recognise {len(unreadable)} of "

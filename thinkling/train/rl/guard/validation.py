@@ -46,9 +46,17 @@ class Validator:
 
     file, record = "validation.jsonl", Validation
 
-    def __init__(self, config: ValidationConfig, rollout: RolloutConfig, model: LanguageModel) -> None:
+    def __init__(
+        self,
+        config: ValidationConfig,
+        rollout: RolloutConfig,
+        model: LanguageModel,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
+        """without: questions that cannot be asked."""
         self.config, self.rollout, self.model = config, rollout, model
-        self.problems = load_problems(config.tasks, "held-out", config.num_problems, SEED)
+        problems = load_problems(config.tasks, "held-out", config.num_problems, SEED)
+        self.problems = [problem for problem in problems if problem.question not in without]
 
     @property
     def every(self) -> int:

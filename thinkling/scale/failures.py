@@ -1,0 +1,64 @@
+"""Problems that get no answer: too long to be asked, which is checked before any work, or failed while they were asked.
+
+Such a problem is never counted as wrong. It ends the run, which then names it; or it is skipped, counted and listed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel, Model
+from thinkling.generate.plain import check_prompt
+from thinkling.problem import Problem
+from thinkling.scale.prompts import prompt_of, render
+
+
+@dataclass(frozen=True)
+class Failure:
+    """id, question: the problem's. row: its place in the file or among the problems of the run, from 1. error: why, in
+    a line."""
+
+    id: str
+    question: str
+    row: int
+    error: str
+
+    def __str__(self) -> str:
+        return f"row {self.row} ({self.id}): {self.error}"
+
+
+def too_long(model: Model, templates: Iterable[str], problems: Sequence[Problem]) -> list[Failure]:
+    """The problems whose prompt, in one of these templates, does not fit into the context; in order.
+
+    Of a model on a server nothing is known; it refuses what it cannot take.
+    """
+    if not isinstance(model, LanguageModel):
+        return []
+    found: dict[int, Failure] = {}
+    for template in templates:
+        for row, problem in enumerate(problems, start=1):
+            # A token is a byte at least: most prompts need not be encoded.
+            if len(render(template, problem.question).encode(errors="replace")) < model.engine.max_length:
+                continue
+            try:
+                check_prompt(prompt_of(model, template, problem.question), model.engine.max_length)
+            except UserError as error:
+                found.setdefault(row, Failure(problem.id, problem.question, row, f"{error}, or raise --max-length"))
+    return [found[row] for row in sorted(found)]
+
+
+def refuse(failures: Sequence[Failure], tasks: str) -> None:
+    """Raises UserError with the first of these, if there are any."""
+    if failures:
+        more = f" ({len(failures) - 1} more are like it)" if len(failures) > 1 else ""
+        raise UserError(f"{tasks}, {failures[0]}{more} (--on-error skip goes on without it)")
+
+
+def tell(failures: Sequence[Failure], what: str, where: object, console: Console) -> None:
+    """How many were skipped, what became of them, why the first one was, and where all are listed."""
+    if failures:
+        num = "1 problem" if len(failures) == 1 else f"{len(failures):,} problems"
+        console.print(f"{num} {what}: {failures[0]}. Listed in {where}", style="bold red", markup=False,
+                      highlight=False, soft_wrap=True)  # fmt: skip
