@@ -21,6 +21,7 @@ from answer_rewrites import NUMBERS, rewrites
 from answer_types import differ, read
 
 from thinkling.errors import UserError
+from thinkling.runs import read_jsonl
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -90,8 +91,7 @@ def references(settings: Pairs) -> tuple[list[str], list[str]]:
         if not path.is_file():
             raise UserError(f"no file {path}: name MATH-500 with --math and GSM8K with --gsm8k")
     math = [row["answer"] for row in json.loads(settings.math.read_text())]
-    lines = settings.gsm8k.read_text().splitlines()
-    gsm8k = [json.loads(line)["answer"].rpartition("####")[2].strip() for line in lines]
+    gsm8k = [row["answer"].rpartition("####")[2].strip() for row in read_jsonl(settings.gsm8k, ("answer",))]
     return list(dict.fromkeys(math)), list(dict.fromkeys(gsm8k))
 
 

@@ -16,7 +16,7 @@ from presets import right
 from sides import machine
 
 from thinkling.device import pick_device
-from thinkling.evaluate.stats import mean_interval, pass_at_k, wilson_interval
+from thinkling.evaluate.stats import mean_interval, pass_at_k, share_interval, wilson_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.tasks.builtin import problems
@@ -59,7 +59,7 @@ def cells(found: dict[str, list[float]], first: dict[str, list[float]]) -> list[
     for name in ("greedy", "pass@1", "pass@8"):
         values = found[name]
         change = [mine - other for mine, other in zip(values, first[name], strict=True)]
-        own = wilson_interval(int(sum(values)), len(values)) if name == "greedy" else mean_interval(values)
+        own = wilson_interval(int(sum(values)), len(values)) if name == "greedy" else share_interval(values)
         cell = f"{fmean(values):.1%} {percent((max(0.0, own[0]), min(1.0, own[1])))}"
         if found is not first:
             cell += f", {100 * fmean(change):+.1f} {percent(mean_interval(change))}"

@@ -22,7 +22,7 @@ from sides import machine
 
 from thinkling.commands.grpo import Grpo, train
 from thinkling.device import pick_device
-from thinkling.evaluate.stats import mean_interval, pass_at_k
+from thinkling.evaluate.stats import pass_at_k, share_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
@@ -118,7 +118,7 @@ def row_of(name: str, runs: list[dict]) -> dict:
     row = {"name": name, "seeds": [fmean(run["held_out"]) for run in runs]}
     for key in ("held_out", "unseen", "pass_1", "pass_8"):
         values = [fmean(own) for own in zip(*(run[key] for run in runs), strict=True)]  # of a problem, over seeds
-        row[key], row[f"{key}_interval"] = fmean(values), mean_interval(values)
+        row[key], row[f"{key}_interval"] = fmean(values), share_interval(values)
     for key in ("length", "tokens", "seconds", "updates"):
         row[key] = fmean(run[key] for run in runs)
     return row

@@ -3,12 +3,13 @@
 from thinkling.commands.grpo import Grpo, rollout_config, update_config, validation_config, workload
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.transformer import Transformer
+from thinkling.problem import Problem
 from thinkling.train import memory
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl import sampler
 from thinkling.train.rl.curriculum import Curriculum
-from thinkling.train.rl.guard import preflight
+from thinkling.train.rl.guard import preflight, validation
 from thinkling.train.rl.guard.validation import Validation, Validator
 from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.update import Groups, Updater
@@ -53,8 +54,12 @@ def examine(settings: Grpo, model: LanguageModel, without: frozenset[str] = froz
     return preflight.examine(rollout_config(settings), settings.tasks, model, without)
 
 
+def problems_of(settings: Grpo) -> list[Problem]:
+    return validation.problems_of(validation_config(settings), settings.tasks)
+
+
 def measure(settings: Grpo, model: LanguageModel, step: int) -> Validation:
-    return Validator(validation_config(settings), rollout_config(settings), model).measure(step)
+    return Validator(problems_of(settings), validation_config(settings), rollout_config(settings), model).measure(step)
 
 
 def plan(settings: Grpo, *shape: object) -> memory.Plan:

@@ -14,6 +14,7 @@ import pytest
 import rl_steps
 import torch
 
+from thinkling import runs
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
@@ -21,6 +22,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import load_model
 from thinkling.train import checkpoint
 from thinkling.train.rl import sampler
+from thinkling.train.rl.guard.watchdog import WINDOW
 from thinkling.train.rl.metrics import StepMetrics
 
 STEPS = 5
@@ -123,12 +125,85 @@ def test_earlier_steps_are_shown_again(tiny: LanguageModel, start: dict, tmp_pat
     assert seen == list(range(STEPS))
 
 
-def test_two_checkpoints_are_kept_and_the_last_is_a_model(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+def test_few_checkpoints_are_kept_and_the_last_is_a_model(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    """The last two, and the first, which the watchdog may need one day."""
     train(tiny, start, plan(tmp_path / "run", save_every=1))
-    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-00004", "step-00005"]
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["step-00001", "step-00004", "step-00005"]
     for a, b in zip(load_model(tmp_path / "run" / "checkpoints" / "step-00005").parameters(),
                     tiny.network.parameters(), strict=True):  # fmt: skip
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("save_every", [1, 2, 3, 4, 7, 10, 20, 50])
+def test_there_is_always_one_from_before_the_window(save_every: int) -> None:
+    """Once only the last two were kept: with save_every 1, 2 or 4 all 179 steps at which the watchdog can stop a run of
+    200 found no checkpoint that is older than its window."""
+    kept: set[int] = set()
+    for step in range(1, 201):
+        if step % save_every == 0:
+            kept = checkpoint.retained({*kept, step}, WINDOW)
+            assert step in kept and len(kept) <= 4
+        old = [saved for saved in kept if saved <= step - WINDOW]
+        assert bool(old) == (step - WINDOW >= save_every)
+        assert not old or step - max(old) <= 2 * WINDOW + save_every
+
+
+def test_the_checkpoints_that_are_kept_by_hand() -> None:
+    assert checkpoint.retained({1, 9, 10, 11}, window=10) == {1, 9, 10, 11}  # 9 is the next to be ten steps old
+    assert checkpoint.retained({1, 9, 17, 18, 19}, window=10) == {9, 17, 18, 19}
+    assert checkpoint.retained({20, 40, 60}, window=10) == {40, 60}
+    assert checkpoint.retained({1, 2, 3}, window=0) == {2, 3}
+
+
+def test_the_newest_checkpoint_is_that_of_the_most_steps(tiny: LanguageModel, tmp_path: Path) -> None:
+    """Not of the name that sorts last: step-100000 sorts before step-99999, and was removed as soon as it was saved."""
+    optimizer = rl_steps.adam(tiny.network, 1e-3)
+    for step in (99_998, 99_999, 100_000):
+        saved = checkpoint.save(tmp_path, step, 0.0, lambda f: checkpoint.save_model_state(f, tiny, optimizer))
+        assert saved.is_dir()
+    assert [checkpoint.step_of(folder) for folder in checkpoint.folders(tmp_path)] == [99_999, 100_000]
+    assert checkpoint.latest(tmp_path).step == 100_000
+
+
+def test_what_a_kill_during_a_save_leaves_is_removed(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    train(tiny, start, plan(tmp_path / "run"), die_at=3)
+    home = tmp_path / "run" / "checkpoints"
+    for name in ("growing-00004", ".growing-00004.new-123", ".growing-best.new-7", "growing-old-best"):
+        shutil.copytree(home / "step-00002", home / name)
+    train(tiny, start, plan(tmp_path / "run"))
+    assert {path.name for path in home.iterdir()} == {"step-00002", "step-00004", "step-00005", "best"}
+
+
+def test_rows_end_at_newlines_and_nowhere_else(tmp_path: Path) -> None:
+    """A text may hold U+2028 or U+0085, at which `str.splitlines` cuts: such rollouts were dropped on every resume."""
+    path = tmp_path / "samples.jsonl"
+    rows = [
+        {"step": step, "response": text} for step, text in enumerate(["a\u2028b", "c\u0085d", "\u2029\x1c\x0b", "e"])
+    ]
+    runs.append_jsonl(path, rows)
+    with open(path, "ab") as file:
+        file.write('{"step": 1, "response": "cut short é'.encode()[:-1])
+    checkpoint.keep_rows(path, 3)
+    assert list(runs.read_jsonl(path)) == rows[:3]
+
+
+def test_a_finished_run_goes_on_with_more_steps(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
+    """To the same bits as one that had as many from the start; and it knows what it had measured at its first end."""
+    how = dict(eval_every=2, eval_problems=2, eval_samples=2)
+    train(tiny, start, plan(tmp_path / "whole", **how))
+    train(tiny, start, plan(tmp_path / "run", steps=3, **how))
+    first = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert first["steps"] == 3
+    with pytest.raises(UserError, match="already holds a run"):
+        grpo.train(plan(tmp_path / "run", steps=3, **how), tiny)
+    with pytest.raises(UserError, match=r"with --lr 0\.01, not 0\.1"):
+        grpo.train(plan(tmp_path / "run", lr=0.1, **how), tiny)
+    train(tiny, start, plan(tmp_path / "run", **how))
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == STEPS
+    assert json.loads((tmp_path / "run" / "finished.json").read_text())["steps"] == STEPS
+    assert [row["step"] for row in runs.read_jsonl(tmp_path / "run" / "validation.jsonl")] == [0, 2, 3, 4, 5]
 
 
 def test_a_damaged_checkpoint_is_passed_over(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
@@ -183,6 +258,8 @@ def test_minutes_count_what_was_spent_before(tiny: LanguageModel, start: dict, t
     checkpoint.write_json(files, listed)
     train(tiny, start, plan(tmp_path / "run", minutes=5.0))
     assert json.loads((tmp_path / "run" / "finished.json").read_text())["steps"] == 3
+    train(tiny, start, plan(tmp_path / "run", minutes=60.0))  # with more of them it goes on
+    assert json.loads((tmp_path / "run" / "finished.json").read_text())["steps"] == STEPS
 
 
 def test_masters_of_a_bfloat16_model_come_back(tiny: LanguageModel, tmp_path: Path) -> None:
@@ -234,4 +311,5 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait(30)
         assert finish(out) == whole
+        assert not [path for path in (out / "checkpoints").iterdir() if "growing" in path.name]  # no half-saved model
         shutil.rmtree(out)

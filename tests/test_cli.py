@@ -1,15 +1,20 @@
 """The commands as a user meets them: help at once, bad input in one line with exit code 2, a smoke run of each."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from thinkling import cli
-from thinkling.commands import demo
+from thinkling.commands import demo, grpo
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import save_model
+from thinkling.report.plots import Row
 
 
 @pytest.fixture
@@ -40,8 +45,17 @@ def test_help_names_every_flag_without_importing_torch(command: str) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0, shown.stderr
-    for field in cli.COMMANDS[command].settings.__dataclass_fields__:
-        assert field.replace("_", "-") in shown.stdout.lower()
+    for flag in flags_of(cli.COMMANDS[command].settings):
+        assert flag in shown.stdout.lower()
+
+
+def flags_of(settings: type) -> Iterator[str]:
+    """Of each field, and of a record in it each of its own."""
+    for name, kind in get_type_hints(settings).items():
+        if is_dataclass(kind):
+            yield from flags_of(kind)
+        else:
+            yield name.replace("_", "-")
 
 
 def test_a_model_and_its_training_are_imported_without_the_compiler() -> None:
@@ -130,6 +144,34 @@ def test_grpo_checkpoint_is_a_model(capsys: pytest.CaptureFixture, checkpoint: P
     assert capsys.readouterr().out
 
 
+def test_a_run_that_ends_by_minutes_says_so(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:
+    arguments = ["grpo", "--model", str(checkpoint), "--out", str(tmp_path / "run"), "--steps", "3", "--no-preflight",
+                 "--prompts-per-step", "1", "--rollouts-per-prompt", "2", "--max-tokens", "4",
+                 "--eval-every", "0"]  # fmt: skip
+    cli.main([*arguments, "--minutes", "1e-9"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Stopped by --minutes 1e-09 after 1 of 3 steps; the same command with more minutes goes on." in shown
+    cli.main(arguments)
+    shown = capsys.readouterr().out
+    assert "Stopped" not in shown and "step-00003" in shown.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("grpo", "stopped; the same command goes on from here"), ("grade", "stopped")]
+)
+def test_ctrl_c_says_whether_the_command_goes_on(
+    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, name, replace(cli.COMMANDS[name], main=interrupted))
+    with pytest.raises(SystemExit) as end:
+        cli.main([name, str(tmp_path / "x")] if name == "grade" else [name, "--out", str(tmp_path / "x")])
+    assert end.value.code == 130
+    assert capsys.readouterr().err.split("\n")[-2] == said
+
+
 def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thinkling.train.pretrain import trainer as pretrain
 
@@ -151,6 +193,32 @@ def test_demo_tells_the_whole_story(capsys: pytest.CaptureFixture, checkpoint: P
         assert name in shown
     assert "<html" in (tmp_path / "demo" / "report.html").read_text()
     assert demo.free_folder(tmp_path / "demo") == tmp_path / "demo-2"
+
+
+def test_the_demo_measures_the_checkpoint_that_counts(
+    capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the weights in memory: after a stop by the watchdog those are the collapsed ones."""
+    measured = []
+
+    def collapse(plan: object, model: LanguageModel, _: object) -> Path:
+        for weight in model.network.parameters():
+            weight.data.zero_()
+        plan.out.mkdir()
+        (plan.out / "finished.json").write_text(json.dumps({"stopped": "it fell apart"}))
+        return checkpoint  # what it was rolled back to
+
+    def add(self: object, name: str, model: LanguageModel, method: object) -> list:
+        measured.append((name, float(model.network.model.embed_tokens.weight.detach().abs().sum())))
+        self.rows.append(Row(name, 0.5, 0.4, 0.6, 1.0, 1.0, 3, 0.0))
+        return []
+
+    monkeypatch.setattr(grpo, "train", collapse)
+    monkeypatch.setattr(demo.Measurements, "add", add)
+    cli.main(["demo", "--model", str(checkpoint), "--out", str(tmp_path / "demo"), "--num-problems", "3"])
+    assert "Stopped: it fell apart. What follows is measured at" in capsys.readouterr().out
+    assert [name for name, _ in measured][-2:] == ["plain, after GRPO", "vote of 8, after GRPO"]
+    assert len({size for _, size in measured}) == 1 and measured[-1][1] > 0
 
 
 def test_chat_talks_and_survives_odd_input(

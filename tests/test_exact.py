@@ -4,16 +4,18 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from thinkling import cli
-from thinkling.train.rl import exact
+from thinkling.train.rl import check_loss, exact
+from thinkling.train.rl import terms as policy
 from thinkling.train.rl.check_loss import check, distance
 from thinkling.train.rl.exact import LossInputs, gradient_of, groups_of, stated_gradient, thinklings, worlds
-from thinkling.train.rl.objective import PRESETS, Objective
+from thinkling.train.rl.objective import PRESETS, Advantage, Objective
 
 KL = replace(PRESETS["dr-grpo"].objective, kl="k3", kl_coef=0.1)
 
@@ -140,6 +142,48 @@ def test_the_stated_gradient_is_not_ours_by_construction() -> None:
     groups = groups_of(world, KL)
     stated = stated_gradient(KL, world, groups)
     assert distance(gradient_of(thinklings(replace(KL, clip_high=0.3)), world, groups), stated) > 1e-2
+
+
+# --- advantages are proved too -----------------------------------------------------------------------------------
+
+BROKEN = {"with the wrong sign": lambda found: -found, "three times as large": lambda found: 3 * found}
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven of the 21 completions and one situation are enough to see an advantage that is wrong."""
+    monkeypatch.setattr(exact, "DRAWN", exact.DRAWN[::3])
+    monkeypatch.setattr(check_loss, "worlds", lambda: worlds()[:1])
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("how", BROKEN)
+def test_broken_advantages_fail_every_preset(monkeypatch: pytest.MonkeyPatch, preset: str, how: str) -> None:
+    """Both sides of the proof once took them from policy.py: a tripled advantage passed."""
+    objective, right = PRESETS[preset].objective, policy.advantages
+    assert [finding.passed for finding in check(thinklings(objective), objective)] == [True]
+    monkeypatch.setattr(policy, "advantages", lambda *arguments: BROKEN[how](right(*arguments)))
+    assert [finding.passed for finding in check(thinklings(objective), objective)] == [False]
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", get_args(Advantage))
+def test_no_advantage_passes_for_another(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Without its deviation, with the step's instead of the group's, and so on."""
+    objective, right = Objective(advantage=kind), policy.advantages
+    for other in get_args(Advantage):
+        monkeypatch.setattr(policy, "advantages", lambda _, *rest, other=other: right(other, *rest))
+        groups = groups_of(worlds()[0], objective)
+        away = max(abs(float(a) - b) for group in groups for a, b in zip(group.advantages, group.stated, strict=True))
+        assert (away < 1e-9) == (other == kind), other
+
+
+@pytest.mark.usefixtures("few")
+def test_a_penalty_in_the_reward_is_proved_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = Objective(kl="k1-in-reward", kl_coef=0.1)
+    monkeypatch.setattr(exact, "rewards_after_kl", lambda objective, rewards, *_: rewards)
+    assert [finding.passed for finding in check(thinklings(objective), objective)] == [False]
 
 
 def test_the_commands(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_packed
-from thinkling.model.config import SIZES
+from thinkling.model.config import SIZES, ModelConfig
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model
 from thinkling.train import checkpoint, memory
@@ -23,6 +23,11 @@ from thinkling.train.lora import LoraLinear, adapters, adapters_off, add_adapter
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl import sampler
 from thinkling.train.rl import update as stepping
+
+MIXTURE = ModelConfig(
+    vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=1, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24,
+)  # fmt: skip
 
 # --- moments in 8 bits --------------------------------------------------------------------------------------------
 
@@ -259,7 +264,9 @@ def test_parts_by_hand(tmp_path: Path) -> None:
     weights = 0.59604992
     found = rl_steps.fixed_parts(plan(tmp_path), SIZES["Qwen3-0.6B"], torch.bfloat16)
     assert found["weights"] == pytest.approx(2 * weights)
-    assert found["float32 masters"] == found["gradients"] == pytest.approx(4 * weights)
+    assert found["float32 masters"] == pytest.approx(4 * weights)
+    embedding = 151_936 * 1024 / 1e9  # the largest weight: its gradient in bfloat16 is there beside the sum of them all
+    assert found["gradients"] == pytest.approx(4 * weights + 2 * embedding)
     assert found["adamw's state"] == pytest.approx(8 * weights)
     assert found["reference model"] == 0
     assert found["key-value cache"] == pytest.approx(8 * 1024 * 2 * 28 * 8 * 128 * 2 / 1e9)  # rows, length, k and v ...
@@ -270,6 +277,43 @@ def test_parts_by_hand(tmp_path: Path) -> None:
     per_layer = (1024 + 2048) + 2 * (1024 + 1024) + (2048 + 1024) + 3 * (1024 + 3072)
     assert small["adamw's state"] == pytest.approx(8 * 16 * 28 * per_layer / 1e9)
     assert small["reference model"] == 0
+
+
+def test_muon_has_one_moment_of_the_layers_and_adamw_two_of_the_rest(tmp_path: Path) -> None:
+    """At 0.6B the embedding and the norms take 8 bytes a value, the layers' matrices 4: 3.01 GB, not 2.38."""
+    found = rl_steps.fixed_parts(plan(tmp_path, optimizer="muon"), SIZES["Qwen3-0.6B"], torch.bfloat16)
+    matrices = 28 * (2 * 1024 * 2048 + 2 * 1024 * 1024 + 3 * 1024 * 3072)
+    assert found["muon's state"] == pytest.approx((4 * matrices + 8 * (596_049_920 - matrices)) / 1e9)
+    assert found["muon's state"] == pytest.approx(3.01, abs=0.005)
+
+
+@pytest.mark.parametrize("network", ["dense", "mixture", "adapters"])
+@pytest.mark.parametrize("name", ["adamw", "adamw-8bit", "muon"])
+def test_the_state_is_as_large_as_planned(tiny_network: Transformer, tmp_path: Path, name: str, network: str) -> None:
+    """Counted on the optimizer itself, after a step."""
+    model = Transformer(MIXTURE if network == "mixture" else tiny_network.config)
+    settings = plan(tmp_path, optimizer=name, lora_rank=4 if network == "adapters" else 0)
+    planned = rl_steps.fixed_parts(settings, model.config, torch.float32)[f"{name}'s state"] * 1e9
+    optimizer = grpo.optimizer_of(settings, model)
+    for weight in optimizer.weights:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    tensors = (t for part in optimizer.parts for state in part.state.values() for t in state.values())
+    assert round(planned) == sum(t.nbytes for t in tensors if t.numel() > 1)
+
+
+def test_the_router_is_left_to_adamw(tmp_path: Path) -> None:
+    """Muon and LoRA once took it in as one more matrix of the layers."""
+    model = Transformer(MIXTURE)
+    routers = [weight for name, weight in model.named_parameters() if name.endswith("mlp.gate.weight")]
+    assert len(routers) == MIXTURE.num_hidden_layers
+    adam, muon = (part.param_groups[0]["params"] for part in Optimizer(model, 1e-3, 1e-3).parts)
+    assert all(any(router is weight for weight in adam) for router in routers)
+    assert not any(router is weight for router in routers for weight in muon)
+    assert len(muon) == 2 * (4 + 3 * MIXTURE.num_experts)
+    add_adapters(model, 4, 8.0, seed=0)
+    assert not [name for name in adapters(model) if ".mlp.gate." in name]
+    assert len(adapters(model)) == 2 * len(muon)
 
 
 @pytest.mark.parametrize("recompute", [False, True])

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from thinkling import cli
 from thinkling.commands.eval import Eval, method_of
 from thinkling.errors import UserError
+from thinkling.evaluate import run
 from thinkling.evaluate.run import Sample, evaluate, summarise
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
@@ -126,6 +129,28 @@ def test_evaluate_writes_every_response(tiny: LanguageModel, tmp_path: Path) -> 
     stored = json.loads((tmp_path / "report.json").read_text())
     assert {"accuracy", "interval", "num_problems", "truncated", "tokens", "seconds"} <= set(stored)
     assert stored["tokens"] == report.tokens == sum(c["num_tokens"] for row in rows for c in row["completions"])
+
+
+def test_the_seconds_of_every_start_count(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes one second further at each look. After a restart only the last start was reported."""
+    clock = count()
+    monkeypatch.setattr(run, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    problems = [Problem(f"p{i}", f"{i} + 1?", str(i + 1), "sum") for i in range(4)]
+    method = Direct(Sampling(max_tokens=4))
+
+    async def dies(model: LanguageModel, problem: Problem) -> Answer:
+        if problem.id == "p3":
+            raise KeyError(problem.id)
+        return await method(model, problem)
+
+    with pytest.raises(KeyError):
+        evaluate(tiny, dies, problems, tmp_path)
+    with open(tmp_path / "seconds.jsonl", "w") as file:
+        file.write('{"seconds": 100.0}\n{"sec')  # its last line cut short
+    report, _ = evaluate(tiny, method, problems, tmp_path)
+    assert report.seconds == 100 + 4 + 1  # four answers and the end
+    assert not (tmp_path / "seconds.jsonl").exists()
+    assert evaluate(tiny, method, problems, tmp_path / "other")[0].seconds == 5
 
 
 def test_a_result_does_not_depend_on_the_other_problems(tiny: LanguageModel) -> None:

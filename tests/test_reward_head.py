@@ -285,9 +285,9 @@ def test_the_command_makes_a_head_that_scores(
     """Random weights never answer, so here a completion is right if its text has an even number of characters."""
     graded, sizes = [], []
 
-    def counted(seen: torch.Tensor, labels: torch.Tensor, weight_decay: float) -> tuple:
+    def counted(seen: torch.Tensor, labels: torch.Tensor, *constants: float) -> tuple:
         sizes.append(len(labels))
-        return fit(seen, labels, weight_decay)
+        return fit(seen, labels, *constants)
 
     def even(text: str, reference: str, policy: str) -> Verdict:
         graded.append(policy)

@@ -116,6 +116,6 @@ def test_masked_completions_are_left_out_of_the_loss(tiny: object, tmp_path: obj
     verdict = grade("", "42")
     rows = [Completion((1,), (7, 8), (-0.1, -0.2), reason) for reason in ("stop", "length", "length")]
     group = [Rollout(PROBLEM, c, verdict, 0.0, advantage=a) for c, a in zip(rows, (1.0, -0.5, 0.0), strict=True)]
-    plain, masked = Grpo(out=tmp_path), Grpo(out=tmp_path, mask_truncated=True)
-    assert rl_steps.passes(plain, tiny, {3: group}) == [[(3, 0), (3, 1)]]  # no advantage, no gradient
-    assert rl_steps.passes(masked, tiny, {3: group}) == [[(3, 0)]]
+    assert rl_steps.passes(Grpo(out=tmp_path), tiny, {3: group}) == [[(3, 0), (3, 1)]]  # no advantage, no gradient
+    for truncated in ("dropped", "masked"):
+        assert rl_steps.passes(Grpo(out=tmp_path, truncated=truncated), tiny, {3: group}) == [[(3, 0)]]

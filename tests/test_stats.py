@@ -16,6 +16,8 @@ from thinkling.evaluate.stats import (
     mean_interval,
     paired_p_value,
     pass_at_k,
+    share_interval,
+    t_quantile,
     wilson_interval,
 )
 
@@ -207,7 +209,30 @@ def test_auroc_within_leaves_out_problems_that_rank_nothing():
 
 
 def test_mean_interval_by_hand():
-    assert mean_interval([0.0, 1.0], z=1) == (0.0, 1.0)  # deviation sqrt(1/2), over sqrt(2)
+    """The deviation of (0, 1) is sqrt(1/2), over sqrt(2) one half; that of (0, 1, 2) is 1, over sqrt(3)."""
+    assert mean_interval([0.0, 1.0]) == pytest.approx((0.5 - 12.7062 / 2, 0.5 + 12.7062 / 2), abs=1e-4)
+    assert mean_interval([0.0, 1.0, 2.0]) == pytest.approx((1 - 4.30265 / 3**0.5, 1 + 4.30265 / 3**0.5), abs=1e-4)
     assert mean_interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
+    assert share_interval([0.0, 1.0]) == (0.0, 1.0)
     with pytest.raises(UserError, match="at least two"):
         mean_interval([1.0])
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.7062), (2, 4.30265), (3, 3.18245), (4, 2.77645), (10, 2.22814), (63, 1.99834)]
+)
+def test_t_quantiles_are_those_of_the_tables(freedom, quantile):
+    assert t_quantile(0.95, freedom) == pytest.approx(quantile, abs=1e-5)
+    assert t_quantile(0.5, 1) == pytest.approx(1.0)  # of Cauchy's distribution the quartiles are -1 and 1
+    assert t_quantile(0.95, 100_000) == pytest.approx(1.959988, abs=1e-5)
+
+
+@pytest.mark.parametrize("num", [2, 5])
+def test_the_mean_interval_holds_the_truth_as_often_as_it_says(num):
+    """With the normal's 1.96 it was 70% and 88%."""
+    random = Random(0)
+    hits = 0
+    for _ in range(4000):
+        low, high = mean_interval([random.gauss(3.0, 2.0) for _ in range(num)])
+        hits += low <= 3.0 <= high
+    assert 0.94 < hits / 4000 < 0.96

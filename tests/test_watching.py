@@ -15,9 +15,11 @@ from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
-from thinkling.model.weights import load_model
+from thinkling.model.weights import load_model, resolve
 from thinkling.problem import Problem
+from thinkling.tasks.benchmarks import load_problems
 from thinkling.train import checkpoint
+from thinkling.train.rl.curriculum import Curriculum
 from thinkling.train.rl.guard import preflight, validation, watchdog
 from thinkling.train.rl.guard.watchdog import SILENT, alarm
 from thinkling.train.rl.live_table import LiveTable
@@ -138,15 +140,44 @@ def settings(out: Path, **changes: object) -> Grpo:
 def test_a_run_that_collapses_goes_back_to_a_good_checkpoint(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "WINDOW", 2)
-    monkeypatch.setattr(watchdog, "alarm", lambda rows: "it fell apart" if len(rows) == 4 else None)
-    folder = grpo.train(settings(tmp_path / "run", steps=9, save_every=1), tiny)
-    assert folder == tmp_path / "run" / "checkpoints" / "step-00002"
-    finished = json.loads((tmp_path / "run" / "finished.json").read_text())
-    assert (finished["steps"], finished["stopped"]) == (4, "it fell apart")
-    with pytest.raises(UserError, match=r"stopped at step 4: it fell apart\. No checkpoint is from before"):
-        grpo.train(settings(tmp_path / "other", steps=9, save_every=3), tiny)
+    """With the window as it is: a test that shrank it to 2 did not see that the two last checkpoints are too young."""
+    monkeypatch.setattr(watchdog, "alarm", lambda rows: "it fell apart" if len(rows) == 14 else None)
+    for save_every, good in ((1, "step-00001"), (2, "step-00002"), (4, "step-00004")):
+        run = tmp_path / f"run-{save_every}"
+        assert grpo.train(settings(run, steps=20, save_every=save_every), tiny) == run / "checkpoints" / good
+        finished = json.loads((run / "finished.json").read_text())
+        assert (finished["steps"], finished["stopped"]) == (14, "it fell apart")
+        assert finished["checkpoint"] == str(run / "checkpoints" / good)
+    with pytest.raises(UserError, match=r"stopped after 14 steps: it fell apart\. Choose another --out, with --model"):
+        grpo.train(settings(tmp_path / "run-4", steps=40, save_every=4), tiny)
+
+
+def test_without_an_old_checkpoint_it_goes_back_to_the_best_or_the_start(
+    tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "alarm", lambda rows: "it fell apart" if len(rows) == 3 else None)
+    how = dict(steps=9, save_every=2)
+    best = grpo.train(settings(tmp_path / "run", eval_every=9, eval_problems=2, eval_samples=2, **how), tiny)
+    assert best == tmp_path / "run" / "checkpoints" / "best"
+    assert grpo.train(settings(tmp_path / "other", **how), tiny) == resolve("thinkling-base")
     assert grpo.train(settings(tmp_path / "blind", save_every=0, watchdog=False), tiny).name == "step-00004"
+
+
+def test_steps_that_trained_on_nothing_are_no_collapse(capsys: pytest.CaptureFixture) -> None:
+    """They know no entropy, and once logged it as 0, which reads as a collapse; a yardstick of zeros gave alarm."""
+    from rich.console import Console
+
+    nothing = replace(
+        CALM, signal=0.0, **dict.fromkeys(("entropy", "clipped", "kl", "mismatch", "mismatch_max", "ess"))
+    )
+    assert alarm([nothing] * 10 + [replace(CALM, entropy=0.6)] * 15) is None  # 0.6 is what this run begins with
+    assert alarm([CALM] * 20 + [nothing] * 10) is None
+    assert "entropy rose" in alarm([CALM, nothing] * 10 + [replace(CALM, entropy=1.6), nothing] * 5)
+    table = LiveTable(10)
+    table(nothing)
+    Console(width=100).print(table.render())
+    text = capsys.readouterr().out
+    assert "KL -, clipped -" in text and "0.000" not in text
 
 
 # --- preflight ----------------------------------------------------------------------------------------------------
@@ -192,6 +223,54 @@ def test_the_built_in_model_is_found_healthy(tmp_path: Path) -> None:
 # --- held-out accuracy --------------------------------------------------------------------------------------------
 
 
+def file_of(path: Path, numbers: range) -> str:
+    path.write_text("".join(json.dumps({"question": f"{i} + 1?", "reference": i + 1}) + "\n" for i in numbers))
+    return str(path)
+
+
+def asked(plan: Grpo, num: int = 200) -> set[str]:
+    """What training asks."""
+    problems = Curriculum(plan.tasks, plan.seed, False, frozenset(p.question for p in rl_steps.problems_of(plan)))
+    return {problem.question for problem in problems.ask(num)}
+
+
+def test_a_share_of_the_tasks_is_kept_aside(tmp_path: Path) -> None:
+    """The best checkpoint of a run on a file was once chosen on built-in problems."""
+    own = file_of(tmp_path / "own.jsonl", range(60))
+    plan = settings(tmp_path / "run", tasks=(own,), eval_every=5)
+    aside = {problem.question for problem in rl_steps.problems_of(plan)}
+    everything = {f"{i} + 1?" for i in range(60)}
+    assert len(aside) == 6 and aside < everything
+    assert asked(plan) == everything - aside
+    assert asked(replace(plan, eval_every=0)) == everything  # where nothing is measured, nothing is kept aside
+    turned = tmp_path / "turned.jsonl"
+    turned.write_text("".join(reversed((tmp_path / "own.jsonl").read_text().splitlines(keepends=True))))
+    assert {p.question for p in rl_steps.problems_of(replace(plan, tasks=(str(turned),)))} == aside
+    assert len(rl_steps.problems_of(replace(plan, eval_problems=2))) == 2
+    with pytest.raises(UserError, match=r"has 3 questions, too few to keep some aside.*--held-out.*--eval-every 0"):
+        rl_steps.problems_of(replace(plan, tasks=(file_of(tmp_path / "few.jsonl", range(3)),)))
+
+
+def test_suites_are_measured_on_their_held_out_problems(tmp_path: Path) -> None:
+    plan = settings(tmp_path / "run", eval_every=5, eval_problems=6)
+    assert rl_steps.problems_of(plan) == load_problems("builtin", "held-out", 6, validation.SEED)
+    both = rl_steps.problems_of(replace(plan, tasks=("larger-numbers", "builtin")))
+    assert [problem.id.split("/")[0] for problem in both] == ["larger-numbers", "builtin"] * 3
+
+
+def test_questions_that_are_trained_on_and_measured_are_refused(tiny: LanguageModel, tmp_path: Path) -> None:
+    own, other = file_of(tmp_path / "own.jsonl", range(20)), file_of(tmp_path / "other.jsonl", range(18, 30))
+    plan = settings(tmp_path / "run", tasks=("builtin", own), eval_every=5)
+    for named, num, example in ((own, 20, "0"), (other, 2, "18")):
+        with pytest.raises(UserError, match=rf"have {num} questions in common, such as '{example} \+ 1\?'"):
+            grpo.train(replace(plan, held_out=named), tiny)
+    assert not (tmp_path / "run").exists()
+    apart = file_of(tmp_path / "apart.jsonl", range(20, 30))
+    assert len(rl_steps.problems_of(replace(plan, held_out=apart))) == 10
+    suite = load_problems("builtin", "train", 1)[0].question
+    assert suite not in {p.question for p in Curriculum(("builtin",), 0, False, frozenset([suite])).ask(50)}
+
+
 def test_held_out_by_hand(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """2 of 4, 4 of 4 and none right: pass@1 is their mean, 0.5; two of three problems are solved at all."""
     right, wrong = r"\boxed{42}", r"\boxed{41}"
@@ -199,8 +278,9 @@ def test_held_out_by_hand(tiny: LanguageModel, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(validation, "roll_out", lambda *_: groups)
     found = rl_steps.measure(settings(tmp_path, eval_samples=4), tiny, step=7)
     assert (found.step, found.pass_1, found.pass_k) == (7, 0.5, pytest.approx(2 / 3))
-    half = 1.96 * (((0.5**2) * 2 / 2) / 3) ** 0.5  # deviation of (0.5, 1, 0) is 0.5: clustered by problem
-    assert found.pass_1_interval == pytest.approx((max(0, 0.5 - half), min(1, 0.5 + half)))
+    half = 4.30265 * 0.5 / 3**0.5  # deviation of (0.5, 1, 0) is 0.5, of two degrees of freedom: clustered by problem
+    assert half > 0.5  # so that both ends are cut off: three problems tell little
+    assert found.pass_1_interval == (0.0, 1.0)
 
 
 def test_the_best_model_is_kept(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

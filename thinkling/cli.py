@@ -42,6 +42,7 @@ class Command:
 
     settings: type
     main: Callable[[Any], object]
+    resumes: bool = False  # does the same command, after Ctrl+C, go on where it stopped?
 
     @property
     def summary(self) -> str:
@@ -54,13 +55,13 @@ COMMANDS = {
     "chat": Command(chat.Chat, chat.main),
     "prompts": Command(prompts.Prompts, prompts.main),
     "explain": Command(explain.Explain, explain.main),
-    "eval": Command(eval.Eval, eval.main),
-    "scale": Command(scale.Scale, scale.main),
+    "eval": Command(eval.Eval, eval.main, resumes=True),
+    "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
     "lint-data": Command(lint_data.LintData, lint_data.main),
     "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
-    "grpo": Command(grpo.Grpo, grpo.main),
+    "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
     "microscope": Command(microscope.Microscope, microscope.main),
     "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
     "check-loss": Command(check_loss.CheckLoss, check_loss.main),
@@ -122,7 +123,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"thinkling: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        resumes = name in COMMANDS and COMMANDS[name].resumes
+        print("\nstopped" + ("; the same command goes on from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
 
 

@@ -97,21 +97,32 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def open_run(folder: Path, config: object, finished: str) -> Path:
-    """`new_run`, or an unfinished one to go on with: it has the same config.json and no file named `finished`.
+def open_run(folder: Path, config: object, finished: str, limits: tuple[str, ...] = ()) -> Path:
+    """`new_run`, or an unfinished one to resume: it has the same config.json and no file named `finished`.
 
-    Raises UserError naming what differs.
+    limits: settings that say how long the run goes on. One that is raised (None is without end) resumes a finished run
+    too: its config.json is replaced, and its file `finished` is removed. Raises UserError naming what differs.
     """
     folder, path = Path(folder), Path(folder) / "config.json"
-    if not path.exists() or (folder / finished).exists():
+    if not path.exists():
         return new_run(folder, config)
     wanted, found = json.loads(json.dumps(config, default=to_plain)), json.loads(path.read_text(encoding="utf-8"))
-    changed = [name for name in wanted if wanted[name] != found.get(name) and name not in MAY_DIFFER]
+    raised = {name for name in limits if name in found and is_raised(found[name], wanted[name])}
+    if (folder / finished).exists() and not raised:
+        return new_run(folder, config)
+    changed = [name for name in wanted if wanted[name] != found.get(name) and name not in {*MAY_DIFFER, *raised}]
     if changed:
         name = changed[0]
         raise UserError(f"{folder} holds an unfinished run with --{name.replace('_', '-')} {found.get(name)}, not "
                         f"{wanted[name]}: give the same flags to go on with it, or choose another --out")  # fmt: skip
+    if raised:
+        write_json(path, config)
+        (folder / finished).unlink(missing_ok=True)
     return folder
+
+
+def is_raised(was: float | None, now: float | None) -> bool:
+    return was is not None and (now is None or now > was)
 
 
 def new_run(folder: Path, config: object) -> Path:

@@ -4,6 +4,7 @@ changed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from thinkling.commands.options import above_zero, at_least
+from thinkling.checks import above_zero, at_least, finite
 
 if TYPE_CHECKING:
     from thinkling.evaluate.run import Sample
@@ -46,6 +47,7 @@ class Demo:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        finite(self)
         at_least(1, num_problems=self.num_problems, grpo_steps=self.grpo_steps)
         above_zero(grpo_minutes=self.grpo_minutes)  # said before anything is measured, not when training begins
 
@@ -101,7 +103,8 @@ def main(settings: Demo) -> None:
     measure.add(f"vote of {VOTES}", model, SelfConsistency(diverse, VOTES))
 
     console.print("\n[bold]4. Reinforcement learning.[/] The plain question again; a right answer is the only reward.")
-    rewards = learn(settings, model, out)
+    checkpoint, rewards = learn(settings, model, out)
+    model = LanguageModel.load(str(checkpoint), settings.device)  # the one in memory may have collapsed
     console.print("\n\n[bold]5. The trained model, asked plainly.[/] Nobody tells it to explain.")
     after = measure.add("plain, after GRPO", model, Direct(greedy))
     measure.add(f"vote of {VOTES}, after GRPO", model, SelfConsistency(diverse, VOTES))
@@ -119,7 +122,6 @@ def main(settings: Demo) -> None:
         examples,
         how_it_was_made(settings),
     )
-    checkpoint = sorted((out / "grpo" / "checkpoints").iterdir())[-1]
     console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]", soft_wrap=True)
     console.print("What to try next:", highlight=False)
     console.print(f'  thinkling generate "What is 37 * 24?" --model {checkpoint}', highlight=False, soft_wrap=True)
@@ -128,18 +130,23 @@ def main(settings: Demo) -> None:
     console.print("  guide/01-understanding-reasoning-models.md", highlight=False)
 
 
-def learn(settings: Demo, model: LanguageModel, out: Path) -> list[tuple[int, float]]:
-    """Train the model in place; returns the reward after each step."""
+def learn(settings: Demo, model: LanguageModel, out: Path) -> tuple[Path, list[tuple[int, float]]]:
+    """Train the model in place; returns the checkpoint that counts, and the reward after each step."""
     from thinkling.commands.grpo import Grpo, train
     from thinkling.train.rl.live_table import LiveTable
+    from thinkling.train.run import FINISHED
 
     plan = Grpo(
         out=out / "grpo", model=settings.model, steps=settings.grpo_steps, minutes=settings.grpo_minutes,
         seed=settings.seed, device=settings.device, eval_every=0, preflight=False,
     )  # fmt: skip
     with LiveTable(plan.steps) as live:
-        train(plan, model, live)
-    return [(metrics.step + 1, metrics.reward) for metrics in live.rows]
+        checkpoint = train(plan, model, live)
+    finished = json.loads((plan.out / FINISHED).read_text(encoding="utf-8"))
+    if finished["stopped"]:
+        live.live.console.print(f"\nStopped: {finished['stopped']}. What follows is measured at {checkpoint}.",
+                                soft_wrap=True)  # fmt: skip
+    return checkpoint, [(metrics.step + 1, metrics.reward) for metrics in live.rows]
 
 
 def learned(before: Sequence[Sample], after: Sequence[Sample], most: int = 2) -> list[BeforeAfter]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thinkling.commands.options import ScalingSettings, at_least
+from thinkling.checks import at_least
+from thinkling.commands.options import ScalingSettings
 from thinkling.errors import UserError
 from thinkling.scale.names import MethodName, ScorerName, Template
 

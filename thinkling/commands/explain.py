@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from thinkling.commands.options import ModelSettings, at_least
+from thinkling.checks import at_least
+from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
 from thinkling.scale.names import Template
 

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from thinkling.commands.options import ModelSettings, OnError, above_zero, at_least
+import tyro
+
+from thinkling.checks import above_zero, at_least
+from thinkling.commands.options import ModelSettings, OnError
 from thinkling.errors import UserError
 from thinkling.scale.names import Template
-from thinkling.train.config import LoraConfig, OptimizerConfig, OptimizerName, RunConfig, TrackerName
-from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName
+from thinkling.train.config import (
+    LoraConfig,
+    OptimizerConfig,
+    OptimizerConstants,
+    OptimizerName,
+    RunConfig,
+    TrackerName,
+)
+from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName, Truncated
 from thinkling.train.rl.reward_names import reward_weights
 
 if TYPE_CHECKING:
     from thinkling.generate.language_model import LanguageModel
+    from thinkling.problem import Problem
     from thinkling.train.memory import Workload
     from thinkling.train.rl.config import RolloutConfig, UpdateConfig, ValidationConfig
     from thinkling.train.rl.curriculum import Curriculum
@@ -38,11 +49,11 @@ class Grpo(ModelSettings):
     """
 
     out: Path
-    """The run's folder; one that was interrupted goes on."""
+    """The run's folder. A run that was interrupted resumes; so does a finished one, with more steps or minutes."""
     steps: int = 60
     """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
     minutes: float | None = None
-    """Stop after this many minutes, if the steps are not done by then."""
+    """Stop after this many minutes, if the steps are not done by then. A larger number resumes the run."""
     tasks: tuple[str, ...] = ("builtin",)
     """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), or a file: JSON lines with
     question and reference. Several take turns."""
@@ -66,8 +77,6 @@ class Grpo(ModelSettings):
     control arms random, format-only."""
     process_reward: float = 0.0
     """Also credit each equation that a completion states, at its own tokens, for whether it holds: the weight of it."""
-    mask_truncated: bool = False
-    """Leave completions that were cut off out of the loss, instead of teaching that they were wrong."""
     dynamic_sampling: int = 0
     """Ask up to this many times more to replace groups whose rewards are all alike (DAPO)."""
     curriculum: bool = False
@@ -80,6 +89,7 @@ class Grpo(ModelSettings):
     """adamw-8bit keeps its moments in 2 bytes a weight instead of 8; muon is for the matrices of the layers."""
     muon_lr: float = 1e-3
     """Muon's learning rate."""
+    constants: Annotated[OptimizerConstants, tyro.conf.arg(name="")] = field(default_factory=OptimizerConstants)
     lora_rank: int = 0
     """Train adapters of this rank instead of the weights (LoRA); 0 trains the weights. A higher --lr suits it."""
     lora_alpha: float = 32.0
@@ -89,7 +99,7 @@ class Grpo(ModelSettings):
     lr_decay: float = 0.0
     """The share of the steps, at the end, over which the learning rate falls to zero."""
     preset: PresetName = "dr-grpo"
-    """The objective: thinkling explain-objective --preset NAME prints its formula. The next four change it."""
+    """The objective: thinkling explain-objective --preset NAME prints its formula. The next five change it."""
     clip_low: float | None = None
     clip_high: float | None = None
     """The ratio to the old policy is clipped to [1 - clip_low, 1 + clip_high]."""
@@ -97,6 +107,9 @@ class Grpo(ModelSettings):
     """Stay close to the model that training began with: which estimator of the KL divergence, and where."""
     kl_coef: float | None = None
     """The weight of the KL term."""
+    truncated: Truncated | None = None
+    """What completions that were cut off do: counted teaches that they earn nothing; dropped leaves them out of the
+    loss and of its denominators; masked leaves them in the denominators."""
     updates_per_batch: int = 1
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
     micro_batch_tokens: int = 4096
@@ -107,8 +120,10 @@ class Grpo(ModelSettings):
     """Print what the run would need of memory, part by part, and end. MODEL may be a mere size, such as Qwen3-0.6B."""
     eval_every: int = 50
     """Measure held-out accuracy before the first step, after every so many, and at the end; 0 never does."""
-    held_out: str = "builtin"
-    """What it is measured on: like --tasks."""
+    held_out: str | None = None
+    """What it is measured on: a suite or a file, like --tasks, with no question of those. Without it, a share of the
+    tasks themselves that training never asks: of a suite its held-out split; of a file at most a tenth of its
+    questions, chosen by their hash."""
     eval_problems: int = 64
     eval_samples: int = 8
     """Answers to each of them, drawn as the rollouts are; pass@1 is their mean, pass@8 the share solved at all."""
@@ -119,8 +134,8 @@ class Grpo(ModelSettings):
     trackers: tuple[TrackerName, ...] = ()
     """Send the metrics there too; metrics.jsonl is always written."""
     save_every: int = 20
-    """Save a checkpoint every so many steps; two are kept, and an interrupted run goes on from the last; 0 saves only
-    at the end."""
+    """Save a checkpoint every so many steps; an interrupted run resumes from the last. Two are kept, four where the
+    watchdog may need an older one. 0 saves only at the end."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -131,7 +146,7 @@ class Grpo(ModelSettings):
         at_least(2, eval_problems=self.eval_problems)
         if not self.tasks:
             raise UserError("--tasks needs at least one of builtin, larger-numbers, or a file")
-        at_least(0, lora_rank=self.lora_rank)
+        at_least(0, lora_rank=self.lora_rank, lr=self.lr, muon_lr=self.muon_lr, process_reward=self.process_reward)
         at_least(0, dynamic_sampling=self.dynamic_sampling, eval_every=self.eval_every, save_every=self.save_every)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
             raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "
@@ -149,7 +164,7 @@ class Grpo(ModelSettings):
     @property
     def objective(self) -> Objective:
         """The preset's, with what the flags change. Rollouts that overlap need a correction: TIS, if it has none."""
-        own = {name: getattr(self, name) for name in ("clip_low", "clip_high", "kl", "kl_coef")}
+        own = {name: getattr(self, name) for name in ("clip_low", "clip_high", "kl", "kl_coef", "truncated")}
         found = replace(PRESETS[self.preset].objective, **{name: v for name, v in own.items() if v is not None})
         return replace(found, correction="tis") if self.overlap and found.correction == "none" else found
 
@@ -182,13 +197,17 @@ def update_config(settings: Grpo) -> UpdateConfig:
 
     return UpdateConfig(
         updates_per_batch=settings.updates_per_batch, micro_batch_tokens=settings.micro_batch_tokens,
-        process_reward=settings.process_reward, mask_truncated=settings.mask_truncated, recompute=settings.recompute,
+        process_reward=settings.process_reward, recompute=settings.recompute,
     )  # fmt: skip
 
 
 def optimizer_config(settings: Grpo) -> OptimizerConfig:
     return OptimizerConfig(
-        name=settings.optimizer, lr=settings.lr, muon_lr=settings.muon_lr, decay_share=settings.lr_decay
+        name=settings.optimizer,
+        lr=settings.lr,
+        muon_lr=settings.muon_lr,
+        decay_share=settings.lr_decay,
+        constants=settings.constants,
     )
 
 
@@ -232,39 +251,60 @@ def train(
     show: Callable[[StepMetrics | Validation | Findings], None] | None = None,
 ) -> Path:
     """Run `thinkling grpo`; returns the folder of the last checkpoint, or of the last good one if the watchdog stopped
-    the run. `show` sees every step's metrics, and what is measured in between.
+    the run (then the weights in memory are the later ones). `show` sees every step's metrics, and what is measured in
+    between.
 
-    A run that was interrupted resumes at its last checkpoint, and on a CPU in float32 ends with the same bits as one
-    that was not. The steps before it are shown again.
+    A run that was interrupted resumes from its last checkpoint, and on a CPU in float32 ends with the same bits as one
+    that was not. So does a finished run with more steps, or more minutes, but for what the number of steps decides: the
+    schedule, and rollouts that overlap. The steps before it are shown again.
     """
     from thinkling.commands.load import language_model
     from thinkling.runs import alone_in, open_run, write_json
-    from thinkling.tasks.benchmarks import load_problems
+    from thinkling.train import checkpoint
     from thinkling.train.rl.curriculum import Curriculum, unaskable
+    from thinkling.train.rl.guard.validation import problems_of
     from thinkling.train.run import FINISHED
 
-    curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum)
-    if settings.eval_every:
-        load_problems(settings.held_out, "held-out", 1)
+    aside = problems_of(validation_config(settings), settings.tasks) if settings.eval_every else []
+    without = frozenset(problem.question for problem in aside)
+    curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum, without)
     model = model or language_model(settings)
-    files = [*settings.tasks, *([settings.held_out] if settings.eval_every else [])]
+    files = [*settings.tasks, *([settings.held_out] if settings.eval_every and settings.held_out else [])]
     failures = unaskable(model, files, settings.template, settings.on_error == "skip")
     if failures:
-        without = curriculum.without | {failure.question for failure in failures}
-        curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum, without)
-    out = open_run(settings.out, settings, FINISHED)  # nothing is made where the problems cannot be read
-    with alone_in(out):
+        gone = {failure.question for failure in failures}
+        curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum, without | gone)
+        aside = [problem for problem in aside if problem.question not in gone]
+    with alone_in(settings.out):  # nothing is made where the problems cannot be read
+        refuse_after_collapse(settings.out)
+        out = open_run(settings.out, settings, FINISHED, limits=("steps", "minutes"))
+        checkpoint.sweep(out)
         if failures:
             write_json(out / SKIPPED, failures)
-        return run(settings, model, curriculum, show or (lambda shown: None))
+        return run(settings, model, curriculum, aside, show or (lambda shown: None))
 
 
-def run(settings: Grpo, model: LanguageModel, curriculum: Curriculum, show: Callable[[object], None]) -> Path:
+def refuse_after_collapse(out: Path) -> None:
+    """A run that the watchdog stopped does not go on: its last weights are the collapsed ones."""
+    from thinkling.train.run import FINISHED
+
+    if (out / FINISHED).exists():
+        finished = json.loads((out / FINISHED).read_text(encoding="utf-8"))
+        if finished["stopped"]:
+            raise UserError(f"{out} already holds a run, which was stopped after {finished['steps']} steps: "
+                            f"{finished['stopped']}. Choose another --out, with --model "
+                            f"{finished['checkpoint']}")  # fmt: skip
+
+
+def run(
+    settings: Grpo, model: LanguageModel, curriculum: Curriculum, aside: list[Problem], show: Callable[[object], None]
+) -> Path:
+    from thinkling.model.weights import resolve
     from thinkling.runs import append_jsonl, write_json
     from thinkling.train import memory
+    from thinkling.train.rl.guard import watchdog
     from thinkling.train.rl.guard.preflight import examine
     from thinkling.train.rl.guard.validation import Validator
-    from thinkling.train.rl.guard.watchdog import WINDOW, alarm
     from thinkling.train.rl.trainer import SAMPLES, Trainer
     from thinkling.train.run import Run
 
@@ -277,12 +317,11 @@ def run(settings: Grpo, model: LanguageModel, curriculum: Curriculum, show: Call
         update=update_config(settings), optimizer=optimizer_config(settings), lora=lora_config(settings),
         keep=lambda rows: append_jsonl(settings.out / SAMPLES, rows),
     )  # fmt: skip
-    validator = (
-        Validator(validation_config(settings), rollout, model, curriculum.without) if settings.eval_every else None
-    )
-    watch = alarm if settings.watchdog else None
-    run = Run(run_config(settings), trainer, validator=validator, watch=watch, window=WINDOW, show=show,
-              tracked_config=settings)  # fmt: skip
+    validator = Validator(aside, validation_config(settings), rollout, model) if settings.eval_every else None
+    run = Run(
+        run_config(settings), trainer, validator=validator, watch=watchdog.alarm if settings.watchdog else None,
+        window=watchdog.WINDOW, start=resolve(settings.model), show=show, tracked_config=settings,
+    )  # fmt: skip
     if settings.preflight and run.step == 0:
         findings = examine(rollout, settings.tasks, model, curriculum.without)
         write_json(settings.out / "preflight.json", findings)
@@ -306,9 +345,12 @@ def main(settings: Grpo) -> Path | None:
         folder = train(settings, show=table)
     finished = json.loads((settings.out / FINISHED).read_text(encoding="utf-8"))
     if finished["stopped"]:
-        raise UserError(f"stopped at step {finished['steps']}: {finished['stopped']}. The last good checkpoint: "
+        raise UserError(f"stopped after {finished['steps']} steps: {finished['stopped']}. The last good weights: "
                         f"{folder}")  # fmt: skip
     console = Console(highlight=False)
+    if finished["steps"] < settings.steps:
+        console.print(f"\nStopped by --minutes {settings.minutes:g} after {finished['steps']} of {settings.steps} "
+                      "steps; the same command with more minutes goes on.")  # fmt: skip
     console.print(f"\nThe trained model: {folder}")
     if (settings.out / SKIPPED).exists():
         skipped = json.loads((settings.out / SKIPPED).read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from thinkling.commands.options import above_zero
+from thinkling.checks import above_zero, finite
 from thinkling.verify.adversarial import lint
 from thinkling.verify.adversarial.hostile import PAIRS, hostile
 
@@ -27,6 +27,7 @@ class LintReward:
     """Seconds that one call may take."""
 
     def __post_init__(self) -> None:
+        finite(self)
         above_zero(time_limit=self.time_limit)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from thinkling.commands.options import at_least
+from thinkling.checks import at_least
 
 
 @dataclass(frozen=True, kw_only=True)

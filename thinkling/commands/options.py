@@ -3,23 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from thinkling.errors import UserError
+from thinkling.checks import above_zero, at_least, finite
 
 Split = Literal["train", "held-out", "unseen-templates"]
 ExtractMode = Literal["lenient", "boxed-only"]
 OnError = Literal["stop", "skip"]
-
-
-def at_least(minimum: float, **values: float) -> None:
-    for name, value in values.items():
-        if value < minimum:
-            raise UserError(f"--{name.replace('_', '-')} must be at least {minimum}, not {value}")
-
-
-def above_zero(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and value <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +26,10 @@ class ModelSettings:
     """Memory for the key-value cache, in GB, at most; where max_rows do not fit, fewer requests run at once."""
 
     def __post_init__(self) -> None:
+        finite(self)
         at_least(1, max_rows=self.max_rows)
         at_least(2, max_length=self.max_length)
+        above_zero(cache_gb=self.cache_gb)
 
 
 @dataclass(frozen=True, kw_only=True)

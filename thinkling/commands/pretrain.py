@@ -1,9 +1,13 @@
 """`thinkling pretrain`: train a base model from nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from thinkling.commands.options import at_least
+import tyro
+
+from thinkling.checks import at_least, finite
+from thinkling.train.config import OptimizerConstants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,9 @@ class Pretrain:
     """Muon's learning rate, for the matrices of the layers."""
     lr: float = 3e-3
     """AdamW's learning rate, for everything else."""
-    warmup_steps: int = 50
+    constants: Annotated[OptimizerConstants, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: OptimizerConstants(warmup_steps=50)
+    )
     decay_share: float = 0.4
     """The share of the steps, at the end, over which the learning rate falls to zero."""
     seed: int = 0
@@ -37,8 +43,10 @@ class Pretrain:
     """Compile the training step with torch.compile where a C++ compiler is at hand."""
 
     def __post_init__(self) -> None:
-        at_least(1, num_tokens=self.num_tokens, rows=self.rows, warmup_steps=self.warmup_steps)
+        finite(self)
+        at_least(1, num_tokens=self.num_tokens, rows=self.rows, warmup_steps=self.constants.warmup_steps)
         at_least(64, length=self.length)
+        at_least(0, lr=self.lr, muon_lr=self.muon_lr, decay_share=self.decay_share)
 
 
 def main(settings: Pretrain) -> None:

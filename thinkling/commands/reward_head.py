@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from thinkling.commands.options import ModelSettings, above_zero, at_least
+from thinkling.checks import above_zero, at_least
+from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
 from thinkling.scale.names import Template
 
@@ -31,13 +32,17 @@ class RewardHeadTraining(ModelSettings):
     """Length of one completion at most, in tokens."""
     weight_decay: float = 0.1
     """Half this, times the squared length of the weights (of standardised features), is added to the mean loss."""
+    max_iterations: int = 500
+    """Of L-BFGS, which fits the head."""
+    tolerance: float = 1e-6
+    """L-BFGS ends where no part of the gradient is larger."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(3, num_problems=self.num_problems)
-        at_least(1, num_samples=self.num_samples, max_tokens=self.max_tokens)
-        above_zero(temperature=self.temperature, weight_decay=self.weight_decay)
+        at_least(1, num_samples=self.num_samples, max_tokens=self.max_tokens, max_iterations=self.max_iterations)
+        above_zero(temperature=self.temperature, weight_decay=self.weight_decay, tolerance=self.tolerance)
         if not 0 < self.validation_share < 1:
             raise UserError(f"--validation-share must lie between 0 and 1, not {self.validation_share}")
         if not self.templates:
@@ -56,7 +61,7 @@ def main(settings: RewardHeadTraining) -> Path:
 
     config = HeadConfig(
         templates=settings.templates, num_samples=settings.num_samples, validation_share=settings.validation_share,
-        weight_decay=settings.weight_decay,
+        weight_decay=settings.weight_decay, max_iterations=settings.max_iterations, tolerance=settings.tolerance,
         sampling=Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed),
     )  # fmt: skip
     model = language_model(settings)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thinkling.commands.options import ScalingSettings, at_least
+from thinkling.checks import at_least
+from thinkling.commands.options import ScalingSettings
 
 if TYPE_CHECKING:
     from thinkling.evaluate.frontier import Point

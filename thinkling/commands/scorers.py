@@ -8,7 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from thinkling.commands.options import ModelSettings, above_zero, at_least
+from thinkling.checks import above_zero, at_least
+from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
 from thinkling.scale.names import ScorerName, Template
 

@@ -16,14 +16,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.stats import wilson_interval
+from thinkling.generate.cached import mend_last_line
 from thinkling.generate.language_model import Model
 from thinkling.problem import Problem
-from thinkling.runs import append_jsonl, write_json
+from thinkling.runs import append_jsonl, read_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
 from thinkling.scale.failures import Failure
 from thinkling.verify.math.grade import Verdict, grade
 
 GRACE = 10.0  # seconds that requests under way have to come back once a problem has failed
+SECONDS = "seconds.jsonl"  # of a run under way: how long it has taken when each answer came
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Report:
     """What a method scored on some problems.
 
     accuracy: share of problems answered correctly; interval: its 95% Wilson interval. unparsed: share of problems with
-    no answer found. truncated: share of completions cut off before they ended. tokens: all that were sampled.
+    no answer found. truncated: share of completions cut off before they ended. tokens: all that were sampled. seconds:
+    of every start, where a run was interrupted, as far as its last answer.
     """
 
     accuracy: float
@@ -69,7 +72,7 @@ def evaluate(
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[score]}"),
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
-    started = time.perf_counter()
+    started = time.perf_counter() - (seconds_before(out) if out is not None else 0.0)
     samples: dict[int, Sample] = {}
     correct: list[bool] = []
     if out is not None:
@@ -97,6 +100,7 @@ def evaluate(
                 samples[place] = sample
                 if out is not None:
                     append_jsonl(out / "samples.jsonl", [row_of(sample)])
+                    append_jsonl(out / SECONDS, [{"seconds": time.perf_counter() - started}])
                 correct.append(sample.verdict.correct)
                 bar.update(task, advance=1, score=f"{sum(correct) / len(correct):.1%} correct")
 
@@ -110,6 +114,7 @@ def evaluate(
     report = summarise(ordered, time.perf_counter() - started)
     if out is not None:
         write_json(out / "report.json", asdict(report) | ({} if skipped is None else {"failed": skipped}))
+        (out / SECONDS).unlink(missing_ok=True)
     return report, ordered
 
 
@@ -127,6 +132,14 @@ async def all_of(tasks: Sequence[asyncio.Task]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def seconds_before(out: Path) -> float:
+    """What earlier starts of this run, which were interrupted, had taken when their last answer came."""
+    if not (out / SECONDS).exists():
+        return 0.0
+    mend_last_line(out / SECONDS)
+    return max((row["seconds"] for row in read_jsonl(out / SECONDS)), default=0.0)
 
 
 def summarise(samples: Sequence[Sample], seconds: float) -> Report:

@@ -8,7 +8,7 @@ from statistics import fmean
 from rich import box
 from rich.table import Table
 
-from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_interval, wilson_interval
+from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, share_interval, wilson_interval
 from thinkling.generate.language_model import Completion, Model
 from thinkling.problem import Problem
 from thinkling.scale.scorers import ALONE, Scorer, ranked
@@ -52,7 +52,7 @@ async def rank(
         first_best[place] = max(first_best.get(place, (score, right)), (score, right), key=lambda pair: pair[0])
     best = sum(right for _, right in first_best.values())
     return Ranking(name, auroc(scores, labels), auroc_interval(scores, labels, places), fmean(within),
-                   mean_interval(within), best / len(pools), wilson_interval(best, len(pools)))  # fmt: skip
+                   share_interval(within), best / len(pools), wilson_interval(best, len(pools)))  # fmt: skip
 
 
 def table(found: Sequence[Ranking], num_problems: int, num_samples: int, template: str) -> Table:

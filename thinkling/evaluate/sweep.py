@@ -11,7 +11,7 @@ from statistics import fmean
 from thinkling.evaluate.frontier import Point
 from thinkling.evaluate.refinement_changes import Round, changes
 from thinkling.evaluate.run import Sample, evaluate
-from thinkling.evaluate.stats import mean_interval, pass_at_k, wilson_interval
+from thinkling.evaluate.stats import pass_at_k, share_interval, wilson_interval
 from thinkling.generate.cached import CachedModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
@@ -102,6 +102,6 @@ class Sweep:
         found, name = [], f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
         for vote in self.points[-len(recipe.budgets) :]:
             rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]
-            low, high = mean_interval(rates)
+            low, high = share_interval(rates)
             found.append(replace(vote, method=name, correct=(), accuracy=fmean(rates), low=low, high=high, oracle=True))
         return found

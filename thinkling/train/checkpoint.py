@@ -1,16 +1,16 @@
 """Checkpoints of a training run: written whole or not at all, and enough to go on bit for bit.
 
 A checkpoint is an ordinary model folder with one folder more, `training/`: the optimizer's state, the step, and last of
-all a list of every file with its hash. A folder without a list that holds is no checkpoint. Two are kept, and
-beside them the model that did best on held-out problems, if a run measures that. No random state has to be saved: every
-stream is derived from the seed and the step.
+all a list of every file with its hash. A folder without a list that holds is no checkpoint. The last two are kept, up
+to two older ones that a collapse may need (`retained`), and beside them the model that did best on held-out problems,
+if a run measures that. No random state has to be saved: every stream is derived from the seed and the step.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,18 +38,17 @@ class Checkpoint:
     seconds: float
 
 
-def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None]) -> Path:
-    """Write OUT/checkpoints/step-NNNNN and remove all but the last KEPT; returns its folder.
+def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None], window: int = 0) -> Path:
+    """Write OUT/checkpoints/step-NNNNN, remove those that `retained` does not name, and return its folder.
 
-    fill: writes into the folder what the run needs to resume (`save_model_state`, for one).
+    fill: writes into the folder what the run needs to resume (`save_model_state`, for one). window: how many steps a
+    collapse may take to be seen.
 
     Raises UserError if the disk does not take it; what was saved before stays as it was.
     """
     home = Path(out) / "checkpoints"
     folder, growing = home / f"step-{step:05d}", home / f"growing-{step:05d}"
     home.mkdir(parents=True, exist_ok=True)
-    for stale in home.glob("growing-*"):  # what a run that was killed while it saved has left
-        shutil.rmtree(stale)
     try:
         fill(growing)
         (growing / TRAINING).mkdir(parents=True, exist_ok=True)
@@ -68,9 +67,30 @@ def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None]) -> 
         shutil.rmtree(growing, ignore_errors=True)
         raise UserError(f"{folder}: cannot be saved ({error}); earlier checkpoints are whole: make room, and start the "
                         "same command again to resume") from None  # fmt: skip
-    for old in sorted(home.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old)
+    kept = retained((step_of(path) for path in folders(out)), window)
+    for old in folders(out):
+        if step_of(old) not in kept:
+            shutil.rmtree(old)
     return folder
+
+
+def retained(steps: Iterable[int], window: int) -> set[int]:
+    """Which checkpoints stay: the newest KEPT; the newest that has `window` steps behind it, for a run that must be
+    rolled back; and the oldest of those that do not yet, which will take its place. So the one to roll back to is never
+    older than about twice the window, however often a run saves, and four checkpoints are the most."""
+    ordered = sorted(steps)
+    settled = [step for step in ordered if step <= ordered[-1] - window]
+    recent = ordered[len(settled) :]
+    return {*ordered[-KEPT:], *settled[-1:], *recent[:1]}
+
+
+def sweep(out: Path) -> None:
+    """Remove what a run that was killed while it saved has left; the caller holds the run's lock."""
+    home = Path(out) / "checkpoints"
+    if (home / "growing-old-best").exists() and not (home / "best").exists():  # killed between two renames
+        os.replace(home / "growing-old-best", home / "best")
+    for stale in [*home.glob("growing-*"), *home.glob(".growing-*")]:
+        shutil.rmtree(stale)
 
 
 def save_best(out: Path, fill: Callable[[Path], None]) -> Path:
@@ -78,8 +98,6 @@ def save_best(out: Path, fill: Callable[[Path], None]) -> Path:
     home = Path(out) / "checkpoints"
     growing, folder, old = (home / name for name in ("growing-best", "best", "growing-old-best"))
     home.mkdir(parents=True, exist_ok=True)
-    for stale in (growing, old):
-        shutil.rmtree(stale, ignore_errors=True)
     try:
         fill(growing)
         for path in growing.rglob("*"):
@@ -99,9 +117,19 @@ def latest(out: Path) -> Checkpoint | None:
     return next(whole(out), None)
 
 
+def folders(out: Path) -> list[Path]:
+    """The checkpoints of a run, whole or not, by their step: the newest last."""
+    found = (Path(out) / "checkpoints").glob("step-*")
+    return sorted((path for path in found if path.name.removeprefix("step-").isdigit()), key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
 def whole(out: Path) -> Iterator[Checkpoint]:
     """The checkpoints of a run that are whole, the newest first."""
-    for folder in sorted((Path(out) / "checkpoints").glob("step-*"), reverse=True):
+    for folder in reversed(folders(out)):
         if is_whole(folder):
             state = json.loads((folder / TRAINING / "progress.json").read_text(encoding="utf-8"))
             yield Checkpoint(folder, state["step"], state["seconds"])
@@ -149,18 +177,22 @@ def restore_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer
 
 
 def keep_rows(path: Path, num_steps: int) -> None:
-    """Drop the rows of steps that the checkpoint does not have behind it, and a last line that was cut short."""
+    """Drop the rows of steps that the checkpoint does not have behind it, and a last line that was cut short.
+
+    A line ends at a newline and nowhere else: a text in it may hold U+2028, at which `str.splitlines` would cut it.
+    """
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if line.endswith("\n") and row["step"] < num_steps:
-            kept.append(line)
-    write_text(path, "".join(kept))
+    with open(path, "rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if line.endswith(b"\n") and row["step"] < num_steps:
+                kept.append(line)
+    write_text(path, b"".join(kept).decode())
 
 
 def digest(path: Path) -> str:

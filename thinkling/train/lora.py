@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from thinkling.device import generator
 from thinkling.model.transformer import Transformer
+from thinkling.train.optim import is_layer_matrix
 
 
 class LoraLinear(nn.Linear):
@@ -36,14 +37,13 @@ class LoraLinear(nn.Linear):
 
 
 def add_adapters(network: Transformer, rank: int, alpha: float, seed: int) -> None:
-    """Put adapters on every linear layer inside the decoder layers, in place, and freeze everything else."""
+    """Put adapters on every matrix of the decoder layers but a mixture's router, in place; freeze everything else."""
     network.requires_grad_(False)
     random = generator(seed)
-    for layer in network.model.layers:
-        for module in list(layer.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, nn.Linear):
-                    setattr(module, name, LoraLinear(child, rank, alpha, random))
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.Linear) and is_layer_matrix(f"{name}.weight", layer.weight):
+            owner, _, leaf = name.rpartition(".")
+            setattr(network.get_submodule(owner), leaf, LoraLinear(layer, rank, alpha, random))
 
 
 def adapters(network: Transformer) -> dict[str, Tensor]:

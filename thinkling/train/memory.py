@@ -5,7 +5,7 @@ itself: one layer of it, with made-up weights, reads a short batch on the CPU, a
 out: the framework itself, memory that lies between allocations, and on a GPU the kernels' workspace.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -18,8 +18,10 @@ from thinkling.model.cache import bytes_per_token
 from thinkling.model.config import SIZES, ModelConfig, read_config
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import resolve
+from thinkling.train.adam8bit import BLOCK, SMALLEST
 from thinkling.train.config import OptimizerName
 from thinkling.train.lora import add_adapters
+from thinkling.train.optim import is_layer_matrix
 
 PROMPT = 128  # tokens of a prompt, where nothing is known of the problems
 GIGA = 1e9
@@ -81,26 +83,45 @@ def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict
     """What does not depend on the micro-batch, in GB."""
     with torch.device("meta"):
         network = Transformer(config).to(dtype)
+        named = dict(network.named_parameters())
+        every = sum(p.numel() for p in named.values())
+        matrices = [p for name, p in named.items() if is_layer_matrix(name, p)]
         if work.lora_rank:
-            matrices = [p.shape for n, p in network.named_parameters() if ".layers." in n and p.ndim == 2]
-            trained = sum(work.lora_rank * sum(shape) for shape in matrices)
+            rank = work.lora_rank
+            matrices = [torch.empty(shape) for p in matrices for shape in ((rank, p.shape[1]), (p.shape[0], rank))]
+            rest = []
         else:
-            trained = sum(p.numel() for p in network.parameters())
-    every = sum(p.numel() for p in network.parameters())
-    moments = {"adamw": 8, "adamw-8bit": 2, "muon": 4}[work.optimizer]
+            rest = [p for name, p in named.items() if not is_layer_matrix(name, p)]
+    sizes = [p.numel() for p in matrices + rest]
+    trained = sum(sizes)
     rows = min(work.max_rows, work.num_rollouts)
     cache = min(work.cache_gb, rows * work.max_length * bytes_per_token(config, dtype) / GIGA)
     reference = work.has_reference
-    masters = 0 if dtype == torch.float32 else 4
+    exact = dtype == torch.float32
+    handed_over = 0 if exact else max(sizes) * dtype.itemsize  # one weight's gradient, on its way to its master's
     return {
         "weights": every * dtype.itemsize / GIGA,
-        "gradients": trained * 4 / GIGA,
-        "float32 masters": trained * masters / GIGA,
-        f"{work.optimizer}'s state": trained * moments / GIGA,
+        "gradients": (trained * 4 + handed_over) / GIGA,
+        "float32 masters": 0.0 if exact else trained * 4 / GIGA,
+        f"{work.optimizer}'s state": moment_bytes(work.optimizer, matrices, rest) / GIGA,
         "reference model": reference * every * dtype.itemsize / GIGA,
         "key-value cache": cache,
         "logits of a chunk": 4 * min(CHUNK_ELEMENTS, work.micro_batch_tokens * config.vocab_size) * 4 / GIGA,
     }
+
+
+def moment_bytes(optimizer: str, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> int:
+    """Of the optimizer's moments. Muon has one in float32 of each of the layers' matrices and leaves the rest to AdamW,
+    which has two; in 8 bits they are a byte each, with a scale for each block."""
+
+    def of(num: int, is_matrix: bool) -> int:
+        if optimizer == "muon" and is_matrix:
+            return 4 * num
+        if optimizer == "adamw-8bit" and num >= SMALLEST:
+            return 2 * -(-num // BLOCK) * (BLOCK + 4)
+        return 8 * num
+
+    return sum(of(p.numel(), True) for p in matrices) + sum(of(p.numel(), False) for p in rest)
 
 
 @cache

@@ -1,5 +1,8 @@
 """Optimizers from outside the model: which parameters go where, the schedule, clipping, float32 masters."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -7,37 +10,62 @@ from thinkling.errors import UserError
 from thinkling.train.adam8bit import AdamW8bit
 from thinkling.train.config import OptimizerConfig
 
+ROUTER = ".mlp.gate.weight"  # of a mixture of experts; a dense layer's gate is gate_proj
+
+
+def is_layer_matrix(name: str, weight: Tensor) -> bool:
+    """Is this weight a matrix inside a layer? Muon and LoRA are for these. A mixture's router does not count as one: it
+    is small, and whatever moves its scores a little sends tokens to other experts."""
+    return ".layers." in name and weight.ndim == 2 and not name.endswith(ROUTER)
+
 
 class Optimizer:
     """AdamW, or Muon for the layers' matrices with AdamW for the rest, over float32 copies of the weights.
 
     A bfloat16 weight cannot hold a small update (it has 8 bits of mantissa), so the optimizer works on float32 masters
     and the model gets the rounded result. Where the model is float32 already, the masters are its own weights.
+    `summing` adds up the gradients of several passes in float32, too.
     Muon: Jordan et al. 2024, as in torch.optim.Muon. AdamW: arXiv:1711.05101; its moments of 8 bits: adam8bit.py.
     """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
-        self.config = config
+        self.config, constants = config, config.constants
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.weights = [p for _, p in named]
         self.masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in self.weights]
         masters = {name: master for (name, _), master in zip(named, self.masters, strict=True)}
-        matrices = {n for n, p in named if config.name == "muon" and p.ndim == 2 and ".layers." in n}
+        matrices = {n for n, p in named if config.name == "muon" and is_layer_matrix(n, p)}
         rest = [m for n, m in masters.items() if n not in matrices]
-        how = {"lr": config.lr, "betas": config.betas, "weight_decay": config.weight_decay, "eps": config.eps}
+        how = {"lr": config.lr, "betas": constants.betas, "weight_decay": constants.weight_decay, "eps": constants.eps}
         on_gpu = self.masters[0].device.type == "cuda"  # the fused kernel copies no weights while it works
-        eight_bit = config.name == "adamw-8bit"
-        self.parts = [AdamW8bit(rest, **how) if eight_bit else torch.optim.AdamW(rest, **how, fused=on_gpu or None)]
+        self.parts = []
+        if rest and config.name == "adamw-8bit":
+            self.parts.append(AdamW8bit(rest, **how))
+        elif rest:  # not with Muon on adapters, which all are matrices
+            self.parts.append(torch.optim.AdamW(rest, **how, fused=on_gpu or None))
         if matrices:
             chosen = [m for n, m in masters.items() if n in matrices]
-            self.parts.append(
-                torch.optim.Muon(
-                    chosen, lr=config.muon_lr, momentum=config.muon_momentum, weight_decay=config.weight_decay
-                )
-            )
+            more = {"momentum": constants.momentum, "weight_decay": constants.weight_decay}
+            self.parts.append(torch.optim.Muon(chosen, lr=config.muon_lr, **more))
         for part in self.parts:
             for group in part.param_groups:
                 group["base_lr"] = group["lr"]
+
+    @contextmanager
+    def summing(self) -> Iterator[None]:
+        """Inside, every backward pass adds its gradient to the masters' at once: bfloat16 would lose more with each
+        pass, and a whole second gradient would be held. Changes nothing where the model is float32."""
+        owner = {id(weight): master for weight, master in zip(self.weights, self.masters, strict=True)}
+        hooks = [
+            weight.register_post_accumulate_grad_hook(lambda weight: hand_over(weight, owner[id(weight)]))
+            for weight in self.weights
+            if owner[id(weight)] is not weight
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     @torch.no_grad()
     def step(self, scale: float = 1.0) -> float:
@@ -47,9 +75,8 @@ class Optimizer:
         """
         for weight, master in zip(self.weights, self.masters, strict=True):
             if master is not weight:
-                master.grad = None if weight.grad is None else weight.grad.float()
-                weight.grad = None  # one of the two is enough
-        norm = float(nn.utils.clip_grad_norm_(self.masters, self.config.clip_norm))
+                hand_over(weight, master)
+        norm = float(nn.utils.clip_grad_norm_(self.masters, self.config.constants.clip_norm))
         if norm < float("inf"):  # false for nan too
             for part in self.parts:
                 for group in part.param_groups:
@@ -93,9 +120,21 @@ class Optimizer:
             part.load_state_dict({"state": states, "param_groups": plain[i]})
 
 
+@torch.no_grad()
+def hand_over(weight: Tensor, master: Tensor) -> None:
+    """Add a weight's gradient to its master's, in float32, and forget it: one of the two is enough."""
+    if weight.grad is None:
+        return
+    if master.grad is None:
+        master.grad = weight.grad.float()
+    else:
+        master.grad += weight.grad
+    weight.grad = None
+
+
 def schedule(config: OptimizerConfig, step: int, num_steps: int) -> float:
     """The factor on the learning rates at `step` (from 0) of a run of `num_steps`."""
-    return warmup_then_decay(step, num_steps, config.warmup_steps, config.decay_share)
+    return warmup_then_decay(step, num_steps, config.constants.warmup_steps, config.decay_share)
 
 
 def warmup_then_decay(step: int, num_steps: int, warmup: int, decay_share: float) -> float:

@@ -18,7 +18,7 @@ from rich.text import Text
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_interval, wilson_interval
+from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, share_interval, wilson_interval
 from thinkling.generate.language_model import Completion, LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.cache import Packed
@@ -38,14 +38,16 @@ READ_TOKENS = 8192  # tokens of completions, padding included, whose hidden stat
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
     """What a head learns from. templates: the ways in which each problem is put. num_samples: completions of each, for
-    each. sampling: how they are drawn. validation_share: of the problems, kept aside to measure on. weight_decay: see
-    `fit`."""
+    each. sampling: how they are drawn. validation_share: of the problems, kept aside to measure on. weight_decay,
+    max_iterations, tolerance: see `fit`."""
 
     templates: tuple[str, ...]
     num_samples: int
     sampling: Sampling
     validation_share: float
     weight_decay: float
+    max_iterations: int
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def train(config: HeadConfig, model: LanguageModel, asked: Sequence[Problem], ou
     aside = {problem.id for problem in validation}
     seen = [example for example in examples if example.problem.id not in aside]
     labels = torch.tensor([example.right for example in seen])
-    weight, bias = fit(torch.stack([example.features for example in seen]), labels, config.weight_decay)
+    inputs = torch.stack([example.features for example in seen])
+    weight, bias = fit(inputs, labels, config.weight_decay, config.max_iterations, config.tolerance)
     head = RewardHead(weight, bias, model.name, ",".join(config.templates))
     unseen = [replace(e, score=head.log_right(e.features)) for e in examples if e.problem.id in aside]
     pools = {name: [e for e in unseen if e.template == name] for name in config.templates}
@@ -155,9 +158,15 @@ def read(network: Transformer, group: Sequence[Completion]) -> list[Tensor]:
 
 
 def fit(
-    seen: Float[Tensor, "N F"], labels: Bool[Tensor, " N"], weight_decay: float
+    seen: Float[Tensor, "N F"],
+    labels: Bool[Tensor, " N"],
+    weight_decay: float,
+    max_iterations: int = 500,
+    tolerance: float = 1e-6,
 ) -> tuple[Float[Tensor, " F"], Float[Tensor, ""]]:
     """Weight and bias of the logistic regression of labels on features, in float32.
+
+    max_iterations, tolerance: of L-BFGS, which ends where no part of the gradient is larger.
 
     Minimises the mean cross-entropy plus weight_decay / 2 · |w|², where w weighs the standardised features, and gives w
     back for the features as they are. The problem is convex and starts at zero: no randomness. Raises UserError unless
@@ -170,7 +179,9 @@ def fit(
     scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
     inputs, targets = (seen - centre) / scale, labels.float()
     weight, bias = torch.zeros(seen.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=500, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=max_iterations, tolerance_grad=tolerance, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         optimizer.zero_grad()
@@ -193,7 +204,7 @@ def measure(examples: Sequence[GradedCompletion]) -> Measured:
     """The head on completions of problems that it was not fitted to; each example carries its score."""
     groups = by_problem(examples)
     means = [fmean(example.right for example in group) for group in groups]
-    accuracies = {"one completion": (fmean(means), *mean_interval(means))}
+    accuracies = {"one completion": (fmean(means), *share_interval(means))}
     for name, choose in WAYS.items():
         num_right = sum(choose(group) for group in groups)
         accuracies[name] = (num_right / len(groups), *wilson_interval(num_right, len(groups)))
@@ -208,7 +219,7 @@ def ranking(examples: Sequence[GradedCompletion], key: Callable[[GradedCompletio
         area, area_interval = auroc(scores, labels), auroc_interval(scores, labels, ids)
     areas = auroc_within(scores, labels, ids)
     if len(areas) >= 2:
-        within, within_interval = fmean(areas), mean_interval(areas)
+        within, within_interval = fmean(areas), share_interval(areas)
     return Ranking(area, area_interval, within, within_interval)
 
 

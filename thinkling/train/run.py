@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from thinkling.errors import UserError
 from thinkling.runs import append_jsonl, read_jsonl, write_json
 from thinkling.train import checkpoint
 from thinkling.train.config import RunConfig
@@ -61,7 +60,8 @@ class Run(Generic[Metrics]):
 
     step, seconds: how many steps are behind it, and the time that they took, over all starts. rows: their metrics.
     show: sees each row and each measurement, those of an earlier start too. watch: says what is wrong with the rows so
-    far, or None; window: how many steps a collapse may take until it is seen.
+    far, or None; window: how many steps a collapse may take until it is seen. start: the folder of the model that
+    training began with.
     """
 
     def __init__(
@@ -72,15 +72,17 @@ class Run(Generic[Metrics]):
         validator: Validator | None = None,
         watch: Callable[[Sequence[Metrics]], str | None] | None = None,
         window: int = 0,
+        start: Path = Path(),
         show: Callable[[Any], None] = lambda shown: None,
         tracked_config: object = None,
     ) -> None:
         self.config, self.trainee, self.validator, self.show = config, trainee, validator, show
-        self.watch, self.window = watch, window
+        self.watch, self.window, self.start = watch, window, start
         self.out = Path(config.out)
         self.trackers = [open_tracker(kind, self.out, tracked_config or config) for kind in config.trackers]
         self.step, self.seconds = 0, 0.0
         self.rows: list[Metrics] = []
+        self.measured: dict[int, Any] = {}  # by step
         self.best: Any = None
         self.resume(checkpoint.latest(self.out))
 
@@ -91,16 +93,15 @@ class Run(Generic[Metrics]):
         if last is not None:
             self.trainee.resume(last.folder)
             self.step, self.seconds = last.step, last.seconds
-        measured_in = [self.validator.file] if self.validator else []
-        for name in ("metrics.jsonl", *self.trainee.files, *measured_in):
+        for name in ("metrics.jsonl", *self.trainee.files):
             checkpoint.keep_rows(self.out / name, self.step)
-        measured = [self.validator.record(**row) for name in measured_in for row in self.known(name)]
+        if self.validator:  # measured behind so many steps: the last one may stand at the checkpoint itself
+            checkpoint.keep_rows(self.out / self.validator.file, self.step + 1)
+            self.measured = {row["step"]: self.validator.record(**row) for row in self.known(self.validator.file)}
         for row in self.known("metrics.jsonl"):
             metrics = self.trainee.metrics(**row)
-            for found in measured:
-                if found.step == metrics.step:
-                    self.is_best(found)
-                    self.show(found)
+            if metrics.step in self.measured:
+                self.measure(metrics.step)
             self.rows.append(metrics)
             self.show(metrics)
 
@@ -114,7 +115,7 @@ class Run(Generic[Metrics]):
         config, started = self.config, time.perf_counter() - self.seconds
         while self.step < config.steps:
             if self.validator and self.step % self.validator.every == 0:
-                self.measure()
+                self.measure(self.step)
             self.log(self.trainee.take(self.step))
             self.step, self.seconds = self.step + 1, time.perf_counter() - started
             wrong = self.watch(self.rows) if self.watch else None
@@ -125,7 +126,7 @@ class Run(Generic[Metrics]):
             if config.save_every and self.step % config.save_every == 0 and self.step < config.steps:
                 self.save()
         if self.validator:
-            self.measure()
+            self.measure(self.step)
         return self.finish(self.save())
 
     def log(self, metrics: Metrics) -> None:
@@ -138,34 +139,36 @@ class Run(Generic[Metrics]):
         for send, _ in self.trackers:
             send(row, step)
 
-    def measure(self) -> None:
-        """Measure the weights as they are; the best ones so far are kept beside the checkpoints."""
-        found = self.validator.measure(self.step)
-        append_jsonl(self.out / self.validator.file, [found])
-        self.track(self.validator.numbers(found), self.step)
-        if self.is_best(found):
-            checkpoint.save_best(self.out, self.validator.save_best)
-        self.show(found)
-
-    def is_best(self, found: Any) -> bool:
-        score = self.validator.score
-        better = self.best is None or score(found) > score(self.best)
+    def measure(self, step: int) -> None:
+        """Measure the weights as they are behind so many steps, unless that is known already. The best ones so far are
+        kept beside the checkpoints, before a row says that they are."""
+        known = step in self.measured
+        found = self.measured[step] if known else self.validator.measure(step)
+        better = self.best is None or self.validator.score(found) > self.validator.score(self.best)
         if better:
             self.best = found
-        return better
+        if not known:
+            if better:
+                checkpoint.save_best(self.out, self.validator.save_best)
+            append_jsonl(self.out / self.validator.file, [found])
+            self.track(self.validator.numbers(found), step)
+        self.show(found)
 
     # --- how it ends ---
 
     def save(self) -> Path:
-        return checkpoint.save(self.out, self.step, self.seconds, lambda folder: self.trainee.save(folder, self.step))
+        def fill(folder: Path) -> None:
+            self.trainee.save(folder, self.step)
+
+        return checkpoint.save(self.out, self.step, self.seconds, fill, self.window)
 
     def roll_back(self, wrong: str) -> Path:
-        """Stop here; what counts is the newest checkpoint from before the steps that gave alarm."""
-        good = [c for c in checkpoint.whole(self.out) if c.step <= self.step - self.window]
-        if not good:
-            raise UserError(f"{self.out}: stopped at step {self.step}: {wrong}. No checkpoint is from before that: the "
-                            "model is still the one that training began with")  # fmt: skip
-        return self.finish(good[0].folder, wrong)
+        """Stop here. What counts is the newest checkpoint from before the steps that gave alarm, else the one that did
+        best on held-out problems, else the model that training began with (`start`)."""
+        good = [c.folder for c in checkpoint.whole(self.out) if c.step <= self.step - self.window]
+        if self.best:
+            good.append(self.out / "checkpoints" / "best")
+        return self.finish([*good, self.start][0], wrong)
 
     def finish(self, folder: Path, stopped: str | None = None) -> Path:
         record = {"checkpoint": folder, "steps": self.step, "seconds": self.seconds, "best": self.best}

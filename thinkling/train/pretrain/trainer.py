@@ -168,8 +168,8 @@ def train(settings: Any, show: Callable[[PretrainMetrics, int], None] | None = N
     backend = train_bpe(islice(documents("bpe/0"), BPE_DOCUMENTS), VOCABULARY)
     model = init_weights(Transformer(replace(shape, vocab_size=VOCABULARY)), settings.seed)
     model.to(device, pick_dtype(settings.dtype, device))
-    config = OptimizerConfig(name="muon", lr=settings.lr, muon_lr=settings.muon_lr, warmup_steps=settings.warmup_steps,
-                             decay_share=settings.decay_share)  # fmt: skip
+    config = OptimizerConfig(name="muon", lr=settings.lr, muon_lr=settings.muon_lr, decay_share=settings.decay_share,
+                             constants=settings.constants)  # fmt: skip
     optimizer = Optimizer(model, config)
     loss_of = compile_if_possible(weighted_loss, device) if settings.compile else weighted_loss
     num_steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))

@@ -34,13 +34,12 @@ class UpdateConfig:
 
     updates_per_batch: optimizer steps, each on its share of the prompts. micro_batch_tokens: of one forward and
     backward pass, prompts included, at most. process_reward: the weight of the credit for single equations.
-    mask_truncated: leave cut-off completions out. recompute: keep less for the backward pass and compute it again.
+    recompute: keep less for the backward pass and compute it again.
     """
 
     updates_per_batch: int = 1
     micro_batch_tokens: int = 4096
     process_reward: float = 0.0
-    mask_truncated: bool = False
     recompute: bool = False
 
 
@@ -48,10 +47,11 @@ class UpdateConfig:
 class ValidationConfig:
     """Held-out accuracy while a run goes on.
 
-    tasks: a suite's name or a file. every: steps between two measurements. num_samples: answers to each problem.
+    tasks: a suite's name or a file; None keeps a share of the training tasks aside. every: steps between two
+    measurements. num_problems, num_samples: how many problems, and answers to each.
     """
 
-    tasks: str = "builtin"
+    tasks: str | None = None
     every: int = 50
     num_problems: int = 64
     num_samples: int = 8

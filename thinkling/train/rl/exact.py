@@ -2,13 +2,14 @@
 
 Five tokens, of which one ends a completion, two tokens at most: 21 completions, 231 groups of two in any order. So an
 expected gradient is a finite sum. It is compared with the one that the stated objective has in closed form,
-`stated_gradient`, which is written in plain Python, from the papers, apart from policy.py. check_loss.py does this for
-any loss.
+`stated_gradient`, which is written in plain Python, from the papers, apart from policy.py: advantages too. Beside the
+group that is drawn, each step has a second one, always the same, so that means over a group and over the step differ.
+check_loss.py does this for any loss.
 """
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from thinkling.train.rl.loss import Denominators, TokenTensors, loss_of, rewards
 from thinkling.train.rl.objective import Objective
 
 VOCABULARY, STOP, MAX_TOKENS, GROUP = 5, 0, 2, 2
+TINY = 1e-6  # added to every deviation
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class LossInputs:
     num_tokens: int
     max_tokens: int
 
+
+# The step's other group: the two rewards and the length of each completion.
+OTHERS = [([1.0, 0.3], 1), ([0.0, 0.9], 2)]
 
 UserLoss = Callable[[LossInputs], Tensor]
 
@@ -110,7 +115,10 @@ def log_probs(table: Tensor, tokens: tuple[int, ...], temperature: float) -> lis
 
 @dataclass(frozen=True)
 class ExactGroup:
-    """One group of completions with its probability, and everything about it but the new policy."""
+    """One group of completions with its probability, and everything about it but the new policy.
+
+    advantages: policy.py's, which a loss gets. stated: those that it ought to get.
+    """
 
     probability: float
     members: tuple[tuple[int, ...], ...]
@@ -121,6 +129,7 @@ class ExactGroup:
     sampled: Tensor
     reference: Tensor
     advantages: Tensor
+    stated: list[float]
 
 
 def groups_of(world: World, objective: Objective) -> list[ExactGroup]:
@@ -138,16 +147,29 @@ def groups_of(world: World, objective: Objective) -> list[ExactGroup]:
             contexts[row, : len(c)] = torch.tensor([CONTEXTS.index(c[:t]) for t in range(len(c))])
             for name, values in known.items():
                 values[row, : len(c)] = torch.tensor(tables[name][c], dtype=torch.float64)
-        rewards = torch.tensor([rewards_of(c) for c in members], dtype=torch.float64)
-        rewards = rewards_after_kl(objective, rewards, known["old"], known["reference"], mask)
-        advantages = policy.advantages(objective.advantage, rewards, torch.zeros(GROUP, dtype=torch.long), mask.sum(-1))
+        advantages = advantages_of(objective, members, known, mask)
+        stated = stated_advantages(objective, [(rewards_of(c), tables["old"][c], tables["reference"][c])
+                                               for c in members])  # fmt: skip
         if world.sign:
             advantages = torch.where(advantages * world.sign > 0, advantages, 0.0)
+            stated = [a if a * world.sign > 0 else 0.0 for a in stated]
         orders = len(set(itertools.permutations(members)))
         probability = orders * math.exp(sum(sum(tables["sampler"][c]) for c in members))
         found.append(ExactGroup(probability, members, mask, tokens, contexts, known["old"], known["sampler"],
-                           known["reference"], advantages))  # fmt: skip
+                           known["reference"], advantages, stated))  # fmt: skip
     return found
+
+
+def advantages_of(
+    objective: Objective, members: tuple[tuple[int, ...], ...], known: dict[str, Tensor], mask: Tensor
+) -> Tensor:
+    """Those of the drawn group, by policy.py, in a step with the other one."""
+    rewards = torch.tensor([rewards_of(c) for c in members], dtype=torch.float64)
+    rewards = rewards_after_kl(objective, rewards, known["old"], known["reference"], mask)
+    others = torch.tensor([own for own, _ in OTHERS], dtype=torch.float64)
+    lengths = torch.cat([mask.sum(-1), torch.tensor([length for _, length in OTHERS])])
+    owners = torch.tensor([0] * len(members) + [1] * len(OTHERS))
+    return policy.advantages(objective.advantage, torch.cat([rewards, others]), owners, lengths)[: len(members)]
 
 
 def gradient_of(loss: UserLoss, world: World, groups: list[ExactGroup]) -> Tensor:
@@ -188,7 +210,7 @@ def stated_gradient(objective: Objective, world: World, groups: list[ExactGroup]
         num_tokens = sum(map(len, group.members))
         for row, c in enumerate(group.members):
             old, sampled = group.old[row].tolist(), group.sampled[row].tolist()
-            reference, advantage = group.reference[row].tolist(), float(group.advantages[row])
+            reference, advantage = group.reference[row].tolist(), group.stated[row]
             weight = {"sequence": 1 / (GROUP * len(c)), "tokens": 1 / num_tokens,
                       "constant": 1 / (GROUP * MAX_TOKENS)}[objective.aggregation]  # fmt: skip
             for t, token in enumerate(c):
@@ -200,6 +222,53 @@ def stated_gradient(objective: Objective, world: World, groups: list[ExactGroup]
                 score[token] += 1
                 gradient[place] -= group.probability * weight * pull * score / world.temperature
     return gradient
+
+
+def stated_advantages(objective: Objective, members: list[tuple[list[float], list[float], list[float]]]) -> list[float]:
+    """Of the drawn group's completions, each given by its rewards, its old and its reference log-probabilities."""
+    parts = [list(rewards) for rewards, _, _ in members]
+    if objective.kl == "k1-in-reward":
+        for own, (_, old, reference) in zip(parts, members, strict=True):
+            kl = sum(a - b for a, b in zip(old, reference, strict=True))
+            own[:] = [part - objective.kl_coef * kl / len(own) for part in own]
+    step = [parts, [own for own, _ in OTHERS]]
+    lengths = [len(old) for _, old, _ in members] + [length for _, length in OTHERS]
+    totals = [[sum(own) for own in group] for group in step]
+    mine, every = totals[0], totals[0] + totals[1]
+    centre = mean(mine)
+    if objective.advantage == "reward":
+        return mine
+    if objective.advantage == "mean":
+        return [reward - centre for reward in mine]
+    if objective.advantage == "std":
+        return [(reward - centre) / (deviation(mine) + TINY) for reward in mine]
+    if objective.advantage == "batch-std":
+        return [(reward - centre) / (deviation(every) + TINY) for reward in mine]
+    if objective.advantage == "leave-one-out":
+        return [reward - mean(mine[:i] + mine[i + 1 :]) for i, reward in enumerate(mine)]
+    if objective.advantage == "whiten":
+        tokens = [reward for reward, length in zip(every, lengths, strict=True) for _ in range(length)]
+        return [(reward - mean(tokens)) / (deviation(tokens) + TINY) for reward in mine]
+    if objective.advantage == "max-rl":
+        return [(reward - centre) / centre if centre > 0 else 0.0 for reward in mine]
+    if objective.advantage == "gdpo":
+        normalised = [[0.0] * len(group) for group in step]
+        for group, own in zip(step, normalised, strict=True):
+            for column in zip(*group, strict=True):
+                for i, part in enumerate(column):
+                    own[i] += (part - mean(column)) / (deviation(column) + TINY)
+        together = normalised[0] + normalised[1]
+        return [(value - mean(together)) / (deviation(together) + TINY) for value in normalised[0]]
+    raise ValueError(f"no advantage '{objective.advantage}'")
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Of a population: the root of the mean square."""
+    return math.sqrt(mean([(value - mean(values)) ** 2 for value in values]))
 
 
 def ratio_at(objective: Objective, new: list[float], old: list[float], t: int) -> float:

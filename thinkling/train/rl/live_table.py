@@ -57,7 +57,8 @@ class LiveTable:
             learning = m.score_seconds + m.train_seconds
             table.add_row(
                 str(m.step + 1), f"{m.right:.0%}", f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}",
-                f"{m.truncated:.0%}", f"{m.entropy:.3f}", f"{m.grad_norm:.3f}", f"{m.generate_seconds + learning:.1f}",
+                f"{m.truncated:.0%}", told(m.entropy, ".3f"), f"{m.grad_norm:.3f}",
+                f"{m.generate_seconds + learning:.1f}",
                 f"{rate(m.tokens, m.generate_seconds)}/{rate(m.tokens, learning) if m.grad_norm else '-'}",
             )  # fmt: skip
         lines = [Text(self.findings.words)] if self.findings else []
@@ -71,8 +72,12 @@ class LiveTable:
 def latest(m: StepMetrics) -> str:
     """What the table has no room for, of the last step."""
     parts = ", ".join(f"{name} {value:.2f}" for name, value in m.parts.items())
-    return (f"now      {parts}; KL {m.kl:.3f}, clipped {m.clipped:.1%}; sampler and trainer differ by "
-            f"{m.mismatch:.0e}, at most {m.mismatch_max:.0e}")  # fmt: skip
+    return (f"now      {parts}; KL {told(m.kl, '.3f')}, clipped {told(m.clipped, '.1%')}; sampler and trainer differ "
+            f"by {told(m.mismatch, '.0e')}, at most {told(m.mismatch_max, '.0e')}")  # fmt: skip
+
+
+def told(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def rate(tokens: int, seconds: float) -> str:

@@ -133,6 +133,11 @@ AGGREGATIONS = {
     "tokens": "mean over all tokens of the step",
     "constant": "sum over tokens / (completions of the step x max_tokens)",
 }
+TRUNCATED = {
+    "counted": "completions that were cut off count like all others",
+    "dropped": "completions that were cut off are left out, of these numbers of completions and tokens too",
+    "masked": "completions that were cut off add nothing, but are among these numbers of completions and tokens",
+}
 KL_GRADIENTS = {
     "k1": "k1 = log(p / p_ref) in the loss: its expected gradient on policy is 0, it only adds noise",
     "k2": "k2 = log(p / p_ref)^2 / 2 in the loss: its expected gradient on policy is that of KL(p || p_ref)",

@@ -21,9 +21,10 @@ class StepMetrics:
     length_right, length_wrong: of the right and of the wrong ones, None where there is none. length_reward: correlation
     of the two within groups, None where one does not vary. truncated: share of rollouts that were cut off; repetitive:
     that were, in the middle of saying one thing for the fourth time.
-    The rest is of the tokens trained on. clipped: share whose gradient the clip cut off. kl: mean of the objective's
-    estimate, 0 without one. mismatch: mean |log(old policy / sampler)|, mismatch_max the largest; ess: effective sample
-    size of their ratio, as a share (1: the same policy). grad_norm: before clipping, the mean over updates.
+    entropy to ess are of the tokens trained on, None where there were none. clipped: share whose gradient the clip cut
+    off. kl: mean of the objective's estimate, 0 without one. mismatch: mean |log(old policy / sampler)|, mismatch_max
+    the largest; ess: effective sample size of their ratio, as a share (1: the same policy). grad_norm: before clipping,
+    the mean over updates.
     tokens: of all completions. seconds: of drawing them, of scoring them before the first update, and of the updates.
     """
 
@@ -41,12 +42,12 @@ class StepMetrics:
     length_reward: float | None
     truncated: float
     repetitive: float
-    entropy: float
-    clipped: float
-    kl: float
-    mismatch: float
-    mismatch_max: float
-    ess: float
+    entropy: float | None
+    clipped: float | None
+    kl: float | None
+    mismatch: float | None
+    mismatch_max: float | None
+    ess: float | None
     grad_norm: float
     tokens: int
     generate_seconds: float

@@ -6,6 +6,7 @@ The functions that the choices name are in train/rl/terms.py; train/rl/loss.py p
 from dataclasses import dataclass
 from typing import Literal
 
+from thinkling.checks import finite
 from thinkling.errors import UserError
 
 Advantage = Literal["reward", "mean", "std", "batch-std", "leave-one-out", "whiten", "max-rl", "gdpo"]
@@ -14,6 +15,7 @@ Surrogate = Literal["none", "clip", "cispo", "sapo", "clip-wrong-way"]
 Aggregation = Literal["sequence", "tokens", "constant"]
 Kl = Literal["none", "k1", "k2", "k3", "r*k1", "r*k3", "k1-in-reward"]
 Correction = Literal["none", "tis", "icepop"]
+Truncated = Literal["counted", "dropped", "masked"]
 PresetName = Literal[
     "reinforce", "rloo", "grpo", "dr-grpo", "dapo", "gspo", "cispo", "gdpo", "sapo", "olmo3", "deepseek-v3.2",
     "reinforce++", "max-rl", "the-book",
@@ -52,8 +54,12 @@ class Objective:
     correction_high: float = 2.0
     sequence_mask: float | None = None
     """Leave out completions with A < 0 that drifted more than this from the old policy, in nats per token."""
+    truncated: Truncated = "counted"
+    """Completions that were cut off at max_tokens: counted like all others; dropped from the loss and from its
+    denominators (overlong filtering); or masked, which leaves them in the denominators, so that the step is smaller."""
 
     def __post_init__(self) -> None:
+        finite(self)
         if not (0 <= self.clip_low <= 1 and self.clip_high >= 0):
             raise UserError("--clip-low must lie between 0 and 1 and --clip-high must be 0 or more, not "
                             f"{self.clip_low} and {self.clip_high}")  # fmt: skip
@@ -95,7 +101,8 @@ PRESETS: dict[str, Preset] = {
     "dr-grpo": Preset(Objective(), "Liu et al., arXiv:2503.20783, section 3.1"),
     "dapo": Preset(
         Objective(advantage="std", clip_high=0.28, aggregation="tokens"), "Yu et al., arXiv:2503.14476, eq. 8",
-        ("dynamic sampling and the overlong penalty are flags: --dynamic-sampling 3 --reward correct overlong",),
+        ("dynamic sampling and the overlong penalty are flags: --dynamic-sampling 3 --reward correct overlong",
+         "no overlong filtering, as in the released code; --truncated dropped is that"),
     ),
     "gspo": Preset(
         Objective(advantage="std", ratio="sequence", clip_low=3e-4, clip_high=4e-4, aggregation="sequence"),

@@ -1,5 +1,6 @@
 """The parts that a reward is made of, as the command line names them. What each is worth: train/rl/rewards.py."""
 
+import math
 from typing import Literal, get_args
 
 from thinkling.errors import UserError
@@ -24,7 +25,9 @@ def reward_weights(parts: tuple[str, ...]) -> dict[str, float]:
         try:
             weights[name] = float(weight) if weight else 1.0
         except ValueError:
-            raise UserError(f"--reward {part}: the weight behind = must be a number") from None
+            weights[name] = math.nan
+        if not math.isfinite(weights[name]):
+            raise UserError(f"--reward {part}: the weight behind = must be a number")
     if not weights:
         raise UserError("--reward needs at least one part, such as correct")
     return weights

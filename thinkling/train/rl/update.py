@@ -26,6 +26,7 @@ from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.terms import advantages
 
 Groups = list[list[Rollout]]
+Learnt = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,15 @@ class StepTotals:
     weight_squared: float = 0.0
     num_tokens: int = 0
     token_stats: dict[tuple[int, int], TokenStats] = field(default_factory=dict)  # of rollout (group, place in it)
+
+    def means(self) -> dict[str, float | None]:
+        """What StepMetrics has of it: None, not 0, where no token was trained on."""
+        names = ("entropy", "clipped", "kl", "mismatch")
+        if not self.num_tokens:
+            return dict.fromkeys((*names, "mismatch_max", "ess"))
+        found = {name: getattr(self, name) / self.num_tokens for name in names}
+        ess = self.weight**2 / (self.num_tokens * self.weight_squared)
+        return found | {"mismatch_max": self.mismatch_max, "ess": ess}
 
     def add(
         self, mask: Tensor, entropy: Tensor, difference: Tensor, loss: Loss, keys: Sequence[tuple[int, int]]
@@ -151,7 +161,9 @@ class Updater:
 
     # --- the updates ---
 
-    def update(self, groups: Groups, scale: float = 1.0) -> tuple[dict[str, float], dict[tuple[int, int], TokenStats]]:
+    def update(
+        self, groups: Groups, scale: float = 1.0
+    ) -> tuple[dict[str, float | None], dict[tuple[int, int], TokenStats]]:
         """The optimizer steps on a batch of rollouts: their groups are dealt out to as many shares. scale: of the
         learning rate.
 
@@ -160,20 +172,19 @@ class Updater:
         totals, norms, num_shares = StepTotals(), [], self.config.updates_per_batch
         for i in range(num_shares):
             norms.append(self.take_step(dict(list(enumerate(groups))[i::num_shares]), totals, scale))
-        num = max(1, totals.num_tokens)
-        learnt = {name: getattr(totals, name) / num for name in ("entropy", "clipped", "kl", "mismatch")}
-        ess = totals.weight**2 / (num * totals.weight_squared) if totals.weight_squared else 1.0
-        learnt |= {"mismatch_max": totals.mismatch_max, "ess": ess, "grad_norm": fmean(norms)}
-        return learnt, totals.token_stats
+        return totals.means() | {"grad_norm": fmean(norms)}, totals.token_stats
 
     def take_step(self, groups: dict[int, list[Rollout]], totals: StepTotals, scale: float) -> float:
         """One optimizer step on all these rollouts, added to `totals`; returns the gradient's norm (0: nothing to
         learn)."""
-        lengths = [len(r.completion.tokens) for group in groups.values() for r in group]
+        gone = self.objective.truncated == "dropped"
+        counted = [r for group in groups.values() for r in group if not (gone and r.completion.truncated)]
+        lengths = [len(rollout.completion.tokens) for rollout in counted]
         denominators = Denominators(len(lengths), sum(lengths), self.rollout.sampling.max_tokens)
         before = totals.num_tokens
-        for keys in self.passes(groups):
-            self.take_pass([groups[number][place] for number, place in keys], denominators, totals, keys)
+        with self.optimizer.summing():
+            for keys in self.passes(groups):
+                self.take_pass([groups[number][place] for number, place in keys], denominators, totals, keys)
         return self.optimizer.step(scale) if totals.num_tokens > before else 0.0
 
     def take_pass(
@@ -195,7 +206,7 @@ class Updater:
         """Rollouts that go through the model together: (number of the group, place in it).
 
         Without a KL term in the loss a rollout with advantage zero and no credits adds nothing to the gradient: it is
-        left out here, but not of the denominators. So are completions that were cut off, where the config masks them.
+        left out here, but not of the denominators. So are completions that were cut off, unless they count.
         """
         every = self.objective.kl not in ("none", "k1-in-reward")
         useful = {
@@ -203,7 +214,7 @@ class Updater:
                 place
                 for place, rollout in enumerate(group)
                 if (every or rollout.advantage != 0 or any(rollout.credits))
-                and not (self.config.mask_truncated and rollout.completion.truncated)
+                and not (rollout.completion.truncated and self.objective.truncated != "counted")
             ]
             for number, group in groups.items()
         }

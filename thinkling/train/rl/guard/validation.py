@@ -1,23 +1,28 @@
 """Held-out accuracy while a run goes on: pass@1 and pass@k from the same samples, with intervals.
 
 pass@1 rising alone is sharpening: the model says more often what it could say before. pass@k says what it can do at
-all. The problems are not those that `thinkling eval` takes, so that the best checkpoint is not chosen by the test.
+all. The problems are not those that `thinkling eval` takes, so that the best checkpoint is not chosen by the test, and
+none that training asks, so that it is not chosen for what was learnt by heart.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from thinkling.evaluate.stats import mean_interval, pass_at_k
+from thinkling.errors import UserError
+from thinkling.evaluate.stats import pass_at_k, share_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import save_model
+from thinkling.problem import Problem
 from thinkling.tasks.benchmarks import load_problems
+from thinkling.tasks.builtin import HELD_OUT_SHARE, SUITES
 from thinkling.train.lora import merged
 from thinkling.train.rl.config import RolloutConfig, ValidationConfig
 from thinkling.train.rl.rollout import Rollout, roll_out, sampling_for
 
 SEED = 1_000_003  # of the built-in problems; `thinkling eval` takes those of seed 0 unless told otherwise
-
 NUM_EXAMPLES = 6
 
 
@@ -41,22 +46,55 @@ class Validation:
     examples: tuple[dict, ...] = ()
 
 
+def problems_of(config: ValidationConfig, tasks: Sequence[str]) -> list[Problem]:
+    """The problems to measure on, the same every time: those that the config names, or else a share of the tasks that
+    are trained on; several tasks take turns.
+
+    Raises UserError where the two have a question in common, or a file is too short to share.
+    """
+    num = config.num_problems
+    if config.tasks is None:
+        shares = [share_of(own, -(-num // len(tasks))) for own in tasks]
+        longest = max(map(len, shares))
+        turns = (problem for row in range(longest) for own in shares for problem in own[row : row + 1])
+        return list(turns)[:num]
+    found = load_problems(config.tasks, "held-out", num, SEED)
+    questions = {problem.question for problem in found}
+    for own in tasks:
+        known = [] if own in SUITES else load_problems(own, "train", 10**9)  # a suite's splits are disjoint
+        both = questions & {problem.question for problem in known}
+        if both:
+            raise UserError(f"--tasks {own} and --held-out {config.tasks} have {len(both)} questions in common, such "
+                            f"as '{min(both)[:60]}': name another file, or leave --held-out away to keep a share of "
+                            "the tasks aside")  # fmt: skip
+    return found
+
+
+def share_of(tasks: str, num: int) -> list[Problem]:
+    """Of a suite its held-out split; of a file the questions of the smallest hashes, at most a tenth of them."""
+    if tasks in SUITES:
+        return load_problems(tasks, "held-out", num, SEED)
+    known = {problem.question: problem for problem in load_problems(tasks, "train", 10**9)}
+    num = min(num, max(2, int(HELD_OUT_SHARE * len(known))))
+    if len(known) < 2 * num:
+        raise UserError(f"--tasks {tasks} has {len(known)} questions, too few to keep some aside for measuring: name "
+                        "other problems with --held-out, or measure nothing with --eval-every 0")  # fmt: skip
+    ordered = sorted(known.values(), key=lambda problem: hashlib.sha256(problem.question.encode()).digest())
+    return ordered[:num]
+
+
 class Validator:
-    """Asks the held-out problems, with the rollouts' sampling and template and the same random numbers every time."""
+    """Asks held-out problems, with the rollouts' sampling and template and the same random numbers every time.
+
+    The intervals are over problems: those are independent, a problem's samples are not (Miller, arXiv:2411.00640).
+    """
 
     file, record = "validation.jsonl", Validation
 
     def __init__(
-        self,
-        config: ValidationConfig,
-        rollout: RolloutConfig,
-        model: LanguageModel,
-        without: frozenset[str] = frozenset(),
+        self, problems: Sequence[Problem], config: ValidationConfig, rollout: RolloutConfig, model: LanguageModel
     ) -> None:
-        """without: questions that cannot be asked."""
-        self.config, self.rollout, self.model = config, rollout, model
-        problems = load_problems(config.tasks, "held-out", config.num_problems, SEED)
-        self.problems = [problem for problem in problems if problem.question not in without]
+        self.problems, self.config, self.rollout, self.model = problems, config, rollout, model
 
     @property
     def every(self) -> int:
@@ -71,7 +109,7 @@ class Validator:
         one, some = [n / num for n in right], [pass_at_k(num, n, num) for n in right]
         completions = [r.completion for group in groups for r in group]
         return Validation(
-            step, len(self.problems), num, fmean(one), interval(one), fmean(some), interval(some),
+            step, len(self.problems), num, fmean(one), share_interval(one), fmean(some), share_interval(some),
             fmean(len(c.tokens) for c in completions), fmean(c.truncated for c in completions),
             tuple(example_of(group[0]) for group in groups[:NUM_EXAMPLES]),
         )  # fmt: skip
@@ -91,9 +129,3 @@ def example_of(rollout: Rollout) -> dict:
     problem = rollout.problem
     return {"id": problem.id, "question": problem.question, "reference": problem.reference,
             "status": rollout.verdict.status, "response": rollout.completion.text}  # fmt: skip
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Of the mean; problems are independent, a problem's samples are not (Miller, arXiv:2411.00640)."""
-    low, high = mean_interval(values)
-    return max(0.0, low), min(1.0, high)

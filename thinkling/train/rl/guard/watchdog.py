@@ -19,12 +19,14 @@ def alarm(rows: Sequence[StepMetrics]) -> str | None:
         return "the gradient was not finite three times in a row: lower --lr, or use --dtype float32"
     if len(rows) < 2 * WINDOW:
         return None
-    first, last = rows[:WINDOW], rows[-WINDOW:]
+    last = rows[-WINDOW:]
 
-    def mean(steps: Sequence[StepMetrics], name: str) -> float:
-        return fmean(getattr(m, name) for m in steps)
+    def mean(steps: Sequence[StepMetrics], name: str, most: int | None = None) -> float:
+        """Over the steps that know it, the first `most` of them; nan, which breaks no rule, where none does."""
+        known = [value for value in (getattr(m, name) for m in steps) if value is not None]
+        return fmean(known[:most]) if known else math.nan
 
-    was, now = (lambda name: mean(first, name)), (lambda name: mean(last, name))
+    was, now = (lambda name: mean(rows, name, WINDOW)), (lambda name: mean(last, name))
     best = max(mean(rows[i : i + WINDOW], "right") for i in range(len(rows) - WINDOW + 1))
     follows = fmean(m.length_reward or 0.0 for m in last)
     rules = [
