@@ -8,7 +8,7 @@ from torch import Tensor
 
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
-from thinkling.model.tokenizer import render_chat
+from thinkling.model.chat_template import render_chat
 
 
 def said(text: str, *logprobs: float, finish: str = "stop", **more: object) -> Completion:

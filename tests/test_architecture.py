@@ -15,7 +15,8 @@ PAGE = ROOT / "ARCHITECTURE.md"
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
 errors checks device runs problem
-model model.config model.cache model.transformer model.tokenizer model.weights model.builtin
+model model.config model.config_file model.cache model.transformer model.chat_template model.tokenizer model.weights
+model.builtin
 verify verify.math verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
 verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
 verify.math.reals verify.math.relations verify.math.equal verify.math.grade

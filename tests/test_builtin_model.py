@@ -1,6 +1,7 @@
 """The model that ships: what its card promises, on few problems."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -8,6 +9,7 @@ from thinkling.evaluate.run import evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import generate
 from thinkling.generate.sampling import Sampling
+from thinkling.model.chat_template import JINJA
 from thinkling.model.weights import builtin_names, resolve
 from thinkling.scale.direct import Direct
 from thinkling.scale.prompts import prompt_of
@@ -64,3 +66,8 @@ def test_in_a_chat_it_thinks_or_not_as_it_is_told(base: LanguageModel) -> None:
     assert end in thought
     assert end not in at_once
     assert len(at_once) < len(thought)
+
+
+def test_others_find_its_chat_template() -> None:
+    stored = json.loads((resolve("thinkling-base") / "tokenizer_config.json").read_text())
+    assert stored["chat_template"] == JINJA

@@ -55,9 +55,8 @@ def test_the_engine_says_what_the_plain_loop_says(
 
 def test_where_nothing_is_recorded(tiny_network: Transformer) -> None:
     assert Engine(tiny_network, ()).replay is None  # on a CPU
-    experts = replace(
-        tiny_network.config, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, num_hidden_layers=1
-    )
+    experts = replace(tiny_network.config, model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2,
+                      moe_intermediate_size=16, num_hidden_layers=1)  # fmt: skip
     with torch.device(DEVICES[-1]):
         assert not graphs.can_record(Transformer(experts))
 

@@ -13,7 +13,8 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion, generate
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.stop_strings import StopStrings
-from thinkling.model.tokenizer import Mark, Tokenizer
+from thinkling.model.chat_template import Mark
+from thinkling.model.tokenizer import Tokenizer
 
 SAMPLING = Sampling(max_tokens=24, seed=4)
 

@@ -25,6 +25,7 @@ from thinkling.train.rl import sampler
 from thinkling.train.rl import update as stepping
 
 MIXTURE = ModelConfig(
+    model_type="qwen3_moe",
     vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
     num_key_value_heads=1, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24,
 )  # fmt: skip

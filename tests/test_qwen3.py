@@ -7,14 +7,15 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from thinkling.model.cache import KVCache
-from thinkling.model.config import SIZES, ModelConfig, config_json
+from thinkling.model.config import SIZES, ModelConfig
+from thinkling.model.config_file import config_json
 from thinkling.model.transformer import Transformer, init_weights
 
 DENSE = ModelConfig(
     vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
     num_key_value_heads=2, head_dim=16, max_position_embeddings=128, rope_theta=10_000.0,
 )  # fmt: skip
-MOE = replace(DENSE, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24)
+MOE = replace(DENSE, model_type="qwen3_moe", num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24)
 CONFIGS = {
     "groups of 1": replace(DENSE, num_key_value_heads=4),
     "groups of 2, untied": replace(DENSE, tie_word_embeddings=False),

@@ -10,7 +10,7 @@ from thinkling.evaluate.run import Sample
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
-from thinkling.model.tokenizer import END_THINK
+from thinkling.model.chat_template import END_THINK
 from thinkling.problem import Problem
 from thinkling.scale.budget_forcing import BudgetForcing
 from thinkling.scale.direct import Answer, Direct

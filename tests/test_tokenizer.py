@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from thinkling.errors import UserError
-from thinkling.model.tokenizer import StreamDecoder, Thinking, Tokenizer, render_chat, split_thinking
+from thinkling.model.chat_template import JINJA, render_chat
+from thinkling.model.tokenizer import StreamDecoder, Thinking, Tokenizer, split_thinking
 
 VECTORS = Path(__file__).parents[2] / "shared" / "data" / "qwen3_chat_vectors.json"
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -249,6 +250,94 @@ def test_transformers_loads_what_was_saved(kind: str, tmp_path: Path) -> None:
     assert theirs.decode(tokenizer.encode(text)) == text
 
 
+def written(template: str, row: dict) -> str:
+    """What transformers makes of a template; a row's enable_thinking of None is not handed over."""
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    extra = {} if row["enable_thinking"] is None else {"enable_thinking": row["enable_thinking"]}
+    (text,), _ = render_jinja_template(
+        [row["messages"]], chat_template=template, add_generation_prompt=row["add_generation_prompt"], **extra
+    )
+    return text
+
+
+def saved_template(folder: Path) -> str:
+    make("qwen").save(folder)
+    return json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
+
+
+@pytest.mark.skipif(not VECTORS.is_file(), reason="needs ../shared/data/qwen3_chat_vectors.json")
+def test_the_saved_chat_template_is_the_published_one(tmp_path: Path) -> None:
+    template = saved_template(tmp_path)
+    for row in vectors():
+        assert written(template, row) == row["text"], row["name"]
+
+
+bits = ["a", "\n", " ", "<think>", "</think>", "<tool_response>", "</tool_response>"]
+messages_of_a_chat = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "user", "assistant"]),
+         "content": st.lists(st.sampled_from(bits), max_size=7).map("".join)},
+        optional={"reasoning_content": st.sampled_from(["", "why\n", "\n\nso", "\n"])},
+    ),
+    min_size=1, max_size=5,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(chat=messages_of_a_chat, prompt=st.booleans(), thinking=st.sampled_from([None, True, False]))
+def test_the_saved_chat_template_says_what_render_chat_says(chat: list, prompt: bool, thinking: bool | None) -> None:
+    row = {"messages": chat, "add_generation_prompt": prompt, "enable_thinking": thinking}
+    assert written(JINJA, row) == render_chat(chat, prompt, thinking)
+
+
+def test_transformers_chats_with_what_was_saved(tmp_path: Path) -> None:
+    """Issue: `apply_chat_template` failed on every checkpoint of ours, since none had a template."""
+    from transformers import AutoTokenizer
+
+    tokenizer, chat = make("qwen"), [{"role": "user", "content": "What is 12 + 34?"}]
+    tokenizer.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path, trust_remote_code=False)
+    ids = theirs.apply_chat_template(chat, add_generation_prompt=True, enable_thinking=False)["input_ids"]
+    assert ids == tokenizer.encode_chat(chat, enable_thinking=False)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_copy_keeps_the_chat_template_and_the_sampling_defaults(tmp_path: Path, apart: bool) -> None:
+    make("qwen").save(tmp_path / "theirs")
+    theirs = {"tokenizer_class": "Qwen2Tokenizer", "model_max_length": 131072, "eos_token": "<|im_end|>"}
+    template = "{{ messages[0].content }}!"
+    if apart:
+        (tmp_path / "theirs" / "chat_template.jinja").write_text(template)
+    else:
+        theirs["chat_template"] = template
+    generation = {"temperature": 0.6, "top_k": 20, "top_p": 0.95, "eos_token_id": [3, 1], "pad_token_id": 1}
+    (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(theirs))
+    (tmp_path / "theirs" / "generation_config.json").write_text(json.dumps(generation))
+    (tmp_path / "ours").mkdir()
+    Tokenizer.load(tmp_path / "theirs").save(tmp_path / "ours")
+    kept = json.loads((tmp_path / "ours" / "tokenizer_config.json").read_text())
+    assert kept == theirs | {"pad_token": "<|endoftext|>"}
+    assert json.loads((tmp_path / "ours" / "generation_config.json").read_text()) == generation
+    if apart:
+        assert (tmp_path / "ours" / "chat_template.jinja").read_text() == template
+
+
+def test_a_tokenizer_that_cannot_chat_gets_no_template(tmp_path: Path) -> None:
+    Tokenizer(train(False, None, []), (0,)).save(tmp_path)
+    assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
+
+
+def test_a_tokenizer_larger_than_the_embedding_is_refused(tmp_path: Path) -> None:
+    make("own").save(tmp_path)
+    largest = max(make("own").backend.get_vocab().values())
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": largest + 1}))
+    Tokenizer.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"vocab_size": largest}))
+    with pytest.raises(UserError, match=f"ids up to {largest:,}, but vocab_size in config.json is {largest:,}"):
+        Tokenizer.load(tmp_path)
+
+
 def test_stop_ids_come_from_the_checkpoint(tmp_path: Path) -> None:
     make("own").save(tmp_path)
     (tmp_path / "config.json").write_text('{"eos_token_id": 7}')
@@ -263,11 +352,15 @@ def test_stop_ids_come_from_the_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "file, content, culprit",
     [
-        ("tokenizer.json", None, "tokenizer.json: no such file"),
+        ("tokenizer.json", None, "no tokenizer.json in this folder"),
         ("tokenizer.json", "{}", "tokenizer.json: not a tokenizer"),
         ("generation_config.json", None, "generation_config.json: no eos_token_id"),
-        ("generation_config.json", "[", "generation_config.json: not a JSON object"),
+        ("generation_config.json", "[", "generation_config.json: not JSON"),
         ("generation_config.json", '{"eos_token_id": "x"}', "eos_token_id must be a token id"),
+        ("generation_config.json", '{"eos_token_id": true}', "eos_token_id must be a token id"),
+        ("generation_config.json", '{"eos_token_id": [3, -1]}', "eos_token_id must be a token id"),
+        ("generation_config.json", '{"eos_token_id": [4000, 5000]}', r"none of the stop ids \(4000, 5000\)"),
+        ("tokenizer_config.json", "[1]", "tokenizer_config.json: not a JSON object but a list"),
     ],
 )
 def test_broken_folders(tmp_path: Path, file: str, content: str | None, culprit: str) -> None:

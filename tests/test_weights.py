@@ -26,7 +26,9 @@ TIED = ModelConfig(
     num_key_value_heads=2, head_dim=16, max_position_embeddings=128, rope_theta=10_000.0,
 )  # fmt: skip
 UNTIED = replace(TIED, tie_word_embeddings=False)
-MOE = replace(TIED, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24, decoder_sparse_step=2)
+MOE = replace(
+    TIED, model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24, decoder_sparse_step=2
+)
 CONFIGS = {"tied": TIED, "untied": UNTIED, "experts": MOE, "experts, untied": replace(MOE, tie_word_embeddings=False)}
 all_configs = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 TOKENS = torch.arange(24).view(2, 12) * 7 % 261
@@ -142,7 +144,39 @@ def test_a_tied_checkpoint_may_store_its_head_too(folder: Path) -> None:
     assert model.lm_head.weight is model.model.embed_tokens.weight and same_bits(model, make(TIED))
 
 
+def test_a_tied_checkpoint_may_store_its_head_in_another_format(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    stored = load_file(path)
+    embedding = stored["model.embed_tokens.weight"].bfloat16()
+    save_file(stored | {"model.embed_tokens.weight": embedding.float(), "lm_head.weight": embedding}, path)
+    assert torch.equal(load_model(folder).lm_head.weight, embedding.float())
+
+
+def test_experts_that_no_layer_has_need_no_weights(tmp_path: Path) -> None:
+    config = replace(MOE, mlp_only_layers=(0, 1))
+    save_model(tmp_path / "m", make(config), make_tokenizer())
+    assert load_model(tmp_path / "m").config == config
+
+
+def test_a_tied_checkpoint_with_another_head_is_refused(folder: Path) -> None:
+    """The head was dropped without a word, and every logit was wrong."""
+    path = folder / "model.safetensors"
+    save_file(load_file(path) | {"lm_head.weight": torch.ones(261, 32)}, path)
+    assert complaint(folder) == (
+        f"{path}: lm_head.weight differs from model.embed_tokens.weight, but tie_word_embeddings in config.json is "
+        "true: set it to false to use both, or remove the tensor"
+    )
+    rewrite(folder, tie_word_embeddings=False)
+    assert torch.equal(load_model(folder).lm_head.weight, torch.ones(261, 32))
+
+
 # ----------------------------------------------------------------------------------------------------- broken folders
+
+
+def rewrite(folder: Path, **changes) -> None:
+    """Change keys of config.json."""
+    stored = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stored | changes))
 
 
 def edit(folder: Path, **changes) -> None:
@@ -169,8 +203,7 @@ def test_missing_tensor(folder: Path) -> None:
 
 
 def test_missing_untied_head(folder: Path) -> None:
-    stored = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(stored | {"tie_word_embeddings": False}))
+    rewrite(folder, tie_word_embeddings=False)
     assert "lm_head.weight (261, 32) is missing" in complaint(folder)
 
 
@@ -210,9 +243,7 @@ def test_missing_shard(tmp_path: Path) -> None:
     assert complaint(tmp_path).startswith(f"{gone}: missing, though model.safetensors.index.json names it")
 
 
-@pytest.mark.parametrize(
-    "name", ["../model.safetensors", "/etc/model.safetensors", "a\\b.safetensors", "weights.bin", 7]
-)
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/model.safetensors", "a\\b.safetensors", "weights.bin"])
 def test_index_that_points_elsewhere(folder: Path, name) -> None:
     shutil.copy(folder / "model.safetensors", folder.parent / "model.safetensors")
     index = folder / "model.safetensors.index.json"
@@ -220,11 +251,16 @@ def test_index_that_points_elsewhere(folder: Path, name) -> None:
     assert complaint(folder) == f"{index}: {name!r} is not the name of a safetensors file beside it"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": []}}'])
-def test_broken_index(folder: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content, said",
+    [("", "not JSON"), ("[]", "not a JSON object but a list"), ("{}", "not an index with a weight_map"),
+     ('{"weight_map": 3}', "not an index"), ('{"weight_map": {"a": []}}', "not an index"),
+     ('{"weight_map": {"a": 7}}', "not an index")],
+)  # fmt: skip
+def test_broken_index(folder: Path, content: str, said: str) -> None:
     index = folder / "model.safetensors.index.json"
     index.write_text(content)
-    assert complaint(folder).startswith(f"{index}: not an index with a weight_map")
+    assert complaint(folder).startswith(f"{index}: {said}")
 
 
 def test_no_weights(folder: Path) -> None:
@@ -240,8 +276,41 @@ def test_pickled_weights_are_not_read(folder: Path, name: str) -> None:
     assert "safetensors" in complaint(folder)
 
 
+@pytest.mark.parametrize("dtype, name", [(torch.float8_e4m3fn, "F8_E4M3"), (torch.int8, "I8")])
+def test_quantised_weights_say_so(folder: Path, dtype: torch.dtype, name: str) -> None:
+    edit(folder, model__layers__0__mlp__up_proj__weight=torch.zeros(48, 32).to(dtype))
+    assert complaint(folder) == (
+        f"{folder / 'model.safetensors'}: the tensor model.layers.0.mlp.up_proj.weight is stored as {name}: quantised "
+        "weights, which thinkling does not read; take the checkpoint in bfloat16"
+    )
+
+
+def test_sizes_are_compared_with_the_weights_before_a_network_is_built(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "Qwen3", lambda config: pytest.fail("a network was built"))
+    rewrite(folder, num_hidden_layers=900)
+    assert complaint(folder) == f"{folder}: num_hidden_layers in config.json is 900, but the weights hold 2"
+    rewrite(folder, num_hidden_layers=2, model_type="qwen3_moe", num_experts=9000, num_experts_per_tok=1)
+    assert complaint(folder) == f"{folder}: num_experts in config.json is 9,000, but the weights hold 0"
+
+
+def test_weights_larger_than_the_memory_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = 4 * TIED.num_parameters()
+    monkeypatch.setattr(weights, "device_memory", lambda device: needed)
+    load_model(folder)
+    monkeypatch.setattr(weights, "device_memory", lambda device: needed - 1)
+    assert complaint(folder).startswith(f"{folder}: the weights need 0.0 GB in float32, and cpu has 0.0 GB")
+    load_model(folder, dtype=torch.bfloat16)
+
+
+def test_a_file_without_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights.os, "access", lambda path, mode: False)
+    assert complaint(folder) == f"{folder / 'model.safetensors'}: cannot be read (Permission denied)"
+
+
 def test_no_config(tmp_path: Path) -> None:
-    assert "no config.json" in complaint(tmp_path)
+    assert complaint(tmp_path) == f"{tmp_path}: no config.json in this folder, so it holds no checkpoint"
 
 
 # ------------------------------------------------------------------------------------------------- replacing a folder
@@ -306,6 +375,12 @@ def test_resolve_names_what_there_is(name: str, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(
         UserError, match=r"no such folder. Built-in models: thinkling-x; a Hub model is written org/name"
     ):
+        resolve(name)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~no-such-user/model"])
+def test_resolve_what_is_no_path(name: str) -> None:
+    with pytest.raises(UserError, match="no path to a model"):
         resolve(name)
 
 

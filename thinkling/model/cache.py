@@ -1,8 +1,9 @@
-"""The key-value cache: what attention needs to remember of the tokens already read.
+"""What attention reads. The network asks one of three, and need not know which: where the tokens of a pass stand
+(`begin`), and what their queries find in each layer (`attend`).
 
-Preallocated, one length per row, passed in to forward; position lives here and never on the model, so two users of one
-model cannot disturb each other. Rows fill from the left: row b's token t stands at `keys[layer][b, :, t]`.
-`Packed` stands in its place where training reads whole completions at once.
+NoCache: whole rows, each token sees itself and those before it. KVCache: the same behind what each row has read in
+earlier passes. Packed: prompts and their completions in one long row, as training reads them. Position lives here and
+never on the model, so two users of one model cannot disturb each other.
 """
 
 from collections.abc import Sequence
@@ -13,17 +14,34 @@ from torch import Tensor
 
 from thinkling.model.config import ModelConfig
 
+ROWS_TO_WRITE_OUT = 16  # from so many rows on, decoding on a CPU writes attention out
+
 
 def bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:
     """What one token of one row takes, over all layers: 2 KB in the built-in model, 112 KB in Qwen3-0.6B (bfloat16)."""
     return 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * dtype.itemsize
 
 
+class NoCache:
+    """Nothing was read before, and nothing is kept: every row starts at position 0."""
+
+    def begin(self, tokens: Tensor) -> Tensor:
+        """The positions (B, T) of a pass over `tokens` (B, T)."""
+        B, T = tokens.shape
+        return torch.arange(T, device=tokens.device).expand(B, T)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Causal attention of (B, H, T, E) over (B, K, T, E), as (B, T, H E)."""
+        return heads_joined(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+
+
 class KVCache:
-    """Room for `num_rows` sequences of up to `max_length` tokens.
+    """Room for `num_rows` sequences of up to `max_length` tokens, preallocated. Rows fill from the left: row b's token
+    t stands at `keys[layer][b, :, t]`.
 
     keys, values: one (rows, K, max_length, E) tensor per layer.
     lengths: (rows,) int64, how many tokens each row holds.
+    visible: (rows, 1, T, max_length), which places each token of the pass under way sees.
     """
 
     def __init__(
@@ -35,6 +53,7 @@ class KVCache:
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
         self.max_length = max_length
+        self.visible: Tensor | None = None
 
     @property
     def num_rows(self) -> int:
@@ -50,7 +69,30 @@ class KVCache:
         part.values = [v[:num_rows, :, :max_length] for v in self.values]
         part.lengths = self.lengths[:num_rows]
         part.max_length = max_length
+        part.visible = None
         return part
+
+    def begin(self, tokens: Tensor) -> Tensor:
+        """The positions (B, T) of a pass over `tokens` (B, T), which follow what each row holds. What they see, namely
+        themselves and what came before, is worked out here, once for all layers."""
+        B, T = tokens.shape
+        positions = torch.arange(T, device=tokens.device).expand(B, T) + self.lengths[:, None]
+        places = torch.arange(self.max_length, device=tokens.device)
+        self.visible = places <= positions[:, None, :, None]
+        return positions
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Store keys and values (B, K, T, E) in this layer, then attend with (B, H, T, E) to all it holds: (B, T, H E).
+
+        Rows padded on the right are fine: no earlier token sees the padding, and the row's next token overwrites it.
+        """
+        B, T, K, E = q.shape[0], q.shape[2], k.shape[1], k.shape[3]
+        k, v = self.append(layer, k, v)
+        if T == 1:
+            # The heads that share a key-value head stand side by side as "positions" of one attention call, so keys and
+            # values are read once and never repeated in memory.
+            return attend_to_rows(q.view(B, K, -1, E), k, v, self.visible).reshape(B, 1, -1)
+        return heads_joined(F.scaled_dot_product_attention(q, k, v, attn_mask=self.visible, enable_gqa=True))
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store (rows, K, T, E) behind each row's tokens; return all that the layer now holds.
@@ -79,7 +121,7 @@ class Packed:
     """Prompts and their completions in one row of N tokens, without padding: what a training pass reads at once.
 
     Linear layers see one long row. Attention goes prompt by prompt: a prompt attends to itself, and each of its
-    completions to the prompt and to itself. Nothing is stored, so this is no cache, but it stands where one would.
+    completions to the prompt and to itself. Nothing is stored.
 
     groups: of each prompt its length P, and the lengths of its completions; a completion of length 0 takes no room.
     Order of the N tokens: all prompts, then the completions of the first prompt, of the second, ...
@@ -104,7 +146,11 @@ class Packed:
         self.back = torch.cat(back).to(device)
         self.masks = [mask_behind(P, T, device) for P, (_, T) in zip(self.prompts, self.shapes, strict=True)]
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def begin(self, tokens: Tensor) -> Tensor:
+        """The positions (1, N) of a pass over all N tokens (1, N)."""
+        return self.positions
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of (1, H, N, E) over (1, K, N, E), as (1, N, H E)."""
         E = q.shape[-1]
         flat = [x[0].transpose(0, 1).flatten(1) for x in (q, k, v)]  # (N, heads E)
@@ -112,14 +158,14 @@ class Packed:
         found, late, start, place = [], [], 0, 0
         for P, (G, T), mask in zip(self.prompts, self.shapes, self.masks, strict=True):
             own = [x[:, :, start : start + P] for x in (q, k, v)]
-            found.append(rows_of(F.scaled_dot_product_attention(*own, is_causal=True, enable_gqa=True)))
+            found.append(heads_joined(F.scaled_dot_product_attention(*own, is_causal=True, enable_gqa=True))[0])
             start += P
             if G:
                 rows = [x[place : place + G * T].view(G, T, -1, E).transpose(1, 2) for x in padded]
                 pairs = zip(own[1:], rows[1:], strict=True)
                 keys, values = (torch.cat([prompt.expand(G, -1, -1, -1), new], dim=2) for prompt, new in pairs)
                 out = F.scaled_dot_product_attention(rows[0], keys, values, attn_mask=mask, enable_gqa=True)
-                late.append(rows_of(out))
+                late.append(heads_joined(out).flatten(0, 1))
                 place += G * T
         return torch.cat(found + late).index_select(0, self.back)[None]
 
@@ -134,6 +180,21 @@ def mask_behind(P: int, T: int, device: torch.device) -> Tensor:
     return torch.arange(P + T, device=device) <= P + torch.arange(T, device=device)[:, None]
 
 
-def rows_of(out: Tensor) -> Tensor:
-    """(B, H, T, E) as (B T, H E)."""
-    return out.transpose(1, 2).flatten(2).flatten(0, 1)
+def attend_to_rows(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
+    """Attention of (B, K, heads of a group, E) over (B, K, S, E), for one new token per row.
+
+    Written out, it is up to 1.7 times as fast as the fused form for many rows on a CPU in float32, and the same to
+    rounding.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.float32 or q.shape[0] < ROWS_TO_WRITE_OUT:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+    weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return weights.masked_fill(~visible, float("-inf")).softmax(-1) @ v
+
+
+def heads_joined(out: Tensor) -> Tensor:
+    """(B, H, T, E) as (B, T, H E)."""
+    return out.transpose(1, 2).flatten(2)
+
+
+Cache = NoCache | KVCache | Packed

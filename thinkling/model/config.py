@@ -1,39 +1,86 @@
-"""The shape of a Qwen3 network: a frozen ModelConfig, and the published sizes as data.
+"""The shape of a decoder: a frozen ModelConfig, the families as rows of flags, and the published sizes as data.
 
-Field names are those of a checkpoint's own `config.json`, so reading one needs no table.
+Field names are those of a checkpoint's own `config.json`, so reading one (config_file.py) needs no table of
+names. A family is no class: the one decoder reads its flags.
 """
 
-import json
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from thinkling.errors import UserError
+
+@dataclass(frozen=True)
+class Family:
+    """What sets one family's decoder apart from the others'.
+
+    architecture: its class in transformers.
+    defaults: what its config.json may leave out, as transformers' config class has it. None follows from other keys: a
+    head_dim is D / H then, and there are as many key-value heads as heads.
+    qk_norm: queries and keys are normalised. qkv_bias: the projections to queries, keys and values have biases.
+    experts: some layers are mixtures.
+    """
+
+    architecture: str
+    defaults: Mapping[str, object]
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    experts: bool = False
+
+
+_DEFAULTS = {"head_dim": None, "max_position_embeddings": 32_768, "rope_theta": 10_000.0, "rms_norm_eps": 1e-6,
+             "tie_word_embeddings": False}  # fmt: skip
+_EXPERT_DEFAULTS = {"moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": False,
+                    "decoder_sparse_step": 1, "mlp_only_layers": ()}  # fmt: skip
+FAMILIES: dict[str, Family] = {
+    "qwen3": Family("Qwen3ForCausalLM", _DEFAULTS | {"head_dim": 128}, qk_norm=True),
+    "qwen3_moe": Family("Qwen3MoeForCausalLM", _DEFAULTS | _EXPERT_DEFAULTS, qk_norm=True, experts=True),
+}
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Positions turned more slowly, for contexts longer than those of the first training.
+
+    rope_type: "linear" slows every frequency by `factor` (arXiv:2306.15595); "llama3" only those that turn less than
+    `low_freq_factor` times within the original context, and blends up to `high_freq_factor` turns (arXiv:2407.21783).
+    """
+
+    rope_type: str
+    factor: float
+    low_freq_factor: float = 0.0
+    high_freq_factor: float = 0.0
+    original_max_position_embeddings: int = 0
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    vocab_size: int = 151_936
-    hidden_size: int = 1024
-    intermediate_size: int = 3072
-    num_hidden_layers: int = 28
-    num_attention_heads: int = 16
-    num_key_value_heads: int = 8
-    head_dim: int = 128
-    max_position_embeddings: int = 40_960
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
     rope_theta: float = 1_000_000.0
     rms_norm_eps: float = 1e-6
     tie_word_embeddings: bool = True
     # Mixture of experts; num_experts = 0 means a dense network.
     num_experts: int = 0
-    num_experts_per_tok: int = 8
-    moe_intermediate_size: int = 768
+    num_experts_per_tok: int = 0
+    moe_intermediate_size: int = 0
     norm_topk_prob: bool = True
     decoder_sparse_step: int = 1
     mlp_only_layers: tuple[int, ...] = ()
+    rope_scaling: RopeScaling | None = None
+    model_type: str = "qwen3"
+
+    def __post_init__(self) -> None:
+        if self.family.experts != (self.num_experts > 0):
+            raise ValueError(f"num_experts={self.num_experts} in a network of model_type {self.model_type!r}")
 
     @property
-    def model_type(self) -> str:
-        return "qwen3_moe" if self.num_experts else "qwen3"
+    def family(self) -> Family:
+        return FAMILIES[self.model_type]
 
     def is_sparse(self, layer: int) -> bool:
         """Does this layer hold experts instead of one MLP?"""
@@ -42,8 +89,8 @@ class ModelConfig:
 
     def num_parameters(self) -> int:
         """Counted by formula, so that a 235B model needs no memory to be counted."""
-        D, E = self.hidden_size, self.head_dim
-        attention = 2 * D * E * (self.num_attention_heads + self.num_key_value_heads) + 2 * E
+        D, H, K, E = self.hidden_size, self.num_attention_heads, self.num_key_value_heads, self.head_dim
+        attention = 2 * D * E * (H + K) + self.family.qk_norm * 2 * E + self.family.qkv_bias * E * (H + 2 * K)
         dense = 3 * D * self.intermediate_size
         sparse = self.num_experts * (D + 3 * D * self.moe_intermediate_size)
         layers = sum(
@@ -67,7 +114,14 @@ class ModelConfig:
         return 2.0 * weights * num_tokens + 4.0 * len(layers) * self.num_attention_heads * E * keys
 
 
-_BASE = ModelConfig()
+_BASE = ModelConfig(
+    vocab_size=151_936, hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16,
+    num_key_value_heads=8, head_dim=128, max_position_embeddings=40_960,
+)  # fmt: skip
+_EXPERTS = replace(
+    _BASE, model_type="qwen3_moe", num_key_value_heads=4, tie_word_embeddings=False, num_experts=128,
+    num_experts_per_tok=8,
+)  # fmt: skip
 SIZES: dict[str, ModelConfig] = {
     "Qwen3-0.6B": _BASE,
     "Qwen3-1.7B": replace(_BASE, hidden_size=2048, intermediate_size=6144),
@@ -87,67 +141,15 @@ SIZES: dict[str, ModelConfig] = {
         tie_word_embeddings=False,
     ),
     "Qwen3-30B-A3B": replace(
-        _BASE, hidden_size=2048, intermediate_size=6144, num_hidden_layers=48, num_attention_heads=32,
-        num_key_value_heads=4, tie_word_embeddings=False, num_experts=128, moe_intermediate_size=768,
+        _EXPERTS, hidden_size=2048, intermediate_size=6144, num_hidden_layers=48, num_attention_heads=32,
+        moe_intermediate_size=768,
     ),
     "Qwen3-235B-A22B": replace(
-        _BASE, hidden_size=4096, intermediate_size=12_288, num_hidden_layers=94, num_attention_heads=64,
-        num_key_value_heads=4, tie_word_embeddings=False, num_experts=128, moe_intermediate_size=1536,
+        _EXPERTS, hidden_size=4096, intermediate_size=12_288, num_hidden_layers=94, num_attention_heads=64,
+        moe_intermediate_size=1536,
     ),
     "thinkling-base": ModelConfig(
         vocab_size=1024, hidden_size=256, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=1, head_dim=64, max_position_embeddings=1024, rope_theta=10_000.0,
     ),
 }  # fmt: skip
-
-
-def read_config(folder: Path) -> ModelConfig:
-    """Read a checkpoint's config.json. Keys that do not shape the network are ignored; the architecture is checked."""
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: no config.json in this folder, so it holds no checkpoint")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error.msg}, line {error.lineno})") from None
-    kind = stored.get("model_type")
-    if kind not in ("qwen3", "qwen3_moe"):
-        raise UserError(f"{path}: model_type is {kind!r}; thinkling reads 'qwen3' and 'qwen3_moe'")
-    if kind == "qwen3":
-        stored["num_experts"] = 0
-    elif "num_local_experts" in stored:  # what transformers 5 writes for num_experts
-        stored.setdefault("num_experts", stored["num_local_experts"])
-    rope = stored.get("rope_parameters") or {}  # transformers 5 keeps theta here; earlier ones at the top level
-    stored.setdefault("rope_theta", rope.get("rope_theta", ModelConfig.rope_theta))
-    scaling = stored.get("rope_scaling") or {}
-    if {rope.get("rope_type", "default"), scaling.get("rope_type", scaling.get("type", "default"))} != {"default"}:
-        raise UserError(f"{path}: rope scaling {scaling or rope} is not supported; remove it to use plain RoPE")
-    if stored.get("attention_bias") or stored.get("use_sliding_window"):
-        raise UserError(f"{path}: attention_bias and use_sliding_window are not part of Qwen3 as published")
-    known = {field.name for field in fields(ModelConfig)}
-    missing = [k for k in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads") if k not in stored]
-    if missing:
-        raise UserError(f"{path}: the key '{missing[0]}' is missing")
-    values = {key: value for key, value in stored.items() if key in known and value is not None}
-    values["mlp_only_layers"] = tuple(values.get("mlp_only_layers", ()))
-    return ModelConfig(**values)
-
-
-def config_json(config: ModelConfig, stop_ids: tuple[int, ...], dtype: str) -> dict:
-    """What `transformers` and everyone else expects to find in config.json."""
-    stored = asdict(config) | {"mlp_only_layers": list(config.mlp_only_layers)}
-    if not config.num_experts:
-        moe = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob", "decoder_sparse_step",
-               "mlp_only_layers")  # fmt: skip
-        stored = {key: value for key, value in stored.items() if key not in moe}
-    architecture = "Qwen3MoeForCausalLM" if config.num_experts else "Qwen3ForCausalLM"
-    return stored | {
-        "architectures": [architecture],
-        "model_type": config.model_type,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "dtype": dtype,
-        "torch_dtype": dtype,
-        "eos_token_id": stop_ids[0] if len(stop_ids) == 1 else list(stop_ids),
-    }

@@ -1,12 +1,12 @@
-"""Text to token ids and back: a checkpoint's tokenizer, Qwen3's chat template, streaming, thinking split from answer.
+"""Text to token ids and back: a checkpoint's tokenizer, streaming, thinking split from answer.
 
-One rule runs through the file: a control token such as <|im_start|> is an id that the template puts in, never
-something that text can spell. Left out: tools in the template, and tokenizers other than byte-level BPE.
+One rule runs through the file: a control token such as <|im_start|> is an id that the chat template puts in, never
+something that text can spell. Left out: tokenizers other than byte-level BPE.
 """
 
 import codecs
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,14 +14,13 @@ from pathlib import Path
 import tokenizers
 
 from thinkling.errors import UserError
+from thinkling.model.chat_template import END, JINJA, START, Mark, chat_pieces
+from thinkling.model.config_file import read_object, read_text
 from thinkling.runs import write_json, write_text
 
-
-class Mark(str):
-    """A control token in a rendered chat, as opposed to text that happens to read the same."""
-
-
-START, END, THINK, END_THINK = Mark("<|im_start|>"), Mark("<|im_end|>"), Mark("<think>"), Mark("</think>")
+# What a checkpoint says beside its tokenizer.json: how others tokenize, chat and sample by default.
+KEPT_JSON, KEPT_JINJA = ("tokenizer_config.json", "generation_config.json"), "chat_template.jinja"
+CONFIG = "config.json"
 
 
 class Tokenizer:
@@ -29,16 +28,22 @@ class Tokenizer:
 
     stop_ids: the ids that end a completion.
     special_ids: every added token of the file (in Qwen3 also <think>); `encode` never produces one.
+    num_ids: all ids are below it.
+    kept: of the checkpoint that it came from, the files of KEPT_JSON and KEPT_JINJA by name; a copy gets them too.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, stop_ids: tuple[int, ...]) -> None:
+    def __init__(
+        self, backend: tokenizers.Tokenizer, stop_ids: tuple[int, ...], kept: Mapping[str, dict | str] | None = None
+    ) -> None:
         stored = json.loads(backend.to_str())
         if stored["model"]["type"] != "BPE" or (stored["decoder"] or {}).get("type") != "ByteLevel":
             raise UserError("tokenizer.json: not a byte-level BPE; thinkling reads tokenizers of the kind Qwen3 uses")
         self.backend = backend
         self.stop_ids = stop_ids
+        self.kept = dict(kept or {})
         self._id_of_special = {token["content"]: token["id"] for token in stored["added_tokens"]}
         self.special_ids = frozenset(self._id_of_special.values())
+        self.num_ids = 1 + max([*stored["model"]["vocab"].values(), *self.special_ids], default=-1)
         self._skipped_ids = frozenset(token["id"] for token in stored["added_tokens"] if token["special"])
         self._text_backend = _without_special(stored, self.special_ids)
         self._bytes_of_id: dict[int, bytes] = {}
@@ -47,29 +52,38 @@ class Tokenizer:
     def load(cls, folder: Path) -> "Tokenizer":
         """Read `tokenizer.json`, and the stop ids from generation_config.json or else config.json.
 
-        Raises UserError naming the file that is missing or broken.
+        Raises UserError naming the file that is missing or broken, or a tokenizer with more ids than the network knows.
         """
-        path = Path(folder) / "tokenizer.json"
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; a checkpoint's folder must hold its tokenizer.json")
-        try:
-            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except Exception as error:  # the library raises a bare Exception
-            raise UserError(f"{path}: not a tokenizer ({error})") from None
-        return cls(backend, read_stop_ids(folder))
+        folder = Path(folder)
+        backend = _read_backend(folder / "tokenizer.json")
+        files: dict = {name: read_object(folder / name) for name in (*KEPT_JSON, CONFIG) if (folder / name).exists()}
+        if (folder / KEPT_JINJA).exists():
+            files[KEPT_JINJA] = read_text(folder / KEPT_JINJA)
+        found = cls(backend, _stop_ids(folder, files), {name: files[name] for name in files if name != CONFIG})
+        _check_ids(folder, found, files.get(CONFIG, {}).get("vocab_size"))
+        return found
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer so that `load`, and `transformers.AutoTokenizer`, can read it from the folder."""
+        """Write the tokenizer so that `load`, and `transformers.AutoTokenizer`, can read it from the folder.
+
+        A tokenizer that chats and brought no template along gets Qwen3's, by which `encode_chat` goes.
+        """
         folder = Path(folder)
         write_text(folder / "tokenizer.json", self.backend.to_str(pretty=True))
-        generation: dict = {"eos_token_id": list(self.stop_ids)}
-        config: dict = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-        if self.stop_ids:
-            config["eos_token"] = self.backend.id_to_token(self.stop_ids[0])
+        generation: dict = dict(self.kept.get("generation_config.json", {})) | {"eos_token_id": list(self.stop_ids)}
+        config: dict = dict(self.kept.get("tokenizer_config.json", {}))
+        if not config:
+            config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+            if self.stop_ids:
+                config["eos_token"] = self.backend.id_to_token(self.stop_ids[0])
         pad_id = self.special_id("<|endoftext|>")  # what Qwen3 pads with
         if pad_id is not None:
-            generation["pad_token_id"] = pad_id
-            config["pad_token"] = "<|endoftext|>"
+            generation.setdefault("pad_token_id", pad_id)
+            config.setdefault("pad_token", "<|endoftext|>")
+        if KEPT_JINJA in self.kept:
+            write_text(folder / KEPT_JINJA, self.kept[KEPT_JINJA])
+        elif not config.get("chat_template") and None not in (self.special_id(START), self.special_id(END)):
+            config["chat_template"] = JINJA
         write_json(folder / "generation_config.json", generation)
         write_json(folder / "tokenizer_config.json", config)
 
@@ -151,89 +165,34 @@ def _byte_alphabet() -> dict[str, int]:
 _BYTE_OF_CHAR = _byte_alphabet()
 
 
-def read_stop_ids(folder: Path) -> tuple[int, ...]:
+def _read_backend(path: Path) -> tokenizers.Tokenizer:
+    text = read_text(path)
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises a bare Exception
+        raise UserError(f"{path}: not a tokenizer ({error})") from None
+
+
+def _stop_ids(folder: Path, files: Mapping[str, dict]) -> tuple[int, ...]:
     """`eos_token_id` (one id or a list) of generation_config.json, or else of config.json."""
-    for name in ("generation_config.json", "config.json"):
-        path = Path(folder) / name
-        if not path.is_file():
-            continue
-        try:
-            ids = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-        except (json.JSONDecodeError, AttributeError) as error:
-            raise UserError(f"{path}: not a JSON object ({error})") from None
-        ids = [ids] if isinstance(ids, int) else ids or []
-        if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
-            raise UserError(f"{path}: eos_token_id must be a token id or a list of them, not {ids!r}")
-        if ids:
-            return tuple(ids)
-    raise UserError(f"{Path(folder) / 'generation_config.json'}: no eos_token_id, nor in config.json; add the stop ids")
+    for name in ("generation_config.json", CONFIG):
+        ids = files.get(name, {}).get("eos_token_id")
+        found = ids if isinstance(ids, list) else [] if ids is None else [ids]
+        if not all(type(token) is int and token >= 0 for token in found):
+            raise UserError(f"{folder / name}: eos_token_id must be a token id or a list of them, not {repr(ids)[:60]}")
+        if found:
+            return tuple(found)
+    raise UserError(f"{folder / 'generation_config.json'}: no eos_token_id, nor in config.json; add the stop ids")
 
 
-# ------------------------------------------------------------------------------------------------ the chat template
-
-
-def render_chat(
-    messages: Sequence[dict], add_generation_prompt: bool = True, enable_thinking: bool | None = None
-) -> str:
-    """The chat as Qwen3's published template writes it, for reading; the model gets `Tokenizer.encode_chat`."""
-    return "".join(chat_pieces(messages, add_generation_prompt, enable_thinking))
-
-
-def chat_pieces(messages: Sequence[dict], add_generation_prompt: bool, enable_thinking: bool | None) -> list[str]:
-    """The rendered chat in pieces, control tokens as `Mark`.
-
-    messages: {"role": "system" | "user" | "assistant", "content": str}, and for an assistant perhaps
-    "reasoning_content". The thinking of turns before the last question is dropped; later it is kept. With
-    `enable_thinking=False` the reply starts with thinking that is empty and closed.
-    """
-    for number, message in enumerate(messages, start=1):
-        _check_message(message, number)
-    if not messages:
-        raise UserError("a chat needs at least one message")
-    queries = [i for i, message in enumerate(messages) if _is_query(message)]
-    last_query = queries[-1] if queries else len(messages) - 1
-    pieces: list[str] = []
-    for i, message in enumerate(messages):
-        pieces += [START, message["role"] + "\n"]
-        content = message["content"]
-        if message["role"] == "assistant":
-            thinking, content = _split_reply(message)
-            is_last = i == len(messages) - 1
-            if i > last_query and (thinking or is_last):
-                pieces += [THINK, "\n" + thinking.strip("\n") + "\n", END_THINK, "\n\n"]
-                content = content.lstrip("\n")
-        pieces += [content, END, "\n"]
-    if add_generation_prompt:
-        pieces += [START, "assistant\n"]
-        if enable_thinking is False:
-            pieces += [THINK, "\n\n", END_THINK, "\n\n"]
-    return pieces
-
-
-def _check_message(message: dict, number: int) -> None:
-    if not isinstance(message, dict) or message.get("role") not in ("system", "user", "assistant"):
-        role = message.get("role") if isinstance(message, dict) else message
-        raise UserError(f"message {number}: the role must be system, user or assistant, not {role!r}")
-    if not isinstance(message.get("content"), str):
-        raise UserError(f"message {number}: the content must be text, not {type(message.get('content')).__name__}")
-
-
-def _is_query(message: dict) -> bool:
-    """A tool's answer, handed over as the user's turn, asks nothing new: the template thinks on after it."""
-    content = message["content"]
-    answers = content.startswith("<tool_response>") and content.endswith("</tool_response>")
-    return message["role"] == "user" and not answers
-
-
-def _split_reply(message: dict) -> tuple[str, str]:
-    """(thinking, answer) of an assistant's message, from `reasoning_content` or from <think> in the content."""
-    content = message["content"]
-    if isinstance(message.get("reasoning_content"), str):
-        return message["reasoning_content"], content
-    if END_THINK not in content:
-        return "", content
-    parts = content.split(END_THINK)
-    return parts[0].rstrip("\n").split(THINK)[-1].lstrip("\n"), parts[-1].lstrip("\n")
+def _check_ids(folder: Path, tokenizer: Tokenizer, vocab_size: object) -> None:
+    """No id may lie beyond the embedding: that fails late, and on a GPU without a name. Some stop id must exist."""
+    path = folder / "tokenizer.json"
+    if isinstance(vocab_size, int) and tokenizer.num_ids > vocab_size:
+        raise UserError(f"{path}: has ids up to {tokenizer.num_ids - 1:,}, but vocab_size in config.json is "
+                        f"{vocab_size:,}: it belongs to another model")  # fmt: skip
+    if not any(tokenizer.backend.id_to_token(token) for token in tokenizer.stop_ids):
+        raise UserError(f"{path}: knows none of the stop ids {tokenizer.stop_ids}, so no answer would ever end")
 
 
 # --------------------------------------------------------------------------------------------- reading a completion

@@ -1,22 +1,23 @@
-"""Qwen3 from top to bottom, dense and mixture-of-experts: token ids in, hidden states out, logits on request.
+"""The network from top to bottom, dense and mixture-of-experts: token ids in, hidden states out, logits on request.
 
-Module names are the checkpoint's own, so loading needs no table. Left out: sliding windows, RoPE scaling, dropout,
-none of which the published Qwen3 models use. Source: Qwen3 technical report (arXiv:2505.09388).
+One decoder for all families: what sets them apart are flags of `config.Family`. Module names are the checkpoint's own,
+so loading needs no table. What a token sees, and where it stands, the cache knows. Left out: sliding windows, dropout.
+Sources: the reports of Qwen3 (arXiv:2505.09388), Qwen2 (arXiv:2407.10671) and Llama 3 (arXiv:2407.21783).
 
 Letters:  B rows,  T new positions,  S positions in all,  V vocabulary,  D width,  H heads,  K key-value heads,
 E head width.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from thinkling.model.cache import KVCache, Packed
+from thinkling.model.cache import Cache, NoCache
 from thinkling.model.config import ModelConfig
-
-ROWS_TO_WRITE_OUT = 16  # from so many rows on, decoding on a CPU writes attention out
 
 
 class RMSNorm(nn.Module):
@@ -34,13 +35,27 @@ class RMSNorm(nn.Module):
 
 
 def rope_table(
-    positions: Int[Tensor, "B T"], head_dim: int, theta: float
+    positions: Int[Tensor, "B T"], config: ModelConfig
 ) -> tuple[Float[Tensor, "B 1 T E"], Float[Tensor, "B 1 T E"]]:
-    """Cosines and sines of the angle position * theta^(-2i/E), in float32 (RoFormer, arXiv:2104.09864, eq. 15)."""
-    exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
-    angles = positions[:, None, :, None].float() * theta**-exponents
+    """Cosines and sines of the angle position * frequency, in float32 (RoFormer, arXiv:2104.09864, eq. 15)."""
+    angles = positions[:, None, :, None].float() * rope_frequencies(config, positions.device)
     angles = torch.cat([angles, angles], dim=-1)  # dimension i turns together with dimension i + E/2
     return angles.cos(), angles.sin()
+
+
+def rope_frequencies(config: ModelConfig, device: torch.device) -> Float[Tensor, " half_E"]:
+    """theta^(-2i/E), slowed where the config scales RoPE for contexts longer than the first training's."""
+    exponents = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
+    frequencies, scaling = config.rope_theta**-exponents, config.rope_scaling
+    if scaling is None:
+        return frequencies
+    slowed = frequencies / scaling.factor
+    if scaling.rope_type == "linear":
+        return slowed
+    # llama3: what turns often within the original context keeps its frequency, what turns seldom is slowed.
+    turns = frequencies * scaling.original_max_position_embeddings / (2 * math.pi)
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    return torch.lerp(slowed, frequencies, ((turns - low) / (high - low)).clamp(0, 1))
 
 
 def rotate(
@@ -51,56 +66,25 @@ def rotate(
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with normalised queries and keys."""
+    """Grouped-query attention (arXiv:2305.13245), queries and keys normalised or biased where the family is."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        D, E = config.hidden_size, config.head_dim
+        D, E, family = config.hidden_size, config.head_dim, config.family
         self.layer, self.head_dim = layer, E
-        self.q_proj = nn.Linear(D, config.num_attention_heads * E, bias=False)
-        self.k_proj = nn.Linear(D, config.num_key_value_heads * E, bias=False)
-        self.v_proj = nn.Linear(D, config.num_key_value_heads * E, bias=False)
+        self.q_proj = nn.Linear(D, config.num_attention_heads * E, bias=family.qkv_bias)
+        self.k_proj = nn.Linear(D, config.num_key_value_heads * E, bias=family.qkv_bias)
+        self.v_proj = nn.Linear(D, config.num_key_value_heads * E, bias=family.qkv_bias)
         self.o_proj = nn.Linear(config.num_attention_heads * E, D, bias=False)
-        self.q_norm = RMSNorm(E, config.rms_norm_eps)
-        self.k_norm = RMSNorm(E, config.rms_norm_eps)
+        self.q_norm = RMSNorm(E, config.rms_norm_eps) if family.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(E, config.rms_norm_eps) if family.qk_norm else nn.Identity()
 
-    def forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        rope: tuple[Tensor, Tensor],
-        cache: KVCache | Packed | None,
-        mask: Bool[Tensor, "B 1 T S"] | None,
-    ) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], rope: tuple[Tensor, Tensor], cache: Cache) -> Float[Tensor, "B T D"]:
         B, T, _ = x.shape
         q = self.q_norm(self.q_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
         v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
-        q, k = rotate(q, *rope), rotate(k, *rope)
-        if isinstance(cache, Packed):
-            return self.o_proj(cache.attend(q, k, v))
-        if cache is not None:
-            k, v = cache.append(self.layer, k, v)
-        if T == 1 and cache is not None:
-            # One new token: the heads that share a key-value head stand side by side as "positions" of one
-            # attention call, so keys and values are read once and never repeated in memory.
-            K = k.shape[1]
-            out = attend(q.view(B, K, -1, self.head_dim), k, v, mask).reshape(B, 1, -1)
-        else:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
-            out = out.transpose(1, 2).reshape(B, T, -1)
-        return self.o_proj(out)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Attention of (B, K, heads of a group, E) over (B, K, S, E), for one new token per row.
-
-    Written out, it is up to 1.7 times as fast as the fused form for many rows on a CPU in float32, and the same to
-    rounding.
-    """
-    if q.device.type != "cpu" or q.dtype != torch.float32 or q.shape[0] < ROWS_TO_WRITE_OUT:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    return weights.masked_fill(~mask, float("-inf")).softmax(-1) @ v
+        return self.o_proj(cache.attend(self.layer, rotate(q, *rope), rotate(k, *rope), v))
 
 
 class MLP(nn.Module):
@@ -147,14 +131,8 @@ class DecoderLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        rope: tuple[Tensor, Tensor],
-        cache: KVCache | Packed | None,
-        mask: Tensor | None,
-    ) -> Float[Tensor, "B T D"]:
-        x = x + self.self_attn(self.input_layernorm(x), rope, cache, mask)
+    def forward(self, x: Float[Tensor, "B T D"], rope: tuple[Tensor, Tensor], cache: Cache) -> Float[Tensor, "B T D"]:
+        x = x + self.self_attn(self.input_layernorm(x), rope, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -180,33 +158,20 @@ class Transformer(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(
-        self, tokens: Int[Tensor, "B T"], cache: KVCache | Packed | None = None, recompute: bool = False
+        self, tokens: Int[Tensor, "B T"], cache: Cache | None = None, recompute: bool = False
     ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm.
 
+        cache: what the tokens follow (see cache.py); without one every row starts at position 0. Of a KVCache the
+        caller then calls `advance`.
         recompute: keep only what goes into each layer for the backward pass, which then reads the layer again
         (gradient checkpointing, arXiv:1604.06174): much less memory for a third more time.
-
-        Without a cache, every row starts at position 0 and attention is causal. With one, the tokens follow what each
-        row already holds; the caller then calls `cache.advance`. Rows padded on the right are fine: no earlier
-        position ever sees the padding, and what is stored for it is overwritten by the row's next token.
         """
-        B, T = tokens.shape
-        positions = torch.arange(T, device=tokens.device).expand(B, T)
-        mask = None
-        if isinstance(cache, Packed):
-            positions = cache.positions
-        elif cache is not None:
-            positions = positions + cache.lengths[:, None]
-            places = torch.arange(cache.max_length, device=tokens.device)
-            mask = places <= positions[:, None, :, None]  # (B, 1, T, S): a token sees itself and what came before
-        rope = rope_table(positions, self.config.head_dim, self.config.rope_theta)
+        cache = NoCache() if cache is None else cache
+        rope = rope_table(cache.begin(tokens), self.config)
         x = self.model.embed_tokens(tokens)
         for layer in self.model.layers:
-            if recompute:
-                x = checkpoint(layer, x, rope, cache, mask, use_reentrant=False)
-            else:
-                x = layer(x, rope, cache, mask)
+            x = checkpoint(layer, x, rope, cache, use_reentrant=False) if recompute else layer(x, rope, cache)
         return self.model.norm(x)
 
     def logits(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... V"]:
@@ -223,11 +188,12 @@ class Transformer(nn.Module):
 
 @torch.no_grad()
 def init_weights(model: Transformer, seed: int) -> Transformer:
-    """Normal weights of standard deviation 0.02; those that write into the residual stream scaled by depth (GPT-2)."""
+    """Normal weights of standard deviation 0.02, those that write into the residual stream scaled by depth (GPT-2);
+    norms start at one, biases at zero."""
     random = torch.Generator().manual_seed(seed)
     for name, weight in model.named_parameters():
         if weight.ndim < 2:
-            weight.fill_(1.0)
+            weight.fill_(0.0 if name.endswith("bias") else 1.0)
             continue
         std = 0.02
         if name.endswith(("o_proj.weight", "down_proj.weight")):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from thinkling.generate.language_model import Model
 from thinkling.generate.sampling import Sampling
-from thinkling.model.tokenizer import END_THINK, Mark
+from thinkling.model.chat_template import END_THINK, Mark
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, seeded
 from thinkling.scale.prompts import CHATS, prompt_of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thinkling.generate.language_model import Model
-from thinkling.model.tokenizer import render_chat
+from thinkling.model.chat_template import render_chat
 
 TEMPLATES = {
     "plain": "Question: {question}\nAnswer:\n",

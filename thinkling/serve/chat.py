@@ -12,7 +12,7 @@ from rich.console import Console
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.model.tokenizer import StreamDecoder
+from thinkling.model.tokenizer import StreamDecoder, split_thinking
 
 HELP = "/reset forgets the conversation, /think and /no_think switch thinking, /quit ends."
 
@@ -37,22 +37,21 @@ class Conversation:
 
 
 def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: Console) -> str:
-    """Write the reply as it comes; returns the answer without the thinking. Thinking is told apart by token id."""
+    """Write the reply as it comes, thinking dimmed; returns the answer without it. They are told apart by token id."""
     begin, end = model.tokenizer.special_id("<think>"), model.tokenizer.special_id("</think>")
-    decoder, thinking, answer = StreamDecoder(model.tokenizer), False, ""
-    with closing(model.stream_tokens(prompt, sampling)) as tokens:
-        for token in tokens:
+    tokens, decoder, thinking = [], StreamDecoder(model.tokenizer), False
+    with closing(model.stream_tokens(prompt, sampling)) as drawn:
+        for token in drawn:
             if token in model.tokenizer.stop_ids:
                 break
+            tokens.append(token)
             if token in (begin, end):
                 thinking = token == begin
                 continue
-            piece = decoder.push(token)
-            answer += "" if thinking else piece
-            console.print(piece, end="", style="dim italic" if thinking else "", markup=False, highlight=False)
-    rest = decoder.finish()
-    console.print(rest, markup=False, highlight=False)
-    return (answer + ("" if thinking else rest)).strip()
+            style = "dim italic" if thinking else ""
+            console.print(decoder.push(token), end="", style=style, markup=False, highlight=False)
+    console.print(decoder.finish(), markup=False, highlight=False)
+    return model.tokenizer.decode(split_thinking(tokens, begin, end, opened=False).answer).strip()
 
 
 def talk(model: LanguageModel, sampling: Sampling, thinking: bool) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from thinkling.errors import UserError
 from thinkling.generate.score import CHUNK_ELEMENTS, score_packed
 from thinkling.model.cache import bytes_per_token
-from thinkling.model.config import SIZES, ModelConfig, read_config
+from thinkling.model.config import SIZES, ModelConfig
+from thinkling.model.config_file import read_config
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import resolve
 from thinkling.train.adam8bit import BLOCK, SMALLEST
