@@ -17,11 +17,13 @@ ORDER = """
 errors checks device runs problem
 model model.config model.config_file model.cache model.transformer model.chat_template model.tokenizer model.weights
 model.builtin
-verify verify.math verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
+verify verify.verifier
+verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
 verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
 verify.math.reals verify.math.relations verify.math.equal verify.math.grade
-verify.isolated verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
-tasks tasks.builtin tasks.benchmarks
+verify.math verify.isolated verify.choice verify.gym verify.user
+verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
+tasks tasks.builtin tasks.gym tasks.benchmarks
 generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings
 generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote

@@ -25,6 +25,8 @@ from thinkling.scale.vote import SelfConsistency, vote
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.verify.math.grade import grade
 
+PROBLEM = Problem("p", "1 + 1?", "2")
+
 
 def said(text: str, *logprobs: float, finish: str = "stop") -> Completion:
     return Completion((1,), tuple(range(len(logprobs))), logprobs, finish, text)
@@ -41,22 +43,22 @@ def test_equal_values_are_one_vote() -> None:
         said(r"\boxed{7}", -0.1),
         said(r"\boxed{1/2}", -9),
     ]
-    assert vote([half, *others]) is half  # three votes beat two likelier ones
+    assert vote(PROBLEM, [half, *others]) is half  # three votes beat two likelier ones
 
 
 def test_a_tie_goes_to_the_likelier_group_then_to_the_first() -> None:
     a, b = said(r"\boxed{1}", -1.0, -1.0), said(r"\boxed{2}", -0.5, -1.0)
-    assert vote([a, b]) is b
+    assert vote(PROBLEM, [a, b]) is b
     c = said(r"\boxed{3}", -0.5, -1.0)
-    assert vote([b, c]) is b
-    assert vote([c, b]) is c
+    assert vote(PROBLEM, [b, c]) is b
+    assert vote(PROBLEM, [c, b]) is c
 
 
 def test_no_answer_abstains() -> None:
     nothing, lone = said("I do not know", -0.1), said(r"\boxed{4}", -50.0)
-    assert vote([nothing, nothing, lone]) is lone
-    assert vote([nothing, nothing]) is None
-    assert vote([lone]) is lone
+    assert vote(PROBLEM, [nothing, nothing, lone]) is lone
+    assert vote(PROBLEM, [nothing, nothing]) is None
+    assert vote(PROBLEM, [lone]) is lone
 
 
 def test_self_consistency_asks_often_and_answers_once(tiny: LanguageModel) -> None:

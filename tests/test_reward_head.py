@@ -289,11 +289,11 @@ def test_the_command_makes_a_head_that_scores(
         sizes.append(len(labels))
         return fit(seen, labels, *constants)
 
-    def even(text: str, reference: str, policy: str) -> Verdict:
+    def even(problem: Problem, text: str, policy: str) -> Verdict:
         graded.append(policy)
         return Verdict("correct" if len(text) % 2 == 0 else "incorrect", None, "")
 
-    monkeypatch.setattr(reward_head, "grade", even)
+    monkeypatch.setattr(reward_head, "verify", even)
     monkeypatch.setattr(reward_head, "fit", counted)
     out = tmp_path / "run"
     cli.main(command(checkpoint, out))

@@ -161,7 +161,7 @@ def test_scorers_ranks_them_on_the_runs_samples(
     checkpoint: Path, tasks: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     out = tmp_path / "scale"
-    monkeypatch.setattr("thinkling.evaluate.scorer_quality.grade", lambda text, reference: Verdicts(text))
+    monkeypatch.setattr("thinkling.evaluate.scorer_quality.verify", lambda problem, text: Verdicts(text))
     scale(checkpoint, tasks, out, "--methods", "self-consistency", "--budgets", "4")
     before = (out / "pool.jsonl").read_text().count("\n")
     cli.main(["scorers", str(out), "--num-samples", "4", "--scorers", "mean-logprob", "confidence-tail"])

@@ -91,7 +91,7 @@ def test_samples_are_drawn_together_where_that_wastes_none() -> None:
 def one_at_a_time(answers: list, confidence: float) -> int:
     """How many samples a vote takes that looks after each one."""
     for taken in range(1, len(answers) + 1):
-        first, second = leaders([boxed(answer) for answer in answers[:taken]])
+        first, second = leaders(PROBLEM, [boxed(answer) for answer in answers[:taken]])
         if is_clear(first, second, len(answers) - taken, confidence):
             return taken
     raise AssertionError("the last one always ends it")
@@ -112,16 +112,19 @@ def test_it_draws_what_one_at_a_time_would_and_certainty_never_changes_the_winne
 
 def test_groups_and_leaders() -> None:
     completions = [boxed("1/2"), boxed(None), boxed("7"), boxed("0.5"), boxed(r"\frac12")]
-    assert [len(group) for group in groups(completions)] == [3, 1]
-    assert leaders(completions) == (3, 1) and leaders([boxed(None)]) == (0, 0) and leaders([boxed(3)]) == (1, 0)
+    assert [len(group) for group in groups(PROBLEM, completions)] == [3, 1]
+    assert leaders(PROBLEM, completions) == (3, 1)
+    assert leaders(PROBLEM, [boxed(None)]) == (0, 0) and leaders(PROBLEM, [boxed(3)]) == (1, 0)
 
 
 def test_weights_outvote_numbers() -> None:
     one, two, three = boxed(1, -1.0), boxed(1, -1.0), boxed(2, -1.0)
-    assert vote([one, two, three]) is one
-    assert vote([one, two, three], [0.2, 0.2, 0.5]) is three
-    assert vote([one, two, three], [0.25, 0.25, 0.5]) is three  # a tie; -1 is a greater log-probability than -2
-    assert vote([three, one, two], [0.5, 0.25, 0.25]) is three
+    assert vote(PROBLEM, [one, two, three]) is one
+    assert vote(PROBLEM, [one, two, three], [0.2, 0.2, 0.5]) is three
+    assert (
+        vote(PROBLEM, [one, two, three], [0.25, 0.25, 0.5]) is three
+    )  # a tie; -1 is a greater log-probability than -2
+    assert vote(PROBLEM, [three, one, two], [0.5, 0.25, 0.25]) is three
 
 
 # --- best of n, weighted votes ----------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_each_first_token_is_continued_and_the_surest_answer_wins() -> None:
 
 
 def test_margin_of_no_answer_is_nothing() -> None:
-    assert answer_margin(Scripted(), said("who knows", -1.0, margin=(0.5,), pieces=("who knows",))) == 0.0
+    assert answer_margin(Scripted(), PROBLEM, said("who knows", -1.0, margin=(0.5,), pieces=("who knows",))) == 0.0
 
 
 def test_the_likeliest_path_is_the_greedy_one(tiny: LanguageModel) -> None:

@@ -1,15 +1,18 @@
 """One question with its reference answer: the record that every stage passes on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A question and the answer that the verifier compares with.
+    """A question, and what its verifier compares a response with.
 
     id: stable across machines and runs (it is made from the question's own text).
+    reference: the right answer; "" where the verifier needs none.
     kind: the narrowest sort of problem that it belongs to, such as one template; a curriculum counts by it.
     solution: worked steps that end in the reference, or "" where none is known.
+    verifier: who judges its responses, by name: math, choice, gym:FAMILY or FILE.py:FUNCTION (verify/verifier.py).
+    metadata: what that verifier needs besides, as JSON holds it; such as the numbers of a countdown.
     """
 
     id: str
@@ -18,3 +21,5 @@ class Problem:
     family: str = ""
     solution: str = ""
     kind: str = ""
+    verifier: str = "math"
+    metadata: dict = field(default_factory=dict, hash=False)

@@ -61,9 +61,10 @@ def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[
     """The same rows, each with the number of its line, from 1."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path} is a folder: name a file" if path.is_dir() else f"{path}: no such file")
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line  # the mark that Excel and Notepad write
             if not line.strip():
                 continue
             try:

@@ -8,7 +8,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,13 +16,14 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from thinkling.commands.options import ExtractMode
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import wilson_interval
+from thinkling.problem import Problem
 from thinkling.runs import numbered_rows, write_text
+from thinkling.tasks.benchmarks import verifier_from
 from thinkling.verify.adversarial.audit import auditor
 from thinkling.verify.isolated import Call
-from thinkling.verify.math.grade import Verdict, grade
+from thinkling.verify.verifier import ExtractMode, Verdict, verify
 
 SHOWN = 5  # rules and reasons in the summary
 
@@ -53,11 +54,12 @@ def main(settings: Grade) -> None:
         raise UserError(f"{settings.file}: no rows in this file")
     numbers, rows = zip(*numbered, strict=True)
     jobs = [references_of(settings.file, number, row) for number, row in numbered]
+    verifiers = [verifier_from(settings.file, f"{settings.file}, line {number}", row) for number, row in numbered]
     if settings.audit:
         second = auditor()  # its absence is said before the work begins
     verdicts = [
-        grade(row["response"], wanted, settings.extract)
-        for row, wanted in progress(list(zip(rows, jobs, strict=True)), "grading")
+        verdict_on(row, wanted, verifier, settings.extract)
+        for row, wanted, verifier in progress(list(zip(rows, jobs, verifiers, strict=True)), "grading")
     ]
     text = "".join(graded_line(row, verdict) for row, verdict in zip(rows, verdicts, strict=True))
     if settings.out is None:
@@ -84,6 +86,14 @@ def references_of(path: Path, number: int, row: dict) -> str | list[str]:
     if not reference:
         raise UserError(f"{path}, line {number}: the field 'reference' is empty")
     return reference
+
+
+def verdict_on(row: dict, wanted: str | list[str], verifier: str, policy: ExtractMode) -> Verdict:
+    """The best of the verdicts by each reference, any of which is right."""
+    references = [wanted] if isinstance(wanted, str) else wanted
+    asked = Problem("", str(row.get("question", "")), "", verifier=verifier, metadata=row.get("metadata") or {})
+    verdicts = [verify(replace(asked, reference=one), row["response"], policy) for one in references]
+    return min(verdicts, key=lambda verdict: ("correct", "incorrect", "unparsed").index(verdict.status))
 
 
 def named(value: object) -> str:

@@ -55,8 +55,8 @@ class Grpo(ModelSettings):
     minutes: float | None = None
     """Stop after this many minutes, if the steps are not done by then. A larger number resumes the run."""
     tasks: tuple[str, ...] = ("builtin",)
-    """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), or a file: JSON lines with
-    question and reference. Several take turns."""
+    """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), gym:FAMILY, or a file, as
+    for thinkling eval. Several take turns."""
     on_error: OnError = "stop"
     """What a problem of a file does whose question is longer than --max-length: stop ends the run before any work, and
     names it; skip never asks it, and lists it in OUT/failed.json."""

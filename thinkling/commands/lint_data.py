@@ -10,9 +10,10 @@ import tyro
 
 from thinkling.commands.grade import short
 from thinkling.errors import UserError
+from thinkling.problem import Problem
 from thinkling.runs import numbered_rows
-from thinkling.tasks.benchmarks import rows_of
-from thinkling.verify.math.grade import grade, why_unreadable
+from thinkling.tasks.benchmarks import check_fields, rows_of, verifier_from
+from thinkling.verify.verifier import verifier_named
 
 FIELDS = ("reference", "answer")
 
@@ -35,7 +36,7 @@ def main(settings: LintData) -> None:
     for place, row in rows_with_places(settings.file):
         for reference in references_of(settings.file, place, row, settings.field):
             num += 1
-            why = complaint(reference)
+            why = complaint(settings.file, place, row, reference)
             if why:
                 num_bad += 1
                 print(f"{settings.file}, {place}: {short(reference)}: {why}")
@@ -65,16 +66,22 @@ def references_of(path: Path, place: str, row: dict, field: str | None) -> list[
     return [value.rpartition("####")[2].strip() if isinstance(value, str) else value for value in values]
 
 
-def complaint(reference: object) -> str | None:
-    """Why a reference does not verify against itself; None where it does."""
-    if isinstance(reference, int | float) and not isinstance(reference, bool):
+def complaint(path: Path, place: str, row: dict, reference: object) -> str | None:
+    """Why a reference does not verify against itself, by the row's own verifier; None where it does."""
+    where = f"{path}, {place}"
+    try:
+        check_fields(where, row | {"reference": reference})
+    except UserError as error:
+        return str(error).removeprefix(f"{where}: ")
+    name = verifier_from(path, where, row)
+    verifier = verifier_named(name)
+    if reference is None and not verifier.needs_reference:
+        reference = ""
+    elif isinstance(reference, int | float) and not isinstance(reference, bool):
         reference = str(reference)
     if not isinstance(reference, str):
         return f"is no text but {type(reference).__name__}"
-    if not reference.strip():
+    if not reference.strip() and verifier.needs_reference:
         return "empty"
-    why = why_unreadable(reference)
-    if why is not None:
-        return f"not read as mathematics or words: {why}"
-    verdict = grade(f"\\boxed{{{reference}}}", reference, "boxed-only")
-    return None if verdict.correct else f"is {verdict.status} against itself: {verdict.reason}"
+    question, metadata = str(row.get("question", "")), row.get("metadata") or {}
+    return verifier.complaint(Problem(place, question, reference, verifier=name, metadata=metadata))

@@ -45,12 +45,12 @@ class ScalingSettings(ModelSettings):
     """What a problem does that gets no answer, because it is too long, or refused, or timed out: stop ends the run and
     names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
-    """builtin, larger-numbers, or a .jsonl / .json file whose rows have question and reference (or problem and
-    answer)."""
+    """builtin, larger-numbers, gym:FAMILY (of reasoning-gym), a .jsonl or .json file whose rows have question and
+    reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which yields such rows."""
     split: Split = "held-out"
     """Of the built-in problems: held-out has new numbers, unseen-templates has word problems of a new kind."""
-    num_problems: int = 500
-    """How many problems, from the start of the split or file."""
+    num_problems: int | None = None
+    """How many problems, from the start of the split or file. Default: all of a file, else 500."""
     max_tokens: int = 256
     """Length of one completion at most, in tokens."""
     confidence_window: int = 16
@@ -63,7 +63,7 @@ class ScalingSettings(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(
-            1, num_problems=self.num_problems, max_tokens=self.max_tokens, confidence_window=self.confidence_window
-        )
+        at_least(1, max_tokens=self.max_tokens, confidence_window=self.confidence_window)
+        if self.num_problems is not None:
+            at_least(1, num_problems=self.num_problems)
         above_zero(timeout=self.timeout)

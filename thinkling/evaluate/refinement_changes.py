@@ -10,7 +10,7 @@ from rich.console import Console
 
 from thinkling.evaluate.run import Sample
 from thinkling.evaluate.stats import paired_p_value
-from thinkling.verify.math.grade import grade
+from thinkling.verify.verifier import verify
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Round:
 
 def changes(samples: Sequence[Sample]) -> list[Round]:
     """The rounds of a method that revises; [] for any other. Every sample must have as many rounds."""
-    histories = [[grade(text, s.problem.reference).correct for text in s.answer.rounds] for s in samples]
+    histories = [[verify(s.problem, text).correct for text in s.answer.rounds] for s in samples]
     rounds = []
     for number in range(1, len(histories[0])):
         changed = [

@@ -22,7 +22,7 @@ from thinkling.problem import Problem
 from thinkling.runs import append_jsonl, read_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
 from thinkling.scale.failures import Failure
-from thinkling.verify.math.grade import Verdict, grade
+from thinkling.verify.verifier import Verdict, verify
 
 GRACE = 10.0  # seconds that requests under way have to come back once a problem has failed
 SECONDS = "seconds.jsonl"  # of a run under way: how long it has taken when each answer came
@@ -96,7 +96,7 @@ def evaluate(
                         append_jsonl(out / "samples.jsonl", [asdict(failure) | {"status": "failed"}])
                     bar.update(task, advance=1)
                     return
-                sample = Sample(problem, answer, grade(answer.text, problem.reference))
+                sample = Sample(problem, answer, verify(problem, answer.text))
                 samples[place] = sample
                 if out is not None:
                     append_jsonl(out / "samples.jsonl", [row_of(sample)])
@@ -167,5 +167,6 @@ def row_of(sample: Sample) -> dict:
         for c in answer.completions
     ]
     rounds = {"rounds": answer.rounds} if answer.rounds else {}
+    judge = {"verifier": problem.verifier, "metadata": problem.metadata} if problem.verifier != "math" else {}
     return {"id": problem.id, "family": problem.family, "question": problem.question, "reference": problem.reference,
-            "response": answer.text, **asdict(verdict), **rounds, "completions": completions}  # fmt: skip
+            **judge, "response": answer.text, **asdict(verdict), **rounds, "completions": completions}  # fmt: skip

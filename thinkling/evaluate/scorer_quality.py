@@ -12,7 +12,7 @@ from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, share_
 from thinkling.generate.language_model import Completion, Model
 from thinkling.problem import Problem
 from thinkling.scale.scorers import ALONE, Scorer, ranked
-from thinkling.verify.math.grade import grade
+from thinkling.verify.verifier import verify
 
 DEFAULT = (*ALONE, "confidence-mean", "confidence-group", "confidence-bottom", "confidence-tail", "p-true")
 
@@ -43,9 +43,7 @@ async def rank(
     asked = [scorer(model, problem, c) for problem, pool in zip(problems, pools, strict=True) for c in pool]
     scores = [max(ranked(score), -1e30) for score in await asyncio.gather(*asked)]  # minus infinity: no answer
     places = [place for place, pool in enumerate(pools) for _ in pool]
-    labels = [
-        grade(c.text, problem.reference).correct for problem, pool in zip(problems, pools, strict=True) for c in pool
-    ]
+    labels = [verify(problem, c.text).correct for problem, pool in zip(problems, pools, strict=True) for c in pool]
     within = auroc_within(scores, labels, places)
     first_best: dict[int, tuple[float, bool]] = {}
     for place, score, right in zip(places, scores, labels, strict=True):

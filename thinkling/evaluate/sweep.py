@@ -19,7 +19,7 @@ from thinkling.problem import Problem
 from thinkling.scale.failures import Failure
 from thinkling.scale.methods import Recipe, build, remembered
 from thinkling.scale.scorers import Scorer
-from thinkling.verify.math.grade import grade
+from thinkling.verify.verifier import verify
 
 
 class Sweep:
@@ -98,7 +98,7 @@ class Sweep:
 
     def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Point]:
         """pass@n: what a perfect judge would choose from the samples of each vote. It needs to know the answers."""
-        right = [[grade(c.text, s.problem.reference).correct for c in s.answer.completions] for s in samples]
+        right = [[verify(s.problem, c.text).correct for c in s.answer.completions] for s in samples]
         found, name = [], f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
         for vote in self.points[-len(recipe.budgets) :]:
             rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]

@@ -15,7 +15,7 @@ from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, seeded
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.scorers import Scorer, ranked
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class BeamSearch:
         sampled: list[Completion] = []
         trees = await asyncio.gather(*(self._tree(model, problem, tree, sampled) for tree in range(self.num_trees)))
         best = max((path for tree in trees for path in tree), key=lambda path: (path.ended, path.score))
-        return Answer(best.whole.text, extract(best.whole.text).answer, tuple(sampled))
+        return Answer(best.whole.text, verifier_of(problem).extract(best.whole.text), tuple(sampled))
 
     async def _tree(self, model: Model, problem: Problem, tree: int, sampled: list[Completion]) -> list[Path]:
         size = self.num_paths // self.num_trees

@@ -8,7 +8,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
 from thinkling.scale.scorers import Scorer, ranked
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,6 @@ class BestOfN:
     async def __call__(self, model: Model, problem: Problem) -> Answer:
         completions = await samples(model, problem, self.template, self.sampling, range(self.num_samples))
         scores = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
-        answers = [extract(c.text).answer for c in completions]
+        answers = [verifier_of(problem).extract(c.text) for c in completions]
         best = max(range(len(completions)), key=lambda i: (answers[i] is not None, ranked(scores[i])))
         return Answer(completions[best].text, answers[best], tuple(completions))

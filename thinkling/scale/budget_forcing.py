@@ -12,7 +12,7 @@ from thinkling.model.chat_template import END_THINK, Mark
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, seeded
 from thinkling.scale.prompts import CHATS, prompt_of
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_of
 
 # Without its brace: a tokenizer may have one token for "{-", and a lone "{" would leave no room for it.
 BOX = "\\boxed"
@@ -52,7 +52,7 @@ class BudgetForcing:
         answering = replace(self.sampling, max_tokens=self.answer_tokens)
         answer = await model.complete(model.extend(prompt, part, *closing), seeded(answering, problem, "answer"))
         text += "".join(closing) + answer.text
-        return Answer(text, extract(text).answer, (*parts, answer))
+        return Answer(text, verifier_of(problem).extract(text), (*parts, answer))
 
     def _closing(self, end: str, cut: bool, text: str) -> list[str]:
         """What is put behind the thinking: the mark that ends it, and where it was cut, the opening of a box."""

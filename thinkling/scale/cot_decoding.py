@@ -37,11 +37,11 @@ class CoTDecoding:
 
         begun = await model.first_tokens(prompt, self.num_paths)
         paths = await asyncio.gather(*map(path, begun))
-        return elected(paths, [answer_margin(model, whole) for whole in paths])
+        return elected(problem, paths, [answer_margin(model, problem, whole) for whole in paths])
 
 
-def answer_margin(model: Model, completion: Completion) -> float:
+def answer_margin(model: Model, problem: Problem, completion: Completion) -> float:
     """The mean of p1 - p2 over the tokens that spell the final answer; 0 where there is none."""
     margin = known(completion.margin, "cot-decoding", model)
-    places = answer_places(model, completion)
+    places = answer_places(model, problem, completion)
     return mean([margin[place] for place in places]) if places else 0.0

@@ -14,7 +14,7 @@ from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
 from thinkling.scale.scorers import known, trace_confidence
 from thinkling.scale.vote import groups, vote
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_of
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class DeepConf:
         traces = await samples(model, problem, self.template, free, range(warm_up))
         threshold = percentile([self._lowest(model, trace) for trace in traces], 1 - self.keep)
         watched = replace(free, min_confidence=threshold, confidence_window=self.window)
-        while len(traces) < self.num_samples and self._share(model, traces, threshold) < self.consensus:
+        while len(traces) < self.num_samples and self._share(model, problem, traces, threshold) < self.consensus:
             numbers = range(len(traces), min(len(traces) + self.wave, self.num_samples))
             traces += await samples(model, problem, self.template, watched, numbers)
         weights = self._weights(model, traces, threshold)
-        winner = vote(traces, weights) if any(weights) else vote(traces)
+        winner = vote(problem, traces, weights if any(weights) else None)
         chosen = winner or traces[0]
-        return Answer(chosen.text, extract(chosen.text).answer if winner else None, tuple(traces))
+        return Answer(chosen.text, verifier_of(problem).extract(chosen.text) if winner else None, tuple(traces))
 
     def _lowest(self, model: Model, trace: Completion) -> float:
         lowest = trace_confidence(known(trace.confidence, "confidence-group", model), "group", self.window)
@@ -59,10 +59,10 @@ class DeepConf:
         return [low if low >= threshold and trace.finish_reason != "confidence" else 0.0
                 for low, trace in zip(lowest, traces, strict=True)]  # fmt: skip
 
-    def _share(self, model: Model, traces: Sequence[Completion], threshold: float) -> float:
+    def _share(self, model: Model, problem: Problem, traces: Sequence[Completion], threshold: float) -> float:
         """The leading answer's share of all weights; 0 where nobody votes."""
         weight = {id(t): w for t, w in zip(traces, self._weights(model, traces, threshold), strict=True)}
-        sums = [math.fsum(weight[id(trace)] for trace in group) for group in groups(traces)]
+        sums = [math.fsum(weight[id(trace)] for trace in group) for group in groups(problem, traces)]
         return max(sums) / sum(sums) if any(sums) else 0.0
 
 

@@ -8,7 +8,7 @@ from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Direct:
 
     async def __call__(self, model: Model, problem: Problem) -> Answer:
         (completion,) = await samples(model, problem, self.template, self.sampling, range(1))
-        return Answer(completion.text, extract(completion.text).answer, (completion,))
+        return Answer(completion.text, verifier_of(problem).extract(completion.text), (completion,))
 
 
 async def samples(

@@ -12,7 +12,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import seeded
 from thinkling.scale.prompts import CHATS, judge_prompt, p_true_prompt
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_named
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,6 @@ class Judge:
     async def __call__(self, model: Model, problem: Problem, completion: Completion) -> float:
         prompt = judge_prompt(self.judge, self.chat, problem.question, completion.text)
         reply = await self.judge.complete(prompt, seeded(self.sampling, problem, "judge", completion.text))
-        found = re.fullmatch(r"(10|\d)(\.\d+)?", (extract(reply.text).answer or "").strip())
+        grade = verifier_named("math").extract(reply.text)  # a number, whatever the problem is about
+        found = re.fullmatch(r"(10|\d)(\.\d+)?", (grade or "").strip())
         return min(float(found.group()), 10.0) if found else -1.0

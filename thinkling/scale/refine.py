@@ -12,7 +12,7 @@ from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples, seeded
 from thinkling.scale.prompts import critique_prompt, revise_prompt
 from thinkling.scale.scorers import Scorer, ranked
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Refine:
             if await self._not_worse(model, problem, revision, best):
                 best = revision
             rounds.append(best.text)
-        return Answer(best.text, extract(best.text).answer, tuple(completions), tuple(rounds))
+        return Answer(best.text, verifier_of(problem).extract(best.text), tuple(completions), tuple(rounds))
 
     async def _not_worse(self, model: Model, problem: Problem, revision: Completion, best: Completion) -> bool:
         if self.scorer is None:

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from thinkling.errors import UserError
 from thinkling.generate.language_model import Completion, Model
 from thinkling.problem import Problem
-from thinkling.verify.math.extract import extract
+from thinkling.verify.verifier import verifier_of
 
 Scorer = Callable[[Model, Problem, Completion], Awaitable[float]]
 
 
 async def heuristic(model: Model, problem: Problem, completion: Completion) -> float:
     """2 for a box, or 1 for a number anywhere, plus 1.5 e^(-characters / 500): in form, and short (Raschka, ch. 5)."""
-    if extract(completion.text, "boxed-only").answer is not None:
+    if verifier_of(problem).extract(completion.text, "boxed-only") is not None:
         form = 2.0
     else:
         form = float(bool(re.search(r"\d", completion.text)))
@@ -38,7 +38,7 @@ async def sum_logprob(model: Model, problem: Problem, completion: Completion) ->
 async def answer_logprob(model: Model, problem: Problem, completion: Completion) -> float:
     """The mean log-probability of the final answer's own tokens, in nats; minus infinity where there is no answer."""
     logprobs = known(completion.logprobs, "answer-logprob", model)
-    places = answer_places(model, completion)
+    places = answer_places(model, problem, completion)
     return mean([logprobs[place] for place in places]) if places else -math.inf
 
 
@@ -77,9 +77,9 @@ def group_means(confidence: Sequence[float], window: int) -> list[float]:
     return [mean(confidence[end - size : end]) for end in range(size, len(confidence) + 1)]
 
 
-def answer_places(model: Model, completion: Completion) -> list[int]:
+def answer_places(model: Model, problem: Problem, completion: Completion) -> list[int]:
     """The places of the tokens that spell the final answer, or [] where there is none."""
-    answer = extract(completion.text).answer
+    answer = verifier_of(problem).extract(completion.text)
     first = -1 if answer is None else completion.text.encode().rfind(answer.encode())
     if first < 0:
         return []

@@ -7,15 +7,13 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from thinkling.generate.language_model import Completion, Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples
 from thinkling.scale.scorers import Scorer, exponential, ranked
-from thinkling.verify.math.extract import extract
-from thinkling.verify.math.grade import same_answer
+from thinkling.verify.verifier import verifier_of
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,13 @@ class SelfConsistency:
     async def __call__(self, model: Model, problem: Problem) -> Answer:
         completions = await samples(model, problem, self.template, self.sampling, range(self.num_samples))
         if self.scorer is None:
-            return elected(completions)
+            return elected(problem, completions)
         scored = await asyncio.gather(*(self.scorer(model, problem, c) for c in completions))
         scores = [ranked(score) for score in scored]
         weights = self.weigh(scores)
         lowest = sorted(scores, reverse=True)[max(1, round(self.voters * len(scores))) - 1]
-        return elected(completions, [w if score >= lowest else 0.0 for w, score in zip(weights, scores, strict=True)])
+        weights = [w if score >= lowest else 0.0 for w, score in zip(weights, scores, strict=True)]
+        return elected(problem, completions, weights)
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ class AdaptiveConsistency:
     async def __call__(self, model: Model, problem: Problem) -> Answer:
         completions: list[Completion] = []
         while len(completions) < self.num_samples:
-            first, second = leaders(completions)
+            first, second = leaders(problem, completions)
             left = self.num_samples - len(completions)
             if is_clear(first, second, left, self.confidence):
                 break
             fewest = next(k for k in range(1, left + 1) if is_clear(first + k, second, left - k, self.confidence))
             numbers = range(len(completions), len(completions) + fewest)
             completions += await samples(model, problem, self.template, self.sampling, numbers)
-        return elected(completions)
+        return elected(problem, completions)
 
 
 def is_clear(first: int, second: int, left: int, confidence: float) -> bool:
@@ -79,20 +78,22 @@ def is_clear(first: int, second: int, left: int, confidence: float) -> bool:
     return left == 0 or first - second > left or lead_probability(first, second) >= confidence
 
 
-def elected(completions: Sequence[Completion], weights: Sequence[float] | None = None) -> Answer:
+def elected(problem: Problem, completions: Sequence[Completion], weights: Sequence[float] | None = None) -> Answer:
     """The vote's winner as an answer; without any vote, the first completion."""
-    winner = vote(completions, weights)
+    winner = vote(problem, completions, weights)
     if winner is None:  # nobody gave an answer
         return Answer(completions[0].text, None, tuple(completions))
-    return Answer(winner.text, extract(winner.text).answer, tuple(completions))
+    return Answer(winner.text, verifier_of(problem).extract(winner.text), tuple(completions))
 
 
-def vote(completions: Sequence[Completion], weights: Sequence[float] | None = None) -> Completion | None:
+def vote(
+    problem: Problem, completions: Sequence[Completion], weights: Sequence[float] | None = None
+) -> Completion | None:
     """The first completion of the winning group; None if no completion holds an answer.
 
-    Answers that the verifier calls equal are one group (0.5 and 1/2). A completion without an answer abstains. Each has
-    one vote, or its weight (none, if that is NaN). A tie goes to the group with the greater summed log-probability,
-    then to the one seen first.
+    Answers that the problem's verifier calls the same are one group (0.5 and 1/2). A completion without an answer
+    abstains. Each has one vote, or its weight (none, if that is NaN). A tie goes to the group with the greater summed
+    log-probability, then to the one seen first.
     """
     weights = [1.0] * len(completions) if weights is None else weights
     weight_of = {id(c): 0.0 if math.isnan(weight) else weight for c, weight in zip(completions, weights, strict=True)}
@@ -101,23 +102,18 @@ def vote(completions: Sequence[Completion], weights: Sequence[float] | None = No
         logprob = ranked(math.fsum(sum(c.logprobs) for c in group))
         return math.fsum(weight_of[id(c)] for c in group), logprob
 
-    return max(groups(completions), key=strength, default=[None])[0]
+    return max(groups(problem, completions), key=strength, default=[None])[0]
 
 
-@lru_cache(maxsize=2**16)
-def same(answer: str, other: str) -> bool:
-    """`same_answer`, remembered: a vote of 32 asks for the same few pairs again and again."""
-    return same_answer(answer, other)
-
-
-def groups(completions: Sequence[Completion]) -> list[list[Completion]]:
+def groups(problem: Problem, completions: Sequence[Completion]) -> list[list[Completion]]:
     """The completions that hold an answer, those with equal answers together, in the order in which answers came up."""
+    verifier = verifier_of(problem)
     found: list[tuple[str, list[Completion]]] = []
     for completion in completions:
-        answer = extract(completion.text).answer
+        answer = verifier.extract(completion.text)
         if answer is None:
             continue
-        members = next((members for first, members in found if first == answer or same(first, answer)), None)
+        members = next((members for first, members in found if verifier.same_answer(first, answer)), None)
         if members is None:
             found.append((answer, [completion]))
         else:
@@ -125,9 +121,9 @@ def groups(completions: Sequence[Completion]) -> list[list[Completion]]:
     return [members for _, members in found]
 
 
-def leaders(completions: Sequence[Completion]) -> tuple[int, int]:
+def leaders(problem: Problem, completions: Sequence[Completion]) -> tuple[int, int]:
     """How many votes the two most frequent answers have."""
-    sizes = sorted((len(group) for group in groups(completions)), reverse=True)
+    sizes = sorted((len(group) for group in groups(problem, completions)), reverse=True)
     return (*sizes, 0, 0)[:2]
 
 

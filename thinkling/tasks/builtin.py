@@ -31,6 +31,7 @@ UNSEEN_TEMPLATES = (7, 16, 24, 31, 44, 58, 67, 72, 85, 95)
 # percentage written as a wrong equation (53), floating-point noise in the text (66), or far longer than the rest (17).
 DROPPED_TEMPLATES = (2, 17, 49, 53, 66, 75)
 HELD_OUT_SHARE = 0.1
+MAX_PROBLEMS = 20_000  # of one call: a minute's work
 MAX_CHARACTERS = 480  # of a word problem's question, and of its solution
 
 
@@ -67,14 +68,19 @@ Parts = tuple[str, ...]  # question, reference, solution; of a word problem, its
 
 def problems(split: str, num_problems: int, seed: int = 0, suite: str = "builtin") -> list[Problem]:
     """The first `num_problems` different problems of a split. Same arguments, same problems, on every machine."""
-    if num_problems < 1:
-        raise UserError(f"the number of problems must be at least 1, not {num_problems}")
+    check_size(num_problems)
     seen: dict[str, Problem] = {}
     for problem in stream(split, f"problems/{seed}", suite):
         seen.setdefault(problem.question, problem)
         if len(seen) == num_problems:
             break
     return list(seen.values())
+
+
+def check_size(num_problems: int) -> None:
+    """Raises UserError before any work where so many problems are not to be had."""
+    if not 1 <= num_problems <= MAX_PROBLEMS:
+        raise UserError(f"the number of problems must be from 1 to {MAX_PROBLEMS:,}, not {num_problems:,}")
 
 
 def stream(split: str, seed: str, suite: str = "builtin") -> Iterator[Problem]:

@@ -29,8 +29,7 @@ from thinkling.scale.prompts import prompt_of
 from thinkling.scale.reward_head import RewardHead, features
 from thinkling.scale.vote import vote
 from thinkling.train.batch import micro_batches
-from thinkling.verify.math.extract import extract
-from thinkling.verify.math.grade import grade
+from thinkling.verify.verifier import verifier_of, verify
 
 READ_TOKENS = 8192  # tokens of completions, padding included, whose hidden states are held at once
 
@@ -135,7 +134,7 @@ def collect(config: HeadConfig, model: LanguageModel, asked: Sequence[Problem]) 
         for i, problem in enumerate(asked):
             group = completions[i * num : (i + 1) * num]
             for completion, seen in zip(group, read(model.network, group), strict=True):
-                right = grade(completion.text, problem.reference, "boxed-only").correct
+                right = verify(problem, completion.text, "boxed-only").correct
                 examples.append(GradedCompletion(problem, template, completion, seen, right))
     return examples
 
@@ -240,12 +239,13 @@ def mean_logprob(example: GradedCompletion) -> float:
 
 def best(group: Sequence[GradedCompletion], key: Callable[[GradedCompletion], float]) -> bool:
     """Is the completion with the highest score right, of those that hold an answer?"""
-    return max(group, key=lambda e: (extract(e.completion.text).answer is not None, key(e))).right
+    answered = verifier_of(group[0].problem).extract
+    return max(group, key=lambda e: (answered(e.completion.text) is not None, key(e))).right
 
 
 def elected(group: Sequence[GradedCompletion], weights: Sequence[float] | None = None) -> bool:
     """Is the winner of the vote right?"""
-    winner = vote([e.completion for e in group], weights)
+    winner = vote(group[0].problem, [e.completion for e in group], weights)
     return any(e.right for e in group if e.completion is winner)
 
 

@@ -44,17 +44,19 @@ class Call:
 
 
 class Isolated:
-    """The function MODULE:FUNCTION (or FILE.py:FUNCTION) in a child process; call it with strings, get a Call.
+    """The function MODULE:FUNCTION (or FILE.py:FUNCTION) in a child process; call it with what JSON holds, get a Call.
 
     A call that takes more than `limit_s` seconds is killed, whatever it does, and the next starts a fresh child. Every
     child first makes the `warm_up` calls, unwatched, so that what is loaded on first use is not held against a call.
-    Raises UserError where the function cannot be imported. One call at a time; close it, or use `with`.
+    With `watch` false nothing is reported or refused: for a function that may do what it likes. Raises UserError where
+    the function cannot be imported. Any thread may call it, one after the other; close it, or use `with`.
     """
 
-    def __init__(self, target: str, limit_s: float, warm_up: Sequence[tuple[str, ...]] = ()) -> None:
+    def __init__(self, target: str, limit_s: float, warm_up: Sequence[tuple] = (), watch: bool = True) -> None:
         if not all(target.rpartition(":")[::2]):
             raise UserError(f"'{target}' names no function: give MODULE:FUNCTION or FILE.py:FUNCTION")
-        self.target, self.limit_s, self.warm_up = target, limit_s, warm_up
+        self.target, self.limit_s, self.warm_up, self.watch = target, limit_s, warm_up, watch
+        self.lock = threading.Lock()
         self.child: subprocess.Popen | None = None
 
     def __enter__(self) -> "Isolated":
@@ -63,10 +65,11 @@ class Isolated:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, *arguments: str) -> Call:
-        if self.child is None:
-            self._start()
-        return self._ask(arguments, watch=True, limit_s=self.limit_s)
+    def __call__(self, *arguments: object) -> Call:
+        with self.lock:
+            if self.child is None:
+                self._start()
+            return self._ask(arguments, self.watch, self.limit_s)
 
     def close(self) -> None:
         """Kill the child and all that it started."""
@@ -92,7 +95,7 @@ class Isolated:
             if self._ask(arguments, watch=False, limit_s=START_LIMIT).ended in ("killed", "died"):
                 raise UserError(f"{self.target} hangs or dies even on an honest answer: {str(arguments)[:200]}")
 
-    def _ask(self, arguments: Sequence[str] | None, watch: bool, limit_s: float) -> Call:
+    def _ask(self, arguments: Sequence | None, watch: bool, limit_s: float) -> Call:
         """Send one call and wait for its outcome; with no arguments, wait for the child to say that it is ready."""
         late = threading.Event()
 
@@ -169,7 +172,7 @@ def load(target: str) -> Callable[..., object]:
         import importlib.util
 
         spec = importlib.util.spec_from_file_location("linted", module_name)
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules["linted"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     else:
         import importlib

@@ -15,8 +15,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
 from thinkling.scale.failures import Failure, refuse, too_long
-from thinkling.tasks.benchmarks import load_problems
-from thinkling.tasks.builtin import SUITES, stream
+from thinkling.tasks.benchmarks import is_file, load_problems, problem_stream
 
 CANDIDATES = 4  # drawn for every problem that is asked
 MEMORY = 10  # groups of a kind that its mean is about
@@ -83,7 +82,7 @@ def unaskable(model: LanguageModel, tasks: Iterable[str], template: str, skip: b
     """
     found = []
     for own in dict.fromkeys(tasks):
-        long = [] if own in SUITES else too_long(model, [template], load_problems(own, "train", 10**9))
+        long = too_long(model, [template], load_problems(own, "train")) if is_file(own) else []
         if not skip:
             refuse(long, own)
         found += long
@@ -91,15 +90,21 @@ def unaskable(model: LanguageModel, tasks: Iterable[str], template: str, skip: b
 
 
 def source(tasks: str, seed: int, without: frozenset[str]) -> Iterator[Problem]:
-    """The problems of a suite or a file, without end."""
-    if tasks in SUITES:
-        return (p for p in stream("train", f"grpo/{seed}", tasks) if p.question not in without)
-    return epochs(tasks, seed, without)
+    """The problems of a source, without end. Raises UserError at once where there is no such source."""
+    if is_file(tasks):
+        return epochs(tasks, seed, without)
+    return (problem for problem in stream(tasks, seed) if problem.question not in without)
+
+
+def stream(made: str, seed: int) -> Iterator[Problem]:
+    """The problems that a source makes; one that ends begins again, with another seed."""
+    first = problem_stream(made, "train", f"grpo/{seed}")
+    return chain(first, chain.from_iterable(problem_stream(made, "train", f"grpo/{seed}/{i}") for i in count(1)))
 
 
 def epochs(path: str, seed: int, without: frozenset[str] = frozenset()) -> Iterator[Problem]:
     """The problems of a file, again and again, each time in another order. Raises UserError at once."""
-    found = [problem for problem in load_problems(path, "train", 10**9) if problem.question not in without]
+    found = [problem for problem in load_problems(path, "train") if problem.question not in without]
     if not found:
         raise UserError(f"{path}: none of its problems can be asked")
     orders = (Random(derive_seed(seed, "epoch", epoch)).sample(found, len(found)) for epoch in count())

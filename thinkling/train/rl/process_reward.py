@@ -12,10 +12,9 @@ divided by a deviation. Left out: equations with variables, and whether the righ
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, pairwise
 
-from thinkling.verify.math.grade import same_answer
+from thinkling.verify.verifier import verifier_named
 
 NUMBER = r"\$?\(?-?\d+(?:\.\d+)?(?:/\d+)?%?\)?"
 WORDS = r"(?: [A-Za-z']{2,}){0,8} ?"  # 8 skeins per poncho + 5 skeins per shawl = 13 skeins
@@ -50,9 +49,9 @@ def bare(side: str) -> str:
     return re.sub(r"[A-Za-z$' ]", "", side)
 
 
-@lru_cache(100_000)
 def holds(left: str, right: str) -> bool:
-    return same_answer(left, right)
+    """An equation is mathematics, whoever judges the problem."""
+    return verifier_named("math").same_answer(left, right)
 
 
 def credits(texts: Sequence[str], pieces: Sequence[Sequence[bytes]], weight: float) -> list[tuple[float, ...]]:

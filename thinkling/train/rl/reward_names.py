@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from thinkling.errors import UserError
 
-RewardName = Literal["correct", "partial", "format", "conditional-format", "length", "overlong", "random"]
+RewardName = Literal["correct", "score", "partial", "format", "conditional-format", "length", "overlong", "random"]
 NAMES = get_args(RewardName)
 
 

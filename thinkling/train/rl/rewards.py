@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
-from thinkling.verify.math.extract import extract
-from thinkling.verify.math.grade import Verdict, grade
+from thinkling.verify.verifier import Verdict, verifier_of, verify
 
 OVERLONG_SHARE = 0.2  # of max_tokens, in which the penalty grows: DAPO's 4,096 of 20,480
 
@@ -33,24 +32,35 @@ def correct(group: GradedGroup) -> list[float]:
     return [float(verdict.correct) for verdict in group.verdicts]
 
 
+def score(group: GradedGroup) -> list[float]:
+    """The verdict's score, from 0 to 1: as `correct`, but where the verifier tells more (reasoning-gym), that too."""
+    return [verdict.score for verdict in group.verdicts]
+
+
 def partial(group: GradedGroup) -> list[float]:
     """1 for a right answer that stands anywhere but in a box: worth something, if less than one that was asked for."""
-    reference = group.problem.reference
     return [
-        float(not verdict.correct and grade(completion.text, reference, "lenient").correct)
+        float(not verdict.correct and is_right_unboxed(group.problem, completion.text))
         for completion, verdict in zip(group.completions, group.verdicts, strict=True)
     ]
 
 
+def is_right_unboxed(problem: Problem, text: str) -> bool:
+    """Would the answer be right in a box? Found as evaluation finds it, but judged as strictly as every reward."""
+    answer = verifier_of(problem).extract(text)
+    return answer is not None and verify(problem, f"\\boxed{{{answer}}}", "boxed-only").correct
+
+
 def formatted(group: GradedGroup) -> list[float]:
     """1 for one box, whole and at the very end, by a completion that ended by itself. Says nothing of what is in it."""
-    return [float(is_formatted(completion)) for completion in group.completions]
+    return [float(is_formatted(group.problem, completion)) for completion in group.completions]
 
 
-def is_formatted(completion: Completion) -> bool:
+def is_formatted(problem: Problem, completion: Completion) -> bool:
     text = completion.text
     one, last = len(re.findall(r"\\f?boxed\b", text)) == 1, re.search(r"\}[\s.$]*\Z", text) is not None
-    return one and last and not completion.truncated and extract(text, "boxed-only").answer is not None
+    found = verifier_of(problem).extract(text, "boxed-only")
+    return one and last and not completion.truncated and found is not None
 
 
 def conditional_format(group: GradedGroup) -> list[float]:
@@ -86,6 +96,7 @@ def random(group: GradedGroup) -> list[float]:
 
 PARTS: dict[str, Callable[[GradedGroup], list[float]]] = {
     "correct": correct,
+    "score": score,
     "partial": partial,
     "format": formatted,
     "conditional-format": conditional_format,

@@ -8,7 +8,7 @@ from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of
 from thinkling.train.rl.rewards import GradedGroup, rewards_of
-from thinkling.verify.math.grade import Verdict, grade
+from thinkling.verify.verifier import Verdict, verify
 
 CORRECT = {"correct": 1.0}
 
@@ -44,7 +44,7 @@ def roll_out(
     groups = []
     for i, problem in enumerate(problems):
         group = completions[i * group_size : (i + 1) * group_size]
-        verdicts = [grade(c.text, problem.reference, "boxed-only") for c in group]
+        verdicts = [verify(problem, c.text, "boxed-only") for c in group]
         judged = GradedGroup(problem, group, verdicts, sampling.max_tokens, derive_seed(sampling.seed, "group", i))
         parts = rewards_of(judged, tuple(weights))
         totals = [sum(w * p for w, p in zip(weights.values(), own, strict=True)) for own in parts]

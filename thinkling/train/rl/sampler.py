@@ -18,7 +18,7 @@ from thinkling.problem import Problem
 from thinkling.train.rl.config import RolloutConfig
 from thinkling.train.rl.curriculum import Curriculum
 from thinkling.train.rl.rollout import Rollout, has_signal, roll_out, sampling_for
-from thinkling.verify.math.grade import Verdict
+from thinkling.verify.verifier import Verdict
 
 Groups = list[list[Rollout]]
 

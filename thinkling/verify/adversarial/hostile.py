@@ -1,4 +1,4 @@
-r"""Hostile completions: what a policy may write to be paid without knowing, or to take the grader down.
+r"""Hostile completions: what a mode may write to be paid without knowing, or to take the grader down.
 
 Pure data: problems of six types, and for each the texts that any reward function can be run against (see lint.py). No
 payload does harm where it is run after all. Left out: wrong answers that are honest mistakes; for those see the bench.

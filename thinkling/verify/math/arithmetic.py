@@ -98,13 +98,16 @@ class Calculator:
         return sign if agreed >= 2 else 0
 
     def rounds_to(self, answer: object, reference: Number) -> bool:
-        """Whether the answer, rounded to the reference's decimals (to three significant digits at least), is it."""
+        """Whether the answer has no finite decimal, and rounded to the reference's decimals is the reference.
+
+        To three significant digits at least, so that 4.5 does not swallow all that lies near it.
+        """
         significant = -math.floor(math.log10(abs(reference.value))) + 2 if reference.value else 3
         tolerance = Fraction(1, 2) / Fraction(10) ** max(reference.decimals, significant)
         try:
             value = exact(answer, self.spend)
             if isinstance(value, Number):
-                return abs(value.value - reference.value) <= tolerance
+                return not _is_decimal(value.value) and abs(value.value - reference.value) <= tolerance
             return bool(abs(self._rough(value) - _mpf(reference.value)) <= _mpf(tolerance))
         except Undefined:
             return False
@@ -210,6 +213,12 @@ def _infinite(node: object) -> int | None:
 def _defined(node: object) -> None:
     if any(isinstance(part, Symbol) and part.name == INFINITY for part in walk(node)):
         raise Undefined("infinity inside a calculation")
+
+
+def _is_decimal(value: Fraction) -> bool:
+    """Can it be written with finitely many decimals? No prime but 2 and 5 divides its denominator."""
+    denominator = value.denominator
+    return pow(10, denominator.bit_length(), denominator) == 0
 
 
 def _mpf(value: Fraction) -> object:

@@ -42,8 +42,9 @@ from thinkling.verify.math.tree import (
 def difference(answer: object, reference: object, rounded: bool = False) -> str | None:
     """Why the answer is not the reference, in words; None where it is. Raises CannotTell.
 
-    `rounded`: where the reference is a decimal, the answer need only agree with it to its own digits (at least three
-    significant ones). Without it the relation is symmetric.
+    `rounded`: a decimal reference may be rounded. That shows where the answer has no finite decimal (1/3, π), so that
+    no decimal could equal it: it need only round to the reference's own digits (at least three significant ones). Two
+    decimals are equal or not. Without `rounded` the relation is symmetric.
     """
     return _Comparison(rounded).difference(answer, reference)
 

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-ExtractMode = Literal["boxed-only", "lenient"]
+from thinkling.verify.verifier import ExtractMode
 
 MAX_BARE, MAX_BARE_WORDS = 200, 5  # characters and words of a response that is nothing but an answer
 
@@ -64,7 +64,7 @@ class _Span(NamedTuple):
     end: int
 
 
-def extract(response: str, policy: ExtractMode = "lenient") -> Extraction:
+def extract(response: str, mode: ExtractMode = "lenient") -> Extraction:
     r"""The final answer of a response, as text.
 
     Everything up to the last `</think>` is thinking, never an answer; a `<think>` that stays open means no answer. The
@@ -82,13 +82,13 @@ def extract(response: str, policy: ExtractMode = "lenient") -> Extraction:
     if boxes:
         answer, number = _last(text, boxes, lambda box: _unwrap(text, box, nested), bare_space_joins=True)
         return _found(answer, "the last \\boxed{}" if number == 1 else "boxes side by side", "boxed")
-    if policy == "lenient":
+    if mode == "lenient":
         found = _unboxed(text) if cut_off is None else _stated(text[cut_off:])
         if found:
             return found
     if cut_off is not None:
         return _none("the last \\boxed{ was never closed")
-    return _none("no \\boxed{}" if policy == "boxed-only" else "no \\boxed{}, no stated answer, no formula")
+    return _none("no \\boxed{}" if mode == "boxed-only" else "no \\boxed{}, no stated answer, no formula")
 
 
 def _none(why: str) -> Extraction:
@@ -198,7 +198,7 @@ def _unboxed(text: str) -> Extraction | None:
     line = text.strip()
     if len(line) > MAX_BARE or "\n" in line or line[0] == "#":
         return None
-    answer = _clean(re.sub(r"(?<!\.)\.\Z", "", line))
+    answer = _clean(line)
     if not answer or len(line.split()) > MAX_BARE_WORDS or len(_PROSE.findall(line)) > 1 or _SENTENCE.search(line):
         return None
     return Extraction(answer, "the whole response")
@@ -238,19 +238,31 @@ def _without_delimiters(claim: str, formulas: list[_Span]) -> str:
 
 def _clean(answer: str) -> str:
     """Strip emphasis, quotes and final punctuation; "" where nothing is left to read."""
-    answer = answer.strip(" \t\r\n*:").rstrip(" \t\r\n*:,;" if not answer.rstrip().endswith("\\,") else None)
+    answer = _trimmed(answer, "*:")
     for mark in ("`", '"', "__", "_"):
         if answer.startswith(mark) and answer.endswith(mark) and len(answer) > 2 * len(mark):
-            answer = answer[len(mark) : -len(mark)].strip()
+            answer = _trimmed(answer[len(mark) : -len(mark)], "*:")
     return answer if _SOMETHING.search(answer) else ""
+
+
+def _trimmed(text: str, marks: str = "") -> str:
+    r"""Without white space and `marks` around it, and without stops .,; behind it, but for "..." and the space `\,`."""
+    start, end = 0, len(text)
+    while start < end and (text[start].isspace() or text[start] in marks):
+        start += 1
+    while end > start:
+        last, before = text[end - 1], text[end - 2 : end - 1]
+        if not (last.isspace() or last in marks or (last in ".,;" and before not in ("\\", "."))):
+            break
+        end -= 1
+    return text[start:end]
 
 
 # Formulas
 
 
 def _formula(text: str, span: _Span) -> str:
-    content = text[span.first : span.last].strip()
-    return content[:-1] if content.endswith((".", ",", ";")) and content[-2:-1] not in ("\\", ".") else content
+    return _trimmed(text[span.first : span.last])
 
 
 def _formulas(text: str) -> list[_Span]:

@@ -5,55 +5,40 @@ from any thread or process.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from thinkling.verify.math.arithmetic import CannotTell
 from thinkling.verify.math.equal import difference
-from thinkling.verify.math.extract import ExtractMode, extract
+from thinkling.verify.math.extract import extract
 from thinkling.verify.math.latex import parse
 from thinkling.verify.math.tree import Unread, Words, show
-
-Status = Literal["correct", "incorrect", "unparsed"]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What grading found: the status, the extracted answer (None: there is none), and the reason in words.
-
-    `rule` is the rule that found the answer, `parsed` what it was read as, in one short line.
-    """
-
-    status: Status
-    answer: str | None
-    reason: str
-    rule: str = ""
-    parsed: str | None = None
-
-    @property
-    def correct(self) -> bool:
-        return self.status == "correct"
+from thinkling.verify.verifier import ExtractMode, Status, Verdict, checked
 
 
-def grade(response: str, reference: str | Sequence[str], policy: ExtractMode = "lenient") -> Verdict:
+def grade(response: str, reference: str | Sequence[str], mode: ExtractMode = "lenient") -> Verdict:
     """Judge a response against the reference answer, or against several, any of which is right.
 
-    A reference is a bare answer ("3/4"), not a worked solution. Where it is a decimal, the answer need only agree with
-    its digits. "unparsed" means that there was nothing to judge: no final answer, one that is neither mathematics nor
-    words, values too large to compare, or a reference that is empty or too long (drop such a problem).
+    A reference is a bare answer ("3/4"), not a worked solution. The one tolerance: a decimal reference agrees with an
+    answer that has no finite decimal (1/3, π) and rounds to it, for then it is itself rounded; never with another
+    decimal, and never under "boxed-only" (see equal.py). "unparsed" means that there was nothing to judge: no final
+    answer, one that is neither mathematics nor words, values too large to compare, or a reference that is empty or too
+    long (drop such a problem). Raises UserError where the response or a reference is no string.
     """
-    references = [reference] if isinstance(reference, str) else list(reference)
-    found = extract(response, policy)
+    checked(response, "response")
+    references = list(reference) if isinstance(reference, list | tuple) else [reference]
+    for one in references:
+        checked(one, "reference")
+    found = extract(response, mode)
     if found.answer is None:
         return Verdict("unparsed", None, found.rule, found.rule)
     value = parse(found.answer)
-    verdicts = [_judge(found.answer, value, wanted, found.rule) for wanted in references]
+    rounded = mode == "lenient"
+    verdicts = [_judge(found.answer, value, wanted, found.rule, rounded) for wanted in references]
     ranking = ("correct", "incorrect", "unparsed")
     none = Verdict("unparsed", found.answer, "there is no reference", found.rule, show(value))
     return min(verdicts, key=lambda verdict: ranking.index(verdict.status), default=none)
 
 
-def _judge(answer: str, value: object, reference: str, rule: str) -> Verdict:
+def _judge(answer: str, value: object, reference: str, rule: str, rounded: bool) -> Verdict:
     def verdict(status: Status, reason: str) -> Verdict:
         return Verdict(status, answer, reason, rule, show(value))
 
@@ -62,7 +47,7 @@ def _judge(answer: str, value: object, reference: str, rule: str) -> Verdict:
         if isinstance(tree, Unread) and not tree.text:
             return verdict("unparsed", f"the {side} is {tree.why}")
     try:
-        why = difference(value, wanted, rounded=True)
+        why = difference(value, wanted, rounded)
     except CannotTell as limit:
         return verdict("unparsed", f"past a bound: {limit}")
     if why is None:

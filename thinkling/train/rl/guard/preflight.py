@@ -11,7 +11,7 @@ from thinkling.problem import Problem
 from thinkling.train.rl.config import RolloutConfig
 from thinkling.train.rl.curriculum import Curriculum
 from thinkling.train.rl.rollout import has_signal, roll_out, sampling_for
-from thinkling.verify.math.grade import grade
+from thinkling.verify.verifier import verifier_of
 
 NUM_PROBLEMS = 32
 SKIP = "(--no-preflight trains all the same)"
@@ -64,7 +64,7 @@ def examine(
 
 
 def references_not_recognised(problems: Sequence[Problem]) -> list[str]:
-    return [p.reference for p in problems if not grade(f"\\boxed{{{p.reference}}}", p.reference, "boxed-only").correct]
+    return [p.reference for p in problems if verifier_of(p).complaint(p) is not None]
 
 
 def refuse_if_hopeless(found: Findings, max_tokens: int) -> None:

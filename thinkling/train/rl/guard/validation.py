@@ -16,8 +16,8 @@ from thinkling.evaluate.stats import pass_at_k, share_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import save_model
 from thinkling.problem import Problem
-from thinkling.tasks.benchmarks import load_problems
-from thinkling.tasks.builtin import HELD_OUT_SHARE, SUITES
+from thinkling.tasks.benchmarks import is_file, load_problems
+from thinkling.tasks.builtin import HELD_OUT_SHARE
 from thinkling.train.lora import merged
 from thinkling.train.rl.config import RolloutConfig, ValidationConfig
 from thinkling.train.rl.rollout import Rollout, roll_out, sampling_for
@@ -61,7 +61,7 @@ def problems_of(config: ValidationConfig, tasks: Sequence[str]) -> list[Problem]
     found = load_problems(config.tasks, "held-out", num, SEED)
     questions = {problem.question for problem in found}
     for own in tasks:
-        known = [] if own in SUITES else load_problems(own, "train", 10**9)  # a suite's splits are disjoint
+        known = load_problems(own, "train") if is_file(own) else []  # what is made has disjoint splits
         both = questions & {problem.question for problem in known}
         if both:
             raise UserError(f"--tasks {own} and --held-out {config.tasks} have {len(both)} questions in common, such "
@@ -71,10 +71,11 @@ def problems_of(config: ValidationConfig, tasks: Sequence[str]) -> list[Problem]
 
 
 def share_of(tasks: str, num: int) -> list[Problem]:
-    """Of a suite its held-out split; of a file the questions of the smallest hashes, at most a tenth of them."""
-    if tasks in SUITES:
+    """Of a source that makes problems its held-out split; of a file the questions of the smallest hashes, at most a
+    tenth of them."""
+    if not is_file(tasks):
         return load_problems(tasks, "held-out", num, SEED)
-    known = {problem.question: problem for problem in load_problems(tasks, "train", 10**9)}
+    known = {problem.question: problem for problem in load_problems(tasks, "train")}
     num = min(num, max(2, int(HELD_OUT_SHARE * len(known))))
     if len(known) < 2 * num:
         raise UserError(f"--tasks {tasks} has {len(known)} questions, too few to keep some aside for measuring: name "
