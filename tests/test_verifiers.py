@@ -246,10 +246,10 @@ from functools import partial
 from thinkling.verify.verifier import Verdict, Verifier
 
 def verifier(mark):
-    return Verifier(partial(verify, mark), lambda text, policy="lenient": text.strip() or None,
+    return Verifier(partial(verify, mark), lambda text, mode="lenient": text.strip() or None,
                     lambda a, b: a.casefold() == b.casefold(), lambda problem: None, needs_reference=False)
 
-def verify(mark, problem, response, policy="lenient"):
+def verify(mark, problem, response, mode="lenient"):
     return Verdict("correct" if response.endswith(mark) else "incorrect", response, f"wants {mark}")
 """
 
