@@ -23,7 +23,7 @@ verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify
 verify.math.reals verify.math.relations verify.math.equal verify.math.grade
 verify.math verify.isolated verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
-tasks tasks.builtin tasks.gym tasks.benchmarks
+tasks tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
 generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings
 generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
@@ -36,7 +36,8 @@ report report.plots report.eval_report report.scale_words report.scale_plots rep
 report.explain_page report.explain_picture report.explain_terminal report.microscope report.microscope_page
 train train.config train.batch train.adam8bit train.optim train.lora train.memory train.checkpoint train.trackers
 train.run
-train.pretrain train.pretrain.corpus train.pretrain.trainer
+train.pretrain train.pretrain.config train.pretrain.corpus train.pretrain.reviews train.pretrain.reasoning_corpus
+train.pretrain.trainer
 train.rl train.rl.objective train.rl.config train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss
 train.rl.reward_names train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
 train.rl.metrics train.rl.update train.rl.trainer

@@ -103,7 +103,7 @@ def test_a_failed_eval_leaves_nothing_behind(capsys: pytest.CaptureFixture, chec
     assert f"{empty}: no problems in this file" in fails(capsys, *common, "--tasks", empty)
     assert "row 1: the field 'reference'" in fails(capsys, *common, "--tasks", lacking)
     assert "no such file" in fails(capsys, *common, "--tasks", tmp_path / "none.jsonl")
-    assert "'maths': use one of builtin, larger-numbers, gym:FAMILY, a file" in fails(
+    assert "'maths': use one of builtin, larger-numbers, quantities, gym:FAMILY, a file" in fails(
         capsys, *common, "--tasks", "maths"
     )
     larger = ("--tasks", "larger-numbers", "--split", "unseen-templates")
@@ -185,6 +185,12 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     cli.main(["generate", "What is 1 + 1?", "--model", str(out), "--max-tokens", "4"])
     assert capsys.readouterr().out
     assert "exists already" in fails(capsys, "pretrain", "--out", out)
+    timed = tmp_path / "timed"
+    cli.main(["pretrain", "--out", str(timed), "--corpus", "reasoning", "--tokenizer", str(out / "tokenizer.json"),
+              "--minutes", "0.0001", "--snapshot-minutes", "0.00001", "--rows", "1", "--length", "64",
+              "--warmup-steps", "1", "--no-compile"])  # fmt: skip
+    assert (timed / "model.safetensors").is_file()
+    assert "no such file" in fails(capsys, "pretrain", "--out", tmp_path / "x", "--tokenizer", tmp_path / "none.json")
 
 
 def test_demo_tells_the_whole_story(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from thinkling.model.tokenizer import Tokenizer
 from thinkling.problem import Problem
 from thinkling.tasks.builtin import problems
 from thinkling.train.pretrain.corpus import MIXTURE, documents, spoil, worked
-from thinkling.train.pretrain.trainer import END_OF_TEXT, Document, encode_document, packed_batches
+from thinkling.train.pretrain.trainer import END_OF_TEXT, Document, FastEncoder, encode_document, packed_batches
 from thinkling.verify.math.extract import extract
 
 
@@ -91,7 +91,7 @@ def test_spoil_by_hand() -> None:
 
 def test_each_segment_is_encoded_alone(tiny_tokenizer: Tokenizer) -> None:
     backend = tiny_tokenizer.backend
-    document = encode_document(backend, [("Question: 1\nAnswer:\n", 0.1), ("\\boxed{7}", 1.0)])
+    document = encode_document(FastEncoder(backend), [("Question: 1\nAnswer:\n", 0.1), ("\\boxed{7}", 1.0)])
     prompt, answer = tiny_tokenizer.encode("Question: 1\nAnswer:\n"), tiny_tokenizer.encode("\\boxed{7}")
     end = tiny_tokenizer.special_id(END_OF_TEXT)
     assert document == Document([*prompt, *answer, end], [*[0.1] * len(prompt), *[1.0] * len(answer), 1.0])
@@ -108,7 +108,8 @@ def test_packing_keeps_documents_whole(tiny_tokenizer: Tokenizer) -> None:
     end = tiny_tokenizer.special_id(END_OF_TEXT)
     tokens, weights = next(packed_batches(backend, "packing", rows=8, length=length, pool_size=50))
     assert tokens.shape == weights.shape == (8, length + 1)
-    stream = (encode_document(backend, d) for d in islice(documents("packing"), 600))
+    encode = FastEncoder(backend)
+    stream = (encode_document(encode, d) for d in islice(documents("packing"), 600))
     known = {tuple(d.tokens): d.weights for d in stream}
     assert (weights > 0).float().mean() > 0.9
     for row, weight in zip(tokens.tolist(), weights, strict=True):

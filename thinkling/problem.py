@@ -1,6 +1,8 @@
-"""One question with its reference answer: the record that every stage passes on."""
+"""One question with its reference answer: the record that every stage passes on; and which side of a split it is on."""
 
 from dataclasses import dataclass, field
+
+HELD_OUT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -23,3 +25,8 @@ class Problem:
     kind: str = ""
     verifier: str = "math"
     metadata: dict = field(default_factory=dict, hash=False)
+
+
+def is_held_out(digest: str) -> bool:
+    """Which side a question's sha256 falls on: no question can ever be on both."""
+    return int(digest[:8], 16) / 16**8 < HELD_OUT_SHARE

@@ -5,7 +5,7 @@ from typing import Literal
 
 from thinkling.checks import above_zero, at_least, finite
 
-Split = Literal["train", "held-out", "unseen-templates"]
+Split = Literal["train", "held-out", "unseen-templates", "longer", "rephrased"]
 ExtractMode = Literal["lenient", "boxed-only"]
 OnError = Literal["stop", "skip"]
 
@@ -45,10 +45,11 @@ class ScalingSettings(ModelSettings):
     """What a problem does that gets no answer, because it is too long, or refused, or timed out: stop ends the run and
     names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
-    """builtin, larger-numbers, gym:FAMILY (of reasoning-gym), a .jsonl or .json file whose rows have question and
-    reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which yields such rows."""
+    """builtin, larger-numbers, quantities, gym:FAMILY (of reasoning-gym), a .jsonl or .json file whose rows have question
+    and reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which yields such rows."""
     split: Split = "held-out"
-    """Of the built-in problems: held-out has new numbers, unseen-templates has word problems of a new kind."""
+    """Of the built-in problems: held-out has new numbers, unseen-templates (of builtin) word problems of a new kind,
+    longer and rephrased (of quantities) more steps and other words."""
     num_problems: int | None = None
     """How many problems, from the start of the split or file. Default: all of a file, else 500."""
     max_tokens: int = 256

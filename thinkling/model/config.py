@@ -152,4 +152,9 @@ SIZES: dict[str, ModelConfig] = {
         vocab_size=1024, hidden_size=256, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4,
         num_key_value_heads=1, head_dim=64, max_position_embeddings=1024, rope_theta=10_000.0,
     ),
+    # Twice as deep: every layer is one more thing that can be looked up in what has been read.
+    "thinkling-small": ModelConfig(
+        vocab_size=1536, hidden_size=256, intermediate_size=640, num_hidden_layers=8, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=64, max_position_embeddings=1024, rope_theta=10_000.0,
+    ),
 }  # fmt: skip

@@ -8,7 +8,8 @@ have step-by-step solvers written here. Three splits, disjoint by construction:
   unseen-templates   word problems of ten templates that the other two splits never use
 
 A second suite, larger-numbers, is the arithmetic families once more, with larger numbers and other lengths than
-`thinkling-base` has read: what it knows how to do, where it fails. It has the first two splits.
+`thinkling-base` has read: what it knows how to do, where it fails. It has the first two splits. A third, quantities,
+is made in `quantities.py`, with splits of its own.
 
 Left out: anything that needs a download; see `benchmarks.py` for published benchmarks.
 """
@@ -23,14 +24,14 @@ from math import gcd
 from random import Random
 
 from thinkling.errors import UserError
-from thinkling.problem import Problem
+from thinkling.problem import Problem, is_held_out
+from thinkling.tasks import quantities
 
 SPLITS = ("train", "held-out", "unseen-templates")
 UNSEEN_TEMPLATES = (7, 16, 24, 31, 44, 58, 67, 72, 85, 95)
 # Templates of reasoning-gym 0.1.25 that are not used: fractional people or items silently rounded (2, 49, 75), a
 # percentage written as a wrong equation (53), floating-point noise in the text (66), or far longer than the rest (17).
 DROPPED_TEMPLATES = (2, 17, 49, 53, 66, 75)
-HELD_OUT_SHARE = 0.1
 MAX_PROBLEMS = 20_000  # of one call: a minute's work
 MAX_CHARACTERS = 480  # of a word problem's question, and of its solution
 
@@ -52,7 +53,7 @@ class Suite:
     denominator: int
 
 
-SUITES = {
+SIZES = {
     "builtin": Suite(
         words=True, terms=(3, 5), term_digits=(1, 2), factor_digits=(2, 2), coefficient=12, unknown=30,
         constant=99, divisors=(10, 150), multiples=(4, 40), denominator=12,
@@ -62,6 +63,7 @@ SUITES = {
         constant=200, divisors=(100, 300), multiples=(20, 60), denominator=15,
     ),
 }  # fmt: skip
+SUITES = (*SIZES, "quantities")
 
 Parts = tuple[str, ...]  # question, reference, solution; of a word problem, its template too
 
@@ -85,7 +87,9 @@ def check_size(num_problems: int) -> None:
 
 def stream(split: str, seed: str, suite: str = "builtin") -> Iterator[Problem]:
     """Problems of a split without end; a question may come again."""
-    made = SUITES[suite]
+    if suite == "quantities":
+        yield from quantities.stream(split, seed)
+    made = SIZES[suite]
     splits = SPLITS if made.words else SPLITS[:2]
     if split not in splits:
         raise UserError(f"unknown split '{split}' of {suite}: use one of {', '.join(splits)}")
@@ -107,11 +111,6 @@ def stream(split: str, seed: str, suite: str = "builtin") -> Iterator[Problem]:
             yield Problem(f"{suite}/{family}/{digest[:12]}", question, reference, family, solution, kind)
 
 
-def is_held_out(digest: str) -> bool:
-    """Which side a question's sha256 falls on: no question can ever be on both."""
-    return int(digest[:8], 16) / 16**8 < HELD_OUT_SHARE
-
-
 # --- word problems -------------------------------------------------------------------------------------------------
 
 
@@ -127,10 +126,10 @@ def _templates() -> tuple[dict[int, Callable], tuple[int, ...]]:
     return generators, tuple(sorted(set(tasks_ok) - set(UNSEEN_TEMPLATES) - set(DROPPED_TEMPLATES)))
 
 
-def _word(random: Random, templates: tuple[int, ...] = ()) -> Parts | None:
+def _word(random: Random, templates: tuple[int, ...] = (), difficulty: float = 1.0) -> Parts | None:
     generators, seen = _templates()
     template = random.choice(templates or seen)
-    item = generators[template](Random(random.getrandbits(63)), 1.0)
+    item = generators[template](Random(random.getrandbits(63)), difficulty)
     question, reference = _tidy(item["question"]), item["answer"].removesuffix(".0")
     solution = _tidy(item["metadata"]["answer_cot"].rsplit("####", 1)[0])
     noisy = re.search(r"\.\d{4,}", question + solution) or not re.fullmatch(r"-?\d+(\.\d+)?", reference)

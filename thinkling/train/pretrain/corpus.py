@@ -37,6 +37,11 @@ def boxed(answer: str) -> str:
 
 
 def _facts(_: Problem, random: Random) -> list[Segment]:
+    return facts(random)
+
+
+def facts(random: Random) -> list[Segment]:
+    """Eight lines of plain arithmetic."""
     segments = []
     for _line in range(8):
         kind = random.choice("++--**/")

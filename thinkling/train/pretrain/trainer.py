@@ -1,20 +1,26 @@
-"""Train a base model from nothing on the corpus of `corpus.py`: a tokenizer first, then the network.
+"""Train a base model from nothing on a corpus of generated mathematics: a tokenizer first, then the network.
 
-Rows are packed with whole documents, so nothing is cut and little is padded. Left out: several machines, and resuming
-an interrupted run (it takes an hour; `train/rl/trainer.py` is where runs get long).
+Rows are packed with whole documents, so nothing is cut and little is padded; a row is read under one causal mask, so a
+document sees those before it, and learns to take no notice. Text is made by `workers` processes, each with a seed of
+its own, in turns: the same number of workers gives the same batches. A run ends after so many tokens, or after so many
+minutes; the learning rate falls to zero over the last share of either. Left out: several machines, and resuming an
+interrupted run (snapshots are whole models, without the optimizer's state).
 """
 
 import math
+import os
+import re
 import time
+from array import array
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
@@ -22,7 +28,6 @@ from torch import Tensor
 
 from thinkling.device import compile_if_possible, pick_device, pick_dtype
 from thinkling.errors import UserError
-from thinkling.generate.score import token_logprobs
 from thinkling.model.config import SIZES
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer, init_weights
@@ -30,7 +35,9 @@ from thinkling.model.weights import save_model
 from thinkling.runs import append_jsonl, write_json
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.optim import Optimizer, schedule
-from thinkling.train.pretrain.corpus import Segment, documents
+from thinkling.train.pretrain import corpus, reasoning_corpus
+from thinkling.train.pretrain.config import PretrainConfig
+from thinkling.train.pretrain.corpus import Segment
 
 # Qwen3's own special tokens, in its order.
 SPECIAL_TOKENS = (
@@ -43,14 +50,16 @@ SPECIAL_TOKENS = (
 END_OF_TEXT = "<|endoftext|>"
 STOP_TOKENS = (END_OF_TEXT, "<|im_end|>")
 BPE_DOCUMENTS = 30_000  # what the tokenizer is trained on
-VOCABULARY = 1024
+CORPORA = {"templates": corpus.documents, "reasoning": reasoning_corpus.documents}
 # Words with the space before them, single digits (with the space before the number), punctuation, white space.
 SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+ASCII_SPLIT = re.compile(SPLIT.replace(r"\p{L}", "A-Za-z").replace(r"\p{N}", "0-9").replace("?A-Za-z+", "?[A-Za-z]+")
+                         .replace("?0-9|", "?[0-9]|"), re.ASCII)  # fmt: skip
 
 
-def train_bpe(corpus: Iterable[list[Segment]], vocab_size: int) -> Backend:
+def train_bpe(read: Iterable[list[Segment]], vocab_size: int) -> Backend:
     """A byte-level BPE (Sennrich et al., arXiv:1508.07909) that reads numbers digit by digit."""
-    texts = ("".join(text for text, _ in document if text not in SPECIAL_TOKENS) for document in corpus)
+    texts = ("".join(text for text, _ in document if text not in SPECIAL_TOKENS) for document in read)
     backend = Backend(models.BPE())
     split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -78,19 +87,41 @@ class Document:
     weights: list[float]
 
 
-def encode_document(backend: Backend, segments: list[Segment]) -> Document:
+class FastEncoder:
+    """`backend.encode` for text of which most pieces have been seen before: ten times as fast.
+
+    BPE never merges across pieces, so the ids of each are kept; only text in ASCII is cut here.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.known: dict[str, list[int]] = {}
+
+    def __call__(self, text: str) -> list[int]:
+        if "<" in text or not text.isascii():  # a control token, perhaps
+            return self.backend.encode(text, add_special_tokens=False).ids
+        ids: list[int] = []
+        for piece in ASCII_SPLIT.findall(text):
+            found = self.known.get(piece)
+            if found is None:
+                found = self.known[piece] = self.backend.encode(piece, add_special_tokens=False).ids
+            ids += found
+        return ids
+
+
+def encode_document(encode: FastEncoder, segments: list[Segment]) -> Document:
     """Each segment is encoded alone, as a prompt and its completion are at generation time."""
     tokens: list[int] = []
     weights: list[float] = []
     for text, weight in [*segments, (END_OF_TEXT, 1.0)]:
-        ids = backend.encode(text, add_special_tokens=False).ids
+        ids = encode(text)
         tokens += ids
         weights += [weight] * len(ids)
     return Document(tokens, weights)
 
 
 def packed_batches(
-    backend: Backend, seed: str, rows: int, length: int, pool_size: int = 300
+    backend: Backend, seed: str, rows: int, length: int, pool_size: int = 300, name: str = "templates"
 ) -> Iterator[tuple[Int[Tensor, "B T1"], Float[Tensor, "B T1"]]]:
     """Batches of token ids and loss weights, (rows, length + 1) each, without end.
 
@@ -98,7 +129,8 @@ def packed_batches(
     a prompt at generation time comes first, and a model that saw only long documents there would always be long.
     """
     random = Random(f"packing/{seed}")
-    source = (encode_document(backend, segments) for segments in documents(seed))
+    encode = FastEncoder(backend)
+    source = (encode_document(encode, segments) for segments in CORPORA[name](seed))
     pool: list[tuple[int, int, Document]] = []  # sorted by length; the counter keeps documents from being compared
     counter = 0
     end = backend.token_to_id(END_OF_TEXT)
@@ -121,29 +153,32 @@ def packed_batches(
                 chosen.append(document)
                 room -= size
             random.shuffle(chosen)
-            joined = [token for document in chosen for token in document.tokens]
-            tokens[row, : len(joined)] = torch.tensor(joined)
-            weights[row, : len(joined)] = torch.tensor([weight for document in chosen for weight in document.weights])
+            joined = array("q", [token for document in chosen for token in document.tokens])
+            weighed = array("f", [weight for document in chosen for weight in document.weights])
+            tokens[row, : len(joined)] = torch.frombuffer(joined, dtype=torch.int64)
+            weights[row, : len(joined)] = torch.frombuffer(weighed, dtype=torch.float32)
         yield tokens, weights
 
 
 class Batches(torch.utils.data.IterableDataset):
-    """`packed_batches` in a process of its own, so that making text costs the trainer no time."""
+    """`packed_batches` in processes of their own, so that making text costs the trainer no time."""
 
-    def __init__(self, tokenizer_json: str, seed: str, rows: int, length: int) -> None:
-        self.arguments = tokenizer_json, seed, rows, length
+    def __init__(self, tokenizer_json: str, seed: str, rows: int, length: int, name: str = "templates") -> None:
+        self.tokenizer_json, self.seed, self.shape, self.name = tokenizer_json, seed, (rows, length), name
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        tokenizer_json, *rest = self.arguments
-        return packed_batches(Backend.from_str(tokenizer_json), *rest)
+        worker, seed = torch.utils.data.get_worker_info(), self.seed
+        if worker is not None and worker.num_workers > 1:
+            seed = f"{seed}/worker {worker.id} of {worker.num_workers}"
+        return packed_batches(Backend.from_str(self.tokenizer_json), seed, *self.shape, name=self.name)
 
 
 def weighted_loss(model: torch.nn.Module, tokens: Int[Tensor, "B T1"], weights: Float[Tensor, "B T1"]) -> Tensor:
     """Cross-entropy of every next token, averaged with the tokens' weights."""
-    hidden = model(tokens[:, :-1]).flatten(0, 1)
-    logprobs, _ = token_logprobs(hidden, model.lm_head.weight, tokens[:, 1:].flatten())
+    logits = model.logits(model(tokens[:, :-1])).float().flatten(0, 1)
+    nats = F.cross_entropy(logits, tokens[:, 1:].flatten(), reduction="none")
     weights = weights[:, 1:].flatten()
-    return -(logprobs * weights).sum() / weights.sum()
+    return (nats * weights).sum() / weights.sum()
 
 
 @dataclass(frozen=True)
@@ -157,36 +192,76 @@ class PretrainMetrics:
     seconds: float
 
 
-def train(settings: Any, show: Callable[[PretrainMetrics, int], None] | None = None) -> Path:
-    """Run `thinkling pretrain`; returns settings.out, a checkpoint folder. `show` sees each step and their number."""
+def train(settings: PretrainConfig, show: Callable[[PretrainMetrics, float], None] | None = None) -> Path:
+    """Run `thinkling pretrain`; returns settings.out, a checkpoint folder. `show` sees each step, and the share of the
+    run that it ends."""
     if settings.size not in SIZES:
         raise UserError(f"unknown size '{settings.size}': use one of {', '.join(SIZES)}")
     if settings.out.exists():
         raise UserError(f"{settings.out} exists already: choose another --out, or remove it first")
     device = pick_device(settings.device)
-    shape = SIZES[settings.size]
-    backend = train_bpe(islice(documents("bpe/0"), BPE_DOCUMENTS), VOCABULARY)
-    model = init_weights(Transformer(replace(shape, vocab_size=VOCABULARY)), settings.seed)
+    backend = tokenizer_for(settings)
+    model = init_weights(Transformer(replace(SIZES[settings.size], vocab_size=backend.get_vocab_size())), settings.seed)
     model.to(device, pick_dtype(settings.dtype, device))
     config = OptimizerConfig(name="muon", lr=settings.lr, muon_lr=settings.muon_lr, decay_share=settings.decay_share,
                              constants=settings.constants)  # fmt: skip
     optimizer = Optimizer(model, config)
-    loss_of = compile_if_possible(weighted_loss, device) if settings.compile else weighted_loss
+    loss_of = compiled(model, device) if settings.compile else weighted_loss
     num_steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))
-    data = Batches(backend.to_str(), f"pretrain/{settings.seed}", settings.rows, settings.length)
-    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=8)
+    stop_ids = tuple(backend.token_to_id(name) for name in STOP_TOKENS)
+    tokenizer = Tokenizer(Backend.from_str(backend.to_str()), stop_ids)
     metrics_file = settings.out.with_name(settings.out.name + ".metrics.jsonl")
+    snapshot, next_snapshot = settings.out.with_name(settings.out.name + "-snapshot"), settings.snapshot_minutes
     started = time.perf_counter()
-    for step, (tokens, weights) in enumerate(islice(loader, num_steps)):
-        loss = loss_of(model, tokens.to(device), weights.to(device))
+    for step, (tokens, weights) in enumerate(batches(settings, backend, device)):
+        minutes = (time.perf_counter() - started) / 60
+        expected = num_steps  # how many steps there will be; with a limit in minutes, at the pace so far
+        if settings.minutes is not None:
+            expected = max(step, step / max(minutes / settings.minutes, 1e-9))
+        if step and step >= expected:
+            break
+        loss = loss_of(model, tokens.to(device, non_blocking=True), weights.to(device, non_blocking=True))
         loss.backward()
-        norm = optimizer.step(schedule(config, step, num_steps))
+        norm = optimizer.step(schedule(config, step, expected))
         read = (step + 1) * settings.rows * settings.length
         metrics = PretrainMetrics(step, loss.item(), norm, read, time.perf_counter() - started)
         append_jsonl(metrics_file, [metrics])
         if show is not None:
-            show(metrics, num_steps)
-    stop_ids = tuple(backend.token_to_id(name) for name in STOP_TOKENS)
-    save_model(settings.out, model.eval(), Tokenizer(Backend.from_str(backend.to_str()), stop_ids))
+            show(metrics, (step + 1) / num_steps if settings.minutes is None else minutes / settings.minutes)
+        if next_snapshot is not None and minutes >= next_snapshot:
+            save_model(snapshot, model, tokenizer)
+            next_snapshot += settings.snapshot_minutes
+    save_model(settings.out, model.eval(), tokenizer)
     write_json(settings.out / "pretrain.json", settings)
     return settings.out
+
+
+def tokenizer_for(settings: PretrainConfig) -> Backend:
+    """The one in the file that the flag names; otherwise trained on the corpus, to the size's vocabulary."""
+    if settings.tokenizer is None:
+        text = CORPORA[settings.corpus]("bpe/0")
+        return train_bpe(islice(text, BPE_DOCUMENTS), SIZES[settings.size].vocab_size)
+    if not settings.tokenizer.is_file():
+        raise UserError(f"--tokenizer {settings.tokenizer}: no such file; it is a tokenizer.json")
+    return Backend.from_file(str(settings.tokenizer))
+
+
+def batches(settings: PretrainConfig, backend: Backend, device: torch.device) -> Iterable[tuple[Tensor, Tensor]]:
+    """Packed batches, made by the workers in turns; as many as `num_tokens` are, or without end in a run by time."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each worker encodes alone
+    for _ in islice(CORPORA[settings.corpus]("imports"), 100):
+        pass  # what making text imports, the workers then have
+    data = Batches(backend.to_str(), f"pretrain/{settings.seed}", settings.rows, settings.length, settings.corpus)
+    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=settings.workers, prefetch_factor=8,
+                                         pin_memory=device.type == "cuda")  # fmt: skip
+    num_steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))
+    return loader if settings.minutes is not None else islice(loader, num_steps)
+
+
+def compiled(model: Transformer, device: torch.device) -> Callable[..., Tensor]:
+    """On a GPU every layer is compiled by itself, all to the same code, which takes seconds; on a CPU the whole."""
+    if device.type != "cuda":
+        return compile_if_possible(weighted_loss, device)
+    for layer in model.model.layers:
+        layer.compile()
+    return weighted_loss

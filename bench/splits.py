@@ -1,0 +1,96 @@
+"""A base model on every split: plainly and step by step, greedy, and how far eight tries would go.
+
+    python bench/splits.py --model thinkling-base --out runs/splits.json
+
+One line of Markdown for each, as it is measured; OUT keeps the numbers, and the first answers of each to read.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from thinkling.evaluate.run import evaluate
+from thinkling.evaluate.stats import wilson_interval
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling
+from thinkling.runs import write_json
+from thinkling.scale.direct import Direct
+from thinkling.scale.refine import Refine
+from thinkling.scale.vote import SelfConsistency
+from thinkling.tasks.builtin import problems
+from thinkling.verify.math.grade import grade
+
+PLAIN, STEPS = "plain", "step-by-step"
+MEASURED = (  # suite, split, template, samples (0: greedy refinement)
+    ("quantities", "held-out", STEPS, 1), ("quantities", "held-out", PLAIN, 1), ("quantities", "longer", STEPS, 1),
+    ("quantities", "rephrased", STEPS, 1), ("builtin", "held-out", STEPS, 1), ("builtin", "held-out", PLAIN, 1),
+    ("builtin", "unseen-templates", STEPS, 1), ("quantities", "held-out", STEPS, 8), ("quantities", "longer", STEPS, 8),
+    ("quantities", "held-out", PLAIN, 8), ("quantities", "held-out", STEPS, 0), ("quantities", "held-out", PLAIN, 0),
+    ("quantities", "rephrased", PLAIN, 1), ("quantities", "longer", PLAIN, 1), ("larger-numbers", "held-out", STEPS, 1),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure a base model on every split."""
+
+    model: str = "thinkling-base"
+    out: Path = Path("runs/splits.json")
+    num_problems: int = 500
+    max_tokens: int = 256
+    max_rows: int = 512
+    device: str = "auto"
+    dtype: str = "auto"
+    cache_gb: float = 2.0
+    read: int = 8  # answers of each that are kept to read
+
+
+def method_of(samples: int, template: str, max_tokens: int) -> Direct | Refine | SelfConsistency:
+    greedy = Sampling(temperature=0.0, max_tokens=max_tokens)
+    if samples == 0:
+        return Refine(greedy, template=template)
+    if samples == 1:
+        return Direct(greedy, template)
+    return SelfConsistency(Sampling(temperature=1.0, max_tokens=max_tokens), samples, template)
+
+
+def main(settings: Settings) -> None:
+    model = LanguageModel.load(settings.model, settings.device, settings.dtype, max_rows=settings.max_rows,
+                               cache_gb=settings.cache_gb)  # fmt: skip
+    print("| suite | split | asked | accuracy | any of the tries | tokens | seconds |\n|---|---|---|---|---|---|---|")
+    rows, known = [], {}
+    for suite, split, template, samples in MEASURED:
+        started = time.perf_counter()
+        asked = known.get((suite, split)) or problems(split, settings.num_problems, suite=suite)
+        known[suite, split] = asked
+        method = method_of(samples, template, settings.max_tokens)
+        report, answered = evaluate(model, method, asked, None, f"{suite}, {split}, {template}")
+        any_right = [any(grade(c.text, s.problem.reference).correct for c in s.answer.completions) for s in answered]
+        by_kind: dict[str, list[bool]] = {}
+        for sample in answered:
+            by_kind.setdefault(sample.problem.kind.rsplit("/", 1)[-1], []).append(sample.verdict.correct)
+        kinds = {kind: sum(own) / len(own) for kind, own in sorted(by_kind.items())} if suite == "quantities" else {}
+        changed = [(grade(s.answer.rounds[0], s.problem.reference).correct, s.verdict.correct)
+                   for s in answered if samples == 0]  # fmt: skip
+        rows.append({
+            "suite": suite, "split": split, "template": template, "samples": samples, "report": report,
+            "pass": wilson_interval(sum(any_right), len(any_right)), "pass_rate": sum(any_right) / len(any_right),
+            "by_steps": kinds, "mended": changed.count((False, True)), "broken": changed.count((True, False)),
+            "read": [[s.problem.question, s.problem.reference, [c.text for c in s.answer.completions]]
+                     for s in answered[: settings.read]],
+        })  # fmt: skip
+        how = "refined" if samples == 0 else f"vote of {samples}" if samples > 1 else "greedy"
+        print(f"| {suite} | {split} | {template}, {how} | {report.accuracy:.1%} [{report.interval[0]:.1%}, "
+              f"{report.interval[1]:.1%}] | {rows[-1]['pass_rate']:.1%} | {report.tokens_per_problem:.0f} | "
+              f"{time.perf_counter() - started:.0f} |", flush=True)  # fmt: skip
+        if kinds:
+            print("  by steps: " + ", ".join(f"{kind}: {share:.0%}" for kind, share in kinds.items()), flush=True)
+        if changed:
+            print(f"  mended {rows[-1]['mended']}, broken {rows[-1]['broken']}", flush=True)
+        write_json(settings.out, rows)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

@@ -1,0 +1,158 @@
+"""What the base model that reasons is fed: reviews that name the planted mistake, prompts as the methods ask them."""
+
+import re
+from collections import Counter
+from itertools import islice
+from random import Random
+
+import pytest
+import torch
+
+from thinkling.generate.language_model import LanguageModel
+from thinkling.model.tokenizer import Tokenizer
+from thinkling.scale import prompts
+from thinkling.tasks import quantities
+from thinkling.tasks.builtin import problems
+from thinkling.tasks.quantities import Made, Step, lines, made_stream, results
+from thinkling.train.pretrain import reasoning_corpus as corpus
+from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, spoil_quantities
+from thinkling.train.pretrain.trainer import Batches
+
+
+def text_of(document: list) -> str:
+    return "".join(text for text, _ in document)
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[list]:
+    return list(islice(corpus.documents("test"), 2500))
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[corpus.Asked]:
+    return [corpus._quantities(made) for made in islice(made_stream("train", "reviews"), 300)]
+
+
+def kind_of(text: str) -> str:
+    if "Grade the response" in text:
+        return "judge"
+    if text.startswith("<|im_start|>"):
+        return "chat"
+    for mark, kind in (("Yes or No?", "p-true"), ("name each mistake", "review"), ("\n\nReview:\n", "revision")):
+        if mark in text:
+            return kind
+    if not text.startswith("Question:"):
+        return "facts"
+    if "Explain step by step." in text:
+        return "worked"
+    return "bare" if re.search(r"Answer:\n\\boxed", text) else "unasked"
+
+
+def test_the_mixture_is_what_it_says(documents: list[list]) -> None:
+    found = Counter(kind_of(text_of(d)) for d in documents)
+    for kind, share in corpus.FORMS.items():
+        assert abs(found[kind] / 25 - share) < 3, (kind, found)
+
+
+def test_prompts_weigh_little_drafts_nothing_answers_one(documents: list[list]) -> None:
+    for document in documents:
+        weights = {weight for _, weight in document}
+        kind = kind_of(text_of(document))
+        assert weights == (
+            {0.0, 1.0} if kind in ("p-true", "review", "revision") or weights == {0.0, 1.0} else {0.1, 1.0}
+        )
+        assert document[-1][1] == 1.0
+
+
+def test_nothing_held_out_is_read(documents: list[list]) -> None:
+    text = "\n".join(text_of(d) for d in documents)
+    for suite in ("builtin", "quantities"):
+        held_out = [p.question for p in problems("held-out", 100, suite=suite) if len(p.question) > 12]
+        assert not [question for question in held_out if f"{question}\n" in text]
+
+
+def test_a_planted_mistake_is_where_the_review_says() -> None:
+    random, found = Random(0), Counter()
+    for made in islice(made_stream("train", "mistakes"), 500):
+        spoilt = spoil_quantities(made, random)
+        if spoilt is None:
+            continue
+        draft, review, answer = spoilt
+        right = lines(made.steps)
+        changed = [i for i, (a, b) in enumerate(zip(draft, right, strict=True)) if a != b]
+        place, reason = re.fullmatch(r"Line (\d+) is wrong: (.*)\.", review).groups()
+        assert changed[0] == int(place) - 1
+        assert answer != results(made.steps)[-1]
+        assert draft[-1].endswith(f" {answer}")
+        value = right[changed[0]].rsplit(" ", 1)[-1]
+        assert re.search(rf"\b{value}\b", reason), (reason, right)
+        for row in draft[: changed[0]] + draft[changed[0] + 1 :]:  # what follows is worked out from it, rightly
+            equation = re.search(r": (\d+) ([-+*/]) (\d+) = (\d+)$", row)
+            if equation:
+                assert quantities.apply(equation[2], int(equation[1]), int(equation[3])) == int(equation[4])
+        found[re.sub(r"\d+|[A-Z].*", "", reason)[:12]] += 1
+    assert len(found) >= 4, found
+
+
+def test_a_mistake_by_hand() -> None:
+    class Picks(Random):
+        def choice(self, options: tuple) -> object:
+            return "sign" if "sign" in options else options[0]
+
+        def randrange(self, *_: int) -> int:
+            return 1
+
+    steps = (Step("Mia's shells", "", 12, 0), Step("Hugo's stamps", "-", ~0, 5), Step("Ann's keys", "*", 3, ~1))
+    draft, review, answer = spoil_quantities(Made("Mia has 12.", steps, ()), Picks())
+    assert draft == ["Mia's shells: 12", "Hugo's stamps: 12 + 5 = 17", "Ann's keys: 3 * 17 = 51"]
+    assert review == "Line 2 is wrong: the sign should be -, not +, so 12 - 5 = 7."
+    assert answer == 51
+
+
+def test_grades() -> None:
+    assert [grade_of(4, None, False), grade_of(4, None, True), grade_of(4, 2, True)] == [10, 9, 0]
+    assert [grade_of(4, place, False) for place in (1, 2, 3, 4)] == [0, 1, 2, 3]
+
+
+def test_the_prompts_are_the_methods_own(tiny: LanguageModel, asked: list[corpus.Asked]) -> None:
+    """Token by token what refine, p(true) and a judge ask."""
+    random, seen = Random(1), set()
+    for own in asked[:60]:
+        draft = corpus.draft_of(own, random)
+        if draft is None:
+            continue
+        (said, _), _ = corpus._about("critique", own, draft, random, "")
+        template = "step-by-step" if "Explain step by step." in said else "plain"
+        assert said == tiny.text_of(prompts.critique_prompt(tiny, template, own.question, draft.text))
+        (said, _), _ = corpus._about("p-true", own, draft, random, "")
+        assert said == tiny.text_of(prompts.p_true_prompt(tiny, "plain", own.question, draft.text))
+        seen.add((draft.bare, draft.wrong_line is None))
+        if draft.wrong_line is None:
+            assert draft.review.endswith(NO_MISTAKE)
+    assert len(seen) == 4
+
+
+def test_other_people_of_the_same_gender() -> None:
+    parts = ("William gives Emma 3 of his pens. How many has William's friend?", "3", "Emma has 3")
+    question, reference, solution = corpus.renamed(parts, Picks())
+    boy, girl = question.split()[0], question.split()[2]
+    assert (boy in corpus.BOYS, girl in corpus.GIRLS, boy != "William", girl != "Emma") == (True,) * 4
+    assert (reference, solution) == ("3", f"{girl} has 3")
+    assert f"{boy}'s friend" in question
+
+
+class Picks(Random):
+    def random(self) -> float:
+        return 0.5
+
+
+def test_workers_make_different_text_and_the_same_each_time(tiny_tokenizer: Tokenizer) -> None:
+    data = Batches(tiny_tokenizer.backend.to_str(), "seed", rows=2, length=300, name="reasoning")
+
+    def first() -> list[torch.Tensor]:
+        loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=2)
+        return [tokens for tokens, _ in islice(loader, 2)]
+
+    one, again = first(), first()
+    assert not torch.equal(one[0], one[1])
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))

@@ -1,0 +1,208 @@
+"""What the base model that reasons reads: documents made from training problems, each a list of (text, loss weight).
+
+Half of the problems are `quantities`; the rest word problems of the seen templates (with other names and sizes of
+numbers), the arithmetic families, and lines of plain arithmetic. The forms: a bare answer; worked steps, asked for or
+(seldom) not, some of them behind a plan; a chat turn with or without thinking; and what a model is asked about an
+answer, laid out exactly as `scale/prompts.py` asks it: a review, a revision, p(true), a judge's grade. An answer weighs
+1, a question 0.1, a draft that is only read 0.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from thinkling.problem import is_held_out
+from thinkling.scale.prompts import ABOUT, render
+from thinkling.tasks import builtin, quantities, scenes
+from thinkling.train.pretrain.corpus import PROMPT_WEIGHT, Segment, boxed, facts, spoil
+from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, spoil_quantities
+
+# The share of each form among documents, and of each source among problems, in percent.
+FORMS = {"bare": 18, "worked": 47, "unasked": 7, "chat": 4, "review": 9, "revision": 6, "p-true": 5, "judge": 4}
+SOURCES = {"quantities": 56, "word": 20, "sum": 6, "product": 6, "equation": 3, "gcd": 2, "lcm": 2, "fraction": 3,
+           "facts": 2}  # fmt: skip
+PLANNED = 0.3  # of the worked quantities, how many begin with a plan
+WRONG = 0.5  # of the drafts
+RENAMED = 0.6  # of the word problems
+BOYS = [*scenes.BOYS, *"David James William John Robert Michael Richard Joseph Charles Arthur Mike Henry George Bruce \
+Frederick Edward Bob Thomas Steve Benjamin Dave Lucas Elijah Harry Oliver Danny Bobby Billy Teddy Tommy Jimmy Jim \
+Daniel Matthew Joshua".split()]  # fmt: skip
+GIRLS = [*scenes.GIRLS, *"Sophia Isabella Olivia Charlotte Ava Sarah Amelia Emily Elizabeth Mary Susan Barbara \
+Patricia Jennifer Linda Martha Catherine Margaret Jessica Sophie Julie Karen Evelyn Amanda Ashley".split()]  # fmt: skip
+NAMES = re.compile(rf"\b({'|'.join([*BOYS, *GIRLS])})\b")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with its worked lines and answer; of a problem over quantities, what it was made from."""
+
+    question: str
+    lines: list[str]
+    answer: str
+    made: quantities.Made | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An answer that somebody gave, what its review says, and the line of its mistake, None if it has none."""
+
+    text: str
+    review: str
+    wrong_line: int | None
+    bare: bool
+
+
+def documents(seed: str) -> Iterator[list[Segment]]:
+    """Documents without end. Special tokens stand alone in their segment; the reader adds the end of text."""
+    random = Random(f"reasoning corpus/{seed}")
+    made = quantities.made_stream("train", f"corpus/{seed}")
+    names, weights = zip(*SOURCES.items(), strict=True)
+    forms, shares = zip(*FORMS.items(), strict=True)
+    while True:
+        source = random.choices(names, weights)[0]
+        if source == "facts":
+            yield facts(random)
+            continue
+        asked = _quantities(next(made)) if source == "quantities" else _old(source, random)
+        if asked is not None:
+            yield MAKERS[random.choices(forms, shares)[0]](asked, random)
+
+
+# --- problems ------------------------------------------------------------------------------------------------------
+
+
+def _quantities(made: quantities.Made) -> Asked:
+    answer = str(quantities.results(made.steps)[-1])
+    return Asked(made.question, quantities.lines(made.steps), answer, made)
+
+
+def _old(family: str, random: Random) -> Asked | None:
+    """A problem of the built-in suite; None where its generator made none, or one that is held out."""
+    if family == "word":
+        parts = builtin._word(random, (), random.choice((1.0, 1.0, 1.0, 1.5, 2.0)))
+        parts = parts and renamed(parts[:3], random)
+    else:
+        parts = builtin.SOLVERS[family](random, builtin.SIZES["builtin"])
+    if parts is None or is_held_out(hashlib.sha256(parts[0].encode()).hexdigest()):
+        return None
+    return Asked(parts[0], parts[2].split("\n"), parts[1])
+
+
+def renamed(parts: tuple[str, ...], random: Random) -> tuple[str, ...]:
+    """The same problem about other people, of the same gender each."""
+    if random.random() >= RENAMED:
+        return parts
+    found = sorted({name for text in parts for name in NAMES.findall(text)})
+    new: dict[str, str] = {}
+    for name in found:
+        pool = BOYS if name in BOYS else GIRLS
+        new[name] = random.choice([other for other in pool if other not in new.values()])
+    return tuple(NAMES.sub(lambda match: new[match.group()], text) for text in parts)
+
+
+# --- forms ---------------------------------------------------------------------------------------------------------
+
+
+def worked(asked: Asked, random: Random) -> str:
+    """The worked lines and the boxed answer, of quantities sometimes behind a plan."""
+    plan = []
+    if asked.made is not None and len(asked.lines) > 2 and random.random() < PLANNED:
+        plan = quantities.plan_lines(asked.made)
+    return "\n".join([*plan, *asked.lines, boxed(asked.answer)])
+
+
+def _bare(asked: Asked, _: Random) -> list[Segment]:
+    return [(render("plain", asked.question), PROMPT_WEIGHT), (boxed(asked.answer), 1.0)]
+
+
+def _worked(asked: Asked, random: Random) -> list[Segment]:
+    return [(render("step-by-step", asked.question), PROMPT_WEIGHT), (worked(asked, random), 1.0)]
+
+
+def _unasked(asked: Asked, random: Random) -> list[Segment]:
+    return [(render("plain", asked.question), PROMPT_WEIGHT), (worked(asked, random), 1.0)]
+
+
+def chat(user: str, thought: str, reply: str) -> list[Segment]:
+    """One turn in Qwen3's chat format."""
+    turn = ["<|im_start|>", f"user\n{user}", "<|im_end|>", "\n", "<|im_start|>", "assistant\n"]
+    head = [(text, PROMPT_WEIGHT) for text in turn]
+    return [*head, ("<think>", 1.0), (f"\n{thought}\n" if thought else "\n\n", 1.0), ("</think>", 1.0),
+            (f"\n\n{reply}", 1.0), ("<|im_end|>", 1.0)]  # fmt: skip
+
+
+def _chat(asked: Asked, random: Random) -> list[Segment]:
+    return chat(asked.question, "\n".join(asked.lines) if random.random() < 0.7 else "", boxed(asked.answer))
+
+
+def draft_of(asked: Asked, random: Random) -> Draft | None:
+    """An answer as the model might give it: bare or worked, right or with one mistake. The review of a bare answer
+    works the problem out first: there is no line to point at. None where no mistake could be planted."""
+    wrong, bare = random.random() < WRONG, random.random() < 0.4
+    found = _spoilt(asked, random) if wrong else (asked.lines, NO_MISTAKE, asked.answer, None)
+    if found is None:
+        return None
+    lines, review, answer, place = found
+    if bare:
+        verdict = f"The answer should be {asked.answer}, not {answer}." if wrong else NO_MISTAKE
+        return Draft(boxed(answer), "\n".join([*asked.lines, verdict]), place, True)
+    return Draft("\n".join([*lines, boxed(answer)]), review, place, False)
+
+
+def _spoilt(asked: Asked, random: Random) -> tuple[list[str], str, str, int] | None:
+    """Lines, review, answer and the wrong line's number."""
+    if asked.made is not None:
+        found = spoil_quantities(asked.made, random)
+        return found and (found[0], found[1], str(found[2]), int(re.search(r"\d+", found[1]).group()))
+    text, critique = spoil("\n".join([*asked.lines, boxed(asked.answer)]), random)
+    lines = text.split("\n")
+    place = int(re.match(r"Step (\d+)", critique).group(1))
+    answer = re.fullmatch(r"\\boxed\{(.*)\}", lines[-1])
+    if answer is None or answer.group(1) == asked.answer or place > len(asked.lines):
+        return None
+    return lines[:-1], f"Line {place} is wrong: {asked.lines[place - 1]}", answer.group(1), place
+
+
+def _about(kind: str, asked: Asked, draft: Draft, random: Random, reply: str, **more: str) -> list[Segment]:
+    """The prompt of `kind` over this draft as `scale/prompts.py` writes it, and the reply to it."""
+    template = "plain" if draft.bare or random.random() < 0.3 else "step-by-step"
+    question = render(template, asked.question)
+    text = ABOUT[kind].format(asked=question, question=asked.question, response=draft.text, **more)
+    return [(text, 0.0), (reply, 1.0)]
+
+
+def _review(asked: Asked, random: Random) -> list[Segment]:
+    draft = draft_of(asked, random)
+    return _worked(asked, random) if draft is None else _about("critique", asked, draft, random, draft.review)
+
+
+def _revision(asked: Asked, random: Random) -> list[Segment]:
+    draft = draft_of(asked, random)
+    if draft is None:
+        return _worked(asked, random)
+    better = boxed(asked.answer) if draft.bare else "\n".join([*asked.lines, boxed(asked.answer)])
+    return _about("revise", asked, draft, random, better, critique=draft.review)
+
+
+def _p_true(asked: Asked, random: Random) -> list[Segment]:
+    draft = draft_of(asked, random)
+    if draft is None:
+        return _bare(asked, random)
+    return _about("p-true", asked, draft, random, " Yes" if draft.wrong_line is None else " No")
+
+
+def _judge(asked: Asked, random: Random) -> list[Segment]:
+    draft = draft_of(asked, random)
+    if draft is None:
+        return _worked(asked, random)
+    grade = grade_of(len(asked.lines), draft.wrong_line, draft.bare)
+    reply = f"{draft.review}\n{boxed(str(grade))}"
+    if random.random() < 0.5:
+        return chat(ABOUT["judge"].format(question=asked.question, response=draft.text), "", reply)
+    return _about("judge", asked, draft, random, reply)
+
+
+MAKERS = {"bare": _bare, "worked": _worked, "unasked": _unasked, "chat": _chat, "review": _review,
+          "revision": _revision, "p-true": _p_true, "judge": _judge}  # fmt: skip
