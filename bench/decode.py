@@ -19,7 +19,7 @@ from sides import Side, machine, peak_bytes, spread, timed, weights_of
 from thinkling.device import pick_device, pick_dtype
 from thinkling.errors import UserError
 from thinkling.generate.engine import Engine
-from thinkling.generate.plain import generate
+from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.weights import load_model, resolve

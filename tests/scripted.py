@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from thinkling.generate.plain import Completion
+from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import render_chat
 

@@ -14,7 +14,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-errors checks device runs problem
+anywhere threads errors checks device runs problem
 model model.config model.config_file model.cache model.transformer model.chat_template model.tokenizer model.weights
 model.builtin
 verify verify.verifier
@@ -24,7 +24,8 @@ verify.math.reals verify.math.relations verify.math.equal verify.math.grade
 verify.math verify.isolated verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
 tasks tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
-generate generate.sampling generate.plain generate.graphs generate.engine generate.score generate.stop_strings
+generate generate.sampling generate.completion generate.reference generate.scheduler generate.runner generate.engine
+generate.engine_thread generate.score generate.stop_strings
 generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
 generate.cached

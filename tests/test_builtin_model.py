@@ -7,7 +7,7 @@ import pytest
 
 from thinkling.evaluate.run import evaluate
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import generate
+from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import JINJA
 from thinkling.model.weights import builtin_names, resolve

@@ -1,6 +1,7 @@
 """The commands as a user meets them: help at once, bad input in one line with exit code 2, a smoke run of each."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,29 @@ def test_a_model_and_its_training_are_imported_without_the_compiler() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert shown.stdout == "False\n", shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"),
+    [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"), ({"GOMP_SPINCOUNT": "9"}, None)], ids=str,
+)  # fmt: skip
+def test_threads_sleep_at_barriers_unless_told_otherwise(own: dict[str, str], wanted: str | None) -> None:
+    """Spinning threads made a busy machine 5 to 9 times as slow. A library user's process is left alone."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | own
+    code = (
+        "import os, sys\n"
+        "from thinkling import cli\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules, file=sys.stderr)\n"
+        "cli.main([])\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules, file=sys.stderr)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert shown.stderr == f"{own.get('OMP_WAIT_POLICY')} False\n{wanted} False\n"
+
+
+def test_samples_that_would_be_one_text_are_refused(capsys: pytest.CaptureFixture) -> None:
+    line = fails(capsys, "generate", "1 + 1?", "--num-samples", 3)
+    assert "--num-samples 3 at --temperature 0 would be one text 3 times: raise --temperature" in line
 
 
 def test_usage_lists_every_command(capsys: pytest.CaptureFixture) -> None:

@@ -12,10 +12,10 @@ import torch
 
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
-from thinkling.generate import graphs
+from thinkling.generate import runner
 from thinkling.generate.engine import Engine
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import generate
+from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score, score_packed
 from thinkling.model.transformer import Transformer
@@ -29,17 +29,17 @@ PROMPTS = [[9] * 7, [3, 4], list(range(5, 30)), [7] * 40]
 
 @on_each
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-@pytest.mark.parametrize("replays", [False, True])
+@pytest.mark.parametrize("recorded", [False, True])
 def test_the_engine_says_what_the_plain_loop_says(
-    tiny_network: Transformer, monkeypatch: pytest.MonkeyPatch, device: str, temperature: float, replays: bool
+    tiny_network: Transformer, monkeypatch: pytest.MonkeyPatch, device: str, temperature: float, recorded: bool
 ) -> None:
     """Four requests, five rows or two. The longest row ends first and leaves its place, longer than the others are."""
-    monkeypatch.setattr(graphs, "POSITIONS", 16)
+    monkeypatch.setattr(runner, "POSITIONS", 16)
     samplings = [Sampling(temperature, max_tokens=24 - 4 * i, seed=i) for i in range(len(PROMPTS))]
     wanted = [generate(tiny_network, p, s, ()) for p, s in zip(PROMPTS, samplings, strict=True)]
     for max_rows in (5, 2):
         engine = Engine(copy.deepcopy(tiny_network).to(device), (), max_rows=max_rows, max_length=70)
-        engine.replay = graphs.CachedModel(engine.model, engine.cache) if replays else None
+        engine.runner.decoder = runner.CudaGraphDecoder(engine.model, engine.runner.cache) if recorded else None
         ids = [engine.submit(p, s) for p, s in zip(PROMPTS, samplings, strict=True)]
         done = {}
         while engine.busy:
@@ -47,18 +47,18 @@ def test_the_engine_says_what_the_plain_loop_says(
         for i, one in zip(ids, wanted, strict=True):
             assert done[i].tokens == one.tokens
             assert done[i].logprobs == pytest.approx(one.logprobs, abs=1e-4)
-        if replays:
-            shapes = set(engine.replay.passes)
+        if recorded:
+            shapes = set(engine.runner.decoder.passes)
             assert {rows for rows, _ in shapes} == ({4, 2, 1} if max_rows == 5 else {2, 1})
             assert {length for _, length in shapes} <= {16, 32, 48, 64}
 
 
 def test_where_nothing_is_recorded(tiny_network: Transformer) -> None:
-    assert Engine(tiny_network, ()).replay is None  # on a CPU
+    assert Engine(tiny_network, ()).runner.decoder is None  # on a CPU
     experts = replace(tiny_network.config, model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2,
                       moe_intermediate_size=16, num_hidden_layers=1)  # fmt: skip
     with torch.device(DEVICES[-1]):
-        assert not graphs.can_record(Transformer(experts))
+        assert not runner.can_record(Transformer(experts))
 
 
 @on_each

@@ -1,14 +1,17 @@
 """Every fast path against the plain loop: alone, in a crowd, joining late, sharing a prompt."""
 
+import copy
 import random
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 import torch
 
 from thinkling.errors import UserError
+from thinkling.generate.completion import not_finite, repeats
 from thinkling.generate.engine import Engine
-from thinkling.generate.plain import generate, repeats
+from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
 from thinkling.model.transformer import Transformer, init_weights
@@ -197,3 +200,149 @@ def test_rows_are_limited_by_the_memory_for_the_cache(model: Transformer) -> Non
     assert Engine(model, STOP, max_rows=2, max_length=96).max_rows == 2
     with pytest.raises(UserError, match="raise --cache-gb or lower --max-length"):
         Engine(model, STOP, max_rows=2, max_length=96, cache_gb=24_000 / 1e9)
+
+
+# --- what goes wrong ---
+
+
+def test_a_failed_step_leaves_an_empty_engine(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows once entered before prefill, and nobody removed them: the same prompt then raised a TypeError."""
+    engine, jobs = Engine(model, STOP, max_rows=2, max_length=96), requests(5, seed=1)
+    for prompt, sampling in jobs:
+        engine.submit(prompt, sampling)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.runner, "_read_into", lambda pairs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.step()
+    assert not engine.busy
+    assert [c.tokens for c in run(engine, jobs, 9)] == [generate(model, p, s, STOP).tokens for p, s in jobs]
+
+
+def test_out_of_memory_in_prefill_halves_the_pass(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for 16 padded tokens. Five prompts of 6 and one of 7 make a pass of 42, then of 21, then two of 14, one of
+    12; one of 30 tokens, and its sibling, can never be read, and the others do not suffer for it."""
+    real, shapes = Transformer.forward, []
+
+    def forward(self: Transformer, tokens: torch.Tensor, cache: object = None) -> torch.Tensor:
+        if tokens.shape[1] > 1:
+            shapes.append(tuple(tokens.shape))
+            if tokens.numel() > 16:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, tokens, cache)
+
+    prompts = [[i + 1] * 6 for i in range(5)] + [[9] * 7]
+    jobs = [(prompt, Sampling(max_tokens=5, seed=i)) for i, prompt in enumerate(prompts)]
+    long = [([8] * 30, Sampling(max_tokens=5, seed=i)) for i in range(2)]
+    expected = [generate(model, p, s, STOP).tokens for p, s in jobs]
+    monkeypatch.setattr(Transformer, "forward", forward)
+    engine = Engine(model, STOP, max_rows=9, max_length=96)
+    assert [c.tokens for c in run(engine, jobs, 9)] == expected
+    assert (
+        shapes == [(6, 7), (3, 7), (1, 7), (1, 6), (1, 6), (1, 6), (1, 6), (1, 6)]
+        or max(b * t for b, t in shapes[-4:]) <= 16
+    )
+    first, lost, also_lost, *others = run(engine, [jobs[0], *long, *jobs[1:]], 9)
+    assert [c.tokens for c in (first, *others)] == expected
+    for error in (lost, also_lost):
+        assert isinstance(error, UserError) and "no memory is left to read its 30 tokens" in str(error)
+
+
+def test_other_runtime_errors_are_not_taken_for_memory(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    engine = Engine(model, STOP, max_rows=2, max_length=96)
+    engine.submit([1, 2], Sampling())
+    monkeypatch.setattr(Transformer, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        engine.step()
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0.0), Sampling(), Sampling(top_p=0.9, top_k=5, min_p=0.01)])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_end_their_request_alone(model: Transformer, sampling: Sampling, bad: float) -> None:
+    """Greedy once wrote !!!! with log-probabilities nan. Token 60 is broken; a request that takes over the row later
+    must not inherit what it left in the cache."""
+    untied = Transformer(replace(model.config, tie_word_embeddings=False))
+    untied.load_state_dict(copy.deepcopy(model.state_dict()), strict=False)
+    with torch.no_grad():
+        untied.lm_head.weight.copy_(model.lm_head.weight)
+        untied.model.embed_tokens.weight[60] = bad
+    sampling = replace(sampling, max_tokens=12)
+    jobs = [([5, 6, n % 50], replace(sampling, seed=n)) for n in range(8)]
+    jobs[1] = ([7, 60, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], sampling)
+    jobs[5] = ([60], sampling)
+    jobs[0] = (list(range(1, 31)), sampling)  # so that shorter rows read past their end, masked
+    found = run(Engine(untied, (60,), max_rows=3, max_length=96), jobs, 9)
+    for place, ((prompt, own), outcome) in enumerate(zip(jobs, found, strict=True)):
+        if place in (1, 5):
+            assert str(outcome).startswith(f"request {place + 1}, token 1: the model's logits are not finite numbers")
+            with pytest.raises(UserError, match="token 1: the model's logits are not finite"):
+                generate(untied, prompt, own, (60,))
+        else:
+            assert outcome.tokens == generate(untied, prompt, own, (60,)).tokens
+
+
+def test_float16_is_named_as_the_likely_cause(model: Transformer) -> None:
+    assert "float16 overflowed: use --dtype bfloat16" in str(not_finite("request 1", 3, torch.float16))
+    assert "float16" not in str(not_finite("request 1", 3, torch.float32))
+
+
+def test_a_callback_that_raises_ends_its_request_alone(model: Transformer) -> None:
+    engine = Engine(model, (), max_rows=2, max_length=96)
+    broken = engine.submit([1, 2], Sampling(max_tokens=9), lambda token: 1 / 0)
+    stopped = engine.submit([1, 2], Sampling(max_tokens=9), lambda token: next(iter([])))
+    fine = engine.submit([3], Sampling(max_tokens=9))
+    done = {}
+    while engine.busy:
+        done |= dict(engine.step())
+    assert isinstance(done[broken], ZeroDivisionError) and isinstance(done[stopped], RuntimeError)
+    assert done[fine].tokens == generate(model, [3], Sampling(max_tokens=9), ()).tokens
+
+
+# --- what waiting costs ---
+
+
+def test_a_queued_request_takes_little_memory(model: Transformer) -> None:
+    """Its random stream was once written out: 2.1 GB for 8,000 requests of 8,192 tokens, and no end at 10^9."""
+    engine = Engine(model, STOP, max_rows=2, max_length=96)
+    tracemalloc.start()
+    for i in range(100):
+        engine.submit([1, 2, 3], Sampling(max_tokens=20_000, seed=i))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+    engine.clear()
+    assert run(engine, [([1], Sampling(max_tokens=10**9))], 1)
+
+
+class Counted(int):
+    """A token that counts how often it is hashed."""
+
+    hashed = 0
+
+    def __hash__(self) -> int:
+        Counted.hashed += 1
+        return super().__hash__()
+
+
+def test_running_prompts_are_not_hashed_at_every_step(model: Transformer) -> None:
+    prompts = [[Counted(n), Counted(1), Counted(2)] for n in range(4)]
+    Counted.hashed = 0
+    run(Engine(model, (), max_rows=4, max_length=96), [(p, Sampling(max_tokens=40)) for p in prompts], 9)
+    assert Counted.hashed <= 2 * 12  # once when it joins, once when it leaves
+
+
+# --- penalties ---
+
+
+def test_penalties_in_a_crowd_are_those_of_the_plain_loop(model: Transformer) -> None:
+    kinds = [dict(presence_penalty=1.5), dict(frequency_penalty=0.8), dict(repetition_penalty=1.7), {},
+             dict(repetition_penalty=1.3, presence_penalty=-0.5, top_p=0.9, sampling_mask=True)]  # fmt: skip
+    jobs = [(p, replace(s, max_tokens=25, measure=True, **kinds[i % 5])) for i, (p, s) in enumerate(requests(10, 2))]
+    for (prompt, sampling), found in zip(
+        jobs, run(Engine(model, STOP, max_rows=6, max_length=96), jobs, 3), strict=True
+    ):
+        one = generate(model, prompt, sampling, STOP)
+        assert (found.tokens, found.sampling_mask) == (one.tokens, one.sampling_mask)
+        assert found.logprobs == pytest.approx(one.logprobs, abs=1e-4)

@@ -115,7 +115,12 @@ def test_candidates_come_by_rank_and_the_drawn_one_is_never_missing() -> None:
     assert others == (-math.inf, -math.inf)
 
 
-@pytest.mark.parametrize("sampling", [SAMPLING, replace(SAMPLING, temperature=0.0), Sampling(max_tokens=24, seed=1)])
+PENALISED = replace(SAMPLING, repetition_penalty=1.5, presence_penalty=0.5, frequency_penalty=0.3)
+
+
+@pytest.mark.parametrize(
+    "sampling", [SAMPLING, replace(SAMPLING, temperature=0.0), Sampling(max_tokens=24, seed=1), PENALISED]
+)
 def test_what_is_followed_is_the_engines_completion(tiny: LanguageModel, sampling: Sampling) -> None:
     prompt = tiny.tokenizer.encode("What is 1 + 1?")
     explanation = explain(tiny, prompt, sampling, num_alternatives=511)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from thinkling.errors import UserError
-from thinkling.generate import language_model
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion, generate
+from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.stop_strings import StopStrings
 from thinkling.model.chat_template import Mark
@@ -32,7 +32,7 @@ def test_sequential_methods_run_as_one_batch(tiny: LanguageModel, monkeypatch: p
     """Eight methods of two calls each, written one after the other, take the steps of two calls, not of sixteen."""
     steps = []
     real = tiny.engine.step
-    monkeypatch.setattr(tiny.engine, "step", lambda: steps.append(len(tiny.engine.rows)) or real())
+    monkeypatch.setattr(tiny.engine, "step", lambda: steps.append(len(tiny.engine.running)) or real())
 
     async def method(i: int) -> str:
         first = await tiny.complete(f"draft {i}", replace(SAMPLING, seed=i))
@@ -62,7 +62,8 @@ def test_a_cancelled_caller_frees_its_row(tiny: LanguageModel) -> None:
             await task
 
     asyncio.run(run())
-    assert not tiny.engine.busy
+    tiny.engine_thread.wait_until_idle()
+    assert not tiny.engine.busy and not tiny.engine.running
 
 
 def test_a_prompt_that_does_not_fit_is_one_clear_error(tiny: LanguageModel) -> None:
@@ -181,8 +182,8 @@ def test_first_tokens_are_the_likeliest_and_logprob_of_is_the_models(tiny: Langu
     asyncio.run(run())
 
 
-def test_reads_of_many_lengths_together_are_those_of_each_alone(tiny: LanguageModel, monkeypatch) -> None:
-    monkeypatch.setattr(language_model, "PREFILL_TOKENS", 40)  # so that they take several passes
+def test_reads_of_many_lengths_together_are_those_of_each_alone(tiny: LanguageModel) -> None:
+    tiny.engine.runner.pass_tokens = 40  # so that they take several passes
     prompts = [list(range(5, 5 + n)) for n in (3, 17, 9, 30, 1, 12)]
     completion = Completion((1,), (7, 8), (-1.0, -1.0), "length", "")
 
@@ -205,7 +206,7 @@ def test_a_read_that_fails_tells_those_who_wait(tiny: LanguageModel, monkeypatch
 
 def test_states_are_used_before_more_are_computed(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of completions to score must not mean thousands of hidden states in memory at once."""
-    monkeypatch.setattr(language_model, "PREFILL_TOKENS", 10)  # two prompts of three and their two tokens each
+    tiny.engine.runner.pass_tokens = 10  # two prompts of three and their two tokens each
     events = []
     real = tiny.network.forward
     monkeypatch.setattr(tiny.network, "forward", lambda tokens: events.append("read") or real(tokens))
@@ -222,8 +223,8 @@ def test_states_are_used_before_more_are_computed(tiny: LanguageModel, monkeypat
     assert events == ["read", "used", "used"] * 3
 
 
-def test_reads_that_were_abandoned_do_not_block_the_next(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language_model, "PREFILL_TOKENS", 1)  # each takes a turn of the event loop
+def test_reads_that_were_abandoned_do_not_block_the_next(tiny: LanguageModel) -> None:
+    tiny.engine.runner.pass_tokens = 1  # each takes a pass of its own
     completion = Completion((1,), (7, 8), (-1.0, -1.0), "length", "")
 
     async def abandoned() -> None:
@@ -243,3 +244,30 @@ def test_seconds_add_up_to_the_engines_time(tiny: LanguageModel, monkeypatch) ->
     steps = max(len(c.tokens) for c in found)
     assert sum(c.seconds for c in found) == 2 * steps  # a draw and a read each; admitting once, no read at the end
     assert all(c.seconds > 0 for c in found)
+
+
+def test_one_prompt_is_not_taken_for_many(tiny: LanguageModel) -> None:
+    """A text was once read as a list of letters."""
+    for one in ("one string", iter([5, 6, 7])):
+        with pytest.raises(UserError, match=r"write \[prompt\] for a single one"):
+            tiny.complete_all(one, SAMPLING)
+    assert tiny.complete_all([], SAMPLING) == []
+
+
+def test_each_completion_comes_in_order(tiny: LanguageModel) -> None:
+    prompts = ["a", "b", "c", "a"]
+    assert [c.tokens for c in tiny.complete_each(prompts, SAMPLING)] == [
+        c.tokens for c in tiny.complete_all(prompts, SAMPLING)
+    ]
+
+
+def test_a_prefill_begins_the_assistants_reply(tiny: LanguageModel) -> None:
+    """The completion goes on behind it: greedy, it is the tail of what a longer prefill's is."""
+    turn, greedy = [{"role": "user", "content": "2 + 2?"}], Sampling(temperature=0, max_tokens=8)
+    plain = tiny.chat_prompt(turn, thinking=False)
+    begun = tiny.chat_prompt(turn, thinking=False, prefill="It is")
+    assert begun == [*plain, *tiny.tokenizer.encode("It is")]
+    assert tiny.chat_prompt(turn, thinking=False, prefill="") == plain
+    (whole,) = tiny.complete_all([begun], greedy)
+    (rest,) = tiny.complete_all([[*begun, *whole.tokens[:3]]], greedy)
+    assert rest.tokens[:5] == whole.tokens[3:]

@@ -14,8 +14,8 @@ from thinkling.commands.eval import Eval, method_of
 from thinkling.errors import UserError
 from thinkling.evaluate import run
 from thinkling.evaluate.run import Sample, evaluate, summarise
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, Direct

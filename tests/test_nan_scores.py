@@ -7,7 +7,7 @@ import math
 import pytest
 from scripted import Scripted, boxed
 
-from thinkling.generate.plain import Completion
+from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.best_of_n import BestOfN

@@ -23,8 +23,8 @@ from thinkling.commands.grpo import Grpo
 from thinkling.errors import FatalError, UserError
 from thinkling.evaluate import run as run_module
 from thinkling.evaluate.run import evaluate
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.model.weights import save_model
 from thinkling.problem import Problem

@@ -4,8 +4,8 @@ import pytest
 import rl_steps
 
 from thinkling.commands.grpo import Grpo
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.problem import Problem
 from thinkling.train.rl.process_reward import claims, credits
 from thinkling.train.rl.rollout import Rollout

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from thinkling.errors import UserError
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import Model
 from thinkling.generate.openai import connection
 from thinkling.generate.openai.remote import RemoteModel
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 
 URL = "http://server:8000"

@@ -7,8 +7,8 @@ from scripted import Scripted, boxed, said
 
 from thinkling.evaluate.refinement_changes import changes, in_words
 from thinkling.evaluate.run import Sample
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import END_THINK
 from thinkling.problem import Problem

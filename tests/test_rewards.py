@@ -5,7 +5,7 @@ import rl_steps
 
 from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
-from thinkling.generate.plain import Completion
+from thinkling.generate.completion import Completion
 from thinkling.problem import Problem
 from thinkling.train.rl.reward_names import reward_weights
 from thinkling.train.rl.rewards import PARTS, GradedGroup, rewards_of

@@ -1,6 +1,7 @@
 """Runs on disk: files whole or absent, rows that name their place when they are wrong."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -76,3 +77,18 @@ def test_devices_by_name() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="torch sees no CUDA GPU here: use --device cpu"):
             pick_device("cuda")
+
+
+def test_what_is_no_number_is_written_as_null(tmp_path: Path) -> None:
+    """NaN is no JSON: jq, browsers and most readers but Python's stop at it."""
+    value = {"a": [math.nan, 1.5, (math.inf, "NaN ü")], "b": {"c": -math.inf}, "d": 2**70}
+    expected = {"a": [None, 1.5, [None, "NaN ü"]], "b": {"c": None}, "d": 2**70}
+    runs.write_json(tmp_path / "one.json", value)
+    runs.append_jsonl(tmp_path / "rows.jsonl", [value, {"e": 1}])
+
+    def strict(text: str) -> object:
+        return json.loads(text, parse_constant=pytest.fail)
+
+    assert strict((tmp_path / "one.json").read_text(encoding="utf-8")) == expected
+    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [strict(line) for line in lines] == [expected, {"e": 1}]

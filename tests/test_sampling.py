@@ -5,13 +5,14 @@ from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import BatchedSampling, Sampling, choose, derive_seed, distribution, measure
+from thinkling.generate.sampling import BatchedSampling, Sampling, choose, derive_seed, distribution, measure, penalise
 
 CPU = torch.device("cpu")
 
@@ -96,7 +97,7 @@ def test_a_cut_token_is_never_drawn_even_at_the_ends() -> None:
 
 def test_frequencies_follow_the_distribution() -> None:
     logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)])
-    uniforms = torch.tensor(Sampling(max_tokens=4000, seed=7).uniforms())
+    uniforms = torch.tensor(list(Sampling(max_tokens=4000, seed=7).uniforms()))
     drawn = Counter(choose(logits.expand(4000, 4), BatchedSampling([Sampling()], CPU), uniforms)[0].tolist())
     for token, share in enumerate((0.1, 0.4, 0.2, 0.3)):
         assert drawn[token] / 4000 == pytest.approx(share, abs=0.03)  # four standard deviations
@@ -149,3 +150,49 @@ def test_a_temperature_near_zero_is_greedy() -> None:
     """1e-40 once divided the logits into infinities, whose difference is no number, and the draw fell off the end."""
     assert probs([3.0, 9.0, -2.0], temperature=1e-40) == [0, 1, 0]
     assert probs([300.0, 900.0, 899.0], temperature=1e-3) == [0, 1, 0]
+
+
+def test_penalties_by_hand() -> None:
+    """Prompt 0 1, completion 1 1 2, of five tokens. Repetition 2 halves positive logits of 0, 1 and 2 and doubles
+    negative ones; then frequency 0.5 takes 1.0 from token 1 and 0.5 from 2, presence 0.25 takes it from both once."""
+    logits = torch.tensor([[2.0, -1.0, 4.0, 3.0, -3.0]] * 2)
+    hard = Sampling(repetition_penalty=2.0, frequency_penalty=0.5, presence_penalty=0.25)
+    both = BatchedSampling([hard, Sampling()], CPU)
+    found = penalise(logits, both, [[0, 1]] * 2, [[1, 1, 2]] * 2)
+    assert found.tolist() == [[1.0, -2 - 1.0 - 0.25, 2 - 0.5 - 0.25, 3.0, -3.0], logits[1].tolist()]
+    off = BatchedSampling([Sampling(), Sampling()], CPU)
+    assert penalise(logits, off, [[0, 1]] * 2, [[1, 1, 2]] * 2) is logits
+
+
+@pytest.mark.parametrize("num", [1, 15, 16, 17, 63, 64, 65, 128, 200, 1000])
+def test_the_random_stream_is_that_of_one_long_draw(num: int) -> None:
+    whole = torch.rand(num, generator=torch.Generator().manual_seed(9)).tolist()
+    assert list(Sampling(max_tokens=num, seed=9).uniforms()) == whole
+
+
+def test_any_whole_number_is_a_seed() -> None:
+    """2**64 once raised an overflow."""
+    seeds = [0, -1, 2**63 - 2, 2**64, 2**64 + 1, -(2**63) - 1, 10**40]
+    firsts = [next(Sampling(seed=seed).uniforms()) for seed in seeds]
+    assert len(set(firsts)) == len(seeds)
+    assert firsts == [next(Sampling(seed=seed).uniforms()) for seed in seeds]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"seed": 1.5}, "a seed must be a whole number"), ({"stop": "ab"}, "write stop=.text,.")]
+)
+def test_what_has_the_wrong_type_is_refused(changes: dict, message: str) -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # as outside the tests
+    try:
+        with pytest.raises(UserError, match=message):
+            Sampling(**changes)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_what_is_not_finite_never_points_behind_the_vocabulary() -> None:
+    logits = torch.full((3, 4), 1.0)
+    logits[0, 1], logits[1, 2] = float("nan"), float("inf")
+    tokens, logprobs = choose(logits, BatchedSampling([Sampling()] * 3, CPU), torch.full((3,), 0.9))
+    assert tokens.max() < 4
+    assert logprobs.isnan().tolist() == [True, True, False]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Scripted, boxed
 
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale import vote as vote_module

@@ -10,8 +10,8 @@ from scripted import Scripted, boxed, said
 
 from thinkling.commands.eval import Eval, method_of
 from thinkling.errors import UserError
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.beam import BeamSearch

@@ -18,8 +18,8 @@ from thinkling.commands.grpo import Grpo
 from thinkling.commands.pretrain import Pretrain
 from thinkling.errors import UserError
 from thinkling.generate import score as scoring
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score, score_packed, token_logprobs
 from thinkling.model.transformer import Transformer
@@ -115,34 +115,36 @@ def test_reading_the_prompt_once_changes_nothing(tiny: LanguageModel, length: in
 @pytest.mark.parametrize("cut", [dict(top_p=0.8), dict(top_k=5), dict(min_p=0.9)])
 def test_scoring_on_the_kept_tokens_is_what_the_sampler_said(tiny: LanguageModel, tmp_path: Path, cut: dict) -> None:
     """With top-p, top-k or min-p the policy that draws is the renormalised one; on all tokens it is another."""
-    sampling = Sampling(max_tokens=12, seed=5, keep_support=True, **cut)
+    sampling = Sampling(max_tokens=12, seed=5, sampling_mask=True, **cut)
     completions = tiny.complete_all(["Question: what?"] * 3, sampling)
     verdict = Verdict("incorrect", None, "made up")
     group = [Rollout(Problem("p", "q", "0"), c, verdict, float(i)) for i, c in enumerate(completions)]
     (again,) = rl_steps.prepare(settings(tmp_path, updates_per_batch=2), tiny, [group])
     for rollout in again:
-        assert len(rollout.completion.kept) == len(rollout.completion.tokens)
-        assert all(token in ids for token, ids in zip(rollout.completion.tokens, rollout.completion.kept, strict=True))
+        assert len(rollout.completion.sampling_mask) == len(rollout.completion.tokens)
+        assert all(
+            token in ids for token, ids in zip(rollout.completion.tokens, rollout.completion.sampling_mask, strict=True)
+        )
         assert rollout.old == pytest.approx(rollout.completion.logprobs, abs=1e-4)
-    bare = [replace(r, completion=replace(r.completion, kept=())) for r in group]
+    bare = [replace(r, completion=replace(r.completion, sampling_mask=())) for r in group]
     (other,) = rl_steps.prepare(settings(tmp_path, updates_per_batch=2), tiny, [bare])
     assert max(abs(a - b) for r in other for a, b in zip(r.old, r.completion.logprobs, strict=True)) > 0.05
 
 
 def test_kept_tokens_by_hand_and_alone_as_in_a_crowd(tiny: LanguageModel) -> None:
-    from thinkling.generate.plain import generate
+    from thinkling.generate.reference import generate
 
     prompt = tiny.tokens_of("Question: what?")
-    cut = Sampling(max_tokens=6, top_k=3, seed=5, keep_support=True)
+    cut = Sampling(max_tokens=6, top_k=3, seed=5, sampling_mask=True)
     plain = generate(tiny.network, prompt, cut, tiny.tokenizer.stop_ids)
-    assert all(len(ids) == 3 for ids in plain.kept)
-    others = [Sampling(max_tokens=6, seed=1), replace(cut, keep_support=False), cut, Sampling(max_tokens=9, top_p=0.5)]
+    assert all(len(ids) == 3 for ids in plain.sampling_mask)
+    others = [Sampling(max_tokens=6, seed=1), replace(cut, sampling_mask=False), cut, Sampling(max_tokens=9, top_p=0.5)]
     crowd = [tiny.engine.submit(prompt, sampling) for sampling in others]
     done = {}
     while tiny.engine.busy:
         done |= dict(tiny.engine.step())
-    assert done[crowd[2]].kept == plain.kept
-    assert [done[number].kept for number in (crowd[0], crowd[1], crowd[3])] == [(), (), ()]
+    assert done[crowd[2]].sampling_mask == plain.sampling_mask
+    assert [done[number].sampling_mask for number in (crowd[0], crowd[1], crowd[3])] == [(), (), ()]
 
 
 def test_a_truncated_policy_keeps_its_gradient_to_the_kept_tokens() -> None:

@@ -13,8 +13,8 @@ import torch
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.plain import Completion
 from thinkling.model.weights import load_model, resolve
 from thinkling.problem import Problem
 from thinkling.tasks.benchmarks import load_problems

@@ -1,5 +1,6 @@
 """Where the tensors live: cuda | mps | cpu, their dtype, and seeds. And what machine this is, for reports."""
 
+import hashlib
 import os
 import platform
 import shutil
@@ -47,8 +48,16 @@ def facts() -> dict[str, str]:
 
 
 def generator(seed: int) -> torch.Generator:
-    """A CPU random stream of its own, so that no two consumers ever share one."""
+    """A CPU random stream of its own, so that no two consumers ever share one. Any whole number is a seed."""
+    if not -(2**63) <= seed < 2**64:  # torch takes 64 bits
+        seed = int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "big")
     return torch.Generator().manual_seed(seed)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Did torch, on a GPU or a CPU, find no memory? Then a smaller pass may succeed."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 def compile_if_possible(function: Callable, device: torch.device) -> Callable:

@@ -26,6 +26,15 @@ def to_plain(value: object) -> object:
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
+def to_json(value: object, **layout: object) -> str:
+    """As JSON that any reader takes: it has no NaN and no infinity, so null stands in their place."""
+    try:
+        return json.dumps(value, default=to_plain, ensure_ascii=False, allow_nan=False, **layout)
+    except ValueError:
+        read_back = json.loads(json.dumps(value, default=to_plain), parse_constant=lambda _: None)
+        return json.dumps(read_back, ensure_ascii=False, allow_nan=False, **layout)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write the whole file or nothing: a temporary file in the same folder, flushed to disk, then renamed."""
     path = Path(path)
@@ -39,14 +48,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    write_text(path, json.dumps(value, indent=2, default=to_plain, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value, indent=2) + "\n")
 
 
 def append_jsonl(path: Path, rows: Iterable[object]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, default=to_plain, ensure_ascii=False) + "\n" for row in rows)
+        file.writelines(to_json(row) + "\n" for row in rows)
 
 
 def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict]:
@@ -107,7 +116,7 @@ def open_run(folder: Path, config: object, finished: str, limits: tuple[str, ...
     folder, path = Path(folder), Path(folder) / "config.json"
     if not path.exists():
         return new_run(folder, config)
-    wanted, found = json.loads(json.dumps(config, default=to_plain)), json.loads(path.read_text(encoding="utf-8"))
+    wanted, found = json.loads(to_json(config)), json.loads(path.read_text(encoding="utf-8"))
     raised = {name for name in limits if name in found and is_raised(found[name], wanted[name])}
     if (folder / finished).exists() and not raised:
         return new_run(folder, config)

@@ -1,6 +1,5 @@
 """`thinkling generate`: complete one prompt, text to standard output as it grows."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import tyro
 
 from thinkling.checks import at_least
 from thinkling.commands.options import ModelSettings
+from thinkling.errors import UserError
 from thinkling.scale.names import Template
 
 
@@ -43,6 +43,9 @@ class Generate(ModelSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, num_samples=self.num_samples)
+        if self.num_samples > 1 and self.temperature == 0:
+            raise UserError(f"--num-samples {self.num_samples} at --temperature 0 would be one text {self.num_samples} "
+                            "times: raise --temperature, or draw one sample")  # fmt: skip
 
 
 def main(settings: Generate) -> None:
@@ -61,9 +64,6 @@ def main(settings: Generate) -> None:
             print(piece, end="", flush=True)
         print()
         return
-    on_terminal = sys.stderr.isatty()
-    for i, completion in enumerate(
-        model.complete_all([prompt] * settings.num_samples, sampling, progress=on_terminal), start=1
-    ):
+    for i, completion in enumerate(model.complete_each([prompt] * settings.num_samples, sampling), start=1):
         print(f"--- sample {i}: {len(completion.tokens)} tokens, log-probability {sum(completion.logprobs):.2f}")
-        print(completion.text)
+        print(completion.text, flush=True)

@@ -183,7 +183,7 @@ def rollout_config(settings: Grpo) -> RolloutConfig:
 
     sampling = Sampling(
         temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
-        max_tokens=settings.max_tokens, seed=settings.seed, keep_support=True,
+        max_tokens=settings.max_tokens, seed=settings.seed, sampling_mask=True,
     )  # fmt: skip
     return RolloutConfig(
         prompts_per_step=settings.prompts_per_step, rollouts_per_prompt=settings.rollouts_per_prompt,

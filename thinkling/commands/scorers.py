@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from thinkling.anywhere import run_anywhere
 from thinkling.checks import above_zero, at_least
 from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
@@ -75,6 +76,6 @@ def main(settings: Scorers) -> None:
         return sorted(found, key=lambda ranking: -ranking.within)
 
     with alone_in(settings.run):
-        found = asyncio.run(measure())
+        found = run_anywhere(measure())
     console.print(table(found, len(problems), settings.num_samples, settings.template))
     write_json(settings.run / f"scorers-{settings.template}-{temperature:g}.json", found)

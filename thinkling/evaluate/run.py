@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from thinkling.anywhere import run_anywhere
 from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.cached import mend_last_line
@@ -106,7 +107,7 @@ def evaluate(
 
             await all_of([asyncio.create_task(one(place, problem)) for place, problem in enumerate(problems)])
 
-    asyncio.run(run())
+    run_anywhere(run())
     ordered = [samples[place] for place in sorted(samples)]
     if not ordered:
         first = min(skipped, key=lambda failure: failure.row)

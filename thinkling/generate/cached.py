@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
+from thinkling.generate.completion import Completion, finish_reason
 from thinkling.generate.language_model import LanguageModel, Model
-from thinkling.generate.plain import Completion, finish_reason
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import append_jsonl, read_jsonl
 

@@ -1,28 +1,38 @@
 """Continuous batching: requests join the running batch when there is room and leave it when they are done.
 
-Tokens in, tokens out; the engine knows nothing of text. Each step: admit, draw one token for every row, retire the
-finished rows, read the drawn tokens. Rows in use are always the cache's first ones, so no step gathers memory; and a
-sample whose prompt is already being completed in another row copies what that row has read of it.
-
-Left out: paging, chunked prefill of one long prompt, speculative decoding.
+Tokens in, tokens out; the engine knows nothing of text. Which requests run is the scheduler's question, which tensors
+go in the runner's; a sample whose prompt is already being completed in another row copies what that row has read of it.
+An engine belongs to one thread (engine_thread.py). Left out: speculative decoding.
 """
 
+import itertools
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.generate.graphs import CudaGraphDecoder, can_record
-from thinkling.generate.plain import Completion, check_prompt, columns, finish_reason
-from thinkling.generate.sampling import BatchedSampling, Sampling, choose, measure, support
-from thinkling.model.cache import KVCache, bytes_per_token
+from thinkling.generate.completion import Completion, check_prompt, finish_reason, not_finite
+from thinkling.generate.runner import Runner
+from thinkling.generate.sampling import BatchedSampling, Sampling, choose, measure, penalise, sampling_masks
+from thinkling.generate.scheduler import Request, Scheduler
+from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
 
-PREFILL_TOKENS = 8192  # padded tokens that one prefill pass reads, at most (or one prompt)
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Given tokens, to be read for their hidden states."""
+
+    id: int
+    tokens: tuple[int, ...]
+
+
+Job = Request | Reading
+Outcome = Completion | Tensor | BaseException  # of a request, of a reading, of what went wrong with either
 
 
 def rows_that_fit(model: Transformer, max_length: int, cache_gb: float) -> int:
@@ -34,28 +44,9 @@ def rows_that_fit(model: Transformer, max_length: int, cache_gb: float) -> int:
     return int(cache_gb / row_gb)
 
 
-@dataclass
-class Row:
-    """One request on its way: what it asked for, and what it has so far."""
-
-    request_id: int
-    prompt: tuple[int, ...]
-    sampling: Sampling
-    on_token: Callable[[int], object] | None
-    uniforms: list[float]
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    measured: list[list[float]] = field(default_factory=list)  # a row of sampling.measure per token
-    kept: list[tuple[int, ...]] = field(default_factory=list)  # the ids that each token was drawn among
-    seconds: float = 0.0
-    prompt_hidden: Tensor | None = None  # (D,) the hidden state behind the prompt, for siblings that join later
-
-    def completion(self, reason: str) -> Completion:
-        measured = columns(self.measured) if self.sampling.measure else {}
-        tokens, logprobs = tuple(self.tokens), tuple(self.logprobs)
-        return Completion(
-            self.prompt, tokens, logprobs, reason, kept=tuple(self.kept), seconds=self.seconds, **measured
-        )
+def no_memory(request: Request) -> UserError:
+    return UserError(f"request {request.id}: no memory is left to read its {len(request.prompt):,} tokens: lower "
+                     "--cache-gb, or shorten the prompt")  # fmt: skip
 
 
 class Engine:
@@ -77,154 +68,177 @@ class Engine:
         self.stop_ids = frozenset(stop_ids)
         self.max_length = min(max_length, model.config.max_position_embeddings)
         self.max_rows = min(max_rows, rows_that_fit(model, self.max_length, cache_gb))
-        self.cache = KVCache(model.config, self.max_rows, self.max_length, model.device, model.dtype)
-        # The hidden state from which each row's next token is drawn.
-        self.hidden = torch.zeros(self.max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
-        self.replay = CudaGraphDecoder(model, self.cache) if can_record(model) else None
-        self.rows: list[Row] = []
-        self.waiting: deque[Row] = deque()
-        self.rules: BatchedSampling | None = None  # of the rows as they stand; None when they have changed
-        self.num_requests = 0
-        self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to rows
+        self.scheduler = Scheduler(self.max_rows)
+        self.runner = Runner(model, self.max_rows, self.max_length)
+        self.readings: list[Reading] = []
+        self.batch: BatchedSampling | None = None  # of the running requests; None when they have changed
+        self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
+        self._numbers = itertools.count(1)
+
+    # --- what is asked for; `request` and `reading` may be called from any thread ---
+
+    def request(
+        self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None
+    ) -> Request:
+        """A request for `add`. Raises UserError if the prompt is empty or does not fit."""
+        check_prompt(prompt, self.max_length)
+        return Request(next(self._numbers), tuple(prompt), sampling, on_token, sampling.uniforms())
+
+    def reading(self, tokens: Sequence[int]) -> Reading:
+        """A reading for `add`; its outcome are the last layer's hidden states, (T, D)."""
+        check_prompt(tokens, self.max_length + 1)
+        return Reading(next(self._numbers), tuple(tokens))
+
+    def add(self, *jobs: Job) -> None:
+        for job in jobs:
+            if isinstance(job, Reading):
+                self.readings.append(job)
+            else:
+                self.scheduler.waiting.append(job)
 
     def submit(self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None) -> int:
         """Queue a request; returns its id. `on_token` sees each token as it is drawn; a true value ends the request."""
-        check_prompt(prompt, self.max_length)
-        self.num_requests += 1
-        self.waiting.append(Row(self.num_requests, tuple(prompt), sampling, on_token, sampling.uniforms()))
-        return self.num_requests
+        request = self.request(prompt, sampling, on_token)
+        self.add(request)
+        return request.id
 
-    def cancel(self, request_id: int) -> None:
-        """Forget a request, whether it waits or runs."""
-        self.waiting = deque(row for row in self.waiting if row.request_id != request_id)
-        for place, row in enumerate(self.rows):
-            if row.request_id == request_id:
-                self._remove(place)
-                return
+    @torch.inference_mode()
+    def cancel(self, *ids: int) -> None:
+        """Forget requests and readings, whether they wait or run."""
+        self.readings = [reading for reading in self.readings if reading.id not in ids]
+        for request in self.scheduler.forget(ids):
+            self._remove(request)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.readings.clear()
+        self.scheduler.clear()
+        self.batch = None
+
+    @property
+    def running(self) -> list[Request]:
+        return self.scheduler.running
 
     @property
     def busy(self) -> bool:
-        return bool(self.rows or self.waiting)
+        return bool(self.running or self.scheduler.waiting or self.readings)
+
+    # --- one step ---
 
     @torch.inference_mode()
-    def step(self) -> list[tuple[int, Completion]]:
-        """Draw one token for every row. Returns the requests that finished, as (id, completion)."""
-        self.charged_until = time.perf_counter()
-        self._charge(self._admit())
-        if not self.rows:
-            return []
-        self._draw()
-        self._charge(self.rows)
-        finished = self._retire()
-        if self.rows:
-            self._read()
-            self._charge(self.rows)
-        return finished
+    def step(self) -> list[tuple[int, Outcome]]:
+        """Draw one token for every row. Returns what has ended, as (id, outcome).
 
-    def _charge(self, rows: list[Row]) -> None:
-        """Share the time since the last charge among these rows: what each request cost (a GPU may lag a little)."""
+        What goes wrong with one request is its outcome. What goes wrong with the pass is raised, and then the engine is
+        empty and can be used again.
+        """
+        try:
+            ended = self._read_given()
+            self.charged_until = time.perf_counter()
+            ended += self._admit()
+            if self.running:
+                self._draw()
+                ended += self._finish()
+            if self.running:
+                self._read()
+            return ended
+        except BaseException:
+            self.clear()
+            raise
+
+    def _charge(self, requests: list[Request]) -> None:
+        """Share the time since the last charge among these: what each request cost (a GPU may lag a little)."""
         now = time.perf_counter()
-        for row in rows:
-            row.seconds += (now - self.charged_until) / len(rows)
+        for request in requests:
+            request.seconds += (now - self.charged_until) / len(requests)
         self.charged_until = now
 
-    def _admit(self) -> list[Row]:
-        """Fill free rows from the queue, in order; returns the new ones.
+    def _read_given(self) -> list[tuple[int, Outcome]]:
+        """One pass over the longest readings; the rest waits until these states have been used, and so freed."""
+        if not self.readings:
+            return []
+        self.readings.sort(key=lambda reading: len(reading.tokens))
+        found = self.runner.read([reading.tokens for reading in self.readings])
+        now = self.readings[-len(found) :]
+        del self.readings[-len(found) :]
+        return [(reading.id, hidden) for reading, hidden in zip(now, found, strict=True)]
 
-        Prompts that no running row has read yet are prefilled together.
-        """
-        first_new = len(self.rows)
-        source = {row.prompt: place for place, row in enumerate(self.rows)}
-        unread: list[int] = []
-        while self.waiting and len(self.rows) < self.max_rows:
-            row, place = self.waiting.popleft(), len(self.rows)
-            self.rows.append(row)
-            if row.prompt not in source:
-                source[row.prompt] = place
-                unread.append(place)
-        if len(self.rows) > first_new:
-            self.rules = None
-        self._prefill(unread)
-        for place in range(first_new, len(self.rows)):
-            origin = source[self.rows[place].prompt]
-            if origin != place:
-                self._copy(origin, place)
-        return self.rows[first_new:]
-
-    def _prefill(self, places: list[int]) -> None:
-        """Read the prompts of these rows, in passes of similar length, padded on the right."""
-        places = sorted(places, key=lambda place: len(self.rows[place].prompt))
-        while places:
-            longest = len(self.rows[places[-1]].prompt)
-            count = max(1, PREFILL_TOKENS // longest)
-            now, places = places[-count:], places[:-count]
-            prompts = [self.rows[place].prompt for place in now]
-            padded = torch.tensor([[*p, *[0] * (longest - len(p))] for p in prompts], device=self.model.device)
-            lengths = torch.tensor([len(p) for p in prompts], device=self.model.device)
-            scratch = KVCache(self.model.config, len(now), longest, self.model.device, self.model.dtype)
-            hidden = self.model(padded, scratch)
-            scratch.advance(lengths)
-            for i, place in enumerate(now):
-                self.cache.copy_row(scratch, i, place, len(prompts[i]))
-                self.hidden[place] = hidden[i, len(prompts[i]) - 1]
-                self.rows[place].prompt_hidden = self.hidden[place].clone()
-
-    def _copy(self, origin: int, place: int) -> None:
-        """A sample of a prompt that another row has read: take over that row's prompt, not what it said since."""
-        sibling, row = self.rows[origin], self.rows[place]
-        self.cache.copy_row(self.cache, origin, place, len(row.prompt))
-        row.prompt_hidden = sibling.prompt_hidden
-        self.hidden[place] = row.prompt_hidden
+    def _admit(self) -> list[tuple[int, Outcome]]:
+        """Fill free rows from the queue, in order. Prompts that no running row has read yet are read together."""
+        new = self.scheduler.admit()
+        if not new:
+            return []
+        self.batch = None
+        unread = {request.row: request.prompt for request in new if request.siblings[0] is request}
+        failed = set(self.runner.prefill(unread))
+        for request in new:
+            first = request.siblings[0]
+            if first.row in failed:
+                request.error = no_memory(request)
+            elif first is not request:
+                self.runner.copy_prompt(first.row, request.row, len(request.prompt))
+        self._charge(new)
+        lost = [request for request in new if request.error]
+        for request in reversed(lost):
+            self._remove(request)
+        return [(request.id, request.error) for request in lost]
 
     def _draw(self) -> None:
-        if self.rules is None:
-            self.rules = BatchedSampling([row.sampling for row in self.rows], self.model.device)
-        uniforms = torch.tensor([row.uniforms[len(row.tokens)] for row in self.rows], device=self.model.device)
-        logits = self.model.logits(self.hidden[: len(self.rows)])
-        tokens, logprobs = choose(logits, self.rules, uniforms)
-        for row, token, logprob in zip(self.rows, tokens.tolist(), logprobs.tolist(), strict=True):
-            row.tokens.append(token)
-            row.logprobs.append(logprob)
-        if self.rules.measures:
-            for row, measured in zip(self.rows, measure(logits).tolist(), strict=True):
-                row.measured.append(measured)
-        if self.rules.keeps:
-            for row, ids in zip(self.rows, support(logits, self.rules), strict=True):
-                if row.sampling.keep_support:
-                    row.kept.append(ids)
+        """Draw the next token of every running request from its hidden state."""
+        if self.batch is None:
+            self.batch = BatchedSampling([request.sampling for request in self.running], self.model.device)
+        uniforms = torch.tensor([next(request.uniforms) for request in self.running], device=self.model.device)
+        raw = self.runner.logits(len(self.running))
+        logits = penalise(raw, self.batch, [r.prompt for r in self.running], [r.tokens for r in self.running])
+        tokens, logprobs = choose(logits, self.batch, uniforms)
+        for request, token, logprob in zip(self.running, tokens.tolist(), logprobs.tolist(), strict=True):
+            if math.isnan(logprob):
+                request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.model.dtype)
+            request.tokens.append(token)
+            request.logprobs.append(logprob)
+        if self.batch.measures:
+            for request, measured in zip(self.running, measure(raw).tolist(), strict=True):
+                request.measured.append(measured)
+        if self.batch.keeps:
+            for request, ids in zip(self.running, sampling_masks(logits, self.batch), strict=True):
+                if request.sampling.sampling_mask:
+                    request.sampling_mask.append(ids)
+        self._charge(self.running)
 
-    def _retire(self) -> list[tuple[int, Completion]]:
-        finished = []
-        for place in reversed(range(len(self.rows))):
-            row = self.rows[place]
-            room = self.max_length - len(row.prompt)
-            watched = row.sampling.min_confidence is not None
-            confidence = (
-                [measured[0] for measured in row.measured[-row.sampling.confidence_window :]] if watched else []
-            )
-            reason = finish_reason(row.tokens, confidence, row.sampling, self.stop_ids, room)
-            if row.on_token is not None and row.on_token(row.tokens[-1]):
-                reason = "stop"
-            if reason:
-                finished.append((row.request_id, row.completion(reason)))
-                self._remove(place)
-        return finished[::-1]
+    def _finish(self) -> list[tuple[int, Outcome]]:
+        """Take out the requests that have just drawn their last token, or cannot go on."""
+        ended = []
+        for request in reversed(self.running):
+            outcome = self._outcome(request)
+            if outcome is not None:
+                ended.append((request.id, outcome))
+                self._remove(request)
+        return ended[::-1]
 
-    def _remove(self, place: int) -> None:
+    def _outcome(self, request: Request) -> Outcome | None:
+        if request.error:
+            return request.error
+        room, confidence = self.max_length - len(request.prompt), []
+        if request.sampling.min_confidence is not None:
+            confidence = [measured[0] for measured in request.measured[-request.sampling.confidence_window :]]
+        reason = finish_reason(request.tokens, confidence, request.sampling, self.stop_ids, room)
+        try:
+            ends = request.on_token is not None and request.on_token(request.tokens[-1])
+        except Exception as error:  # the caller's own code: it concerns this request alone
+            return RuntimeError("on_token raised StopIteration") if isinstance(error, StopIteration) else error
+        return request.completion("stop" if ends else reason) if ends or reason else None
+
+    def _remove(self, request: Request) -> None:
         """Free a row by moving the last one into its place."""
-        last = len(self.rows) - 1
-        if place != last:
-            self.cache.copy_row(self.cache, last, place, int(self.cache.lengths[last]))
-            self.hidden[place] = self.hidden[last]
-            self.rows[place] = self.rows[last]
-        self.rows.pop()
-        self.rules = None
+        if request.error:
+            self.runner.erase(request.row)
+        moved = self.scheduler.remove(request)
+        if moved:
+            self.runner.move(len(self.running), moved.row)
+        self.batch = None
 
     def _read(self) -> None:
         """Feed every row the token it has just drawn."""
-        tokens = torch.tensor([[row.tokens[-1]] for row in self.rows], device=self.model.device)
-        longest = max(len(row.prompt) + len(row.tokens) for row in self.rows)
-        part = self.cache.view(len(self.rows), longest)
-        read = self.replay(tokens, longest) if self.replay else self.model(tokens, part)[:, 0]
-        self.hidden[: len(self.rows)] = read
-        part.advance(1)
+        longest = max(len(request.prompt) + len(request.tokens) for request in self.running)
+        self.runner.decode([request.tokens[-1] for request in self.running], longest)
+        self._charge(self.running)

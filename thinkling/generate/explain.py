@@ -4,7 +4,6 @@ Every number comes from the engine's own `distribution` and from the engine's ow
 what was done. Leaves out how it is drawn for people (commands/explain.py).
 """
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from thinkling.anywhere import run_anywhere
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel, Prompt
-from thinkling.generate.plain import Completion
-from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
+from thinkling.generate.sampling import BatchedSampling, Sampling, distribution, penalise
 from thinkling.generate.score import CHUNK_ELEMENTS
 
 
@@ -23,7 +23,8 @@ from thinkling.generate.score import CHUNK_ELEMENTS
 class Stage:
     """What one setting makes of the next token's distribution, all settings before it included.
 
-    name: "model" (temperature 1, nothing cut), "temperature", "top-k", "top-p" or "min-p". setting: its value.
+    name: "model" (temperature 1, nothing cut), "repetition penalty", "temperature", "top-k", "top-p" or
+    "min-p". setting: its value.
     logprobs: of every token in the vocabulary, in nats; -inf if cut.
     """
 
@@ -87,13 +88,18 @@ def entropies(logprobs: Float[Tensor, "*B V"]) -> Float[Tensor, "*B"]:
     return torch.special.entr(logprobs.exp()).sum(-1).clamp(min=0)  # rounding may lift a probability above 1
 
 
-def stages_of(logits: Float[Tensor, " V"], sampling: Sampling) -> tuple[Stage, ...]:
+def stages_of(logits: Float[Tensor, " V"], sampling: Sampling, prompt: Sequence[int] = ()) -> tuple[Stage, ...]:
     """The model's own distribution, then one stage for each setting that is on, in the order in which they work.
+
+    prompt: what the repetition penalty works on; the other penalties need a completion, and none has begun.
 
     The last stage is the distribution that the engine draws from. Greedy (temperature 0) has no temperature stage: its
     probabilities are the model's own, as the engine reports them.
     """
+    penalised = penalise(logits[None], BatchedSampling([sampling], logits.device), [prompt], [()])[0]
     settings = [("model", 1.0, Sampling())]
+    if sampling.repetition_penalty != 1:
+        settings.append(("repetition penalty", sampling.repetition_penalty, Sampling()))
     if sampling.temperature not in (0, 1):
         settings.append(("temperature", sampling.temperature, Sampling(sampling.temperature)))
     so_far = Sampling(sampling.temperature)
@@ -104,7 +110,11 @@ def stages_of(logits: Float[Tensor, " V"], sampling: Sampling) -> tuple[Stage, .
             so_far = replace(so_far, **{field: value})
             settings.append((name, value, so_far))
     return tuple(
-        Stage(name, value, distribution(logits[None], BatchedSampling([so_far], logits.device))[0])
+        Stage(
+            name,
+            value,
+            distribution((logits if name == "model" else penalised)[None], BatchedSampling([so_far], logits.device))[0],
+        )
         for name, value, so_far in settings
     )
 
@@ -152,7 +162,7 @@ def explain(
     top: candidates for the first token; num_alternatives: for each token, at most. Raises UserError if the prompt is
     empty or does not fit into the context.
     """
-    completion = asyncio.run(model.complete(prompt, sampling))
+    completion = run_anywhere(model.complete(prompt, sampling))
     network, num_read = model.network, len(completion.prompt_tokens)
     read = torch.tensor([[*completion.prompt_tokens, *completion.tokens[:-1]]], device=network.device)
     hidden = network(read)[0, num_read - 1 :]
@@ -160,10 +170,15 @@ def explain(
     size = max(1, CHUNK_ELEMENTS // network.config.vocab_size)
     for start in range(0, len(hidden), size):
         logits = network.logits(hidden[start : start + size]).float()
+        places = range(start, start + len(logits))
+        every = BatchedSampling([sampling] * len(logits), logits.device)
+        logits = penalise(
+            logits, every, [completion.prompt_tokens] * len(logits), [completion.tokens[:t] for t in places]
+        )
         part = slice(start, start + size)
         drawn = replace(completion, tokens=completion.tokens[part], logprobs=completion.logprobs[part])
         steps += steps_of(logits, drawn, sampling, num_alternatives)
     first = network.logits(hidden[0]).float()
-    stages = stages_of(first, sampling)
+    stages = stages_of(first, sampling, completion.prompt_tokens)
     candidates, others = candidates_of(first, stages, top, completion.tokens[0])
     return Explanation(sampling, completion, stages, candidates, others, tuple(steps))

@@ -1,11 +1,13 @@
-"""Text in, text out: a model, its tokenizer and one engine.
+"""Text in, text out: a model, its tokenizer and one engine, for any number of callers in any threads.
 
 `complete` is async and joins the batch that is running, so methods can be written as sequential code about one problem
-and still run many at a time. `complete_all` and `stream` are for scripts that do not want to know of that.
+and still run many at a time. `complete_all` and `stream` are for scripts that do not want to know of that; they work
+where an event loop runs, too (a notebook), and block it meanwhile.
 `Model` is what a method may ask of a model; a server (remote.py) and a replay (replay.py) answer the same calls.
 """
 
-import asyncio
+import queue
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,8 +18,10 @@ from rich.progress import Progress
 from torch import Tensor
 
 from thinkling.device import pick_device, pick_dtype
-from thinkling.generate.engine import PREFILL_TOKENS, Engine
-from thinkling.generate.plain import Completion, check_prompt, columns
+from thinkling.errors import UserError
+from thinkling.generate.completion import Completion, columns
+from thinkling.generate.engine import Engine
+from thinkling.generate.engine_thread import EngineThread
 from thinkling.generate.sampling import Sampling, derive_seed, measure
 from thinkling.generate.score import token_logprobs
 from thinkling.generate.stop_strings import StopStrings
@@ -38,7 +42,7 @@ class Model(Protocol):
     name: str
 
     def text_prompt(self, text: str) -> Any: ...
-    def chat_prompt(self, messages: list[dict], thinking: bool) -> Any: ...
+    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Any: ...
     def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any: ...
     def joined(self, *parts: Completion) -> Completion: ...
     def pieces(self, completion: Completion) -> list[bytes]: ...
@@ -49,19 +53,18 @@ class Model(Protocol):
 
 
 class LanguageModel:
-    """A language model that many callers can use at once, from one event loop.
+    """A language model that many callers can use at once, from any threads and event loops.
 
-    name: what the model was loaded from. network, tokenizer, engine: the three parts, open to everyone.
+    name: what the model was loaded from. network, tokenizer, engine: the three parts, open to everyone; but the
+    engine's methods belong to engine_thread. When no call is under way, nothing reads the network's weights.
     """
 
     def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
         """`limits`: the engine's max_rows, max_length and cache_gb."""
         self.name, self.network, self.tokenizer, self.limits = name, network, tokenizer, limits
         self.engine = Engine(network, tokenizer.stop_ids, **limits)
-        self._futures: dict[int, asyncio.Future[Completion]] = {}
-        self._driver: asyncio.Task | None = None
-        self._reads: list[tuple[Sequence[int], asyncio.Future[Tensor]]] = []
-        self._reading_in: asyncio.AbstractEventLoop | None = None
+        self.engine_thread = EngineThread(self.engine)
+        weakref.finalize(self, self.engine_thread.stop).atexit = False  # else the thread would keep the weights alive
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto", **limits: float) -> "LanguageModel":
@@ -83,8 +86,10 @@ class LanguageModel:
     def text_prompt(self, text: str) -> list[int]:
         return self.tokenizer.encode(text)
 
-    def chat_prompt(self, messages: list[dict], thinking: bool) -> list[int]:
-        return self.tokenizer.encode_chat(messages, enable_thinking=thinking)
+    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> list[int]:
+        """prefill: how the assistant's reply begins; the completion goes on behind it, and does not repeat it."""
+        prompt = self.tokenizer.encode_chat(messages, enable_thinking=thinking)
+        return [*prompt, *self.tokenizer.encode(prefill)] if prefill else prompt
 
     def extend(self, prompt: Prompt, completion: Completion, *texts: str) -> list[int]:
         """The prompt that goes on behind a completion: behind all that was sampled, or, if there are `texts`, behind
@@ -112,7 +117,7 @@ class LanguageModel:
 
     def joined(self, *parts: Completion) -> Completion:
         """Completions that follow each other as one: of the first one's prompt, ending as the last one ends."""
-        names = ("tokens", "logprobs", "confidence", "certainty", "margin", "kept")
+        names = ("tokens", "logprobs", "confidence", "certainty", "margin", "sampling_mask")
         rows = {name: tuple(value for part in parts for value in getattr(part, name)) for name in names}
         last = parts[-1]
         text, cut = self.text_of(rows["tokens"]), len(self.text_of(last.tokens)) - len(last.text)
@@ -128,35 +133,14 @@ class LanguageModel:
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         """Complete one prompt; the request shares the engine's batch with whatever else is under way."""
         watcher = StopStrings(self.tokenizer, sampling.stop) if sampling.stop else None
-        request_id = self.engine.submit(self.tokens_of(prompt), sampling, watcher)
-        future = asyncio.get_running_loop().create_future()
-        self._futures[request_id] = future
-        if self._driver is None or self._driver.done():
-            self._driver = asyncio.create_task(self._drive())
-        try:
-            completion = await future
-        finally:
-            self._futures.pop(request_id, None)
-            if future.cancelled():
-                self.engine.cancel(request_id)
+        request = self.engine.request(self.tokens_of(prompt), sampling, watcher)
+        return self._with_text(await self.engine_thread.outcome(request), watcher)
+
+    def _with_text(self, completion: Completion, watcher: StopStrings | None) -> Completion:
         text = self.text_of(completion.tokens)
         if watcher is None or watcher.found is None:
             return replace(completion, text=text)
         return replace(completion, text=text[: watcher.found], stop_string=watcher.hit)
-
-    async def _drive(self) -> None:
-        """Step the engine while it has work, letting every waiting method run between steps."""
-        try:
-            while self.engine.busy:
-                await asyncio.sleep(0)
-                for request_id, completion in self.engine.step():
-                    future = self._futures.get(request_id)
-                    if future is not None and not future.done():
-                        future.set_result(completion)
-        except Exception as error:
-            for future in self._futures.values():
-                if not future.done():
-                    future.set_exception(error)
 
     # --- async: read given tokens, batched with whatever else is read at this moment ---
 
@@ -189,35 +173,7 @@ class LanguageModel:
 
     async def _read(self, tokens: Sequence[int]) -> Tensor:
         """The last layer's hidden states, (T, D): those of the calls that wait together are computed together."""
-        check_prompt(tokens, self.engine.max_length + 1)
-        loop = asyncio.get_running_loop()
-        if self._reading_in is not loop:  # nobody is reading, or an event loop that was stopped has left its calls
-            self._reads, self._reading_in = [], loop
-            loop.call_soon(self._read_some)
-        future = loop.create_future()
-        self._reads.append((tokens, future))
-        return await future
-
-    @torch.inference_mode()
-    def _read_some(self) -> None:
-        """Read the longest that wait, in one pass. The rest waits until these states have been used, and so freed."""
-        self._reads.sort(key=lambda read: len(read[0]))
-        longest = len(self._reads[-1][0])
-        count = max(1, PREFILL_TOKENS // longest)
-        now, self._reads = self._reads[-count:], self._reads[:-count]
-        padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens, _ in now]
-        try:
-            hidden = self.network(torch.tensor(padded, device=self.network.device))
-        except Exception as error:  # it belongs to those who wait, not to the event loop
-            for _, future in now:
-                future.cancelled() or future.set_exception(error)
-        else:
-            for (tokens, future), row in zip(now, hidden, strict=True):
-                future.cancelled() or future.set_result(row[: len(tokens)].clone())
-        if self._reads:
-            self._reading_in.call_soon(self._read_some)
-        else:
-            self._reading_in = None
+        return await self.engine_thread.outcome(self.engine.reading(tokens))
 
     # --- plain calls ---
 
@@ -225,35 +181,55 @@ class LanguageModel:
         self, prompts: Iterable[Prompt], sampling: Sampling, progress: bool = False, label: str = "generating"
     ) -> list[Completion]:
         """Complete all prompts, batched; prompt i draws from the seed derived from (sampling.seed, i)."""
-        requests = [(p, replace(sampling, seed=derive_seed(sampling.seed, i))) for i, p in enumerate(prompts)]
+        prompts = _several(prompts)
+        found: dict[int, Completion] = {}
+        ended = self._as_they_end(prompts, sampling)
+        with closing(ended), Progress(transient=True, disable=not progress) as bar:
+            task = bar.add_task(label, total=len(prompts))
+            for place, completion in ended:
+                found[place] = completion
+                bar.advance(task)
+        return [found[place] for place in range(len(prompts))]
 
-        async def run() -> list[Completion]:
-            with Progress(transient=True, disable=not progress) as bar:
-                task = bar.add_task(label, total=len(requests))
+    def complete_each(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[Completion]:
+        """The same completions in the same order, each as soon as it and those before it are there."""
+        found: dict[int, Completion] = {}
+        place = 0
+        for ended, completion in self._as_they_end(_several(prompts), sampling):
+            found[ended] = completion
+            while place in found:
+                yield found.pop(place)
+                place += 1
 
-                async def one(prompt: Prompt, own: Sampling) -> Completion:
-                    completion = await self.complete(prompt, own)
-                    bar.advance(task)
-                    return completion
-
-                return await asyncio.gather(*(one(*request) for request in requests))
-
-        return asyncio.run(run())
+    def _as_they_end(self, prompts: list[Prompt], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+        """The completions, each with its prompt's place."""
+        requests: dict[int, tuple[int, StopStrings | None]] = {}
+        jobs = []
+        for place, prompt in enumerate(prompts):
+            own = replace(sampling, seed=derive_seed(sampling.seed, place))
+            watcher = StopStrings(self.tokenizer, own.stop) if own.stop else None
+            jobs.append(self.engine.request(self.tokens_of(prompt), own, watcher))
+            requests[jobs[-1].id] = place, watcher
+        with closing(self.engine_thread.outcomes(jobs)) as outcomes:
+            for number, completion in outcomes:
+                place, watcher = requests.pop(number)
+                yield place, self._with_text(completion, watcher)
 
     def stream_tokens(self, prompt: Prompt, sampling: Sampling) -> Iterator[int]:
-        """Yield each token as it is drawn, the stop id included. Closing the iterator ends the generation.
-
-        The engine must have nothing else to do meanwhile.
-        """
-        fresh: list[int] = []
-        request_id = self.engine.submit(self.tokens_of(prompt), sampling, fresh.append)
+        """Yield each token as it is drawn, the stop id included. Closing the iterator ends the generation."""
+        self.engine_thread.check_caller()
+        arrived = queue.SimpleQueue()  # tokens, and at the end what became of the request
+        request = self.engine.request(self.tokens_of(prompt), sampling, arrived.put)
+        self.engine_thread.ask([request], arrived.put)
         try:
-            while self.engine.busy:
-                self.engine.step()
-                yield from fresh
-                fresh.clear()
-        finally:
-            self.engine.cancel(request_id)
+            while isinstance(item := arrived.get(), int):
+                yield item
+        except BaseException:
+            self.engine_thread.cancel([request.id], wait=True)
+            raise
+        ((_, outcome),) = item
+        if isinstance(outcome, BaseException):
+            raise outcome
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
         """Yield the completion's text as it grows, in pieces that are never half a character, up to a stop string."""
@@ -268,3 +244,12 @@ class LanguageModel:
                 if watcher.found is not None:
                     return
         yield watcher.finish()[sent:]
+
+
+def _several(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """Raises UserError if this is one prompt."""
+    one = isinstance(prompts, str)
+    prompts = list(prompts)
+    if one or (prompts and isinstance(prompts[0], int)):
+        raise UserError("complete_all takes a list of prompts: write [prompt] for a single one")
+    return prompts

@@ -6,6 +6,7 @@ cumulative distribution. So a request's tokens depend on its seed and its logits
 
 import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from thinkling.device import generator
 from thinkling.errors import UserError
+
+UNIFORMS_AT_ONCE = 64  # numbers; how many are drawn at a time does not change them
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,15 @@ class Sampling:
     max_tokens: the completion's length at most, in tokens.
     stop: strings that end the completion; the text is cut before them.
     max_repeats: end a completion whose tail is one block of at most 64 tokens this many times over (0 never does).
-    seed: where this request's random stream starts.
+    seed: where this request's random stream starts; any whole number.
     measure: also keep how sure the model was of each token (see `measure` below).
     min_confidence: end a completion once the mean confidence of its last `confidence_window` tokens falls below this
     (DeepConf online, arXiv:2508.15260); None never does.
-    keep_support: also keep which tokens were left to draw from after top-k, top-p and min-p, so that a trainer can
+    sampling_mask: also keep which tokens were left to draw from after top-k, top-p and min-p, so that a trainer can
     score on the same ones (the kept sampling mask of DeepSeek-V3.2, arXiv:2512.02556, section 3.1).
+    presence_penalty, frequency_penalty: taken from the logit of a token that the completion holds, once and once per
+    time (OpenAI's and vLLM's definition); 0 is off. repetition_penalty: divides a positive logit, and multiplies a
+    negative one, of a token that prompt or completion holds (CTRL, arXiv:1909.05858, as in transformers); 1 is off.
     """
 
     temperature: float = 1.0
@@ -46,7 +52,10 @@ class Sampling:
     measure: bool = False
     min_confidence: float | None = None
     confidence_window: int = 128
-    keep_support: bool = False
+    sampling_mask: bool = False
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
         bounds = [
@@ -56,16 +65,33 @@ class Sampling:
             (0 <= self.min_p <= 1, f"min-p must be between 0 (off) and 1, not {self.min_p}"),
             (self.max_tokens >= 1, f"max-tokens must be at least 1, not {self.max_tokens}"),
             (self.max_repeats == 0 or self.max_repeats >= 2, "max-repeats must be 0 (off) or at least 2"),
+            (not isinstance(self.stop, str), "stop takes several strings: write stop=(text,) for one"),
             (all(self.stop), "a stop string must not be empty"),
+            (isinstance(self.seed, int), f"a seed must be a whole number, not {self.seed}"),
             (self.confidence_window >= 1, f"confidence-window must be at least 1, not {self.confidence_window}"),
+            (-2 <= self.presence_penalty <= 2, f"presence-penalty must be in [-2, 2], not {self.presence_penalty}"),
+            (-2 <= self.frequency_penalty <= 2, f"frequency-penalty must be in [-2, 2], not {self.frequency_penalty}"),
+            (0 < self.repetition_penalty <= 9, f"repetition-penalty must be in (0, 9], not {self.repetition_penalty}"),
         ]
         for holds, message in bounds:
             if not holds:
                 raise UserError(message)
 
-    def uniforms(self) -> list[float]:
-        """The request's random stream: one number in [0, 1) per token it may draw."""
-        return torch.rand(self.max_tokens, generator=generator(self.seed)).tolist()
+    @property
+    def truncates(self) -> bool:
+        return bool(self.top_k) or self.top_p < 1 or self.min_p > 0
+
+    @property
+    def penalises(self) -> bool:
+        return (self.presence_penalty, self.frequency_penalty, self.repetition_penalty) != (0, 0, 1)
+
+    def uniforms(self) -> Iterator[float]:
+        """The request's random stream: one number in [0, 1) per token it may draw, drawn as they are wanted."""
+        random, left = generator(self.seed), self.max_tokens
+        while left:
+            num = min(left, UNIFORMS_AT_ONCE)
+            yield from torch.rand(num, generator=random).tolist()
+            left -= num
 
 
 def derive_seed(*parts: object) -> int:
@@ -86,49 +112,79 @@ class BatchedSampling:
         self.top_p = column([s.top_p for s in samplings], torch.float32)
         self.min_p = column([s.min_p for s in samplings], torch.float32)
         self.all_greedy = all(s.temperature == 0 for s in samplings)
-        self.truncates = any(s.top_k or s.top_p < 1 or s.min_p > 0 for s in samplings)
-        self.keeps = any(s.keep_support and (s.top_k or s.top_p < 1 or s.min_p > 0) for s in samplings)
+        self.truncates = any(s.truncates for s in samplings)
+        self.keeps = any(s.sampling_mask and s.truncates for s in samplings)
+        self.penalised = [s.penalises for s in samplings]
+        self.presence = column([s.presence_penalty for s in samplings], torch.float32)
+        self.frequency = column([s.frequency_penalty for s in samplings], torch.float32)
+        self.repetition = column([s.repetition_penalty for s in samplings], torch.float32)
         self.measures = any(s.measure or s.min_confidence is not None for s in samplings)
 
 
-def distribution(logits: Float[Tensor, "B V"], rules: BatchedSampling) -> Float[Tensor, "B V"]:
+def penalise(
+    logits: Float[Tensor, "B V"], batch: BatchedSampling, prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+) -> Float[Tensor, "B V"]:  # fmt: skip
+    """The logits after the penalties for what each row's prompt and completion hold so far; repetition comes first."""
+    if not any(batch.penalised):
+        return logits
+    logits = logits.float()
+    counts = times_seen(completions, batch.penalised, logits)
+    seen = (counts + times_seen(prompts, batch.penalised, logits)) > 0
+    scale = torch.where(seen, batch.repetition, 1.0)
+    logits = torch.where(logits > 0, logits / scale, logits * scale)
+    return logits - batch.frequency * counts - batch.presence * (counts > 0)
+
+
+def times_seen(sequences: Sequence[Sequence[int]], wanted: Sequence[bool], like: Float[Tensor, "B V"]) -> Tensor:
+    """(B, V): how often each row's sequence holds each token; 0 in the rows that are not wanted."""
+    pairs = [(row, token) for row, tokens in enumerate(sequences) if wanted[row] for token in tokens]
+    counts = torch.zeros_like(like)
+    if pairs:
+        rows, ids = torch.tensor(pairs, device=like.device).T
+        counts.index_put_((rows, ids), torch.ones_like(ids, dtype=like.dtype), accumulate=True)
+    return counts
+
+
+def distribution(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> Float[Tensor, "B V"]:
     """Log-probabilities that tokens are drawn with: after temperature and truncation, renormalised; -inf if cut."""
     logits = logits.float()
     # From the highest logit down, so that a temperature near 0 overflows to -inf for the others, not to inf - inf.
-    logprobs = ((logits - logits.max(-1, keepdim=True).values) / rules.temperature).log_softmax(-1)
-    if not rules.truncates:
+    logprobs = ((logits - logits.max(-1, keepdim=True).values) / batch.temperature).log_softmax(-1)
+    if not batch.truncates:
         return logprobs
     ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
     rank = torch.arange(logits.shape[-1], device=logits.device)
-    ordered = ordered.masked_fill(rank >= rules.top_k, float("-inf")).log_softmax(-1)
+    ordered = ordered.masked_fill(rank >= batch.top_k, float("-inf")).log_softmax(-1)
     before = ordered.exp().cumsum(-1) - ordered.exp()  # probability of all tokens likelier than this one
     # top-p = 1 keeps everything: rounding must not let the sum of the likelier ones reach 1 and cut a tail.
-    cut = (before >= rules.top_p) & (rank > 0) & (rules.top_p < 1)
+    cut = (before >= batch.top_p) & (rank > 0) & (batch.top_p < 1)
     ordered = ordered.masked_fill(cut, float("-inf")).log_softmax(-1)
-    ordered = ordered.masked_fill(ordered < ordered[:, :1] + rules.min_p.log(), float("-inf")).log_softmax(-1)
+    ordered = ordered.masked_fill(ordered < ordered[:, :1] + batch.min_p.log(), float("-inf")).log_softmax(-1)
     return torch.empty_like(logprobs).scatter_(-1, order, ordered)
 
 
 def choose(
-    logits: Float[Tensor, "B V"], rules: BatchedSampling, uniforms: Float[Tensor, " B"]
+    logits: Float[Tensor, "B V"], batch: BatchedSampling, uniforms: Float[Tensor, " B"]
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """One token per row and its log-probability under the distribution it was drawn from (greedy: at temperature 1)."""
-    logprobs = distribution(logits, rules)
+    logprobs = distribution(logits, batch)
     likeliest = logits.argmax(-1)
-    if rules.all_greedy:
+    if batch.all_greedy:
         tokens = likeliest
     else:
         cumulative = logprobs.exp().cumsum(-1)
         # Just below 1, so that rounding can never pick a token behind the last possible one.
         targets = uniforms.clamp(max=1 - 1e-6)[:, None] * cumulative[:, -1:]
-        drawn = torch.searchsorted(cumulative, targets, right=True).squeeze(-1)
-        tokens = torch.where(rules.greedy.squeeze(-1), likeliest, drawn)
+        # Logits that are not finite would point behind the last token; their log-probability is NaN, which tells.
+        drawn = torch.searchsorted(cumulative, targets, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+        tokens = torch.where(batch.greedy.squeeze(-1), likeliest, drawn)
     return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
 
 
-def support(logits: Float[Tensor, "B V"], rules: BatchedSampling) -> list[tuple[int, ...]]:
+def sampling_masks(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> list[tuple[int, ...]]:
     """The tokens that each row could have drawn: those with a probability above zero after truncation."""
-    rows, ids = (distribution(logits, rules) > float("-inf")).nonzero(as_tuple=True)
+    rows, ids = (distribution(logits, batch) > float("-inf")).nonzero(as_tuple=True)
     counts = rows.bincount(minlength=len(logits)).tolist()
     return [tuple(part.tolist()) for part in ids.cpu().split(counts)]
 

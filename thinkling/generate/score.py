@@ -19,22 +19,22 @@ CHUNK_ELEMENTS = 2**24  # logits held at once: 64 MB in float32
 
 def token_logprobs(
     hidden: Float[Tensor, "N D"], head: Float[Tensor, "V D"], targets: Int[Tensor, " N"], temperature: float = 1.0,
-    kept: Int[Tensor, "N K"] | None = None,
+    sampling_mask: Int[Tensor, "N K"] | None = None,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:  # fmt: skip
     """log softmax(head @ hidden / temperature)[target] and the entropy of that distribution, in nats, in float32.
 
-    kept: the ids over which the softmax goes, -1 for none, where a token was drawn among fewer than all; without it a
-    policy that samples with top-p is scored as another one than it is.
+    sampling_mask: the ids over which the softmax goes, -1 for none, where a token was drawn among fewer than all;
+    without it a policy that samples with top-p is scored as another one than it is.
     Memory: O(CHUNK_ELEMENTS), whatever N is. The entropy carries no gradient.
     """
     size = max(1, CHUNK_ELEMENTS // head.shape[0])
     if len(targets) <= size:
-        return _chunk_logprobs(hidden, head, targets, temperature, kept)
+        return _chunk_logprobs(hidden, head, targets, temperature, sampling_mask)
     starts = range(0, len(targets), size)
     parts = [
         checkpoint(
             _chunk_logprobs, hidden[i : i + size], head, targets[i : i + size], temperature,
-            None if kept is None else kept[i : i + size], use_reentrant=False,
+            None if sampling_mask is None else sampling_mask[i : i + size], use_reentrant=False,
         )
         for i in starts
     ]  # fmt: skip
@@ -43,12 +43,12 @@ def token_logprobs(
 
 
 def _chunk_logprobs(
-    hidden: Tensor, head: Tensor, targets: Tensor, temperature: float, kept: Tensor | None
+    hidden: Tensor, head: Tensor, targets: Tensor, temperature: float, sampling_mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     logits = (hidden @ head.T).float() / temperature
     chosen = logits.gather(-1, targets[:, None]).squeeze(-1)
-    if kept is not None:
-        logits = logits.gather(-1, kept.clamp(min=0)).masked_fill(kept < 0, -1e30)
+    if sampling_mask is not None:
+        logits = logits.gather(-1, sampling_mask.clamp(min=0)).masked_fill(sampling_mask < 0, -1e30)
     log_total = logits.logsumexp(-1)
     logprobs = chosen - log_total
     with torch.no_grad():
@@ -77,14 +77,14 @@ def score_packed(
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[Sequence[int]]],
     temperature: float,
-    kept: Int[Tensor, "N K"] | None = None,
+    sampling_mask: Int[Tensor, "N K"] | None = None,
     recompute: bool = False,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """`score` for completions of several prompts, completions[i] of prompts[i]; each prompt is read once for all of
     its completions, and nothing is padded (see cache.Packed).
 
     Returns log-probabilities and entropies of all N tokens of all completions, one behind the other.
-    kept: of these N tokens, see `token_logprobs`. recompute: see `Qwen3.forward`.
+    sampling_mask: of these N tokens, see `token_logprobs`. recompute: see `Qwen3.forward`.
     """
     groups = [(len(p), [len(c) - 1 for c in own]) for p, own in zip(prompts, completions, strict=True)]
     packed = Packed(groups, model.device)
@@ -98,7 +98,7 @@ def score_packed(
             start += len(c) - 1
     behind = hidden.index_select(0, torch.tensor(source, device=model.device))
     targets = torch.tensor([token for own in completions for c in own for token in c], device=model.device)
-    return token_logprobs(behind, model.lm_head.weight, targets, temperature, kept)
+    return token_logprobs(behind, model.lm_head.weight, targets, temperature, sampling_mask)
 
 
 def _right(mask: Tensor) -> Tensor:

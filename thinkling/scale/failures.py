@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from thinkling.errors import UserError
+from thinkling.generate.completion import check_prompt
 from thinkling.generate.language_model import LanguageModel, Model
-from thinkling.generate.plain import check_prompt
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of, render
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from thinkling.generate.plain import Completion
+from thinkling.generate.completion import Completion
 
 
 def pad(
@@ -30,15 +30,15 @@ def pad_values(rows: Sequence[Sequence[float]], device: torch.device) -> Float[T
     return padded.to(device)
 
 
-def pad_kept(completions: Sequence[Completion], device: torch.device) -> Int[Tensor, "B T K"] | None:
+def pad_sampling_mask(completions: Sequence[Completion], device: torch.device) -> Int[Tensor, "B T K"] | None:
     """The ids that each token was drawn among, -1 where there are no more; None if the sampler cut nothing."""
-    if not completions[0].kept:
+    if not completions[0].sampling_mask:
         return None
     longest = max(len(c.tokens) for c in completions)
-    widest = max(len(ids) for c in completions for ids in c.kept)
+    widest = max(len(ids) for c in completions for ids in c.sampling_mask)
     padded = torch.full((len(completions), longest, widest), -1, dtype=torch.long)
     for row, c in enumerate(completions):
-        for place, ids in enumerate(c.kept):
+        for place, ids in enumerate(c.sampling_mask):
             padded[row, place, : len(ids)] = torch.tensor(ids)
     return padded.to(device)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from thinkling.errors import UserError
-from thinkling.generate.plain import Completion
+from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import CONFIDENCE_TOKENS, Sampling
 
 

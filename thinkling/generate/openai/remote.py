@@ -18,6 +18,7 @@ import httpx
 from torch import Tensor
 
 from thinkling.errors import FatalError, UserError
+from thinkling.generate.completion import Completion
 from thinkling.generate.openai.connection import Connection, Refused
 from thinkling.generate.openai.format import (
     Chat,
@@ -31,7 +32,6 @@ from thinkling.generate.openai.format import (
     text_of,
     tokens_of,
 )
-from thinkling.generate.plain import Completion
 from thinkling.generate.sampling import CONFIDENCE_TOKENS, Sampling
 
 # Fields that not every server takes. One that is refused is left out from then on, unless a request depends on it.

@@ -1,4 +1,4 @@
-"""What a base model is told before it learns anything: its shape, its text, how long it reads. A record without torch."""
+"""What a base model is told before it learns anything: its shape, its text, how long it reads. Without torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

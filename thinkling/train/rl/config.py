@@ -22,7 +22,7 @@ class RolloutConfig:
     prompts_per_step: int = 16
     rollouts_per_prompt: int = 8
     template: str = "plain"
-    sampling: Sampling = field(default_factory=lambda: Sampling(keep_support=True))
+    sampling: Sampling = field(default_factory=lambda: Sampling(sampling_mask=True))
     rewards: Mapping[str, float] = field(default_factory=lambda: {"correct": 1.0})
     dynamic_sampling: int = 0
     overlap: bool = False

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from thinkling.generate.plain import repeats
+from thinkling.generate.completion import repeats
 from thinkling.train.rl.rollout import Rollout, has_signal
 
 TIMES = 4  # a block of tokens so often at a completion's end is a repetition

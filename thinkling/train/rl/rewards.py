@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thinkling.generate.plain import Completion
+from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
 from thinkling.verify.verifier import Verdict, verifier_of, verify

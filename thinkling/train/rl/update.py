@@ -15,7 +15,7 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_packed
 from thinkling.model.transformer import Transformer
-from thinkling.train.batch import pad, pad_kept, pad_values
+from thinkling.train.batch import pad, pad_sampling_mask, pad_values
 from thinkling.train.lora import adapters_off
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl.config import RolloutConfig, UpdateConfig
@@ -150,7 +150,7 @@ class Updater:
         log-probabilities as the sampler and as this network have them, and the network's entropy."""
         completions = [rollout.completion for rollout in rollouts]
         _, mask, sampled = pad(completions, network.device)
-        kept = pad_kept(completions, network.device)
+        kept = pad_sampling_mask(completions, network.device)
         groups = [list(own) for _, own in groupby(completions, key=lambda c: c.prompt_tokens)]
         logprobs, entropy = score_packed(
             network, [own[0].prompt_tokens for own in groups], [[c.tokens for c in own] for own in groups],

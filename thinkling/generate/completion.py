@@ -1,6 +1,6 @@
-"""Generation as it is explained on a blackboard: read everything again for every token. Slow, obvious, the oracle.
+"""A completion, and why one ends: at a stop token, out of room, in a loop, or unsure.
 
-Every faster path in this package is tested against `generate`.
+Leaves out how it comes about: reference.py says that on a blackboard, engine.py fast.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import BatchedSampling, Sampling, choose, measure, support
-from thinkling.model.transformer import Transformer
+from thinkling.generate.sampling import Sampling
 
 LONGEST_BLOCK = 64  # tokens in a repeated block, at most
 
@@ -26,7 +25,7 @@ class Completion:
     text: the tokens as text, without the stop id and cut before a stop string; put on by language_model.py.
     stop_string: the one that ended it, if one did.
     confidence, certainty, margin: one per token where Sampling.measure asked for them (see sampling.measure), else ().
-    kept: the ids that each token was drawn among, where Sampling.keep_support asked for them, else ().
+    sampling_mask: the ids that each token was drawn among, where Sampling.sampling_mask asked for them, else ().
     pieces: each token's text, where only a server knows it. seconds: its share of the time that the engine was at work.
     """
 
@@ -39,7 +38,7 @@ class Completion:
     confidence: tuple[float, ...] = ()
     certainty: tuple[float, ...] = ()
     margin: tuple[float, ...] = ()
-    kept: tuple[tuple[int, ...], ...] = ()
+    sampling_mask: tuple[tuple[int, ...], ...] = ()
     pieces: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
@@ -77,39 +76,18 @@ def repeats(tokens: Sequence[int], times: int) -> bool:
     return False
 
 
+def not_finite(name: str, step: int, dtype: torch.dtype) -> UserError:
+    """Of a request whose logits hold NaN or infinity where its token number `step` (from 1) was to be drawn."""
+    likely = ("most likely float16 overflowed: use --dtype bfloat16 or float32" if dtype == torch.float16 else
+              "most likely the weights are damaged, or a training run diverged: try an earlier checkpoint")  # fmt: skip
+    return UserError(f"{name}, token {step}: the model's logits are not finite numbers; {likely}")
+
+
 def check_prompt(prompt: Sequence[int], context: int) -> None:
     if not prompt:
         raise UserError("the prompt is empty: give it at least one token")
     if len(prompt) >= context:
         raise UserError(f"the prompt is {len(prompt)} tokens long, but the context holds {context}: shorten the prompt")
-
-
-@torch.inference_mode()
-def generate(model: Transformer, prompt: Sequence[int], sampling: Sampling, stop_ids: Collection[int]) -> Completion:
-    """Complete one prompt without a cache."""
-    context = model.config.max_position_embeddings
-    check_prompt(prompt, context)
-    rules = BatchedSampling([sampling], model.device)
-    tokens: list[int] = []
-    logprobs: list[float] = []
-    measured: list[list[float]] = []
-    kept: list[tuple[int, ...]] = []
-    for uniform in sampling.uniforms():
-        hidden = model(torch.tensor([[*prompt, *tokens]], device=model.device))
-        logits = model.logits(hidden[:, -1])
-        token, logprob = choose(logits, rules, torch.tensor([uniform], device=model.device))
-        tokens.append(int(token))
-        logprobs.append(float(logprob))
-        if rules.measures:
-            measured += measure(logits).tolist()
-        if rules.keeps:
-            kept += support(logits, rules)
-        confidence = [row[0] for row in measured]
-        reason = finish_reason(tokens, confidence, sampling, stop_ids, context - len(prompt))
-        if reason:
-            break
-    more = columns(measured) if sampling.measure else {}
-    return Completion(tuple(prompt), tuple(tokens), tuple(logprobs), reason, kept=tuple(kept), **more)
 
 
 def columns(measured: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:

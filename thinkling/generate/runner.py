@@ -1,0 +1,181 @@
+"""The tensors of one pass: which go in, where what was read is kept, and what comes out.
+
+Row b of the cache, of `hidden` and of `prompt_hidden` belong to the request in row b (scheduler.py). A prompt is read
+in one padded pass with others of its length; each later pass reads one new token per row. On a GPU that pass is a CUDA
+graph. Left out: paging, chunked prefill of one long prompt.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from thinkling.device import out_of_memory
+from thinkling.model.cache import KVCache
+from thinkling.model.transformer import Transformer
+
+PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at most (or one prompt)
+POSITIONS = 256  # a CUDA graph's positions are rounded up to a multiple of this, its rows to a power of two
+
+
+class Runner:
+    """Reads prompts and tokens for at most `max_rows` requests of at most `max_length` tokens each.
+
+    hidden: the state from which each row's next token is drawn. prompt_hidden: the one behind the row's prompt, for
+    siblings that join later. pass_tokens: padded tokens of one pass; halved where memory did not suffice.
+    """
+
+    def __init__(self, model: Transformer, max_rows: int, max_length: int) -> None:
+        self.model = model
+        self.cache = KVCache(model.config, max_rows, max_length, model.device, model.dtype)
+        self.hidden = torch.zeros(max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
+        self.prompt_hidden = torch.zeros_like(self.hidden)
+        self.decoder = CudaGraphDecoder(model, self.cache) if can_record(model) else None
+        self.pass_tokens = PREFILL_TOKENS
+
+    def prefill(self, prompts: dict[int, Sequence[int]]) -> list[int]:
+        """Read prompts into rows, in passes of similar length, padded on the right: prompts[b] into row b.
+
+        Where memory does not suffice, a pass is halved and tried again; returns the rows whose prompt is too long even
+        alone.
+        """
+        rows, failed = sorted(prompts, key=lambda row: len(prompts[row])), []
+        while rows:
+            count = self._pass_size([prompts[row] for row in rows])
+            if self._read_into([(row, prompts[row]) for row in rows[-count:]]):
+                del rows[-count:]
+            elif count == 1:
+                failed.append(rows.pop())
+            else:
+                self._halve(count * len(prompts[rows[-1]]))
+        return failed
+
+    def _read_into(self, pairs: list[tuple[int, Sequence[int]]]) -> bool:
+        """One pass; False if memory did not suffice."""
+        prompts = [prompt for _, prompt in pairs]
+        try:
+            scratch = KVCache(self.model.config, len(pairs), len(prompts[-1]), self.model.device, self.model.dtype)
+            hidden = self.model(self._padded(prompts), scratch)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                return False
+            raise
+        scratch.advance(torch.tensor([len(prompt) for prompt in prompts], device=self.model.device))
+        for i, (row, prompt) in enumerate(pairs):
+            self.cache.copy_row(scratch, i, row, len(prompt))
+            self.hidden[row] = self.prompt_hidden[row] = hidden[i, len(prompt) - 1]
+        return True
+
+    def _pass_size(self, sequences: Sequence[Sequence[int]]) -> int:
+        """How many of these, the longest at the end, one pass reads."""
+        return min(len(sequences), max(1, self.pass_tokens // len(sequences[-1])))
+
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
+        longest = max(map(len, sequences))
+        rows = [[*tokens, *[0] * (longest - len(tokens))] for tokens in sequences]
+        return torch.tensor(rows, device=self.model.device)
+
+    def _halve(self, num_tokens: int) -> None:
+        self.pass_tokens = max(1, num_tokens // 2)
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def copy_prompt(self, source: int, row: int, length: int) -> None:
+        """What another row has read of its prompt, not of what it said since."""
+        self.cache.copy_row(self.cache, source, row, length)
+        self.hidden[row] = self.prompt_hidden[row] = self.prompt_hidden[source]
+
+    def move(self, source: int, row: int) -> None:
+        """Give a whole row another place."""
+        self.cache.copy_row(self.cache, source, row, int(self.cache.lengths[source]))
+        self.hidden[row], self.prompt_hidden[row] = self.hidden[source], self.prompt_hidden[source]
+
+    def erase(self, row: int) -> None:
+        """Forget what a row holds. Masked places are multiplied by zero, and zero times NaN is NaN again, so keys and
+        values that are not finite must not stay for the next request."""
+        empty = KVCache(self.model.config, 1, self.cache.max_length, self.model.device, self.model.dtype)
+        self.cache.copy_row(empty, 0, row, self.cache.max_length)
+
+    def logits(self, num_rows: int) -> Float[Tensor, "B V"]:
+        """Of the next token in each of the first rows."""
+        return self.model.logits(self.hidden[:num_rows])
+
+    def decode(self, tokens: Sequence[int], longest: int) -> None:
+        """Read one new token in each of the first rows. longest: tokens of the longest row, the new one counted."""
+        drawn = torch.tensor([[token] for token in tokens], device=self.model.device)
+        part = self.cache.view(len(tokens), longest)
+        self.hidden[: len(tokens)] = self.decoder(drawn, longest) if self.decoder else self.model(drawn, part)[:, 0]
+        part.advance(1)
+
+    def read(self, sequences: list[Sequence[int]]) -> list[Float[Tensor, "T D"]]:
+        """The hidden states of as many sequences as one pass reads, the last ones; sequences stand by length."""
+        count = self._pass_size(sequences)
+        now, hidden = sequences[-count:], None
+        try:
+            hidden = self.model(self._padded(now))
+        except RuntimeError as error:
+            if count == 1 or not out_of_memory(error):
+                raise
+        if hidden is None:  # only here is what the pass had made free again
+            self._halve(count * len(now[-1]))
+            return self.read(sequences)
+        return [row[: len(tokens)].clone() for tokens, row in zip(now, hidden, strict=True)]
+
+
+def can_record(model: Transformer) -> bool:
+    """A mixture of experts asks the processor which experts are needed, and a graph cannot ask."""
+    dense = not any(model.config.is_sparse(layer) for layer in range(model.config.num_hidden_layers))
+    return model.device.type == "cuda" and dense
+
+
+class CudaGraphDecoder:
+    """The hidden states behind one new token in each of a cache's first rows, as `model(tokens, cache)` gives them.
+
+    Qwen3-0.6B launches well over a thousand kernels per token, each a few microseconds long: told them one by one, a
+    GPU mostly waits for the processor. A CUDA graph (developer.nvidia.com/blog/cuda-graphs) launches them all at once.
+    It is recorded once per shape, so rows and positions are rounded up; what that adds is masked, or thrown away.
+    Off a GPU nothing is recorded: the same rounded-up pass runs each time.
+    """
+
+    def __init__(self, model: Transformer, cache: KVCache) -> None:
+        self.model, self.cache = model, cache
+        self.tokens = torch.zeros(cache.num_rows, 1, dtype=torch.long, device=model.device)
+        self.passes: dict[tuple[int, int], Callable[[], Tensor]] = {}
+        self.pool: tuple[int, int] | None = None  # of memory, which all graphs share: they never run side by side
+
+    def __call__(self, tokens: Int[Tensor, "B 1"], longest: int) -> Float[Tensor, "B D"]:
+        """longest: tokens of the longest row, the new one counted. The caller then advances the cache."""
+        B = len(tokens)
+        rows = min(1 << (B - 1).bit_length(), self.cache.num_rows)
+        length = min(-(-longest // POSITIONS) * POSITIONS, self.cache.max_length)
+        self.tokens[:B] = tokens
+        self.cache.lengths[B:rows] = 0  # rows that nobody uses read some token at their first place
+        if (rows, length) not in self.passes:
+            self.passes[rows, length] = self.record(rows, length)
+        return self.passes[rows, length]()[:B]
+
+    def record(self, rows: int, length: int) -> Callable[[], Tensor]:
+        tokens, part = self.tokens[:rows], self.cache.view(rows, length)
+
+        def run() -> Tensor:
+            return self.model(tokens, part)[:, 0]  # stores keys and values at the same places each time
+
+        if self.model.device.type != "cuda":
+            return run
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # what libraries set up on their first call must not be recorded
+            run()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        # Another thread may train meanwhile (thinkling grpo --overlap): only this one is held to what a graph can do.
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            hidden = run()
+        self.pool = graph.pool()
+
+        def replay() -> Tensor:
+            graph.replay()
+            return hidden
+
+        return replay

@@ -1,0 +1,85 @@
+"""Which requests run: those that wait join in order as rows fall free, and leave when they are done or cancelled.
+
+A running request's row is its place in `running`, so the rows in use are always the first ones and no pass gathers
+memory. Here are no tensors: those of a row are runner.py's. Left out: priorities, and preemption (a row has room for
+the longest request, so none that runs must ever make way).
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from thinkling.generate.completion import Completion, columns
+from thinkling.generate.sampling import Sampling
+
+
+@dataclass(eq=False)
+class Request:
+    """A prompt to complete: what was asked for, and what there is so far.
+
+    on_token: sees each token as it is drawn, in the engine's thread; a true value ends the request.
+    row: in the cache, while it runs. siblings: the running requests of the same prompt, itself among them.
+    error: why it cannot go on.
+    """
+
+    id: int
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    on_token: Callable[[int], object] | None
+    uniforms: Iterator[float]
+    row: int = -1
+    siblings: list["Request"] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    measured: list[list[float]] = field(default_factory=list)  # a row of sampling.measure per token
+    sampling_mask: list[tuple[int, ...]] = field(default_factory=list)
+    seconds: float = 0.0
+    error: Exception | None = None
+
+    def completion(self, reason: str) -> Completion:
+        measured = columns(self.measured) if self.sampling.measure else {}
+        return Completion(self.prompt, tuple(self.tokens), tuple(self.logprobs), reason, seconds=self.seconds,
+                          sampling_mask=tuple(self.sampling_mask), **measured)  # fmt: skip
+
+
+class Scheduler:
+    """A queue, and the at most `max_rows` requests that run."""
+
+    def __init__(self, max_rows: int) -> None:
+        self.max_rows = max_rows
+        self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []
+        self._of_prompt: dict[tuple[int, ...], list[Request]] = {}  # of each prompt, the requests that run
+
+    def admit(self) -> list[Request]:
+        """Those that join the batch now. Long prompts are hashed here and when they end, never once a step."""
+        first_new = len(self.running)
+        while self.waiting and len(self.running) < self.max_rows:
+            request = self.waiting.popleft()
+            request.row = len(self.running)
+            self.running.append(request)
+            request.siblings = self._of_prompt.setdefault(request.prompt, [])
+            request.siblings.append(request)
+        return self.running[first_new:]
+
+    def remove(self, request: Request) -> Request | None:
+        """End a running request. The last row's request takes over its row, if it is another one; returns that one."""
+        request.siblings.remove(request)
+        if not request.siblings:
+            del self._of_prompt[request.prompt]
+        last = self.running.pop()
+        if last is request:
+            return None
+        last.row = request.row
+        self.running[last.row] = last
+        return last
+
+    def forget(self, request_ids: Collection[int]) -> list[Request]:
+        """Drop those that wait; returns those that run, for the caller to remove."""
+        self.waiting = deque(request for request in self.waiting if request.id not in request_ids)
+        return [request for request in self.running if request.id in request_ids]
+
+    def clear(self) -> None:
+        self.waiting.clear()
+        self.running.clear()
+        self._of_prompt.clear()

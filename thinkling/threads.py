@@ -1,0 +1,21 @@
+"""How torch's CPU threads wait for each other. It must be said before torch is first imported, so this imports nothing.
+
+GNU OpenMP, which torch's Linux builds bring along, lets threads that wait at a barrier spin. On a machine that does
+other work they spin away the time of the very thread that they wait for: generation with a small model, whose passes
+are full of short parallel parts, becomes 5 to 9 times as slow. Threads that sleep cost next to nothing where the
+machine is idle (bench/threads.py measures both). Left out: how many threads; torch takes one per core, and
+OMP_NUM_THREADS another number.
+"""
+
+import os
+import sys
+
+
+def wait_passively() -> None:
+    """Let threads sleep at barriers, unless the environment says otherwise. Child processes inherit it.
+
+    The command line calls this; a library user's process is his own, so importing thinkling changes nothing in it.
+    Where torch is loaded already it comes too late, and does nothing.
+    """
+    if "torch" not in sys.modules and "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
