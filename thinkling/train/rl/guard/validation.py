@@ -15,9 +15,8 @@ from thinkling.errors import UserError
 from thinkling.evaluate.stats import pass_at_k, share_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import save_model
-from thinkling.problem import Problem
+from thinkling.problem import HELD_OUT_SHARE, Problem
 from thinkling.tasks.benchmarks import is_file, load_problems
-from thinkling.tasks.builtin import HELD_OUT_SHARE
 from thinkling.train.lora import merged
 from thinkling.train.rl.config import RolloutConfig, ValidationConfig
 from thinkling.train.rl.rollout import Rollout, roll_out, sampling_for
