@@ -14,7 +14,8 @@ from thinkling import cli
 from thinkling.train.rl import check_loss, exact
 from thinkling.train.rl import terms as policy
 from thinkling.train.rl.check_loss import check, distance
-from thinkling.train.rl.exact import LossInputs, gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.rl.exact import gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.rl.loss import LossInputs
 from thinkling.train.rl.objective import PRESETS, Advantage, Objective
 
 KL = replace(PRESETS["dr-grpo"].objective, kl="k3", kl_coef=0.1)

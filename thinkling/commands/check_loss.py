@@ -13,7 +13,7 @@ from thinkling.train.rl.objective import PRESETS, PresetName
 class CheckLoss:
     """Does a policy loss have the gradient that it ought to have? Proved by enumeration.
 
-    FUNCTION is module:function or file.py:function. It takes a thinkling.train.rl.exact.Batch and returns what this
+    FUNCTION is module:function or file.py:function. It takes a thinkling.train.rl.loss.LossInputs and returns what this
     micro-batch adds to the step's loss. Without FUNCTION thinkling's own loss is checked.
     """
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from thinkling.train.rl.curriculum import Curriculum
     from thinkling.train.rl.guard.preflight import Findings
     from thinkling.train.rl.guard.validation import Validation
+    from thinkling.train.rl.loss import UserLoss
     from thinkling.train.rl.metrics import StepMetrics
 
 
@@ -73,8 +74,9 @@ class Grpo(ModelSettings):
     min_p: float = 0.0
     """Truncation of the rollouts' sampling; training scores on the same tokens that were left to draw from."""
     reward: tuple[str, ...] = ("correct",)
-    """Its parts, each NAME or NAME=WEIGHT: correct, partial, format, conditional-format, length, overlong; and for
-    control arms random, format-only."""
+    """Its parts, each NAME or NAME=WEIGHT: correct, partial, format, conditional-format, length, overlong; for
+    control arms random, format-only; and FILE.py:FUNCTION, called as function(problem, response), which gives a number
+    from 0 to 1."""
     process_reward: float = 0.0
     """Also credit each equation that a completion states, at its own tokens, for whether it holds: the weight of it."""
     dynamic_sampling: int = 0
@@ -110,6 +112,9 @@ class Grpo(ModelSettings):
     truncated: Truncated | None = None
     """What completions that were cut off do: counted teaches that they earn nothing; dropped leaves them out of the
     loss and of its denominators; masked leaves them in the denominators."""
+    loss: str = ""
+    """A loss of your own in place of the objective's: FILE.py:FUNCTION or MODULE:FUNCTION, as thinkling check-loss
+    takes it. Advantages stay the preset's."""
     updates_per_batch: int = 1
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
     micro_batch_tokens: int = 4096
@@ -261,10 +266,15 @@ def train(
     from thinkling.commands.load import language_model
     from thinkling.runs import alone_in, open_run, write_json
     from thinkling.train import checkpoint
+    from thinkling.train.rl.check_loss import loss_named
     from thinkling.train.rl.curriculum import Curriculum, unaskable
     from thinkling.train.rl.guard.validation import problems_of
+    from thinkling.train.rl.rewards import part_named
     from thinkling.train.run import FINISHED
 
+    loss = loss_named(settings.loss) if settings.loss else None  # what needs no model is said before one is loaded
+    for name in settings.reward_weights:
+        part_named(name)
     aside = problems_of(validation_config(settings), settings.tasks) if settings.eval_every else []
     without = frozenset(problem.question for problem in aside)
     curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum, without)
@@ -281,7 +291,7 @@ def train(
         checkpoint.sweep(out)
         if failures:
             write_json(out / SKIPPED, failures)
-        return run(settings, model, curriculum, aside, show or (lambda shown: None))
+        return run(settings, model, curriculum, aside, loss, show or (lambda shown: None))
 
 
 def refuse_after_collapse(out: Path) -> None:
@@ -297,8 +307,9 @@ def refuse_after_collapse(out: Path) -> None:
 
 
 def run(
-    settings: Grpo, model: LanguageModel, curriculum: Curriculum, aside: list[Problem], show: Callable[[object], None]
-) -> Path:
+    settings: Grpo, model: LanguageModel, curriculum: Curriculum, aside: list[Problem], loss: UserLoss | None,
+    show: Callable[[object], None],
+) -> Path:  # fmt: skip
     from thinkling.model.weights import resolve
     from thinkling.runs import append_jsonl, write_json
     from thinkling.train import memory
@@ -315,6 +326,7 @@ def run(
     trainer = Trainer(
         model, curriculum, settings.steps, rollout=rollout, objective=settings.objective,
         update=update_config(settings), optimizer=optimizer_config(settings), lora=lora_config(settings),
+        loss=loss,
         keep=lambda rows: append_jsonl(settings.out / SAMPLES, rows),
     )  # fmt: skip
     validator = Validator(aside, validation_config(settings), rollout, model) if settings.eval_every else None

@@ -80,11 +80,23 @@ def score_packed(
     sampling_mask: Int[Tensor, "N K"] | None = None,
     recompute: bool = False,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """`score` for completions of several prompts, completions[i] of prompts[i]; each prompt is read once for all of
-    its completions, and nothing is padded (see cache.Packed).
+    """Log-probabilities and entropies of all N tokens of all completions, one behind the other (`packed_states`).
 
-    Returns log-probabilities and entropies of all N tokens of all completions, one behind the other.
-    sampling_mask: of these N tokens, see `token_logprobs`. recompute: see `Qwen3.forward`.
+    sampling_mask: of these N tokens, see `token_logprobs`. recompute: see `Transformer.forward`.
+    """
+    behind, targets = packed_states(model, prompts, completions, recompute)
+    return token_logprobs(behind, model.lm_head.weight, targets, temperature, sampling_mask)
+
+
+def packed_states(
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[Sequence[int]]],
+    recompute: bool = False,
+) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"]]:
+    """The hidden state that each of the N tokens was predicted from, and the tokens; completions[i] are of prompts[i].
+
+    Each prompt is read once for all of its completions, and nothing is padded (see cache.Packed).
     """
     groups = [(len(p), [len(c) - 1 for c in own]) for p, own in zip(prompts, completions, strict=True)]
     packed = Packed(groups, model.device)
@@ -97,8 +109,7 @@ def score_packed(
             source += [end - 1, *range(start, start + len(c) - 1)]
             start += len(c) - 1
     behind = hidden.index_select(0, torch.tensor(source, device=model.device))
-    targets = torch.tensor([token for own in completions for c in own for token in c], device=model.device)
-    return token_logprobs(behind, model.lm_head.weight, targets, temperature, sampling_mask)
+    return behind, torch.tensor([token for own in completions for c in own for token in c], device=model.device)
 
 
 def _right(mask: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.train.rl.exact import LossInputs, UserLoss, gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.rl.exact import gradient_of, groups_of, stated_gradient, thinklings, worlds
+from thinkling.train.rl.loss import LossInputs, UserLoss
 from thinkling.train.rl.objective import Objective
 from thinkling.verify.isolated import load
 

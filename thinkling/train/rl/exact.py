@@ -9,46 +9,20 @@ check_loss.py does this for any loss.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from thinkling.train.rl import terms as policy
-from thinkling.train.rl.loss import Denominators, TokenTensors, loss_of, rewards_after_kl
+from thinkling.train.rl.loss import Denominators, LossInputs, TokenTensors, UserLoss, loss_of, rewards_after_kl
 from thinkling.train.rl.objective import Objective
 
 VOCABULARY, STOP, MAX_TOKENS, GROUP = 5, 0, 2, 2
 TINY = 1e-6  # added to every deviation
-
-
-@dataclass(frozen=True)
-class LossInputs:
-    """What a loss gets to see of one micro-batch; B rows, T tokens, V vocabulary. Its value is to be minimised.
-
-    logits: (B, T, V), with gradient, as the network gives them: before the temperature. advantages: (B,). old,
-    sampled, reference: log-probabilities at the sampling temperature. The numbers are those of the whole step.
-    """
-
-    logits: Float[Tensor, "B T V"]
-    tokens: Int[Tensor, "B T"]
-    mask: Bool[Tensor, "B T"]
-    old: Float[Tensor, "B T"]
-    sampled: Float[Tensor, "B T"]
-    reference: Float[Tensor, "B T"]
-    advantages: Float[Tensor, " B"]
-    temperature: float
-    num_completions: int
-    num_tokens: int
-    max_tokens: int
-
-
 # The step's other group: the two rewards and the length of each completion.
 OTHERS = [([1.0, 0.3], 1), ([0.0, 0.9], 2)]
-
-UserLoss = Callable[[LossInputs], Tensor]
 
 
 @dataclass(frozen=True)
@@ -179,9 +153,15 @@ def gradient_of(loss: UserLoss, world: World, groups: list[ExactGroup]) -> Tenso
     for group in groups:
         rows = [slice(i, i + 1) for i in range(GROUP)] if world.split else [slice(None)]
         for part in rows:
-            batch = LossInputs(theta[group.contexts[part]], group.tokens[part], group.mask[part], group.old[part],
-                          group.sampled[part], group.reference[part], group.advantages[part], world.temperature,
-                          GROUP, int(group.mask.sum()), MAX_TOKENS)  # fmt: skip
+            logits = theta[group.contexts[part]]
+            scores = (logits / world.temperature).log_softmax(-1)
+            batch = LossInputs(
+                logprobs=scores.gather(-1, group.tokens[part][..., None])[..., 0], tokens=group.tokens[part],
+                mask=group.mask[part], old=group.old[part], sampled=group.sampled[part],
+                reference=group.reference[part], advantages=group.advantages[part], temperature=world.temperature,
+                num_completions=GROUP, num_tokens=int(group.mask.sum()), max_tokens=MAX_TOKENS,
+                make_logits=lambda logits=logits: logits,
+            )  # fmt: skip
             total = total + group.probability * loss(batch)
     return torch.autograd.grad(total, theta, allow_unused=True, materialize_grads=True)[0]
 

@@ -4,10 +4,11 @@ The functions are policy.py's. What a step adds up over its micro-batches is `To
 whole step, so that how the step is split changes the memory it takes and nothing else.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from thinkling.train.rl import terms as policy
@@ -50,6 +51,40 @@ class Loss:
     clipped: Bool[Tensor, "B T"]
     kl: Float[Tensor, "B T"]
     ratio: Float[Tensor, "B T"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossInputs:
+    """What a loss of your own gets to see of one micro-batch; B completions, T tokens, V vocabulary.
+
+    logprobs: (B, T) of the tokens, in nats, with gradient, at the sampling temperature and among those that were left
+    to draw from. old, sampled, reference: the same of the policy before the step's updates, of the sampler, and of the
+    reference model (None in a run without --kl), without gradient. advantages: (B,). mask: which tokens are real. The
+    last three numbers are those of the whole step, by which a loss must divide. Its value is to be minimised; what it
+    returns for the micro-batches of a step is added up.
+    """
+
+    logprobs: Float[Tensor, "B T"]
+    tokens: Int[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    old: Float[Tensor, "B T"]
+    sampled: Float[Tensor, "B T"]
+    reference: Float[Tensor, "B T"] | None
+    advantages: Float[Tensor, " B"]
+    temperature: float
+    num_completions: int
+    num_tokens: int
+    max_tokens: int
+    make_logits: Callable[[], Float[Tensor, "B T V"]] = field(repr=False)
+
+    @property
+    def logits(self) -> Float[Tensor, "B T V"]:
+        """As the network gives them, before the temperature, with gradient. Made when asked for: they take 4 V bytes a
+        token, more than all the rest."""
+        return self.make_logits()
+
+
+UserLoss = Callable[[LossInputs], Tensor]
 
 
 def rewards_after_kl(

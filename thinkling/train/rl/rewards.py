@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
-from thinkling.verify.verifier import Verdict, verifier_of, verify
+from thinkling.train.rl.reward_names import is_own
+from thinkling.verify.verifier import Verdict, verifier_named, verifier_of, verify
 
 OVERLONG_SHARE = 0.2  # of max_tokens, in which the penalty grows: DAPO's 4,096 of 20,480
 
@@ -106,6 +107,15 @@ PARTS: dict[str, Callable[[GradedGroup], list[float]]] = {
 }
 
 
+def part_named(name: str) -> Callable[[GradedGroup], list[float]]:
+    """One of `PARTS`, or a function of the user's own: FILE.py:FUNCTION, called as function(problem, response), which
+    gives a number from 0 to 1 and runs in a process of its own (verify/user.py). Raises UserError where it fails."""
+    if not is_own(name):
+        return PARTS[name]
+    judge = verifier_named(name).verify
+    return lambda group: [judge(group.problem, completion.text).score for completion in group.completions]
+
+
 def rewards_of(group: GradedGroup, names: Sequence[str]) -> list[tuple[float, ...]]:
     """The named parts of each completion's reward, without weights."""
-    return list(zip(*(PARTS[name](group) for name in names), strict=True))
+    return list(zip(*(part_named(name)(group) for name in names), strict=True))

@@ -17,6 +17,7 @@ from thinkling.train.lora import add_adapters
 from thinkling.train.optim import Optimizer, schedule
 from thinkling.train.rl.config import RolloutConfig, UpdateConfig
 from thinkling.train.rl.curriculum import Curriculum
+from thinkling.train.rl.loss import UserLoss
 from thinkling.train.rl.metrics import StepMetrics, describe
 from thinkling.train.rl.objective import Objective
 from thinkling.train.rl.rollout import Rollout
@@ -29,7 +30,8 @@ SAMPLES = "samples.jsonl"  # every rollout, a line each
 class Trainer:
     """Trains `model` in place on what `curriculum` asks, for a run of `num_steps`.
 
-    lora: adapters to train instead of the weights. keep: is given the rows of each step's rollouts (samples.jsonl).
+    lora: adapters to train instead of the weights. loss: the user's own, see `Updater`. keep: is given the rows of each
+    step's rollouts (samples.jsonl).
     """
 
     metrics, files = StepMetrics, (SAMPLES,)
@@ -45,6 +47,7 @@ class Trainer:
         update: UpdateConfig,
         optimizer: OptimizerConfig,
         lora: LoraConfig | None = None,
+        loss: UserLoss | None = None,
         keep: Callable[[Iterable[dict]], None] = lambda rows: None,
     ) -> None:
         if lora is not None:
@@ -54,7 +57,7 @@ class Trainer:
         reference = None
         if objective.needs_reference:  # with adapters it is the same model without them
             reference = model.network if lora is not None else copy.deepcopy(model.network)
-        self.updater = Updater(model, self.optimizer, objective, rollout, update, reference)
+        self.updater = Updater(model, self.optimizer, objective, rollout, update, reference, loss)
         self.sampler = Sampler(rollout, model, curriculum, num_steps)
 
     def take(self, step: int) -> StepMetrics:

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.score import score_packed
+from thinkling.generate.score import packed_states, score_packed
 from thinkling.model.transformer import Transformer
 from thinkling.train.batch import pad, pad_sampling_mask, pad_values
 from thinkling.train.lora import adapters_off
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl.config import RolloutConfig, UpdateConfig
-from thinkling.train.rl.loss import Denominators, Loss, TokenTensors, loss_of, rewards_after_kl
+from thinkling.train.rl.loss import Denominators, Loss, LossInputs, TokenTensors, UserLoss, loss_of, rewards_after_kl
 from thinkling.train.rl.objective import Objective
 from thinkling.train.rl.process_reward import credits
 from thinkling.train.rl.rollout import Rollout
@@ -89,7 +90,8 @@ class Updater:
 
     model: what is trained, by `optimizer`. objective: what for. rollout, config: how the rollouts were drawn, and how
     they are dealt out to passes and steps. reference: the network that a KL term compares with; with adapters it is the
-    model's own, read without them.
+    model's own, read without them. loss: one of the user's own, in place of the objective's; the advantages, and what
+    the metrics say of clip and KL, stay the objective's.
     """
 
     def __init__(
@@ -100,9 +102,11 @@ class Updater:
         rollout: RolloutConfig,
         config: UpdateConfig,
         reference: Transformer | None = None,
+        loss: UserLoss | None = None,
     ) -> None:
         self.model, self.network, self.optimizer = model, model.network, optimizer
         self.objective, self.rollout, self.config, self.reference = objective, rollout, config, reference
+        self.loss = loss
 
     # --- before the first update ---
 
@@ -151,10 +155,9 @@ class Updater:
         completions = [rollout.completion for rollout in rollouts]
         _, mask, sampled = pad(completions, network.device)
         kept = pad_sampling_mask(completions, network.device)
-        groups = [list(own) for _, own in groupby(completions, key=lambda c: c.prompt_tokens)]
         logprobs, entropy = score_packed(
-            network, [own[0].prompt_tokens for own in groups], [[c.tokens for c in own] for own in groups],
-            self.rollout.sampling.temperature, None if kept is None else kept[mask], self.config.recompute,
+            network, *by_prompt(completions), self.rollout.sampling.temperature, None if kept is None else kept[mask],
+            self.config.recompute,
         )  # fmt: skip
         zeros = torch.zeros(mask.shape, device=network.device)
         return mask, sampled, zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
@@ -199,8 +202,27 @@ class Updater:
         extra = pad_values([r.credits or (0.0,) * len(r.completion.tokens) for r in rollouts], device)
         tensors = TokenTensors(logprobs, old, sampled, reference, advantage, mask, extra)
         loss = loss_of(self.objective, tensors, denominators)
-        loss.value.backward()
+        value = loss.value if self.loss is None else self.loss(self.inputs(rollouts, tensors, denominators))
+        value.backward()
         totals.add(mask, entropy, old - sampled, loss, keys)
+
+    def inputs(self, rollouts: list[Rollout], tensors: TokenTensors, denominators: Denominators) -> LossInputs:
+        """A micro-batch as a user's own loss sees it."""
+        completions, device = [rollout.completion for rollout in rollouts], self.network.device
+
+        def make_logits() -> Tensor:
+            behind, _ = packed_states(self.network, *by_prompt(completions), self.config.recompute)
+            found = self.network.logits(behind).float()
+            return torch.zeros(*tensors.mask.shape, found.shape[-1], device=device).masked_scatter(
+                tensors.mask[..., None], found
+            )
+
+        return LossInputs(
+            logprobs=tensors.logprobs, tokens=pad(completions, device)[0], mask=tensors.mask, old=tensors.old,
+            sampled=tensors.sampled, reference=tensors.reference, advantages=tensors.advantages,
+            temperature=self.rollout.sampling.temperature, num_completions=denominators.num_completions,
+            num_tokens=denominators.num_tokens, max_tokens=denominators.max_tokens, make_logits=make_logits,
+        )  # fmt: skip
 
     def passes(self, groups: dict[int, list[Rollout]]) -> Iterator[list[tuple[int, int]]]:
         """Rollouts that go through the model together: (number of the group, place in it).
@@ -261,3 +283,9 @@ class Updater:
             ) from None
         finally:
             self.network.zero_grad(set_to_none=True)
+
+
+def by_prompt(completions: Sequence[Completion]) -> tuple[list[Sequence[int]], list[list[Sequence[int]]]]:
+    """Prompts, and the tokens of the completions of each; those of one prompt stand side by side."""
+    groups = [list(own) for _, own in groupby(completions, key=lambda c: c.prompt_tokens)]
+    return [own[0].prompt_tokens for own in groups], [[c.tokens for c in own] for own in groups]
