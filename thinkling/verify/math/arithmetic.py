@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 from fractions import Fraction
 
-from thinkling.verify.math import numeric
+import thinkling.verify.math.numeric as numeric
 from thinkling.verify.math.exact import CannotTell, Undefined, exact
 from thinkling.verify.math.numeric import MP, Numeric
 from thinkling.verify.math.tree import (

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import wraps
 
-from thinkling.verify.math import build
+import thinkling.verify.math.build as build
 from thinkling.verify.math.build import SIGN, expression, negated, number
 from thinkling.verify.math.tokens import NotMathematics, Token
 from thinkling.verify.math.tree import (
