@@ -62,13 +62,13 @@ class Table:
         extra = f" (pass@{samples} {pass_rates['held-out']:.1%})" if samples > 1 else ""
         print(
             f"| {template} | {name} | {report.accuracy:.1%}{extra} | {interval(report)} | {unseen.accuracy:.1%} "
-            f"{interval(unseen)} | {report.tokens_per_problem:.0f} | {report.seconds:.0f} |",
+            f"{interval(unseen)} | {report.tokens:.0f} | {report.wall_seconds:.0f} |",
             flush=True,
         )
 
 
 def interval(report: Report) -> str:
-    low, high = report.interval
+    low, high = report.low, report.high
     return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 

@@ -28,9 +28,10 @@ generate.language_model generate.explain
 generate.openai generate.openai.connection generate.openai.format generate.openai.remote generate.cached
 scale scale.prompts scale.direct scale.scorers scale.vote scale.best_of_n scale.refine scale.judge scale.reward_head
 scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
-evaluate evaluate.stats evaluate.run evaluate.refinement_changes evaluate.frontier
-report report.plots report.eval_report report.scale_words report.scale_plots report.scale_terminal report.scale_page
-report.explain_page report.explain_picture report.microscope_page
+evaluate evaluate.stats evaluate.result evaluate.run evaluate.refinement_changes evaluate.frontier
+report report.palette report.page report.tables report.plots report.eval_plots report.eval_report
+report.scale_words report.scale_plots report.scale_terminal report.scale_page
+report.explain_words report.explain_page report.explain_picture report.microscope_script report.microscope_page
 train train.batch train.adam8bit train.optim train.lora train.memory train.checkpoint train.trackers
 train.pretrain train.pretrain.corpus train.pretrain.trainer
 train.rl train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss train.rl.rewards train.rl.rollout

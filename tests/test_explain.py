@@ -20,8 +20,9 @@ from thinkling.generate.explain import Candidate, DrawnToken, candidates_of, exp
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.explain_page import headline, page, percent, stage_cells, visible
+from thinkling.report.explain_page import page
 from thinkling.report.explain_picture import fonts_for, png
+from thinkling.report.explain_words import headline, percent, stage_cells, visible
 
 # Four tokens with the probabilities 8/16, 1/16, 5/16, 2/16: by rank they are the tokens 0, 2, 3, 1.
 LOGITS = torch.tensor([8.0, 1.0, 5.0, 2.0]).log()

@@ -11,7 +11,8 @@ from thinkling import cli
 from thinkling.commands.microscope import choose, gather, pack
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.report.microscope_page import SCRIPT, page
+from thinkling.report.microscope_page import page
+from thinkling.report.microscope_script import SCRIPT
 from thinkling.settings import Grpo
 from thinkling.train.rl import trainer as grpo
 

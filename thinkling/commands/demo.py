@@ -5,14 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from thinkling.commands.eval import row_of
 from thinkling.device import facts
+from thinkling.evaluate.result import Result
 from thinkling.evaluate.run import Sample, evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.report.eval_report import BeforeAfter, table, write_html
-from thinkling.report.plots import Row
+from thinkling.report.eval_report import BeforeAfter, table, training_headline, write_html
+from thinkling.report.tables import interval
 from thinkling.runs import new_run, write_json
 from thinkling.scale.direct import Direct, Method
 from thinkling.scale.vote import SelfConsistency
@@ -22,6 +22,7 @@ from thinkling.train.rl import trainer as grpo
 from thinkling.train.rl.live_table import LiveTable
 
 VOTES = 8
+PLAIN = "plain"
 GREEDY = Sampling(temperature=0.0, max_tokens=256)
 DIVERSE = Sampling(temperature=1.0, max_tokens=256)
 
@@ -31,16 +32,15 @@ class Measurements:
 
     def __init__(self, console: Console, held_out: Sequence[Problem], out: Path) -> None:
         self.console, self.held_out, self.out = console, held_out, out
-        self.rows: list[Row] = []
+        self.rows: list[Result] = []
 
     def add(self, name: str, model: LanguageModel, method: Method) -> list[Sample]:
         folder = self.out / f"{len(self.rows) + 1}-{name.replace(' ', '-').replace(',', '')}"
         report, samples = evaluate(model, method, self.held_out, folder, name)
-        self.rows.append(row_of(name, report))
-        low, high = report.interval
+        self.rows.append(report)
         self.console.print(
-            f"  {name:<22} [bold]{report.accuracy:6.1%}[/]  [{100 * low:.1f}, {100 * high:.1f}]"
-            f"  {report.tokens_per_problem:5.0f} tokens a problem  {report.seconds:5.1f} s",
+            f"  {name:<22} [bold]{report.accuracy:6.1%}[/]  {interval(report.low, report.high)}"
+            f"  {report.tokens:5.0f} tokens a problem  {report.wall_seconds:5.1f} s",
             highlight=False,
         )
         return samples
@@ -57,7 +57,7 @@ def main(settings: Tour) -> None:
     measure = Measurements(console, held_out, out)
 
     console.print("\n[bold]1. The base model, as it is.[/] It answers at once.")
-    before = measure.add("plain", model, Direct(GREEDY))
+    before = measure.add(PLAIN, model, Direct(GREEDY))
     console.print("\n[bold]2. The same weights, asked to explain step by step.[/] Tokens buy accuracy.")
     measure.add("step by step", model, Direct(GREEDY, "step-by-step"))
     console.print(f"\n[bold]3. The same weights, {VOTES} samples and a vote.[/]")
@@ -66,11 +66,15 @@ def main(settings: Tour) -> None:
     console.print("\n[bold]4. Reinforcement learning.[/] The plain question again; a right answer is the only reward.")
     rewards = learn(settings, model, out)
     console.print("\n\n[bold]5. The trained model, asked plainly.[/] Nobody tells it to explain.")
-    after = measure.add("plain, after GRPO", model, Direct(GREEDY))
+    after = measure.add(f"{PLAIN}, after GRPO", model, Direct(GREEDY))
     measure.add(f"vote of {VOTES}, after GRPO", model, SelfConsistency(DIVERSE, VOTES))
 
     console.print()
     console.print(table(measure.rows))
+    rows = measure.rows
+    first, second = rows[0], next(row for row in rows if row.method == f"{PLAIN}, after GRPO")
+    for line in training_headline(rows, first, second):
+        console.print(line, style="bold", highlight=False)
     examples = learned(before, after)
     show(console, examples)
     write_json(out / "report.json", {"rows": measure.rows, "rewards": rewards})
@@ -81,6 +85,7 @@ def main(settings: Tour) -> None:
         rewards,
         examples,
         how_it_was_made(settings),
+        trained=(first, second),
     )
     checkpoint = sorted((out / "grpo" / "checkpoints").iterdir())[-1]
     console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]", soft_wrap=True)

@@ -6,13 +6,13 @@ from rich.console import Console
 
 from thinkling.errors import UserError
 from thinkling.evaluate.refinement_changes import changes, tell
-from thinkling.evaluate.run import Report, evaluate
+from thinkling.evaluate.run import evaluate
 from thinkling.generate.cached import CachedModel
 from thinkling.generate.language_model import LanguageModel, Model
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
-from thinkling.report.eval_report import MUCH_TRUNCATED, table
-from thinkling.report.plots import Row
+from thinkling.report.eval_report import table
+from thinkling.report.tables import MUCH_TRUNCATED
 from thinkling.runs import alone_in, open_run, write_json
 from thinkling.scale.direct import Method
 from thinkling.scale.judge import Judge
@@ -63,12 +63,6 @@ def method_of(settings: Eval) -> Method:
     return build(recipe, budget, sampling, lambda name: scorer_from(settings, name, recipe.template))
 
 
-def row_of(name: str, report: Report) -> Row:
-    """A report as a line of the table."""
-    return Row(name, report.accuracy, *report.interval, report.tokens_per_problem, report.seconds, report.num_problems,
-               report.truncated)  # fmt: skip
-
-
 def main(settings: Eval) -> None:
     method = method_of(settings)
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
@@ -77,9 +71,9 @@ def main(settings: Eval) -> None:
     with alone_in(out):
         write_json(out / "prompts.json", manifest([recipe_of(settings)[0].template], problems[0].question))
         pool = CachedModel(model, out / "pool.jsonl")
-        report, samples = evaluate(pool, method, problems, out, f"{settings.method} on {settings.tasks}")
+        report, samples = evaluate(pool, method, problems, out, settings.method)
     console = Console()
-    console.print(table([row_of(settings.method, report)]))
+    console.print(table([report]))
     if report.truncated > MUCH_TRUNCATED:
         console.print(
             f"[bold red]{report.truncated:.0%} of the completions were cut off[/]: what they would have answered is "

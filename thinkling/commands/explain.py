@@ -20,19 +20,10 @@ from thinkling.generate.explain import Candidate, Explanation, explain
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.explain_page import (
-    COIN,
-    MAKER,
-    counted,
-    headline,
-    label,
-    page,
-    percent,
-    stage_cells,
-    visible,
-    with_signs,
-)  # fmt: skip
+from thinkling.report.explain_page import page
 from thinkling.report.explain_picture import png
+from thinkling.report.explain_words import COIN, MAKER, headline, label, percent, stage_cells, visible, with_signs
+from thinkling.report.tables import counted
 from thinkling.runs import write_text
 from thinkling.scale.prompts import prompt_of
 from thinkling.settings import Explain

@@ -13,7 +13,7 @@ from rich.console import Console
 from thinkling.errors import UserError
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.weights import resolve
-from thinkling.report.explain_page import visible
+from thinkling.report.explain_words import visible
 from thinkling.report.microscope_page import page
 from thinkling.runs import read_jsonl, write_text
 from thinkling.settings import Microscope

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from thinkling.commands.eval import model_of, scorer_from
 from thinkling.device import facts
-from thinkling.evaluate.frontier import Point
 from thinkling.evaluate.refinement_changes import Round, changes, in_words, tell
-from thinkling.evaluate.run import Sample, evaluate
-from thinkling.evaluate.stats import mean_interval, pass_at_k, wilson_interval
+from thinkling.evaluate.result import Result
+from thinkling.evaluate.run import Sample, evaluate, summarise
+from thinkling.evaluate.stats import mean_interval, pass_at_k
 from thinkling.generate.cached import CachedModel
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
@@ -57,7 +57,7 @@ class Measuring:
         self, settings: Scale, model: CachedModel, problems: Sequence[Problem], config: ModelConfig | None
     ) -> None:
         self.settings, self.model, self.problems, self.config = settings, model, problems, config
-        self.points: list[Point] = []
+        self.points: list[Result] = []
         self.rounds: dict[str, list[Round]] = {}
         self._scorers: dict[tuple[str, str], Scorer] = {}
 
@@ -66,30 +66,23 @@ class Measuring:
             self._scorers[name, template] = remembered(scorer_from(self.settings, name, template))
         return self._scorers[name, template]
 
-    def measure(self, recipe: Recipe, budget: int) -> Point:
+    def measure(self, recipe: Recipe, budget: int) -> Result:
         sampling = Sampling(max_tokens=self.settings.max_tokens, seed=self.settings.seed, measure=True)
         method = build(recipe, budget, sampling, lambda name: self.scorer(name, recipe.template))
-        _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}")
-        point = self.point(str(recipe), recipe.kind.unit, budget, samples)
+        found, samples = evaluate(self.model, method, self.problems, None, recipe.title(budget))
+        point = self.point(recipe.title(), recipe.kind.unit, budget, samples, found.wall_seconds)
         self.points.append(point)
         if budget == max(recipe.budgets):
             if samples[0].answer.rounds:
-                self.rounds[str(recipe)] = changes(samples)
+                self.rounds[recipe.title()] = changes(samples)
             if recipe.name == "self-consistency" and not recipe.scorer:
                 self.points += self.oracle(recipe, samples)
         return point
 
-    def point(self, name: str, unit: str, budget: int, samples: Sequence[Sample]) -> Point:
-        correct = tuple(sample.verdict.correct for sample in samples)
-        completions = [c for sample in samples for c in sample.answer.completions]
-        num = len(samples)
-        return Point(
-            name, budget if unit else None, unit, correct, sum(correct) / num, *wilson_interval(sum(correct), num),
-            tokens=sum(len(c.tokens) for c in completions) / num,
-            seconds=sum(c.seconds for c in completions) / num,
-            flops=fmean(self.flops(sample) for sample in samples) if self.config else None,
-            truncated=sum(c.truncated for c in completions) / len(completions),
-        )  # fmt: skip
+    def point(self, name: str, unit: str, budget: int, samples: Sequence[Sample], wall_seconds: float = 0.0) -> Result:
+        flops = fmean(self.flops(sample) for sample in samples) if self.config else None
+        found = summarise(name, samples, wall_seconds)
+        return replace(found, budget=budget if unit else None, unit=unit, flops=flops)
 
     def flops(self, sample: Sample) -> float:
         """Of one answer: every prompt read once, and every token sampled behind it."""
@@ -98,10 +91,10 @@ class Measuring:
         sampled = sum(self.config.flops(len(c.tokens), len(c.prompt_tokens)) for c in completions)
         return sampled + sum(self.config.flops(len(prompt)) for prompt in prompts)
 
-    def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Point]:
+    def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Result]:
         """pass@n: what a perfect judge would choose from the samples of each vote. It needs to know the answers."""
         right = [[grade(c.text, s.problem.reference).correct for c in s.answer.completions] for s in samples]
-        found, name = [], f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
+        found, name = [], recipe.title().replace(recipe.kind.title, "pass@n, the oracle")
         for vote in self.points[-len(recipe.budgets) :]:
             rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]
             low, high = mean_interval(rates)
@@ -127,7 +120,7 @@ def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem])
     for recipe in recipes:
         for budget in recipe.budgets:
             point = measuring.measure(recipe, budget)
-            console.print(f"{recipe}, {budget}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
+            console.print(f"{recipe.title(budget)}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
     took = time.perf_counter() - started
     report(settings, console, measuring, pool, took)
 

@@ -13,31 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from thinkling.evaluate.result import Result
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.language_model import Model
 from thinkling.problem import Problem
 from thinkling.runs import append_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
 from thinkling.verify.math.grade import Verdict, grade
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a method scored on some problems.
-
-    accuracy: share of problems answered correctly; interval: its 95% Wilson interval. unparsed: share of problems with
-    no answer found. truncated: share of completions cut off before they ended. tokens: all that were sampled.
-    """
-
-    accuracy: float
-    interval: tuple[float, float]
-    num_problems: int
-    num_correct: int
-    unparsed: float
-    truncated: float
-    tokens: int
-    tokens_per_problem: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +37,7 @@ def evaluate(
     problems: Sequence[Problem],
     out: Path | None = None,
     label: str = "evaluating",
-) -> tuple[Report, list[Sample]]:
+) -> tuple[Result, list[Sample]]:
     """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[score]}"),
                TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
@@ -82,26 +64,30 @@ def evaluate(
 
     asyncio.run(run())
     ordered = [samples[place] for place in range(len(problems))]
-    report = summarise(ordered, time.perf_counter() - started)
+    report = summarise(label, ordered, time.perf_counter() - started)
     if out is not None:
         write_json(out / "report.json", report)
     return report, ordered
 
 
-def summarise(samples: Sequence[Sample], seconds: float) -> Report:
+def summarise(method: str, samples: Sequence[Sample], wall_seconds: float) -> Result:
+    """What these samples say of a method, without its size: flops are not known here."""
     completions = [c for sample in samples for c in sample.answer.completions]
-    num, right = len(samples), sum(sample.verdict.correct for sample in samples)
-    tokens = sum(len(c.tokens) for c in completions)
-    return Report(
-        accuracy=right / num,
-        interval=wilson_interval(right, num),
+    correct = tuple(sample.verdict.correct for sample in samples)
+    num, right = len(samples), sum(correct)
+    low, high = wilson_interval(right, num)
+    return Result(
+        method=method,
         num_problems=num,
-        num_correct=right,
-        unparsed=sum(sample.verdict.status == "unparsed" for sample in samples) / num,
+        accuracy=right / num,
+        low=low,
+        high=high,
+        tokens=sum(len(c.tokens) for c in completions) / num,
         truncated=sum(c.truncated for c in completions) / len(completions),
-        tokens=tokens,
-        tokens_per_problem=tokens / num,
-        seconds=seconds,
+        correct=correct,
+        seconds=sum(c.seconds for c in completions) / num,
+        wall_seconds=wall_seconds,
+        unparsed=sum(sample.verdict.status == "unparsed" for sample in samples) / num,
     )
 
 

@@ -1,21 +1,18 @@
 """An explanation as a PNG: one panel of bars for each stage of the next token, and under them the completion.
 
-Leaves out how tokens and numbers are put as text (explain_page.py).
+Leaves out how tokens and numbers are put as text (explain_words.py).
 """
 
 import math
-import re
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from thinkling.generate.explain import DrawnToken, Explanation
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.eval_report import STYLE
-from thinkling.report.explain_page import (
+from thinkling.report.explain_words import (
     COIN,
     MAKER,
-    counted,
     headline,
     label,
     percent,
@@ -23,9 +20,10 @@ from thinkling.report.explain_page import (
     stage_cells,
     visible,
     with_signs,
-)  # fmt: skip
+)
+from thinkling.report.palette import LIGHT as COLOURS
+from thinkling.report.tables import counted
 
-COLOURS = dict(re.findall(r"--(\w+): (#\w+)", STYLE.split("@media")[0]))  # the page's, in light
 DRAWN_STEPS = 200  # so many tokens of the completion are drawn, at most
 UNFIT = (
     "Noto Color Emoji",

@@ -1,7 +1,7 @@
 """What each point of accuracy costs, in the terminal: every row, the cheapest way to each accuracy, the steps.
 
 Leaves out what can be said of the points (frontier.py), the words for it (scale_words.py) and the page
-(scale_report.py).
+(scale_page.py).
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,17 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from thinkling.evaluate.frontier import Point, cheapest, check_measured, pareto, round_targets, steps_of
+from thinkling.evaluate.frontier import cheapest, check_measured, pareto, round_targets, steps_of
+from thinkling.evaluate.result import Result
 from thinkling.report import scale_words as words
-from thinkling.report.eval_report import MUCH_TRUNCATED
 from thinkling.report.scale_plots import curves
 from thinkling.report.scale_words import COSTS
+from thinkling.report.tables import MUCH_TRUNCATED
 
 LOUD = {"clear": "bold green", "hint": "yellow", "unsure": "dim"}
 
 
-def terminal(points: Sequence[Point]) -> list[RenderableType]:
+def terminal(points: Sequence[Result]) -> list[RenderableType]:
     """The full table, the cheapest way to each accuracy, and the steps along the front; for 80 columns and more.
 
     Raises UserError if there is no method among the points.
@@ -30,7 +31,7 @@ def terminal(points: Sequence[Point]) -> list[RenderableType]:
     return [rows, *([ways] if ways.row_count else []), *([steps] if steps else [])]
 
 
-def _all_rows(points: Sequence[Point]) -> Text:
+def _all_rows(points: Sequence[Result]) -> Text:
     """Not a rich table, for a method's name has a line of its own: in a column it would crowd out the numbers."""
     fronts, known = words.fronts(points), words.known_costs(points)
     width = max(10, *(len(words.budget(point)) for point in points))
@@ -44,14 +45,14 @@ def _all_rows(points: Sequence[Point]) -> Text:
             drawn.append("".join(f"{words.amount(point, cost):>8}" for cost in known))
             drawn.append(f"{point.truncated:>8.1%}", style="bold red" if point.truncated > MUCH_TRUNCATED else "")
             drawn.append(f"  {words.marks(point, fronts)}".rstrip() + "\n", style="bold green")
-    num = max(len(point.correct) for point in points)
+    num = max(point.num_problems for point in points)
     drawn.append(
         f"{num:,} problems; in brackets, the 95% interval. {words.marks_explained(fronts)}\n", style="dim italic"
     )
     return drawn
 
 
-def _ways(points: Sequence[Point]) -> Table:
+def _ways(points: Sequence[Result]) -> Table:
     drawn = Table(title="Cheapest way to reach", title_justify="left", box=box.SIMPLE_HEAD)
     for header in ("accuracy", "by", "measured", "tokens"):
         drawn.add_column(header, justify="left" if header == "by" else "right", no_wrap=header != "by")
@@ -63,7 +64,7 @@ def _ways(points: Sequence[Point]) -> Table:
     return drawn
 
 
-def _steps(points: Sequence[Point]) -> Text:
+def _steps(points: Sequence[Result]) -> Text:
     steps, whole = steps_of(points)
     drawn = Text()
     if not steps:
