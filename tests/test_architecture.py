@@ -16,7 +16,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 ORDER = """
 errors train.rl.objective train.rl.reward_names
 settings.base settings.asking settings.measuring settings.training settings
-device runs problem
+device runs terminal progress problem
 model model.config model.cache model.transformer model.tokenizer model.weights model.builtin
 verify verify.math verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
 verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic

@@ -182,11 +182,11 @@ def test_the_terminal_shows_both_parts_in_80_columns(tiny: LanguageModel) -> Non
 
 def test_bars_show_what_is_left_and_what_was_taken() -> None:
     def drawn(before: float, after: float) -> str:
-        return two_bars(Candidate(1, 0, 0.0, (math.log(before), 0.0, math.log(after))), 0.5, 8).plain
+        return two_bars(Candidate(1, 0, 0.0, (math.log(before), 0.0, math.log(after))), 8).plain
 
-    assert drawn(0.5, 0.25) == "████░░░░"
-    assert drawn(0.25, 0.5) == "████████"
-    cut = two_bars(Candidate(1, 0, 0.0, (math.log(0.25), -math.inf)), 0.5, 8)
+    assert drawn(1.0, 0.5) == "████░░░░"
+    assert drawn(0.5, 1.0) == "████████"
+    cut = two_bars(Candidate(1, 0, 0.0, (math.log(0.5), -math.inf)), 8)
     assert cut.plain == "░░░░"
 
 

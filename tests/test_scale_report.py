@@ -110,6 +110,9 @@ def test_numbers_as_words():
     assert [words.p_value(value) for value in (0.0001, 0.0263, 0.25, 1.0)] == ["<0.001", "0.026", "0.25", "1.00"]
     assert interval_of(-0.0002, 0.0613) == "[0.0, 6.1]"  # not -0.0
     assert words.label(SMALL[0]) == "greedy"
+    assert (
+        words.label(replace(SMALL[1], method="step by step, vote of n, T = 0.6")) == "step by step, vote of 4, T = 0.6"
+    )
     assert words.label(SMALL[1]) == "vote · 4 samples"
     assert words.label(replace(SMALL[1], budget=1)) == "vote · 1 sample"
     assert words.label(replace(SMALL[1], budget=1024, unit="thinking tokens")) == "vote · 1,024 thinking tokens"

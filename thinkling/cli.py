@@ -16,6 +16,7 @@ from rich.console import Console
 
 from thinkling import settings
 from thinkling.errors import UserError
+from thinkling.terminal import print_anywhere
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def one_line(name: str, panel: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    print_anywhere()
     arguments = sys.argv[1:] if arguments is None else arguments
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("-h", "--help"):

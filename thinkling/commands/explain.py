@@ -37,9 +37,9 @@ def bar(share: float, width: int) -> str:
     return ("█" * full + EIGHTHS[rest]).rstrip()
 
 
-def two_bars(candidate: Candidate, scale: float, width: int) -> Text:
+def two_bars(candidate: Candidate, width: int) -> Text:
     """A bar for the probability after the last stage, and behind it what the settings took from the model's own."""
-    before, after = (math.exp(candidate.logprobs[i]) / scale for i in (0, -1))
+    before, after = (math.exp(candidate.logprobs[i]) for i in (0, -1))
     full = bar(after, width)
     return Text(full, "cyan", no_wrap=True).append("░" * (round(before * width) - len(full)), "dim")
 
@@ -61,7 +61,6 @@ def stages_table(explanation: Explanation, name: Callable[[int], str], width: in
         header = label(stage).replace("temperature", "temp").replace(" ", "\n")
         table.add_column(header, footer, justify="right", min_width=6)
     table.add_column("", width=width)
-    scale = max(math.exp(max(candidate.logprobs)) for candidate in explanation.candidates)
     for candidate in explanation.candidates:
         is_drawn = candidate.token == explanation.steps[0].token
         cells = stage_cells(candidate.logprobs)
@@ -71,7 +70,7 @@ def stages_table(explanation: Explanation, name: Callable[[int], str], width: in
             cell(name(candidate.token), style),
             cell(f"{candidate.logit:.2f}"),
             *(cell(text, "dim" if text == "cut" else style) for text in cells),
-            two_bars(candidate, scale, width - 2).append(" ◂" if is_drawn else "", "cyan"),
+            two_bars(candidate, width - 2).append(" ◂" if is_drawn else "", "cyan"),
         )
     return table
 

@@ -10,11 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import wilson_interval
+from thinkling.progress import tracked
 from thinkling.runs import numbered_rows, write_text
 from thinkling.settings import Grade
 from thinkling.verify.adversarial.audit import auditor
@@ -36,7 +34,7 @@ def main(settings: Grade) -> None:
         second = auditor()  # its absence is said before the work begins
     verdicts = [
         grade(row["response"], wanted, settings.policy)
-        for row, wanted in progress(list(zip(rows, jobs, strict=True)), "grading")
+        for row, wanted in tracked(zip(rows, jobs, strict=True), "grading", len(rows))
     ]
     text = "".join(graded_line(row, verdict) for row, verdict in zip(rows, verdicts, strict=True))
     if settings.out is None:
@@ -67,11 +65,6 @@ def references_of(path: Path, number: int, row: dict) -> str | list[str]:
 
 def named(value: object) -> str:
     return "null" if value is None else f"{type(value).__name__} {json.dumps(value)[:40]}"
-
-
-def progress(items: Sequence, what: str) -> Iterator:
-    console = Console(stderr=True)
-    return track(items, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def graded_line(row: dict, verdict: Verdict) -> str:
@@ -128,7 +121,7 @@ Asked = tuple[int, dict, str | list[str], Verdict]  # line, row, references, our
 def audit_lines(second: Callable[..., Call], asked: Sequence[Asked]) -> Iterator[str]:
     """Every disagreement about correct or not, and every row on which Math-Verify gave no verdict; then the counts."""
     disagreements = silent = 0
-    for number, row, references, verdict in progress(asked, "Math-Verify"):
+    for number, row, references, verdict in tracked(asked, "Math-Verify", len(asked)):
         theirs = opinion(second, row["response"], [references] if isinstance(references, str) else references)
         if theirs in ("correct", "incorrect", "unparsed"):
             if (theirs == "correct") == verdict.correct:

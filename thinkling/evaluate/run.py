@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from thinkling.evaluate.result import Result
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.language_model import Model
 from thinkling.problem import Problem
+from thinkling.progress import Progress
 from thinkling.runs import append_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
 from thinkling.verify.math.grade import Verdict, grade
@@ -39,8 +37,6 @@ def evaluate(
     label: str = "evaluating",
 ) -> tuple[Result, list[Sample]]:
     """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[score]}"),
-               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     started = time.perf_counter()
     samples: dict[int, Sample] = {}
     correct: list[bool] = []
@@ -48,8 +44,7 @@ def evaluate(
         (out / "samples.jsonl").unlink(missing_ok=True)  # of a run that was interrupted; its answers come back at once
 
     async def run() -> None:
-        with Progress(*columns, transient=True, disable=not Console().is_terminal) as bar:
-            task = bar.add_task(label, total=len(problems), score="")
+        with Progress(label, len(problems)) as progress:
 
             async def one(place: int, problem: Problem) -> None:
                 answer = await method(model, problem)
@@ -58,7 +53,7 @@ def evaluate(
                 if out is not None:
                     append_jsonl(out / "samples.jsonl", [row_of(sample)])
                 correct.append(sample.verdict.correct)
-                bar.update(task, advance=1, score=f"{sum(correct) / len(correct):.1%} correct")
+                progress.advance(f"{sum(correct) / len(correct):.1%} correct")
 
             await asyncio.gather(*(one(place, problem) for place, problem in enumerate(problems)))
 

@@ -7,12 +7,11 @@ and still run many at a time. `complete_all` and `stream` are for scripts that d
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from thinkling.device import pick_device, pick_dtype
@@ -24,6 +23,7 @@ from thinkling.generate.stop_strings import StopStrings
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
+from thinkling.progress import Progress
 from thinkling.settings import ModelSettings
 
 Prompt = str | Sequence[int]
@@ -235,12 +235,12 @@ class LanguageModel:
         requests = [(p, replace(sampling, seed=derive_seed(sampling.seed, i))) for i, p in enumerate(prompts)]
 
         async def run() -> list[Completion]:
-            with Progress(transient=True, disable=not progress) as bar:
-                task = bar.add_task(label, total=len(requests))
+            with Progress(label, len(requests)) if progress else nullcontext() as shown:
 
                 async def one(prompt: Prompt, own: Sampling) -> Completion:
                     completion = await self.complete(prompt, own)
-                    bar.advance(task)
+                    if shown is not None:
+                        shown.advance()
                     return completion
 
                 return await asyncio.gather(*(one(*request) for request in requests))

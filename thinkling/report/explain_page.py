@@ -44,11 +44,10 @@ def _html_token(step: DrawnToken, name: str) -> str:
 
 def _html_stages(explanation: Explanation, name: Callable[[int], str]) -> str:
     stages = explanation.stages
-    scale = max(math.exp(max(candidate.logprobs)) for candidate in explanation.candidates)
     drawn = explanation.steps[0].token
 
     def cells(logprobs: Iterable[float]) -> str:
-        bars = [f"{min(1.0, math.exp(logprob) / scale):.2%}" for logprob in logprobs]
+        bars = [f"{min(1.0, math.exp(logprob)):.2%}" for logprob in logprobs]
         pairs = zip(stage_cells(logprobs), bars, strict=True)
         return "".join(
             f'<td class="cut">{cell}</td>' if cell in ("cut", "") else f'<td>{cell}<i style="--share:{bar}"></i></td>'
@@ -71,7 +70,7 @@ def _html_stages(explanation: Explanation, name: Callable[[int], str]) -> str:
         f'<table class="stages" style="--columns:{len(stages) + 1}"><thead><tr><th scope=col>rank, token</th>'
         f"<th scope=col>logit</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody><tfoot>{foot}</tfoot></table>"
         "<p class=note>Each column also applies what stands left of it. Settings that are off are left out. "
-        "In colour: the token that was drawn.</p>"
+        "In colour: the token that was drawn. A full bar is 100%, here and below.</p>"
     )
 
 

@@ -34,13 +34,19 @@ BODY = """<header><h1>thinkling microscope</h1><p id="line"></p></header>
 </section>"""
 
 OWN_STYLE = """
-.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1.25rem 2rem; }
-.curves figure { margin: 0; }
-.curves figcaption b { color: var(--ink); font-weight: 600; }
-.curves svg { display: block; width: 100%; height: 5rem; overflow: visible; }
-.curves path { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
-.curves path.second { stroke: var(--loud); }
-.curves line { stroke: var(--rule); vector-effect: non-scaling-stroke; }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: 2rem 2.5rem; }
+.curves figure { display: flex; flex-direction: column; }
+.curves svg { margin-top: auto; }
+.curves h3 { font-weight: 600; }
+.curves .note { margin: .1rem 0 .5rem; min-height: 1.4em; }
+.curves .note span { display: inline-block; margin-right: 1.1rem; }
+.curves .line { display: inline-block; width: 1.4rem; height: 0; margin-right: .4rem; vertical-align: middle;
+  border-top: 2px solid var(--accent); }
+.curves .line.second { border-top: 2px dashed var(--loud); }
+.curves path { fill: none; stroke: var(--accent); stroke-width: 1.75; stroke-linejoin: round; }
+.curves path.second { stroke: var(--loud); stroke-dasharray: 5 3; }
+.curves line { stroke: var(--rule); }
+.curves text { fill: var(--muted); font-size: 11px; }
 .curves circle { fill: var(--paper); stroke: var(--accent); stroke-width: 1.5; cursor: pointer; }
 .curves circle.now { fill: var(--accent); }
 .bar-of-choices { position: sticky; top: 0; z-index: 1; display: flex; flex-wrap: wrap; gap: .5rem 1.5rem;

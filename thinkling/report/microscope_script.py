@@ -12,7 +12,7 @@ const svg = "http://www.w3.org/2000/svg";
 let now = steps[steps.length - 1];
 
 function make(tag, attributes, ...children) {
-  const space = ["svg", "path", "circle", "line", "title"].includes(tag) ? svg : "http://www.w3.org/1999/xhtml";
+  const space = ["svg", "path", "circle", "line", "title", "text"].includes(tag) ? svg : "http://www.w3.org/1999/xhtml";
   const element = document.createElementNS(space, tag);
   for (const [name, value] of Object.entries(attributes || {})) element.setAttribute(name, value);
   element.append(...children);
@@ -27,30 +27,54 @@ function smooth(rows, keys) {
   return points.map((row, i) => {
     const near = points.slice(Math.max(0, i - width), i + width + 1);
     const means = keys.map(key => [key, near.reduce((sum, other) => sum + other[key], 0) / near.length]);
-    return {step: row.step, ...Object.fromEntries(means)};
+    return {step: row.step, at: row.at, ...Object.fromEntries(means)};
   });
 }
 
-function curve(name, rows, key, format, second) {
-  const points = smooth(rows, second ? [key, second] : [key]);
+const LEFT = 40, RIGHT = 8, TOP = 10, BOTTOM = 22, WIDTH = 320, HEIGHT = 140;
+
+function nice(value) {
+  const size = 10 ** Math.floor(Math.log10(value));
+  return size * [1, 2, 2.5, 5, 10].find(head => head * size >= value * 0.999);
+}
+
+function written(x, y, words, anchor) {
+  return make("text", {x: x, y: y, "text-anchor": anchor}, words);
+}
+
+/* One picture of one or two lines. lines: [key, name of the line, class]; rows have `at`, the step on the axis. */
+function curve(name, rows, format, lines) {
+  const points = smooth(rows, lines.map(line => line[0]));
   if (!points.length) return;
-  const last = Math.max(1, ...data.metrics.map(row => row.step), ...rows.map(row => row.step));
-  const top = format === percent ? 1 : Math.max(1e-9, ...points.map(row => row[key]));
-  const x = row => 300 * row.step / last, y = value => 80 - 76 * value / top;
-  const line = k => points.map((row, i) => (i ? "L" : "M") + x(row).toFixed(1) + " " + y(row[k]).toFixed(1)).join("");
-  const box = make("svg", {viewBox: "0 0 300 80", preserveAspectRatio: "none"},
-                   make("line", {x1: 0, x2: 300, y1: 80, y2: 80}), make("path", {d: line(key)}));
-  if (second) box.append(make("path", {d: line(second), class: "second"}));
+  const last = Math.max(1, ...data.metrics.map(row => row.step + 1), ...rows.map(row => row.at));
+  const highest = Math.max(1e-9, ...points.flatMap(row => lines.map(([key]) => row[key])));
+  const top = format === percent ? 1 : nice(highest);
+  const x = row => LEFT + (WIDTH - LEFT - RIGHT) * row.at / last;
+  const y = value => TOP + (HEIGHT - TOP - BOTTOM) * (1 - Math.min(value, top) / top);
+  const box = make("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name});
+  for (const share of [0, 0.5, 1]) {
+    box.append(make("line", {x1: LEFT, x2: WIDTH - RIGHT, y1: y(share * top), y2: y(share * top)}));
+    const words = format === percent ? 100 * share + "%" : String(Number((share * top).toPrecision(3)));
+    box.append(written(LEFT - 6, y(share * top) + 4, words, "end"));
+  }
+  box.append(written(LEFT, HEIGHT - 4, "0", "middle"), written(WIDTH - RIGHT, HEIGHT - 4, "step " + last, "end"));
+  for (const [key, , kind] of lines) {
+    const path = points.map((row, i) => (i ? "L" : "M") + x(row).toFixed(1) + " " + y(row[key]).toFixed(1)).join("");
+    box.append(make("path", {d: path, class: kind}));
+  }
+  const [first, second] = [points[0], points[points.length - 1]];
   for (const row of points) if (data.shown[row.step]) {
+    const key = lines[0][0];
     const dot = make("circle", {cx: x(row), cy: y(row[key]), r: 3.5, "data-step": row.step},
                      make("title", {}, "step " + (row.step + 1) + ": " + format(row[key])));
     dot.addEventListener("click", () => open(row.step));
     box.append(dot);
   }
-  const end = points[points.length - 1];
-  const ends = format(points[0][key]) + " → " + format(end[key]);
-  const more = second ? "; " + format(points[0][second]) + " → " + format(end[second]) : "";
-  at("curves").append(make("figure", {}, make("figcaption", {}, make("b", {}, name), " " + ends + more), box));
+  const told = lines.map(([key, label, kind]) => {
+    const sign = lines.length > 1 ? [make("i", {class: "line " + kind}), label + " "] : [];
+    return make("span", {}, ...sign, format(first[key]) + " → " + format(second[key]));
+  });
+  at("curves").append(make("figure", {}, make("h3", {}, name), make("p", {class: "note"}, ...told), box));
 }
 
 function examples() {
@@ -155,13 +179,15 @@ at("line").textContent = data.folder + ": " + run.preset + " on " + run.model + 
   run.prompts_per_step + " problems x " + run.rollouts_per_prompt + " rollouts" +
   (steps.length < data.num_steps ? "; " + steps.length + " of the steps are in this page" : "");
 for (const step of steps) at("step").append(make("option", {value: step}, String(step + 1)));
-curve("right", data.metrics, "right", percent);
-curve("held out, pass@1 and pass@k", data.measured, "pass_1", percent, "pass_k");
-curve("groups with a signal", data.metrics, "signal", percent);
-curve("entropy, nats", data.metrics, "entropy", plain);
-curve("length, tokens", data.metrics, "length", plain);
-curve("cut off", data.metrics, "truncated", percent);
-curve("gradient norm", data.metrics, "grad_norm", plain);
+const trained = data.metrics.map(row => ({...row, at: row.step + 1}));
+const measured = data.measured.map(row => ({...row, step: row.step - 1, at: row.step}));
+curve("Right answers", trained, percent, [["right", "", "first"]]);
+curve("Held-out problems", measured, percent, [["pass_1", "pass@1", "first"], ["pass_k", "pass@k", "second"]]);
+curve("Groups with a signal", trained, percent, [["signal", "", "first"]]);
+curve("Entropy, nats", trained, plain, [["entropy", "", "first"]]);
+curve("Length, tokens", trained, plain, [["length", "", "first"]]);
+curve("Cut off", trained, percent, [["truncated", "", "first"]]);
+curve("Gradient norm", trained, plain, [["grad_norm", "", "first"]]);
 examples();
 for (const id of ["step", "mode", "filter"]) at(id).addEventListener("change", () => open(Number(at("step").value)));
 document.addEventListener("keydown", event => {

@@ -166,8 +166,8 @@ def _html_rows(points: Sequence[Result]) -> str:
     headers = ("accuracy", *(COSTS[cost] for cost in known), "cut off")
     heads = "".join(f'<th scope="col">{header}</th>' for header in headers)
     return (
-        f'<section><h2>Every row</h2><table class=rows><thead><tr><th scope="col">budget</th>{BAR_HEAD}{heads}</tr>'
-        "</thead>"
+        f'<section><h2>Every row</h2><table class=rows style="--columns:{len(headers) - 1}"><thead><tr>'
+        f'<th scope="col">budget</th>{BAR_HEAD}{heads}</tr></thead>'
         f"{''.join(groups)}</table><p class=note>Costs are per problem; in brackets, the 95% interval. "
         f"{words.marks_explained(fronts)} cut off: completions that ran into the token limit.</p></section>"
     )
@@ -221,7 +221,7 @@ OWN_STYLE = """
   .ways .same span { display: none; }
   .steps li { display: block; }
   .steps .bar { margin-top: .5rem; }
-  .rows tr { grid-template-columns: 1.7fr repeat(auto-fit, minmax(3rem, 1fr)); }
+  .rows tr { grid-template-columns: 1.7fr repeat(var(--columns), 1fr); }
   .rows .group { border: 0; padding: 1.2rem 0 0; }
   .rows .group th { padding: 0; }
 }

@@ -16,7 +16,8 @@ from thinkling.report.scale_words import COSTS, UNITS, label
 
 MAKER = "thinkling scale"
 WIDE, NARROW, PANEL = (1000, 530), (420, 340), (210, 150)  # points; on the page a plot scales with its column
-LONGEST_NAME = 46  # characters of a name beside a curve; the tables have all of it
+LONGEST_NAME = 56  # characters of a name beside a curve; the tables have all of it
+FRONT, OTHERS = "staircase: the Pareto front", "grey: all other methods"
 
 Look = tuple[str, str, str]  # the name of a colour, a marker, and a line style
 
@@ -72,10 +73,11 @@ def panel_svg(points: Sequence[Result], method: str, number: int) -> str:
 
 
 def panels_png(points: Sequence[Result]) -> bytes:
-    """All methods' panels in one picture, four in a row."""
+    """All methods' panels in one picture, three or four in a row."""
     from matplotlib.figure import Figure
 
-    methods, columns = list(curves(points)), 4
+    methods = list(curves(points))
+    columns = min((4, 3), key=lambda number: -len(methods) % number)  # the fewest empty places
     rows = -(-len(methods) // columns)
     figure = Figure(figsize=(columns * 3.4, rows * 2.5), layout="constrained", facecolor=LIGHT["paper"])
     figure.get_layout_engine().set(h_pad=0.1, w_pad=0.08)
@@ -86,15 +88,29 @@ def panels_png(points: Sequence[Result]) -> bytes:
             axes.set_title(short(methods[place]), fontsize=8.5, color=LIGHT["ink"], loc="left", parse_math=False)
         else:
             axes.set_visible(False)
+    for say, words in ((figure.supxlabel, "tokens per problem; thin: the Pareto front of all methods here"),
+                       (figure.supylabel, "accuracy, with its 95% interval")):  # fmt: skip
+        say(words, fontsize=10, color=LIGHT["muted"])
     return png(figure, MAKER)
+
+
+def named(points: Sequence[Result], cost: CostName) -> dict[str, Result]:
+    """The last point of each curve that has its name beside it: the methods on this cost's front, and the oracles."""
+    chosen = on_front(points, cost)
+    return {name: own[-1] for name, own in curves(points, cost).items() if name in chosen or own[0].oracle}
 
 
 def draw_cost(
     points: Sequence[Result], cost: CostName, size: tuple[int, int], ink: Mapping[str, str], names: bool
 ) -> Any:
     """The axes of the whole picture. ink: the colour of each role; names: write the methods' names beside them."""
-    axes = new_axes(size, (0.05, 0.11, 0.62, 0.81) if names else (0.11, 0.14, 0.86, 0.77), ink)
     font = 12.5 if names else 11.5
+    shown = named(points, cost) if names else {}
+    gutter = 46 + 0.6 * font * max(map(len, map(short, [*shown, FRONT]))) if names else 8  # points right of the axes
+    left, bottom, top = 3.6 * font, 3.6 * font, 2 * font
+    width, height = size[0] - left - gutter, size[1] - bottom - top
+    box = (left / size[0], bottom / size[1], width / size[0], height / size[1])
+    axes = new_axes(size, box, ink)
     place, chosen = _place(points, cost), on_front(points, cost)
     _dress(axes, points, cost, ink, font)
     for method, own in curves(points, cost).items():
@@ -115,7 +131,7 @@ def draw_cost(
     _draw_front(axes, points, cost, ink["ink"], 2.2)
     if names:
         _say_budgets(axes, points, cost, ink)
-        _name_curves(axes, points, cost, ink, font)
+        _name_curves(axes, points, cost, shown, ink, font)
     return axes
 
 
@@ -183,29 +199,44 @@ def _say_budgets(axes: Any, points: Sequence[Result], cost: CostName, ink: Mappi
     for point in pareto(points, cost):
         x, y = axes.transData.transform((place(point), point.accuracy))
         if point.budget is not None and max(x - last[0], y - last[1]) > 14:
-            axes.annotate(str(point.budget), (place(point), point.accuracy), (-3, 7), textcoords="offset points",
+            axes.annotate(f"n = {point.budget:,}", (place(point), point.accuracy), (-3, 7), textcoords="offset points",
                           ha="right", fontsize=10, color=ink["ink"], zorder=6)  # fmt: skip
             last = x, y
 
 
-def _name_curves(axes: Any, points: Sequence[Result], cost: CostName, ink: Mapping[str, str], font: float) -> None:
-    """The coloured methods' and the oracles' names in a column right of the axes, each led to from its curve's end."""
+def _name_curves(
+    axes: Any,
+    points: Sequence[Result],
+    cost: CostName,
+    shown: Mapping[str, Result],
+    ink: Mapping[str, str],
+    font: float,
+) -> None:
+    """The names in a column right of the axes, each led to from its curve's end; under them, what is grey."""
     chosen, place = on_front(points, cost), _place(points, cost)
-    named = {name: own[-1] for name, own in curves(points, cost).items() if name in chosen or own[0].oracle}
     to_points, back = axes.transData.transform, axes.transData.inverted().transform
-    ends = [tuple(to_points((place(point), point.accuracy))) for point in named.values()]
+    ends = [tuple(to_points((place(point), point.accuracy))) for point in shown.values()]
     box = axes.bbox
-    heights = spread([y for _, y in ends], 1.5 * font, box.y0 + font, box.y1)
-    for name, (x, y), height in zip(named, ends, heights, strict=True):
-        colour, marker, _ = chosen.get(name, ("muted", "", ""))
-        marks, knee = box.x1 + 26, box.x1 + 6
-        line = back([(x, y), (max(x, knee), y), (marks - 7, height)])
-        axes.plot(*zip(*line, strict=True), color=ink[colour], linewidth=0.9, alpha=0.7, zorder=0, clip_on=False,
-                  linestyle=(0, (1, 3)))  # fmt: skip
-        at = back((marks, height))
-        if marker:
-            style = {"markersize": 1.1 * MARKERS[marker][1], "markeredgewidth": 0, "color": ink[colour]}
-            axes.plot(*at, marker, clip_on=False, **style)
-        place_text = back((marks + 10, height))
-        axes.text(*place_text, short(name), fontsize=font, color=ink["ink" if marker else "muted"],
+    heights = spread([y for _, y in ends], 1.5 * font, box.y0 + 4 * font, box.y1)
+    marks, knee = box.x1 + 30, box.x1 + 6
+
+    def entry(name: str, height: float, colour: str, marker: str, line: str) -> None:
+        """A short piece of the curve, and its name."""
+        style = {"marker": marker, "markersize": 1.1 * MARKERS[marker][1]} if marker else {}
+        ends = back([(marks - 11, height), (marks, height), (marks + 11, height)])
+        style |= {"linewidth": 2.2 if colour == "ink" else 1.8 if marker else 1.2}
+        axes.plot(*zip(*ends, strict=True), line, color=ink[colour], clip_on=False, markevery=[1], markeredgewidth=0,
+                  **style)  # fmt: skip
+        where = back((marks + 16, height))
+        axes.text(*where, short(name), fontsize=font, color=ink["ink" if marker else "muted"],
                   va="center_baseline", parse_math=False)  # fmt: skip
+
+    for name, (x, y), height in zip(shown, ends, heights, strict=True):
+        colour, marker, line = chosen.get(name, ("muted", "", ":"))
+        lead = back([(x, y), (max(x, knee), y), (marks - 13, height)])
+        axes.plot(*zip(*lead, strict=True), color=ink[colour], linewidth=0.9, alpha=0.7, zorder=0, clip_on=False,
+                  linestyle=(0, (1, 3)))  # fmt: skip
+        entry(name, height, colour, marker, line)
+    rest = [(FRONT, "ink")] + [(OTHERS, "muted")] * bool(set(curves(points, cost)) - set(shown))
+    for row, (name, colour) in enumerate(reversed(rest)):
+        entry(name, box.y0 + (0.5 + 1.5 * row) * font, colour, "", "-")

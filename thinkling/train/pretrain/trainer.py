@@ -16,7 +16,6 @@ from random import Random
 import torch
 from jaxtyping import Float, Int
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
@@ -28,6 +27,7 @@ from thinkling.model.config import SIZES
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer, init_weights
 from thinkling.model.weights import save_model
+from thinkling.progress import Progress
 from thinkling.runs import append_jsonl, write_json
 from thinkling.settings import Pretrain
 from thinkling.train.optim import Optimizer, warmup_then_decay
@@ -192,15 +192,12 @@ def train(settings: Pretrain, show: Callable[[PretrainMetrics, int], None] | Non
 
 
 def main(settings: Pretrain) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns) as bar:
-        task = bar.add_task("making text, training the tokenizer", total=None, state="")
+    with Progress("making text, training the tokenizer") as progress:
 
         def show(metrics: PretrainMetrics, num_steps: int) -> None:
             speed = metrics.tokens / metrics.seconds
-            state = f"step {metrics.step + 1}/{num_steps}  loss {metrics.loss:.3f}  {speed:,.0f} tokens/s"
-            bar.update(task, description="pretraining", total=num_steps, completed=metrics.step + 1, state=state)
+            note = f"loss {metrics.loss:.3f}  {speed:,.0f} tokens/s"
+            progress.update(metrics.step + 1, note, total=num_steps, label="pretraining")
 
         out = train(settings, show)
     Console().print(f"The model: {out}. Try: thinkling generate --model {out} 'What is 12 + 34?'", highlight=False)
