@@ -1,4 +1,4 @@
-"""Long work says that it goes on, where no terminal shows a bar; and nothing that is printed fails on a plain terminal."""
+"""Long work says that it goes on where no terminal shows a bar; nothing that is printed fails on a plain terminal."""
 
 import os
 import subprocess

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,12 +27,14 @@ class Progress:
     def __init__(self, label: str, total: int | None = None) -> None:
         self.label, self.total, self.done, self.note, self.started = label, total, 0, "", time.monotonic()
         console = Console(stderr=True)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[count]}"),
-                   TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+        words = [
+            TextColumn(f"{{task.{name}}}", markup=False) for name in ("description", "fields[count]", "fields[note]")
+        ]
+        columns = (words[0], BarColumn(), *words[1:], TimeElapsedColumn(), TimeRemainingColumn())
         self.bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
         self.beat = heartbeat(self.words)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         if self.bar is None:
             self.beat.__enter__()
         else:
@@ -52,9 +53,8 @@ class Progress:
         self.total = self.total if total is None else total
         self.label = self.label if label is None else label
         if self.bar is not None:
-            self.bar.update(
-                self.task, description=self.label, total=self.total, completed=done, count=self.count(), note=note
-            )
+            said = {"description": self.label, "count": self.count(), "note": note}
+            self.bar.update(self.task, total=self.total, completed=done, **said)
 
     def advance(self, note: str = "") -> None:
         self.update(self.done + 1, note)
