@@ -8,7 +8,6 @@ from statistics import fmean
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, mean_interval, wilson_interval
@@ -16,6 +15,7 @@ from thinkling.generate.cached import CachedModel
 from thinkling.generate.language_model import Completion, LanguageModel, Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
+from thinkling.report.tables import Sheet, interval
 from thinkling.runs import alone_in, write_json
 from thinkling.scale.direct import samples
 from thinkling.scale.methods import scorer_for
@@ -94,21 +94,19 @@ def main(settings: Scorers) -> None:
     write_json(settings.run / f"scorers-{settings.template}-{temperature:g}.json", found)
 
 
-def table(found: Sequence[Ranking], num_problems: int, settings: Scorers) -> Table:
-    drawn = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, caption_justify="left",
-        caption=f"{num_problems} problems x {settings.num_samples} samples, {settings.template}; in brackets, 95% "
-        "intervals. .5 knows nothing.",
-    )  # fmt: skip
-    for header in ("scorer", "right above wrong,\nsame problem", "right above wrong,\nany problem"):
-        drawn.add_column(header, justify="left" if header == "scorer" else "right")
-    drawn.add_column(f"best of {settings.num_samples}", justify="right")
+def table(found: Sequence[Ranking], num_problems: int, settings: Scorers) -> Sheet:
+    rows = []
     for r in found:
         areas = [(r.within, *r.within_interval), (r.overall, *r.overall_interval)]
         cells = ["{} [{}, {}]".format(*map(share, area)) for area in areas]
-        low, high = r.best_interval
-        drawn.add_row(r.scorer, *cells, f"{r.best:.1%} [{100 * low:.1f}, {100 * high:.1f}]")
-    return drawn
+        rows.append((r.scorer, *cells, f"{r.best:.1%} {interval(*r.best_interval)}"))
+    headers = ("scorer", "right above wrong,\nsame problem", "right above wrong,\nany problem",
+               f"best of {settings.num_samples}")  # fmt: skip
+    caption = (
+        f"{num_problems} problems x {settings.num_samples} samples, {settings.template}; in brackets, 95% intervals. "
+        ".5 knows nothing."
+    )
+    return Sheet(headers, rows, caption=caption, border=box.SIMPLE_HEAD)
 
 
 def share(value: float) -> str:

@@ -1,7 +1,7 @@
 """Tables that lose nothing: in a terminal of any width, and the numbers that all of them write alike.
 
-A terminal's table keeps its columns while they fit. Where they do not, it is stacked: a line for each cell, or blocks
-of as many columns as there is room for. Nothing is dropped. Leaves out what the tables say.
+A terminal's table keeps its columns while they fit. Where they do not, it is stacked: each row over several lines, or
+blocks of as many columns as there is room for. Nothing is dropped. Leaves out what the tables say.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,6 @@ from typing import Literal
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -41,9 +40,9 @@ class Sheet:
     """Rows under headers, for rich to print in whatever width there is.
 
     rows: cells as Text, or as str, which is text and never markup. left: the columns that are set left, the others are
-    set right. narrow: what becomes of it where its columns do not fit: "stack" prints the first cell of a row as a line
-    and the others under it, each behind its header; "blocks" prints several tables under each other, each with the
-    first `keep` columns. border: a box of rich, None for no lines.
+    set right. narrow: what becomes of it where its columns do not fit: "stack" prints the first cell of a row in a line
+    of its own and the others under it, each behind its header; "blocks" prints several tables under each other, each
+    with the first `keep` columns. border: a box of rich, None for no lines.
     """
 
     headers: Sequence[str]
@@ -60,7 +59,7 @@ class Sheet:
         if self.width(range(len(self.headers))) <= options.max_width:
             yield self.table(range(len(self.headers)), self.title, self.caption)
         elif self.narrow == "stack":
-            yield from self.stacked()
+            yield from self.stacked(options.max_width)
         else:
             yield from self.blocks(options.max_width)
 
@@ -85,19 +84,18 @@ class Sheet:
             max([self.head(column), *(cell_len(line) for row in self.rows for line in plain(row[column]).split("\n"))])
             for column in columns
         ]
-        between = self.padding * (2 if self.border else 1)
+        between = 2 * self.padding
         return sum(cells) + between * len(cells) + (len(cells) + 1 if self.border else -between)
 
-    def stacked(self) -> Iterator[RenderableType]:
+    def stacked(self, room: int) -> Iterator[RenderableType]:
         if self.title:
             yield Text(self.title, "italic")
         names = [" ".join(header.split()) for header in self.headers[1:]]
-        wide = max(map(len, names), default=0)
         for row in self.rows:
-            yield text(row[0]) if isinstance(row[0], Text) else Text(row[0], "bold")
-            for name, cell in zip(names, row[1:], strict=True):
-                if plain(cell):
-                    yield Padding(Text(f"{name:<{wide}}  ", "dim").append(text(cell)), (0, 0, 0, 2))
+            yield row[0] if isinstance(row[0], Text) else Text(row[0], "bold")
+            cells = [Text(f"{name} " if name else "", "dim").append(text(cell))
+                     for name, cell in zip(names, row[1:], strict=True) if plain(cell).strip()]  # fmt: skip
+            yield from flowing(cells, room)
         if self.caption:
             yield Text(self.caption, "dim italic")
 
@@ -112,6 +110,29 @@ class Sheet:
         for number, block in enumerate(blocks):
             last = number == len(blocks) - 1
             yield self.table(kept + block, "" if number else self.title, self.caption if last else "")
+
+
+@dataclass
+class Either:
+    """What rich prints in a window of `needs` cells and more, and what in a narrower one."""
+
+    needs: int
+    wide: RenderableType
+    narrow: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield self.wide if options.max_width >= self.needs else self.narrow
+
+
+def flowing(cells: Sequence[Text], room: int) -> Iterator[Text]:
+    """As many cells in a line as there is room for, each line two cells in."""
+    line = Text("  ")
+    for cell in cells:
+        if line.plain.strip() and line.cell_len + 2 + cell.cell_len > room:
+            yield line
+            line = Text("  ")
+        line.append("  " if line.plain.strip() else "").append(cell)
+    yield line
 
 
 def plain(cell: str | Text) -> str:
