@@ -38,7 +38,7 @@ train.rl train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss train.r
 train.rl.process_reward train.rl.curriculum train.rl.sampler train.rl.metrics
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.rl.update train.rl.trainer train.reward_head
-serve serve.chat
+serve serve.wrapping serve.chat
 commands commands.generate commands.explain commands.microscope commands.eval commands.scale commands.scorers
 commands.grade commands.lint commands.demo
 cli

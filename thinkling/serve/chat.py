@@ -1,18 +1,24 @@
 """`thinkling chat`: a conversation in the terminal, thinking dimmed, answers plain.
 
 The conversation is kept as whole turns. When it no longer fits into the context, the oldest turns go, never the end of
-one. Ctrl+C stops the reply that is being written, Ctrl+D ends the chat.
+one. Ctrl+C stops the reply that is being written, Ctrl+D ends the chat. Arrow keys edit the line and bring back earlier
+ones. In a pipe, each line that comes in is a message, and only replies go out.
 """
 
+import sys
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from rich.console import Console
+from rich.text import Text
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.tokenizer import StreamDecoder
+from thinkling.model.weights import builtin_names
+from thinkling.serve.wrapping import WrappedStream
 from thinkling.settings import Chat
 
 HELP = "/reset forgets the conversation, /think and /no_think switch thinking, /quit ends."
@@ -41,6 +47,7 @@ def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: 
     """Write the reply as it comes; returns the answer without the thinking. Thinking is told apart by token id."""
     begin, end = model.tokenizer.special_id("<think>"), model.tokenizer.special_id("</think>")
     decoder, thinking, answer = StreamDecoder(model.tokenizer), False, ""
+    written = WrappedStream(console)
     with closing(model.stream_tokens(prompt, sampling)) as tokens:
         for token in tokens:
             if token in model.tokenizer.stop_ids:
@@ -50,10 +57,38 @@ def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: 
                 continue
             piece = decoder.push(token)
             answer += "" if thinking else piece
-            console.print(piece, end="", style="dim italic" if thinking else "", markup=False, highlight=False)
+            written.write(piece, "dim italic" if thinking else "")
     rest = decoder.finish()
-    console.print(rest, markup=False, highlight=False)
+    written.write(rest, "dim italic" if thinking else "")
+    written.end()
     return (answer + ("" if thinking else rest)).strip()
+
+
+def greeting(name: str, model: str) -> str:
+    """Whom one talks to, and what it can be asked."""
+    if model in builtin_names():
+        return f'{name} knows small mathematics problems and nothing else: ask it "What is 12 * 34?".'
+    return f"This is {name}."
+
+
+def typed() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def messages() -> Iterator[str]:
+    """What the user says, until the end: typed, with editing and history, or the lines of a pipe."""
+    if not typed():
+        yield from (line.strip() for line in sys.stdin)
+        return
+    from prompt_toolkit import PromptSession  # slow to import, and of no use in a pipe
+    from prompt_toolkit.formatted_text import FormattedText
+
+    session = PromptSession(FormattedText([("", "\n"), ("bold", "you> ")]))
+    while True:
+        try:
+            yield session.prompt().strip()
+        except (EOFError, KeyboardInterrupt):
+            return
 
 
 def main(settings: Chat) -> None:
@@ -63,13 +98,10 @@ def main(settings: Chat) -> None:
         raise UserError(f"--max-tokens {settings.max_tokens} leaves no room for a question in a context of "
                         f"{model.engine.max_length}: lower it, or raise --max-length")  # fmt: skip
     console, talk = Console(), Conversation(settings.thinking)
-    console.print(f"[bold]{model.name}[/]. {HELP}", highlight=False)
-    while True:
-        try:
-            said = console.input("\n[bold]you>[/] ").strip()
-        except (EOFError, KeyboardInterrupt):
-            console.print()
-            return
+    if typed():
+        console.print(Text(greeting(model.name, settings.model), "bold"))
+        console.print(HELP, highlight=False)
+    for said in messages():
         if said in ("/quit", "/exit"):
             return
         if said in ("/think", "/no_think"):
@@ -84,7 +116,7 @@ def main(settings: Chat) -> None:
             try:
                 answer = reply(model, talk.prompt(model, settings.max_tokens), turn, console)
             except UserError as error:
-                console.print(f"[red]{error}[/]")
+                console.print(Text(str(error), "red"))
                 talk.messages.pop()
             except KeyboardInterrupt:
                 console.print(" (stopped)")
