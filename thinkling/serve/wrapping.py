@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 class WrappedStream:
-    """Writes pieces as they come, but for new lines at the very start. Where the console is no terminal, they are written as they are."""
+    """Writes pieces as they come, but for new lines at the very start; unwrapped where the console is no terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.wrap = console, console.is_terminal
