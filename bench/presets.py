@@ -2,9 +2,10 @@
 
     python bench/presets.py --out runs/presets
 
-Prints a Markdown table and draws OUT/presets.png (guide/pictures/07-presets.png): accuracy on held-out problems and on unseen templates before and
-after, pass@8, length, tokens and seconds. Every run is a folder in OUT; what is finished is not done again, so a long
-table can be made in pieces. Two updates per batch, so that the second is off policy and clips have something to do.
+Prints a Markdown table and draws OUT/presets.png, which is guide/pictures/07-presets.png: accuracy on held-out problems
+and on unseen templates before and after, pass@8, length, tokens and seconds. Every run is a folder in OUT; what is
+finished is not done again, so a long table can be made in pieces, and drawn anew. Two updates per batch, so that the
+second is off policy and clips have something to do.
 """
 
 import json

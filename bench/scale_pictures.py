@@ -1,7 +1,7 @@
 """The pictures of a run of `thinkling scale`, drawn anew from its table: of all its methods, or of some.
 
     python bench/scale_pictures.py runs/scale --out runs/scale/plots
-    python bench/scale_pictures.py runs/scale --out pictures --methods "plain, vote of n" "plain, best of n by mean-logprob"
+    python bench/scale_pictures.py runs/scale --out pictures --methods "plain, vote of n" "plain, refinement x n"
 
 guide/pictures/04-budget.png is accuracy-tokens.png of the first, 05-scorers.png is methods.png of a choice like the
 second. Nothing is measured here.

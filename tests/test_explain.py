@@ -5,12 +5,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
+from html_page import Page
 from rich.console import Console
 
 from thinkling import cli
@@ -207,28 +207,6 @@ def test_brackets_and_escapes_of_a_model_reach_the_terminal_as_text(
     rows = re.findall(r"^ +[\d,]+ \[red\]\\x1b\[\S*… ", text, flags=re.MULTILINE)
     assert len(rows) == len(explanation.candidates) + len(explanation.steps)
     assert len(re.findall(r"… +\d+\.\d% +(?:1|▸\d+) +\d\.\d\d █", text)) == len(explanation.steps)
-
-
-class Page(HTMLParser):
-    """The page's tags, attributes and text; fails on one that is closed by another."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list) -> None:
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_the_page_holds_both_parts_and_no_text_of_a_model_as_html(

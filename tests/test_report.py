@@ -3,12 +3,12 @@
 import os
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import StringIO
 from itertools import combinations
 from math import dist
 
 import pytest
+from html_page import Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -29,32 +29,6 @@ TRAINED = row("after GRPO", 0.752, 0.712, 0.788, 1234.5, 212.6, 500, 0.012)
 CURVE = [(1, 0.25), (2, 0.5), (3, 0.75)]
 EXAMPLE = BeforeAfter("What is 2 + 3?", "5", "\\boxed{6}", "2 + 3 = 5\n\\boxed{5}", "6 is not 5", "5 equals 5")
 HOSTILE = "</pre><script>alert('x')</script><img src=\"http://evil.example/a.png\" onerror=x> & {body} \ud83d"
-
-
-class Page(HTMLParser):
-    """The page as a browser would see it: its tags, its attributes, its text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def written(folder, title="A tour", rows=(PLAIN, TRAINED), curve=CURVE, examples=(EXAMPLE,), facts=None) -> str:

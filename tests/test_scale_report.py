@@ -4,12 +4,12 @@ import os
 import re
 from dataclasses import replace
 from html import escape
-from html.parser import HTMLParser
 from io import BytesIO, StringIO
 from itertools import pairwise
 from random import Random
 
 import pytest
+from html_page import Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -60,32 +60,6 @@ def big_table() -> list[Result]:
 
 
 SMALL = [point("greedy", None, 10, 200), point("vote", 4, 40, 250), point("vote", 16, 160, 260)]
-
-
-class Page(HTMLParser):
-    """The page as a browser would see it: its tags, its attributes, its text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def written(folder, points=SMALL, title="A table", facts=None, notes=("One note.",)) -> str:
