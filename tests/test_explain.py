@@ -21,7 +21,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.report.explain_page import page
-from thinkling.report.explain_picture import fonts_for, png
+from thinkling.report.explain_picture import drawable, fonts_for, installed, png
 from thinkling.report.explain_words import headline, percent, stage_cells, visible
 
 # Four tokens with the probabilities 8/16, 1/16, 5/16, 2/16: by rank they are the tokens 0, 2, 3, 1.
@@ -269,6 +269,31 @@ def test_a_character_that_no_font_has_is_known() -> None:
     families, missing = fonts_for("aé⏎\U000f1234")
     assert missing == {"\U000f1234"}
     assert families[0] == "DejaVu Sans"
+    assert drawable("a\u4e2d\U0001f600", {"\u4e2d", "\U0001f600"}) == "a[U+4E2D][U+1F600]"
+
+
+def test_a_font_that_came_after_matplotlibs_list_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Chinese stood as codes in the picture though a font for it was installed: matplotlib's list was older."""
+    from matplotlib import font_manager
+
+    source = font_manager.findfont("DejaVu Sans Mono")
+    (tmp_path / "new.ttf").write_bytes(Path(source).read_bytes())
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    found = [str(tmp_path / "new.ttf"), str(tmp_path / "broken.ttf")]
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: found)
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    assert installed() == [("DejaVu Sans Mono", found[0])]
+
+
+def test_bars_of_probabilities_have_one_scale(tiny: LanguageModel) -> None:
+    """A full bar is 100% in both tables; the upper one was once drawn against its own largest."""
+    explanation = explain(tiny, "1 + 1 =", SAMPLING)
+    html = page(explanation, tiny.tokenizer, {})
+    first = explanation.candidates[0]
+    assert f'{percent(math.exp(first.logprobs[-1]))}<i style="--share:{math.exp(first.logprobs[-1]):.2%}">' in html
+    assert (
+        f'{percent(explanation.steps[0].probability)}<i style="--share:{explanation.steps[0].probability:.2%}">' in html
+    )
 
 
 def test_only_a_drawing_of_its_own_is_replaced(tiny: LanguageModel, tmp_path: Path) -> None:

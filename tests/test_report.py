@@ -15,7 +15,7 @@ from rich.console import Console
 
 from thinkling.errors import UserError
 from thinkling.evaluate.result import Result
-from thinkling.report.eval_report import BeforeAfter, table, write_html
+from thinkling.report.eval_report import BeforeAfter, table, training_headline, write_html
 from thinkling.report.plots import place_labels
 
 
@@ -102,6 +102,27 @@ def test_page_does_not_claim_too_much(tmp_path):
     assert "the 95% intervals overlap: it may be chance" in Page(written(tmp_path, rows=[PLAIN, close])).text
     assert "26.0%, and no other row does better." in Page(written(tmp_path, rows=[PLAIN, PLAIN])).text
     assert "Of 500 problems, plain solves 26.0%." in Page(written(tmp_path, rows=[PLAIN])).text
+
+
+def test_the_headline_tells_the_training(tmp_path):
+    """The demo's headline told of prompting only: the first row against the best, which was "step by step"."""
+    asked = row("step by step", 0.8, 0.76, 0.83, 74.04, 5.0, 500, 0.0)
+    rows = [PLAIN, asked, TRAINED]
+    told = training_headline(rows, PLAIN, TRAINED)
+    assert told == [
+        "Reinforcement learning took the plain question from 26.0% to 75.2% of 500 problems (the 95% intervals lie apart).",
+        "Untrained, the best of the other ways to ask was step by step: 80.0%, with 6.0 times the tokens.",
+    ]
+    write_html(tmp_path / "page.html", "A tour", rows, CURVE, [], {}, trained=(PLAIN, TRAINED))
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert all(line in text for line in told)
+    assert "<b class=best>75.2%</b>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    worse = replace(asked, accuracy=0.2, low=0.17, high=0.24)
+    assert (
+        "no other way to ask did better than the plain question"
+        in training_headline([PLAIN, worse, TRAINED], PLAIN, TRAINED)[1]
+    )
+    assert len(training_headline([PLAIN, TRAINED], PLAIN, TRAINED)) == 1
 
 
 def test_page_is_loud_about_truncation(tmp_path):

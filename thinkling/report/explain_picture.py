@@ -46,14 +46,13 @@ def png(explanation: Explanation, tokenizer: Tokenizer) -> bytes:
     shown |= {candidate.token for candidate in candidates}
     families, unknown = fonts_for("".join([*told, *map(name, shown)]))
 
-    def drawable(text: str) -> str:
-        return "".join(f"[U+{ord(char):04X}]" if char in unknown else char for char in text)
-
     heights = [0.95, 0.65, 0.24 * len(candidates), 0.85, 0.24 * len(steps), 0.45]  # inches, from top to bottom
     with rc_context({"font.family": families, "text.parse_math": False, "font.size": 9}):
         figure = Figure(figsize=(11, sum(heights)), dpi=150, facecolor=COLOURS["paper"])
-        top, names = sum(heights), lambda token: drawable(name(token))
-        figure.text(0.02, 1 - 0.15 / top, drawable("\n".join(told)), va="top", fontsize=11, color=COLOURS["ink"])
+        top, names = sum(heights), lambda token: drawable(name(token), unknown)
+        figure.text(
+            0.02, 1 - 0.15 / top, drawable("\n".join(told), unknown), va="top", fontsize=11, color=COLOURS["ink"]
+        )
         _draw_stages(figure, explanation, names, bottom=sum(heights[3:]) / top, height=heights[2] / top)
         _draw_steps(figure, steps, len(explanation.stages), names, bottom=heights[5] / top, height=heights[4] / top)
         note = (
@@ -64,6 +63,11 @@ def png(explanation: Explanation, tokenizer: Tokenizer) -> bytes:
         drawn = BytesIO()
         figure.savefig(drawn, format="png", metadata={"Software": MAKER})
     return drawn.getvalue()
+
+
+def drawable(text: str, unknown: set[str]) -> str:
+    """The text with the code point of each character that no font here has: [U+4E2D]."""
+    return "".join(f"[U+{ord(char):04X}]" if char in unknown else char for char in text)
 
 
 def fonts_for(text: str) -> tuple[list[str], set[str]]:
