@@ -290,10 +290,8 @@ def test_bars_of_probabilities_have_one_scale(tiny: LanguageModel) -> None:
     explanation = explain(tiny, "1 + 1 =", SAMPLING)
     html = page(explanation, tiny.tokenizer, {})
     first = explanation.candidates[0]
-    assert f'{percent(math.exp(first.logprobs[-1]))}<i style="--share:{math.exp(first.logprobs[-1]):.2%}">' in html
-    assert (
-        f'{percent(explanation.steps[0].probability)}<i style="--share:{explanation.steps[0].probability:.2%}">' in html
-    )
+    for share in (math.exp(first.logprobs[-1]), explanation.steps[0].probability):
+        assert f'{percent(share)}<i style="--share:{share:.2%}">' in html
 
 
 def test_only_a_drawing_of_its_own_is_replaced(tiny: LanguageModel, tmp_path: Path) -> None:

@@ -110,7 +110,8 @@ def test_the_headline_tells_the_training(tmp_path):
     rows = [PLAIN, asked, TRAINED]
     told = training_headline(rows, PLAIN, TRAINED)
     assert told == [
-        "Reinforcement learning took the plain question from 26.0% to 75.2% of 500 problems (the 95% intervals lie apart).",
+        "Reinforcement learning took the plain question from 26.0% to 75.2% of 500 problems "
+        "(the 95% intervals lie apart).",
         "Untrained, the best of the other ways to ask was step by step: 80.0%, with 6.0 times the tokens.",
     ]
     write_html(tmp_path / "page.html", "A tour", rows, CURVE, [], {}, trained=(PLAIN, TRAINED))
