@@ -56,36 +56,40 @@ class Sheet:
     padding: int = 1
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        if self.width(range(len(self.headers))) <= options.max_width:
-            yield self.table(range(len(self.headers)), self.title, self.caption)
+        columns = range(len(self.headers))
+        spare = options.max_width - self.width(columns)
+        if spare >= 0 or (self.narrow == "stack" and self.wide(0) + spare >= max(12, self.longest_word())):
+            yield self.table(columns, self.title, self.caption, first=self.wide(0) + min(0, spare))
         elif self.narrow == "stack":
             yield from self.stacked(options.max_width)
         else:
             yield from self.blocks(options.max_width)
 
-    def table(self, columns: Sequence[int], title: str = "", caption: str = "") -> Table:
+    def table(self, columns: Sequence[int], title: str = "", caption: str = "", first: int | None = None) -> Table:
+        """These columns as rich's table. first: cells for the first one, whose text is broken between words."""
         drawn = Table(title=Text(title, "italic") if title else None, title_justify="left", box=self.border,
                       caption=Text(caption) if caption else None, caption_justify="left",
                       padding=(0, self.padding), pad_edge=self.border is not None)  # fmt: skip
-        for column in columns:
-            wide = max((cell_len(line) for row in self.rows for line in plain(row[column]).split("\n")), default=0)
-            drawn.add_column(Text(self.headers[column]), justify="left" if column in self.left else "right",
-                             min_width=wide, max_width=max(wide, self.head(column)))  # fmt: skip
+        for place, column in enumerate(columns):
+            cells = self.wide(column) if place or first is None else first
+            justify = "left" if column in self.left else "right"
+            drawn.add_column(Text(self.headers[column]), justify=justify, overflow="fold", width=cells)
         for row in self.rows:
             drawn.add_row(*(text(row[column]) for column in columns))
         return drawn
 
-    def head(self, column: int) -> int:
-        return max(map(cell_len, self.headers[column].split("\n")))
+    def wide(self, column: int) -> int:
+        """Cells that a column needs: its longest line, the header's too."""
+        texts = [self.headers[column], *(plain(row[column]) for row in self.rows)]
+        return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+    def longest_word(self) -> int:
+        return max((cell_len(word) for row in self.rows for word in plain(row[0]).split()), default=0)
 
     def width(self, columns: Sequence[int]) -> int:
         """Cells that these columns take, with what stands between them."""
-        cells = [
-            max([self.head(column), *(cell_len(line) for row in self.rows for line in plain(row[column]).split("\n"))])
-            for column in columns
-        ]
-        between = 2 * self.padding
-        return sum(cells) + between * len(cells) + (len(cells) + 1 if self.border else -between)
+        between = 2 * self.padding * len(columns) + (len(columns) + 1 if self.border else -2 * self.padding)
+        return sum(map(self.wide, columns)) + between
 
     def stacked(self, room: int) -> Iterator[RenderableType]:
         if self.title:
