@@ -63,7 +63,7 @@ def _pictures(points: Sequence[Result], costs: Sequence[CostName]) -> str:
     first, *others = costs
     key = _key(points)
     caption = (
-        "Staircase: the Pareto front, the most accuracy that can be had for so much; the numbers are budgets. "
+        "Staircase: the Pareto front, the most accuracy that can be had for so much; n is the budget. "
         "Coloured: the methods on it, with 95% intervals. Grey: the others, each drawn on its own below."
     )
     large = (

@@ -198,7 +198,7 @@ def _say_budgets(axes: Any, points: Sequence[Result], cost: CostName, ink: Mappi
     place, last = _place(points, cost), (0.0, 0.0)
     for point in pareto(points, cost):
         x, y = axes.transData.transform((place(point), point.accuracy))
-        if point.budget is not None and max(x - last[0], y - last[1]) > 14:
+        if point.budget is not None and (x - last[0] > 45 or y - last[1] > 14):
             axes.annotate(f"n = {point.budget:,}", (place(point), point.accuracy), (-3, 7), textcoords="offset points",
                           ha="right", fontsize=10, color=ink["ink"], zorder=6)  # fmt: skip
             last = x, y
