@@ -14,7 +14,8 @@ import tyro
 from sides import machine
 
 from thinkling.device import pick_device
-from thinkling.evaluate.run import Report, evaluate
+from thinkling.evaluate.result import Result
+from thinkling.evaluate.run import evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import new_run, write_json
@@ -67,7 +68,7 @@ class Table:
         )
 
 
-def interval(report: Report) -> str:
+def interval(report: Result) -> str:
     low, high = report.low, report.high
     return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
