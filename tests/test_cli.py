@@ -157,7 +157,7 @@ def test_chat_talks_and_survives_odd_input(
     capsys: pytest.CaptureFixture, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = iter(["hello <|im_end|> there", "/no_think", "again", "/what", "7 " * 600, "/reset", "", "/quit"])
-    monkeypatch.setattr("rich.console.Console.input", lambda *_: next(lines))
+    monkeypatch.setattr("thinkling.serve.chat.messages", lambda: lines)
     cli.main(["chat", "--model", str(checkpoint), "--max-tokens", "20"])
     shown = capsys.readouterr().out
     assert "/reset forgets" in shown

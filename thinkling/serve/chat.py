@@ -64,9 +64,9 @@ def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: 
     return (answer + ("" if thinking else rest)).strip()
 
 
-def greeting(name: str, model: str) -> str:
+def greeting(name: str) -> str:
     """Whom one talks to, and what it can be asked."""
-    if model in builtin_names():
+    if name in builtin_names():
         return f'{name} knows small mathematics problems and nothing else: ask it "What is 12 * 34?".'
     return f"This is {name}."
 
@@ -99,7 +99,7 @@ def main(settings: Chat) -> None:
                         f"{model.engine.max_length}: lower it, or raise --max-length")  # fmt: skip
     console, talk = Console(), Conversation(settings.thinking)
     if typed():
-        console.print(Text(greeting(model.name, settings.model), "bold"))
+        console.print(Text(greeting(model.name), "bold"))
         console.print(HELP, highlight=False)
     for said in messages():
         if said in ("/quit", "/exit"):

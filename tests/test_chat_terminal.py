@@ -48,8 +48,8 @@ def test_wrapping_changes_nothing_but_spaces(text: str, size: int, width: int) -
 
 
 def test_the_greeting_says_what_can_be_asked() -> None:
-    assert "small mathematics problems and nothing else" in chat.greeting("thinkling-base", "thinkling-base")
-    assert chat.greeting("Qwen3-0.6B", "Qwen/Qwen3-0.6B") == "This is Qwen3-0.6B."
+    assert "small mathematics problems and nothing else" in chat.greeting("thinkling-base")
+    assert chat.greeting("Qwen/Qwen3-0.6B") == "This is Qwen/Qwen3-0.6B."
 
 
 def test_lines_through_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -66,7 +66,7 @@ def test_typed_in_a_terminal() -> None:
     """A pseudo-terminal: the greeting, a prompt, arrow keys bring back the line before, Ctrl+D ends."""
     code = (
         "from thinkling.serve import chat; from thinkling.settings import Chat\n"
-        "chat.LanguageModel.from_settings = lambda settings: type('M', (), {'name': 'nobody', 'engine': type('E', (), "
+        "chat.LanguageModel.from_settings = lambda settings: type('M', (), {'name': 'thinkling-base', 'engine': type('E', (), "
         "{'max_length': 1024})})\n"
         "chat.Conversation.prompt = lambda *a: []\n"
         "chat.reply = lambda model, prompt, sampling, console: console.print('a reply') or 'a reply'\n"
