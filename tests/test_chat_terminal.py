@@ -66,8 +66,9 @@ def test_typed_in_a_terminal() -> None:
     """A pseudo-terminal: the greeting, a prompt, arrow keys bring back the line before, Ctrl+D ends."""
     code = (
         "from thinkling.serve import chat; from thinkling.settings import Chat\n"
-        "chat.LanguageModel.from_settings = lambda settings: type('M', (), {'name': 'thinkling-base', 'engine': type('E', (), "
-        "{'max_length': 1024})})\n"
+        "class Model:\n"
+        "    name, engine = 'thinkling-base', type('Engine', (), {'max_length': 1024})\n"
+        "chat.LanguageModel.from_settings = lambda settings: Model\n"
         "chat.Conversation.prompt = lambda *a: []\n"
         "chat.reply = lambda model, prompt, sampling, console: console.print('a reply') or 'a reply'\n"
         "chat.main(Chat())\n"
