@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 import subprocess
 import sys
 from io import StringIO
@@ -78,10 +79,12 @@ def test_typed_in_a_terminal() -> None:
     env = os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     child = subprocess.Popen([sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave, env=env)
     os.close(slave)
-    shown, sent = "", [("you>", b"hello\r"), ("a reply", b"\x1b[A\r"), ("a reply", b"\x04"), ("over", b"")]
-    seen = 0
-    for awaited, keys in sent:
+    shown, seen = "", 0
+    reply = ("a reply", b"")
+    said = [("you>", b"hello\r"), reply, ("you>", b"\x1b[A\r"), reply, ("you>", b"\x04"), ("over", b"")]
+    for awaited, keys in said:
         while awaited not in shown[seen:]:
+            assert select.select([master], [], [], 60)[0], f"{awaited!r} never came after {shown!r}"
             shown += os.read(master, 4096).decode(errors="replace")
         seen = shown.index(awaited, seen) + len(awaited)
         os.write(master, keys)
