@@ -16,7 +16,8 @@ from sides import machine
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
 from thinkling.device import pick_device
-from thinkling.evaluate.run import Report, evaluate
+from thinkling.evaluate.result import Result
+from thinkling.evaluate.run import evaluate
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import new_run, write_json
@@ -62,13 +63,13 @@ class Table:
         extra = f" (pass@{samples} {pass_rates['held-out']:.1%})" if samples > 1 else ""
         print(
             f"| {template} | {name} | {report.accuracy:.1%}{extra} | {interval(report)} | {unseen.accuracy:.1%} "
-            f"{interval(unseen)} | {report.tokens_per_problem:.0f} | {report.seconds:.0f} |",
+            f"{interval(unseen)} | {report.tokens:.0f} | {report.wall_seconds:.0f} |",
             flush=True,
         )
 
 
-def interval(report: Report) -> str:
-    low, high = report.interval
+def interval(report: Result) -> str:
+    low, high = report.low, report.high
     return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 

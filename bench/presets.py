@@ -2,9 +2,10 @@
 
     python bench/presets.py --out runs/presets
 
-Prints a Markdown table and draws OUT/presets.png: accuracy on held-out problems and on unseen templates before and
-after, pass@8, length, tokens and seconds. Every run is a folder in OUT; what is finished is not done again, so a long
-table can be made in pieces. Two updates per batch, so that the second is off policy and clips have something to do.
+Prints a Markdown table and draws OUT/presets.png, which is guide/pictures/07-presets.png: accuracy on held-out problems
+and on unseen templates before and after, pass@8, length, tokens and seconds. Every run is a folder in OUT; what is
+finished is not done again, so a long table can be made in pieces, and drawn anew. Two updates per batch, so that the
+second is off policy and clips have something to do.
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 
 import tyro
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sides import machine
 
 from thinkling.commands.grpo import Grpo, train
@@ -26,6 +27,8 @@ from thinkling.evaluate.stats import pass_at_k, share_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
+from thinkling.report.palette import LIGHT
+from thinkling.report.plots import dress, new_axes, png
 from thinkling.runs import read_jsonl, write_json
 from thinkling.tasks.builtin import problems
 from thinkling.train.rl.objective import PRESETS
@@ -33,6 +36,8 @@ from thinkling.train.rl.rollout import Rollout, roll_out
 from thinkling.train.run import FINISHED
 from thinkling.verify.math.grade import grade
 
+SCATTER = 0.2  # between the lowest and the highest seed
+SEED = {"color": LIGHT["paper"], "markeredgecolor": LIGHT["ink"], "markeredgewidth": 0.9, "markersize": 4}
 ARMS = {"random reward": ("random",), "format-only reward": ("format-only",)}  # dr-grpo, but for the reward
 
 
@@ -142,21 +147,51 @@ def markdown(rows: list[dict]) -> str:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    figure = Figure(figsize=(9, 0.36 * len(rows) + 1.2), dpi=120, layout="constrained")
-    axes = figure.subplots()
+    """A row for each: the mean of the seeds with its interval, every seed, and pass@8.
+
+    Where seeds differ by more than SCATTER, a mean says nothing of any of them: only the seeds are drawn.
+    """
+    height = 24 * len(rows) + 78
+    axes = new_axes((760, height), (0.17, 46 / height, 0.8, 1 - 78 / height), LIGHT)
+    dress(axes, LIGHT, 10.5, "held-out problems right", "", lines="x")
     for place, row in enumerate(reversed(rows)):
-        low, high = row["held_out_interval"]
-        axes.barh(place, 100 * row["held_out"], color="#8a8a8a" if row["name"] == "before" else "#2f6f9f", height=0.6)
-        axes.plot([100 * low, 100 * high], [place, place], color="black", linewidth=1)
-        axes.plot([100 * share for share in row["seeds"]], [place] * len(row["seeds"]), "o", color="white",
-                  markeredgecolor="black", markersize=4)  # fmt: skip
-        axes.plot(100 * row["pass_8"], place, "|", color="#c0504d", markersize=12, markeredgewidth=2)
+        colour = LIGHT["muted" if row["name"] == "before" else "accent"]
+        if max(row["seeds"]) - min(row["seeds"]) <= SCATTER:
+            span = {"color": colour, "alpha": 0.35, "linewidth": 6, "solid_capstyle": "butt"}
+            axes.plot(row["held_out_interval"], [place] * 2, **span)
+            axes.plot(row["held_out"], place, "o", color=colour, markersize=7)
+            axes.plot(row["pass_8"], place, "D", color=LIGHT["series-2"], markersize=5)
+        if len(row["seeds"]) > 1:
+            axes.plot(row["seeds"], [place] * len(row["seeds"]), "o", **SEED)
     axes.set_yticks(range(len(rows)), [row["name"] for row in reversed(rows)])
-    axes.set_xlabel("held-out problems right, % (bar: greedy, mean of seeds; line: 95%; circles: seeds; red: pass@8)")
-    axes.set_xlim(0, 100)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.savefig(path)
+    axes.tick_params(axis="y", labelcolor=LIGHT["ink"], length=0)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    signs = [
+        Line2D(
+            [],
+            [],
+            color=LIGHT["accent"],
+            marker="o",
+            markersize=7,
+            linewidth=6,
+            alpha=0.6,
+            label="greedy: mean of the seeds, 95% interval",
+        ),
+        Line2D([], [], marker="o", linewidth=0, label="each seed", **SEED),
+        Line2D([], [], color=LIGHT["series-2"], marker="D", markersize=5, linewidth=0, label="pass@8"),
+    ]
+    axes.figure.legend(
+        handles=signs,
+        loc="upper left",
+        bbox_to_anchor=(0.16, 1),
+        ncols=3,
+        frameon=False,
+        fontsize=10.5,
+        labelcolor=LIGHT["muted"],
+    )
+    path.write_bytes(png(axes.figure, "bench/presets.py"))
 
 
 def main(bench: Bench) -> None:

@@ -14,7 +14,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-anywhere threads errors checks device runs problem
+anywhere threads errors checks device runs terminal progress problem
 model model.config model.config_file model.cache model.transformer model.chat_template model.tokenizer model.weights
 model.builtin
 verify verify.verifier
@@ -31,10 +31,12 @@ generate.openai generate.openai.reply generate.openai.connection generate.openai
 generate.cached
 scale scale.names scale.prompts scale.failures scale.direct scale.scorers scale.vote scale.best_of_n scale.refine
 scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
-evaluate evaluate.stats evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
+evaluate evaluate.stats evaluate.result evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
 evaluate.scorer_quality
-report report.plots report.eval_report report.scale_words report.scale_plots report.scale_terminal report.scale_page
-report.explain_page report.explain_picture report.explain_terminal report.microscope report.microscope_page
+report report.palette report.page report.tables report.plots report.eval_plots report.eval_report report.scorer_table
+report.scale_words report.scale_plots report.scale_terminal report.scale_page
+report.explain_words report.explain_page report.explain_picture report.explain_terminal
+report.microscope report.microscope_script report.microscope_page
 train train.config train.batch train.adam8bit train.optim train.lora train.memory train.checkpoint train.trackers
 train.run
 train.pretrain train.pretrain.config train.pretrain.corpus train.pretrain.reviews train.pretrain.reasoning_corpus
@@ -44,7 +46,7 @@ train.rl.reward_names train.rl.rewards train.rl.rollout train.rl.process_reward 
 train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.reward_head
-serve serve.chat
+serve serve.wrapping serve.chat
 commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo

@@ -13,9 +13,9 @@ import pytest
 
 from thinkling import cli
 from thinkling.commands import demo, grpo
+from thinkling.evaluate.result import Result
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import save_model
-from thinkling.report.plots import Row
 
 
 @pytest.fixture
@@ -242,7 +242,9 @@ def test_the_demo_measures_the_checkpoint_that_counts(
 
     def add(self: object, name: str, model: LanguageModel, method: object) -> list:
         measured.append((name, float(model.network.model.embed_tokens.weight.detach().abs().sum())))
-        self.rows.append(Row(name, 0.5, 0.4, 0.6, 1.0, 1.0, 3, 0.0))
+        self.rows.append(
+            Result(method=name, num_problems=3, accuracy=0.5, low=0.4, high=0.6, tokens=1.0, truncated=0.0)
+        )
         return []
 
     monkeypatch.setattr(grpo, "train", collapse)
@@ -257,7 +259,7 @@ def test_chat_talks_and_survives_odd_input(
     capsys: pytest.CaptureFixture, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = iter(["hello <|im_end|> there", "/no_think", "again", "/what", "7 " * 600, "/reset", "", "/quit"])
-    monkeypatch.setattr("rich.console.Console.input", lambda *_: next(lines))
+    monkeypatch.setattr("thinkling.serve.chat.messages", lambda: lines)
     cli.main(["chat", "--model", str(checkpoint), "--max-tokens", "20"])
     shown = capsys.readouterr().out
     assert "/reset forgets" in shown

@@ -5,12 +5,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
+from html_page import Page
 from rich.console import Console
 
 from thinkling import cli
@@ -19,9 +19,10 @@ from thinkling.generate.explain import Candidate, DrawnToken, candidates_of, exp
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.explain_page import headline, page, percent, stage_cells, visible
-from thinkling.report.explain_picture import fonts_for, png
+from thinkling.report.explain_page import page
+from thinkling.report.explain_picture import drawable, fonts_for, installed, png
 from thinkling.report.explain_terminal import bar, check_free, show, two_bars, write
+from thinkling.report.explain_words import headline, percent, stage_cells, visible
 
 # Four tokens with the probabilities 8/16, 1/16, 5/16, 2/16: by rank they are the tokens 0, 2, 3, 1.
 LOGITS = torch.tensor([8.0, 1.0, 5.0, 2.0]).log()
@@ -186,11 +187,11 @@ def test_the_terminal_shows_both_parts_in_80_columns(tiny: LanguageModel) -> Non
 
 def test_bars_show_what_is_left_and_what_was_taken() -> None:
     def drawn(before: float, after: float) -> str:
-        return two_bars(Candidate(1, 0, 0.0, (math.log(before), 0.0, math.log(after))), 0.5, 8).plain
+        return two_bars(Candidate(1, 0, 0.0, (math.log(before), 0.0, math.log(after))), 8).plain
 
-    assert drawn(0.5, 0.25) == "████░░░░"
-    assert drawn(0.25, 0.5) == "████████"
-    cut = two_bars(Candidate(1, 0, 0.0, (math.log(0.25), -math.inf)), 0.5, 8)
+    assert drawn(1.0, 0.5) == "████░░░░"
+    assert drawn(0.5, 1.0) == "████████"
+    cut = two_bars(Candidate(1, 0, 0.0, (math.log(0.5), -math.inf)), 8)
     assert cut.plain == "░░░░"
 
 
@@ -211,28 +212,6 @@ def test_brackets_and_escapes_of_a_model_reach_the_terminal_as_text(
     rows = re.findall(r"^ +[\d,]+ \[red\]\\x1b\[\S*… ", text, flags=re.MULTILINE)
     assert len(rows) == len(explanation.candidates) + len(explanation.steps)
     assert len(re.findall(r"… +\d+\.\d% +(?:1|▸\d+) +\d\.\d\d █", text)) == len(explanation.steps)
-
-
-class Page(HTMLParser):
-    """The page's tags, attributes and text; fails on one that is closed by another."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list) -> None:
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_the_page_holds_both_parts_and_no_text_of_a_model_as_html(
@@ -295,6 +274,29 @@ def test_a_character_that_no_font_has_is_known() -> None:
     families, missing = fonts_for("aé⏎\U000f1234")
     assert missing == {"\U000f1234"}
     assert families[0] == "DejaVu Sans"
+    assert drawable("a\u4e2d\U0001f600", {"\u4e2d", "\U0001f600"}) == "a[U+4E2D][U+1F600]"
+
+
+def test_a_font_that_came_after_matplotlibs_list_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Chinese stood as codes in the picture though a font for it was installed: matplotlib's list was older."""
+    from matplotlib import font_manager
+
+    source = font_manager.findfont("DejaVu Sans Mono")
+    (tmp_path / "new.ttf").write_bytes(Path(source).read_bytes())
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    found = [str(tmp_path / "new.ttf"), str(tmp_path / "broken.ttf")]
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: found)
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    assert installed() == [("DejaVu Sans Mono", found[0])]
+
+
+def test_bars_of_probabilities_have_one_scale(tiny: LanguageModel) -> None:
+    """A full bar is 100% in both tables; the upper one was once drawn against its own largest."""
+    explanation = explain(tiny, "1 + 1 =", SAMPLING)
+    html = page(explanation, tiny.tokenizer, {})
+    first = explanation.candidates[0]
+    for share in (math.exp(first.logprobs[-1]), explanation.steps[0].probability):
+        assert f'{percent(share)}<i style="--share:{share:.2%}">' in html
 
 
 def test_only_a_drawing_of_its_own_is_replaced(tiny: LanguageModel, tmp_path: Path) -> None:

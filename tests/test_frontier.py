@@ -9,14 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.evaluate.frontier import Point, cheapest, holm, neighbours, paired_interval, pareto, round_targets
+from thinkling.evaluate.frontier import cheapest, holm, neighbours, paired_interval, pareto, round_targets
+from thinkling.evaluate.result import Result
 
 
-def point(name: str, tokens: float, num_correct: int, num: int = 10, **changes) -> Point:
+def point(name: str, tokens: float, num_correct: int, num: int = 10, **changes) -> Result:
     """The first num_correct problems are solved; the interval is 10 points to either side."""
     correct = tuple(place < num_correct for place in range(num))
     share = num_correct / num
-    made = Point(name, 1, "samples", correct, share, share - 0.1, share + 0.1, tokens, tokens / 100, tokens * 1e9, 0.0)
+    made = Result(
+        method=name, num_problems=num, accuracy=share, low=share - 0.1, high=share + 0.1, tokens=tokens, truncated=0.0,
+        budget=1, unit="samples", correct=correct, seconds=tokens / 100, flops=tokens * 1e9,
+    )  # fmt: skip
     return replace(made, **changes)
 
 
@@ -87,7 +91,7 @@ def test_the_cheapest_way_says_whether_it_is_sure():
     ]
 
 
-def shares(*counts: int) -> list[Point]:
+def shares(*counts: int) -> list[Result]:
     return [point("any", 1, count, num=100) for count in counts]
 
 

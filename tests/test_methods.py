@@ -112,11 +112,11 @@ def test_report_by_hand() -> None:
     samples = [
         Sample(Problem(r, "q", r), answer, grade(answer.text, r)) for r, answer in zip(references, answers, strict=True)
     ]
-    report = summarise(samples, seconds=2.0)
-    assert (report.accuracy, report.num_correct, report.num_problems) == (0.5, 2, 4)
+    report = summarise("vote", samples, wall_seconds=2.0)
+    assert (report.accuracy, sum(report.correct), report.num_problems) == (0.5, 2, 4)
     assert (report.unparsed, report.truncated) == (0.25, 0.2)  # of four problems; of five completions
-    assert (report.tokens, report.tokens_per_problem) == (10, 2.5)
-    low, high = report.interval
+    assert (report.tokens, report.wall_seconds) == (2.5, 2.0)
+    low, high = report.low, report.high
     assert pytest.approx(low, abs=0.005) == 0.15  # Wilson, n = 4: (.5 + .48 -+ 1.96 sqrt(.0625 + .06)) / 1.96
     assert pytest.approx(high, abs=0.005) == 0.85
 
@@ -129,8 +129,8 @@ def test_evaluate_writes_every_response(tiny: LanguageModel, tmp_path: Path) -> 
     assert sorted(row["id"] for row in rows) == [p.id for p in problems]
     assert {"question", "reference", "response", "status", "answer", "reason", "completions"} <= set(rows[0])
     stored = json.loads((tmp_path / "report.json").read_text())
-    assert {"accuracy", "interval", "num_problems", "truncated", "tokens", "seconds"} <= set(stored)
-    assert stored["tokens"] == report.tokens == sum(c["num_tokens"] for row in rows for c in row["completions"])
+    assert {"accuracy", "low", "high", "num_problems", "truncated", "tokens", "wall_seconds"} <= set(stored)
+    assert 5 * stored["tokens"] == 5 * report.tokens == sum(c["num_tokens"] for row in rows for c in row["completions"])
 
 
 def test_the_seconds_of_every_start_count(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.report.microscope import choose, gather, pack
-from thinkling.report.microscope_page import SCRIPT, page
+from thinkling.report.microscope_page import page
+from thinkling.report.microscope_script import SCRIPT
 
 
 def test_steps_are_spread_evenly() -> None:

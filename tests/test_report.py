@@ -3,51 +3,32 @@
 import os
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import StringIO
 from itertools import combinations
 from math import dist
 
 import pytest
+from html_page import Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from thinkling.errors import UserError
-from thinkling.report.eval_report import BeforeAfter, table, write_html
-from thinkling.report.plots import Row, place_labels
+from thinkling.evaluate.result import Result
+from thinkling.report.eval_report import BeforeAfter, table, training_headline, write_html
+from thinkling.report.plots import place_labels
 
-PLAIN = Row("plain", 0.26, 0.223, 0.300, 12.34, 4.2, 500, 0.0)
-TRAINED = Row("after GRPO", 0.752, 0.712, 0.788, 1234.5, 212.6, 500, 0.012)
+
+def row(method, accuracy, low, high, tokens, wall_seconds, num_problems, truncated) -> Result:
+    return Result(method=method, accuracy=accuracy, low=low, high=high, tokens=tokens, wall_seconds=wall_seconds,
+                  num_problems=num_problems, truncated=truncated)  # fmt: skip
+
+
+PLAIN = row("plain", 0.26, 0.223, 0.300, 12.34, 4.2, 500, 0.0)
+TRAINED = row("after GRPO", 0.752, 0.712, 0.788, 1234.5, 212.6, 500, 0.012)
 CURVE = [(1, 0.25), (2, 0.5), (3, 0.75)]
 EXAMPLE = BeforeAfter("What is 2 + 3?", "5", "\\boxed{6}", "2 + 3 = 5\n\\boxed{5}", "6 is not 5", "5 equals 5")
 HOSTILE = "</pre><script>alert('x')</script><img src=\"http://evil.example/a.png\" onerror=x> & {body} \ud83d"
-
-
-class Page(HTMLParser):
-    """The page as a browser would see it: its tags, its attributes, its text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def written(folder, title="A tour", rows=(PLAIN, TRAINED), curve=CURVE, examples=(EXAMPLE,), facts=None) -> str:
@@ -92,14 +73,14 @@ def test_terminal_table_is_loud_about_truncation():
 
 
 def test_terminal_table_in_a_narrow_window_loses_nothing():
-    text = printed([replace(PLAIN, name="self-consistency-of-eight-after-training")], width=80)
+    text = printed([replace(PLAIN, method="self-consistency-of-eight-after-training")], width=80)
     assert "26.0%  [22.3, 30.0]" in text
     assert "…" not in text
 
 
 def test_terminal_table_takes_brackets_in_a_name():
     # rich would take [bold] for its own markup and print nothing.
-    assert "vote [bold] of 8" in printed([replace(PLAIN, name="vote [bold] of 8")])
+    assert "vote [bold] of 8" in printed([replace(PLAIN, method="vote [bold] of 8")])
 
 
 def test_page_says_what_happened(tmp_path):
@@ -117,10 +98,32 @@ def test_page_says_what_happened(tmp_path):
 
 
 def test_page_does_not_claim_too_much(tmp_path):
-    close = replace(PLAIN, name="other", accuracy=0.28, low=0.242, high=0.321)
+    close = replace(PLAIN, method="other", accuracy=0.28, low=0.242, high=0.321)
     assert "the 95% intervals overlap: it may be chance" in Page(written(tmp_path, rows=[PLAIN, close])).text
     assert "26.0%, and no other row does better." in Page(written(tmp_path, rows=[PLAIN, PLAIN])).text
     assert "Of 500 problems, plain solves 26.0%." in Page(written(tmp_path, rows=[PLAIN])).text
+
+
+def test_the_headline_tells_the_training(tmp_path):
+    """The demo's headline told of prompting only: the first row against the best, which was "step by step"."""
+    asked = row("step by step", 0.8, 0.76, 0.83, 74.04, 5.0, 500, 0.0)
+    rows = [PLAIN, asked, TRAINED]
+    told = training_headline(rows, PLAIN, TRAINED)
+    assert told == [
+        "Reinforcement learning took the plain question from 26.0% to 75.2% of 500 problems "
+        "(the 95% intervals lie apart).",
+        "Untrained, the best of the other ways to ask was step by step: 80.0%, with 6.0 times the tokens.",
+    ]
+    write_html(tmp_path / "page.html", "A tour", rows, CURVE, [], {}, trained=(PLAIN, TRAINED))
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert all(line in text for line in told)
+    assert "<b class=best>75.2%</b>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    worse = replace(asked, accuracy=0.2, low=0.17, high=0.24)
+    assert (
+        "no other way to ask did better than the plain question"
+        in training_headline([PLAIN, worse, TRAINED], PLAIN, TRAINED)[1]
+    )
+    assert len(training_headline([PLAIN, TRAINED], PLAIN, TRAINED)) == 1
 
 
 def test_page_is_loud_about_truncation(tmp_path):
@@ -136,7 +139,7 @@ def test_nothing_from_outside_is_markup(tmp_path):
         written(
             tmp_path,
             title=HOSTILE,
-            rows=[replace(PLAIN, name=HOSTILE), replace(TRAINED, name=HOSTILE)],
+            rows=[replace(PLAIN, method=HOSTILE), replace(TRAINED, method=HOSTILE)],
             examples=[BeforeAfter(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)],
             facts={HOSTILE: HOSTILE},
         )
@@ -190,7 +193,7 @@ def test_empty_sections_are_left_out(tmp_path, empty, mark, num_svg):
 
 
 def test_odd_numbers_still_make_a_page(tmp_path):
-    rows = [Row("none", 0.0, 0.0, 0.2, 0.0, 0.0, 15, 0.0), Row("all", 1.0, 0.8, 1.0, 90_000.0, 86_400.0, 15, 1.0)]
+    rows = [row("none", 0.0, 0.0, 0.2, 0.0, 0.0, 15, 0.0), row("all", 1.0, 0.8, 1.0, 90_000.0, 86_400.0, 15, 1.0)]
     page = Page(written(tmp_path, rows=rows, curve=[(7, -1.5)]))
     assert "none solves 0.0%; all solves 100.0%" in page.text
     assert "inf" not in page.text and "nan" not in page.text

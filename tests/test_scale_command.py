@@ -138,9 +138,10 @@ def test_scale_measures_draws_and_goes_on(checkpoint: Path, tasks: Path, tmp_pat
     scale(checkpoint, tasks, out, *methods, "--budgets", "1", "2")
     rows = table(out)
     assert [(row["method"], row["budget"]) for row in rows if not row["oracle"]] == [
-        ("direct, plain", None), ("self-consistency, plain", 1), ("self-consistency, plain", 2),
-        ("best-of-n by heuristic, plain", 1), ("best-of-n by heuristic, plain", 2),
-        ("refine, plain", 1), ("refine, plain", 2), ("beam by mean-logprob, step-by-step", 2),
+        ("plain, one answer", None), ("plain, vote of n", 1), ("plain, vote of n", 2),
+        ("plain, best of n by heuristic", 1), ("plain, best of n by heuristic", 2),
+        ("plain, refinement x n", 1), ("plain, refinement x n", 2),
+        ("step by step, beam search with n paths by mean-logprob", 2),
     ]  # fmt: skip
     assert [row["budget"] for row in rows if row["oracle"]] == [1, 2]
     assert rows[1]["tokens"] == rows[3 + 2]["tokens"]  # one sample is one sample, whoever chooses
@@ -154,7 +155,7 @@ def test_scale_measures_draws_and_goes_on(checkpoint: Path, tasks: Path, tmp_pat
     assert "; 0 answers asked now" in capsys.readouterr().out.replace("\n", " ")
     assert table(out) == rows
     scale(checkpoint, tasks, out, "--methods", "adaptive", "--budgets", "2")
-    assert [row["method"] for row in table(out)] == ["adaptive, plain"]
+    assert [row["method"] for row in table(out)] == ["plain, adaptive vote of at most n"]
 
 
 def test_scorers_ranks_them_on_the_runs_samples(

@@ -4,28 +4,32 @@ import os
 import re
 from dataclasses import replace
 from html import escape
-from html.parser import HTMLParser
 from io import BytesIO, StringIO
 from itertools import pairwise
 from random import Random
 
 import pytest
+from html_page import Page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from thinkling.errors import UserError
-from thinkling.evaluate.frontier import Point, neighbours, pareto
+from thinkling.evaluate.frontier import neighbours, pareto
+from thinkling.evaluate.result import Result
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.report import scale_words as words
+from thinkling.report.palette import COLOURS, LIGHT, MARKERS, SERIES
+from thinkling.report.plots import spread, ticks
 from thinkling.report.scale_page import write_page, write_pngs
-from thinkling.report.scale_plots import MARKERS, SERIES, curves, draw_cost, looks, spread, ticks
+from thinkling.report.scale_plots import curves, draw_cost, looks
 from thinkling.report.scale_terminal import terminal
+from thinkling.report.tables import interval as interval_of
 
 HOSTILE = "</svg><script>alert('x')</script> [bold] & $x_1$ {body} \ud83d"
 
 
-def point(method: str, budget: int | None, tokens: float, num_correct: int, seed: int = 0, **changes) -> Point:
+def point(method: str, budget: int | None, tokens: float, num_correct: int, seed: int = 0, **changes) -> Result:
     """Of 500 problems the first ones are solved most often: by all methods the same, but for some noise."""
     random = Random(f"{method} {budget} {seed}")
     hardness = sorted(range(500), key=lambda place: place + random.gauss(0, 60))
@@ -33,11 +37,14 @@ def point(method: str, budget: int | None, tokens: float, num_correct: int, seed
     correct, share = tuple(place in solved for place in range(500)), num_correct / 500
     interval = wilson_interval(num_correct, 500)
     unit = "" if budget is None else "samples"
-    made = Point(method, budget, unit, correct, share, *interval, tokens, tokens / 2500, tokens * 1e7, 0.0)
+    made = Result(
+        method=method, num_problems=500, accuracy=share, low=interval[0], high=interval[1], tokens=tokens,
+        truncated=0.0, budget=budget, unit=unit, correct=correct, seconds=tokens / 2500, flops=tokens * 1e7,
+    )  # fmt: skip
     return replace(made, **changes)
 
 
-def big_table() -> list[Point]:
+def big_table() -> list[Result]:
     """26 curves, 88 points, and all that is awkward: ties, a free method, one that gets worse, long names, markup."""
     table = [point("direct, plain", None, 14, 206), point("free", None, 0, 100, seconds=0.0, flops=0.0)]
     for number in range(20):
@@ -53,32 +60,6 @@ def big_table() -> list[Point]:
 
 
 SMALL = [point("greedy", None, 10, 200), point("vote", 4, 40, 250), point("vote", 16, 160, 260)]
-
-
-class Page(HTMLParser):
-    """The page as a browser would see it: its tags, its attributes, its text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.text, self.open = [], [], "", []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def written(folder, points=SMALL, title="A table", facts=None, notes=("One note.",)) -> str:
@@ -101,8 +82,11 @@ def test_numbers_as_words():
     assert [words.times(10, after) for after in (10.4, 20, 99, 1234)] == ["1.04x", "2.0x", "9.9x", "123x"]
     assert words.times(0, 10) == "–"
     assert [words.p_value(value) for value in (0.0001, 0.0263, 0.25, 1.0)] == ["<0.001", "0.026", "0.25", "1.00"]
-    assert words.interval(-0.0002, 0.0613) == "[0.0, 6.1]"  # not -0.0
+    assert interval_of(-0.0002, 0.0613) == "[0.0, 6.1]"  # not -0.0
     assert words.label(SMALL[0]) == "greedy"
+    assert (
+        words.label(replace(SMALL[1], method="step by step, vote of n, T = 0.6")) == "step by step, vote of 4, T = 0.6"
+    )
     assert words.label(SMALL[1]) == "vote · 4 samples"
     assert words.label(replace(SMALL[1], budget=1)) == "vote · 1 sample"
     assert words.label(replace(SMALL[1], budget=1024, unit="thinking tokens")) == "vote · 1,024 thinking tokens"
@@ -245,9 +229,7 @@ def test_the_pictures_name_the_methods_that_matter_and_only_those(tmp_path):
 
 
 def drawn(points, cost="tokens", names=True):
-    ink = {f"series-{n}": light for n, (light, _) in enumerate(SERIES, start=1)}
-    ink |= dict(ink="#000000", muted="#777777", rule="#dddddd", paper="#ffffff")
-    return draw_cost(points, cost, (1000, 530), ink, names)
+    return draw_cost(points, cost, (1000, 530), LIGHT, names)
 
 
 def test_the_staircase_is_the_front():
@@ -265,7 +247,9 @@ def test_what_costs_nothing_stands_at_half_the_least_cost():
 def test_names_beside_the_curves_do_not_overlap():
     axes = drawn(big_table())
     heights = sorted(
-        axes.transData.transform(text.get_position())[1] for text in axes.texts if len(text.get_text()) > 3
+        axes.transData.transform(text.get_position())[1]
+        for text in axes.texts
+        if not text.get_text().startswith("n = ")
     )
     assert len(heights) > 3
     assert all(above - below > 18 for below, above in pairwise(heights))
@@ -301,7 +285,7 @@ def test_the_colours_can_be_told_apart_by_everybody(matrix):
         return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
     for theme in (0, 1):
-        seen = [lab(pair[theme]) for pair in SERIES]
+        seen = [lab(COLOURS[role][theme]) for role in SERIES]
         for n, one in enumerate(seen):
             for other in seen[:n]:
                 assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 > 15

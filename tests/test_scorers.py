@@ -152,6 +152,9 @@ def test_recipes() -> None:
     assert parse("direct", (1, 2)).budgets == (1,) and parse("refine", (1, 2)).budgets == (1,)
     assert parse("beam", (4,)) == Recipe("beam", "mean-logprob", "step-by-step", 1.0, (4,))
     assert str(parse("best-of-n:p-true")) == "best-of-n by p-true, plain" and str(parse("direct")) == "direct, plain"
+    vote = parse("self-consistency@step-by-step~0.6")
+    assert (vote.title(8), vote.title()) == ("step by step, vote of 8, T = 0.6", "step by step, vote of n, T = 0.6")
+    assert parse("best-of-n:p-true").title(1024) == "plain, best of 1,024 by p-true"
     assert str(parse("direct~1")) == "direct, plain, T = 1" and parse("adaptive~0.7").temperature == 0.7
 
 

@@ -34,6 +34,7 @@ from thinkling.commands import (
     scorers,
 )
 from thinkling.errors import UserError
+from thinkling.terminal import print_anywhere
 from thinkling.threads import wait_passively
 
 
@@ -110,6 +111,7 @@ def one_line(name: str, panel: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    print_anywhere()
     arguments = sys.argv[1:] if arguments is None else arguments
     wait_passively()  # before a command imports torch
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])

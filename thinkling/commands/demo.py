@@ -15,14 +15,15 @@ from rich.console import Console
 from thinkling.checks import above_zero, at_least, finite
 
 if TYPE_CHECKING:
+    from thinkling.evaluate.result import Result
     from thinkling.evaluate.run import Sample
     from thinkling.generate.language_model import LanguageModel
     from thinkling.problem import Problem
     from thinkling.report.eval_report import BeforeAfter
-    from thinkling.report.plots import Row
     from thinkling.scale.direct import Method
 
 VOTES = 8
+PLAIN = "plain"
 MAX_TOKENS = 256
 
 
@@ -57,19 +58,18 @@ class Measurements:
 
     def __init__(self, console: Console, held_out: Sequence[Problem], out: Path) -> None:
         self.console, self.held_out, self.out = console, held_out, out
-        self.rows: list[Row] = []
+        self.rows: list[Result] = []
 
     def add(self, name: str, model: LanguageModel, method: Method) -> list[Sample]:
         from thinkling.evaluate.run import evaluate
-        from thinkling.report.eval_report import row_of
+        from thinkling.report.tables import interval
 
         folder = self.out / f"{len(self.rows) + 1}-{name.replace(' ', '-').replace(',', '')}"
         report, samples = evaluate(model, method, self.held_out, folder, name)
-        self.rows.append(row_of(name, report))
-        low, high = report.interval
+        self.rows.append(report)
         self.console.print(
-            f"  {name:<22} [bold]{report.accuracy:6.1%}[/]  [{100 * low:.1f}, {100 * high:.1f}]"
-            f"  {report.tokens_per_problem:5.0f} tokens a problem  {report.seconds:5.1f} s",
+            f"  {name:<22} [bold]{report.accuracy:6.1%}[/]  {interval(report.low, report.high)}"
+            f"  {report.tokens:5.0f} tokens a problem  {report.wall_seconds:5.1f} s",
             highlight=False,
         )
         return samples
@@ -78,7 +78,7 @@ class Measurements:
 def main(settings: Demo) -> None:
     from thinkling.generate.language_model import LanguageModel
     from thinkling.generate.sampling import Sampling
-    from thinkling.report.eval_report import table, write_html
+    from thinkling.report.eval_report import table, training_headline, write_html
     from thinkling.runs import new_run, write_json
     from thinkling.scale.direct import Direct
     from thinkling.scale.vote import SelfConsistency
@@ -96,7 +96,7 @@ def main(settings: Demo) -> None:
     measure = Measurements(console, held_out, out)
 
     console.print("\n[bold]1. The base model, as it is.[/] It answers at once.")
-    before = measure.add("plain", model, Direct(greedy))
+    before = measure.add(PLAIN, model, Direct(greedy))
     console.print("\n[bold]2. The same weights, asked to explain step by step.[/] Tokens buy accuracy.")
     measure.add("step by step", model, Direct(greedy, "step-by-step"))
     console.print(f"\n[bold]3. The same weights, {VOTES} samples and a vote.[/]")
@@ -106,11 +106,15 @@ def main(settings: Demo) -> None:
     checkpoint, rewards = learn(settings, model, out)
     model = LanguageModel.load(str(checkpoint), settings.device)  # the one in memory may have collapsed
     console.print("\n\n[bold]5. The trained model, asked plainly.[/] Nobody tells it to explain.")
-    after = measure.add("plain, after GRPO", model, Direct(greedy))
+    after = measure.add(f"{PLAIN}, after GRPO", model, Direct(greedy))
     measure.add(f"vote of {VOTES}, after GRPO", model, SelfConsistency(diverse, VOTES))
 
     console.print()
     console.print(table(measure.rows))
+    rows = measure.rows
+    first, second = rows[0], next(row for row in rows if row.method == f"{PLAIN}, after GRPO")
+    for line in training_headline(rows, first, second):
+        console.print(line, style="bold", highlight=False)
     examples = learned(before, after)
     show(console, examples)
     write_json(out / "report.json", {"rows": measure.rows, "rewards": rewards})
@@ -121,6 +125,7 @@ def main(settings: Demo) -> None:
         rewards,
         examples,
         how_it_was_made(settings),
+        trained=(first, second),
     )
     console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]", soft_wrap=True)
     console.print("What to try next:", highlight=False)

@@ -82,7 +82,8 @@ def main(settings: Eval) -> None:
     from thinkling.evaluate.refinement_changes import changes, tell
     from thinkling.evaluate.run import evaluate
     from thinkling.generate.cached import CachedModel
-    from thinkling.report.eval_report import MUCH_TRUNCATED, row_of, table
+    from thinkling.report.eval_report import table
+    from thinkling.report.tables import MUCH_TRUNCATED
     from thinkling.runs import alone_in, open_run, write_json
     from thinkling.scale.failures import Failure, refuse, too_long
     from thinkling.scale.failures import tell as tell_failures
@@ -100,9 +101,9 @@ def main(settings: Eval) -> None:
     with alone_in(out), saying_what_needs_it([recipe]):
         write_json(out / "prompts.json", manifest([recipe.template], problems[0].question))
         pool = CachedModel(model, out / "pool.jsonl")
-        report, samples = evaluate(pool, method, problems, out, f"{settings.method} on {settings.tasks}", skipped)
+        report, samples = evaluate(pool, method, problems, out, settings.method, skipped)
     console = Console()
-    console.print(table([row_of(settings.method, report)]))
+    console.print(table([report]))
     if report.truncated > MUCH_TRUNCATED:
         console.print(
             f"[bold red]{report.truncated:.0%} of the completions were cut off[/]: what they would have answered is "

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import track
 
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.problem import Problem
+from thinkling.progress import tracked
 from thinkling.runs import numbered_rows, write_text
 from thinkling.tasks.benchmarks import verifier_from
 from thinkling.verify.adversarial.audit import auditor
@@ -59,7 +58,7 @@ def main(settings: Grade) -> None:
         second = auditor()  # its absence is said before the work begins
     verdicts = [
         verdict_on(row, wanted, verifier, settings.extract)
-        for row, wanted, verifier in progress(list(zip(rows, jobs, verifiers, strict=True)), "grading")
+        for row, wanted, verifier in tracked(zip(rows, jobs, verifiers, strict=True), "grading", len(rows))
     ]
     text = "".join(graded_line(row, verdict) for row, verdict in zip(rows, verdicts, strict=True))
     if settings.out is None:
@@ -98,11 +97,6 @@ def verdict_on(row: dict, wanted: str | list[str], verifier: str, policy: Extrac
 
 def named(value: object) -> str:
     return "null" if value is None else f"{type(value).__name__} {json.dumps(value)[:40]}"
-
-
-def progress(items: Sequence, what: str) -> Iterator:
-    console = Console(stderr=True)
-    return track(items, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def graded_line(row: dict, verdict: Verdict) -> str:
@@ -159,7 +153,7 @@ Asked = tuple[int, dict, str | list[str], Verdict]  # line, row, references, our
 def audit_lines(second: Callable[..., Call], asked: Sequence[Asked]) -> Iterator[str]:
     """Every disagreement about correct or not, and every row on which Math-Verify gave no verdict; then the counts."""
     disagreements = silent = 0
-    for number, row, references, verdict in progress(asked, "Math-Verify"):
+    for number, row, references, verdict in tracked(asked, "Math-Verify", len(asked)):
         theirs = opinion(second, row["response"], [references] if isinstance(references, str) else references)
         if theirs in ("correct", "incorrect", "unparsed"):
             if (theirs == "correct") == verdict.correct:

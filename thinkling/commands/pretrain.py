@@ -15,21 +15,16 @@ class Pretrain(PretrainConfig):
 
 def main(settings: Pretrain) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    from thinkling.progress import Progress
     from thinkling.train.pretrain.trainer import PretrainMetrics, train
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns) as bar:
-        task = bar.add_task("making text, training the tokenizer", total=None, state="")
+    with Progress("making text, training the tokenizer") as progress:
 
         def show(metrics: PretrainMetrics, share: float) -> None:
             speed = metrics.tokens / metrics.seconds
-            state = f"step {metrics.step + 1}  loss {metrics.loss:.3f}  {speed:,.0f} tokens/s"
-            bar.update(task, description="pretraining", total=1.0, completed=share, state=state)
-            if not bar.console.is_terminal and metrics.step % 100 == 0:
-                print(f"{state}  {share:.0%}", flush=True)
+            note = f"step {metrics.step + 1}  loss {metrics.loss:.3f}  {speed:,.0f} tokens/s"
+            progress.update(round(100 * share), note, total=100, label="pretraining, percent")
 
         out = train(settings, show)
     Console().print(f"The model: {out}. Try: thinkling generate --model {out} 'What is 12 + 34?'", highlight=False)

@@ -12,7 +12,7 @@ from thinkling.checks import at_least
 from thinkling.commands.options import ScalingSettings
 
 if TYPE_CHECKING:
-    from thinkling.evaluate.frontier import Point
+    from thinkling.evaluate.result import Result
     from thinkling.evaluate.sweep import Sweep
     from thinkling.generate.cached import CachedModel
     from thinkling.problem import Problem
@@ -100,8 +100,8 @@ def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem])
     sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config,
                   skip=settings.on_error == "skip")  # fmt: skip
 
-    def told(recipe: Recipe, budget: int, point: Point) -> None:
-        console.print(f"{recipe}, {budget}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
+    def told(recipe: Recipe, budget: int, point: Result) -> None:
+        console.print(f"{recipe.title(budget)}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
 
     with saying_what_needs_it(recipes):
         sweep.measure_all(recipes, told)

@@ -44,10 +44,12 @@ class Scorers(ModelSettings):
 def main(settings: Scorers) -> None:
     from rich.console import Console
 
-    from thinkling.evaluate.scorer_quality import DEFAULT, Ranking, rank, table
+    from thinkling.evaluate.scorer_quality import DEFAULT, Ranking, rank
     from thinkling.generate.cached import CachedModel
     from thinkling.generate.language_model import LanguageModel
     from thinkling.generate.sampling import Sampling
+    from thinkling.progress import Progress
+    from thinkling.report.scorer_table import table
     from thinkling.runs import alone_in, write_json
     from thinkling.scale.direct import samples
     from thinkling.scale.methods import scorer_for
@@ -63,19 +65,19 @@ def main(settings: Scorers) -> None:
     problems = load_problems(run["tasks"], run["split"], run["num_problems"])
     sampling = Sampling(temperature=temperature, max_tokens=run["max_tokens"], seed=run["seed"])
     model = LanguageModel.load(run["model"], settings.device, settings.dtype)
-    console = Console()
 
     async def measure() -> list[Ranking]:
         pool, numbers = CachedModel(model, settings.run / "pool.jsonl"), range(settings.num_samples)
         pools = await asyncio.gather(*(samples(pool, p, settings.template, sampling, numbers) for p in problems))
-        found = []
-        for name in settings.scorers or DEFAULT:
-            scorer = scorer_for(name, settings.template, settings.confidence_window, run["model"])
-            with console.status(name):
+        found, names = [], settings.scorers or DEFAULT
+        with Progress("scoring", len(names)) as progress:
+            for name in names:
+                progress.update(len(found), name)
+                scorer = scorer_for(name, settings.template, settings.confidence_window, run["model"])
                 found.append(await rank(name, scorer, pool, problems, pools))
         return sorted(found, key=lambda ranking: -ranking.within)
 
     with alone_in(settings.run):
         found = run_anywhere(measure())
-    console.print(table(found, len(problems), settings.num_samples, settings.template))
+    Console().print(table(found, len(problems), settings.num_samples, settings.template))
     write_json(settings.run / f"scorers-{settings.template}-{temperature:g}.json", found)

@@ -10,36 +10,11 @@ from math import floor, sqrt
 from typing import Literal
 
 from thinkling.errors import UserError
+from thinkling.evaluate.result import Result
 from thinkling.evaluate.stats import paired_p_value
 
-
-@dataclass(frozen=True)
-class Point:
-    """One method at one budget, measured on the same problems as every other point of the table.
-
-    method: points with the same one are joined to a curve. budget: samples, rounds, tokens, as `unit` says; None for a
-    method that has none. correct: per problem, in one order for the whole table; empty for an oracle estimated from
-    counts. accuracy, low, high: a share in [0, 1] and its 95% interval. tokens (sampled), seconds (of the engine) and
-    flops: per problem, as if the method had run alone; flops is None where the model's size is not known. truncated:
-    the share of completions cut off. oracle: needs to know the answers (pass@n), so it is a bound and no method.
-    """
-
-    method: str
-    budget: int | None
-    unit: str
-    correct: tuple[bool, ...]
-    accuracy: float
-    low: float
-    high: float
-    tokens: float
-    seconds: float
-    flops: float | None
-    truncated: float
-    oracle: bool = False
-
-
 CostName = Literal["tokens", "seconds", "flops"]
-Cost = CostName | Callable[[Point], float | None]
+Cost = CostName | Callable[[Result], float | None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +25,7 @@ class Reached:
     """
 
     target: float
-    point: Point | None
+    point: Result | None
     sure: bool
 
 
@@ -63,8 +38,8 @@ class FrontierStep:
     steps listed together.
     """
 
-    before: Point
-    after: Point
+    before: Result
+    after: Result
     gained: int
     lost: int
     difference: float
@@ -74,11 +49,11 @@ class FrontierStep:
     adjusted: float
 
 
-def cost_of(point: Point, cost: Cost) -> float | None:
+def cost_of(point: Result, cost: Cost) -> float | None:
     return getattr(point, cost) if isinstance(cost, str) else cost(point)
 
 
-def rivals(points: Sequence[Point], cost: Cost) -> list[Point]:
+def rivals(points: Sequence[Result], cost: Cost) -> list[Result]:
     """Those that compete, cheapest first: no oracles, and none whose cost is not known.
 
     Of equal cost the more accurate comes first, and of equals in both the one that came first in the table.
@@ -87,19 +62,19 @@ def rivals(points: Sequence[Point], cost: Cost) -> list[Point]:
     return sorted(known, key=lambda point: (cost_of(point, cost), -point.accuracy))
 
 
-def pareto(points: Sequence[Point], cost: Cost = "tokens") -> list[Point]:
+def pareto(points: Sequence[Result], cost: Cost = "tokens") -> list[Result]:
     """The points that beat in accuracy everything that costs no more; cheapest first, so ever more accurate.
 
     Of points that are equal in both, the first in the table stands for all.
     """
-    front: list[Point] = []
+    front: list[Result] = []
     for point in rivals(points, cost):
         if not front or point.accuracy > front[-1].accuracy:
             front.append(point)
     return front
 
 
-def cheapest(points: Sequence[Point], targets: Sequence[float], cost: Cost = "tokens") -> list[Reached]:
+def cheapest(points: Sequence[Result], targets: Sequence[float], cost: Cost = "tokens") -> list[Reached]:
     """For each target accuracy, a share in [0, 1], the cheapest point that reaches it: always one of the front."""
     front, found = pareto(points, cost), []
     for target in targets:
@@ -108,7 +83,7 @@ def cheapest(points: Sequence[Point], targets: Sequence[float], cost: Cost = "to
     return found
 
 
-def round_targets(points: Sequence[Point]) -> tuple[float, ...]:
+def round_targets(points: Sequence[Result]) -> tuple[float, ...]:
     """Round accuracies above the lowest measured and up to the highest; oracles do not count.
 
     Every 10%, or every 5%, 2% or 1%: the coarsest that gives four of them. None where all are equally accurate.
@@ -124,7 +99,7 @@ def round_targets(points: Sequence[Point]) -> tuple[float, ...]:
     return targets
 
 
-def neighbours(front: Sequence[Point]) -> list[FrontierStep]:
+def neighbours(front: Sequence[Result]) -> list[FrontierStep]:
     """Each point against the one before it: what was gained, how sure that is. One less than points.
 
     Raises UserError for a point that does not say which problems it solved, or solved others than its neighbour.
@@ -140,19 +115,19 @@ def neighbours(front: Sequence[Point]) -> list[FrontierStep]:
     return steps
 
 
-def check_measured(points: Sequence[Point]) -> None:
+def check_measured(points: Sequence[Result]) -> None:
     """Raises UserError if there is no method among the points, only oracles."""
     if all(point.oracle for point in points):
         raise UserError("a report on what accuracy costs needs at least one measured method")
 
 
-def steps_of(points: Sequence[Point]) -> tuple[list[FrontierStep], list[FrontierStep]]:
+def steps_of(points: Sequence[Result]) -> tuple[list[FrontierStep], list[FrontierStep]]:
     """The steps along the tokens' front; and the one from its start to its end, where there are several."""
     front = pareto(points)
     return neighbours(front), neighbours([front[0], front[-1]]) if len(front) > 2 else []
 
 
-def _discordant(before: Point, after: Point) -> tuple[int, int]:
+def _discordant(before: Result, after: Result) -> tuple[int, int]:
     """Problems that only `after` solves, and that only `before` solves."""
     if not before.correct or len(before.correct) != len(after.correct):
         raise UserError(

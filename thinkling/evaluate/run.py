@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from thinkling.anywhere import run_anywhere
 from thinkling.errors import FatalError, UserError
+from thinkling.evaluate.result import Result
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.cached import mend_last_line
 from thinkling.generate.language_model import Model
 from thinkling.problem import Problem
+from thinkling.progress import Progress
 from thinkling.runs import append_jsonl, read_jsonl, write_json
 from thinkling.scale.direct import Answer, Method
 from thinkling.scale.failures import Failure
@@ -27,26 +26,6 @@ from thinkling.verify.verifier import Verdict, verify
 
 GRACE = 10.0  # seconds that requests under way have to come back once a problem has failed
 SECONDS = "seconds.jsonl"  # of a run under way: how long it has taken when each answer came
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a method scored on some problems.
-
-    accuracy: share of problems answered correctly; interval: its 95% Wilson interval. unparsed: share of problems with
-    no answer found. truncated: share of completions cut off before they ended. tokens: all that were sampled. seconds:
-    of every start, where a run was interrupted, as far as its last answer.
-    """
-
-    accuracy: float
-    interval: tuple[float, float]
-    num_problems: int
-    num_correct: int
-    unparsed: float
-    truncated: float
-    tokens: int
-    tokens_per_problem: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -65,14 +44,12 @@ def evaluate(
     out: Path | None = None,
     label: str = "evaluating",
     skipped: list[Failure] | None = None,
-) -> tuple[Report, list[Sample]]:
+) -> tuple[Result, list[Sample]]:
     """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress.
 
     A problem that fails raises UserError with its row and id. Where there is a list `skipped` it is added to that, and
     to the two files, and is in no number of the report; UserError only if all fail, or FatalError.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[score]}"),
-               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     started = time.perf_counter() - (seconds_before(out) if out is not None else 0.0)
     samples: dict[int, Sample] = {}
     correct: list[bool] = []
@@ -80,8 +57,7 @@ def evaluate(
         (out / "samples.jsonl").unlink(missing_ok=True)  # of a run that was interrupted; its answers come back at once
 
     async def run() -> None:
-        with Progress(*columns, transient=True, disable=not Console().is_terminal) as bar:
-            task = bar.add_task(label, total=len(problems), score="")
+        with Progress(label, len(problems)) as progress:
 
             async def one(place: int, problem: Problem) -> None:
                 try:
@@ -95,7 +71,7 @@ def evaluate(
                     skipped.append(failure)
                     if out is not None:
                         append_jsonl(out / "samples.jsonl", [asdict(failure) | {"status": "failed"}])
-                    bar.update(task, advance=1)
+                    progress.advance()
                     return
                 sample = Sample(problem, answer, verify(problem, answer.text))
                 samples[place] = sample
@@ -103,7 +79,7 @@ def evaluate(
                     append_jsonl(out / "samples.jsonl", [row_of(sample)])
                     append_jsonl(out / SECONDS, [{"seconds": time.perf_counter() - started}])
                 correct.append(sample.verdict.correct)
-                bar.update(task, advance=1, score=f"{sum(correct) / len(correct):.1%} correct")
+                progress.advance(f"{sum(correct) / len(correct):.1%} correct")
 
             await all_of([asyncio.create_task(one(place, problem)) for place, problem in enumerate(problems)])
 
@@ -112,7 +88,7 @@ def evaluate(
     if not ordered:
         first = min(skipped, key=lambda failure: failure.row)
         raise UserError(f"{label}: none of {len(problems)} problems got an answer; {first}")
-    report = summarise(ordered, time.perf_counter() - started)
+    report = summarise(label, ordered, time.perf_counter() - started)
     if out is not None:
         write_json(out / "report.json", asdict(report) | ({} if skipped is None else {"failed": skipped}))
         (out / SECONDS).unlink(missing_ok=True)
@@ -143,20 +119,25 @@ def seconds_before(out: Path) -> float:
     return max((row["seconds"] for row in read_jsonl(out / SECONDS)), default=0.0)
 
 
-def summarise(samples: Sequence[Sample], seconds: float) -> Report:
+def summarise(method: str, samples: Sequence[Sample], wall_seconds: float) -> Result:
+    """What these samples say of a method; flops are not known here. wall_seconds: of every start, where a run was
+    interrupted, as far as its last answer."""
     completions = [c for sample in samples for c in sample.answer.completions]
-    num, right = len(samples), sum(sample.verdict.correct for sample in samples)
-    tokens = sum(len(c.tokens) for c in completions)
-    return Report(
-        accuracy=right / num,
-        interval=wilson_interval(right, num),
+    correct = tuple(sample.verdict.correct for sample in samples)
+    num, right = len(samples), sum(correct)
+    low, high = wilson_interval(right, num)
+    return Result(
+        method=method,
         num_problems=num,
-        num_correct=right,
-        unparsed=sum(sample.verdict.status == "unparsed" for sample in samples) / num,
+        accuracy=right / num,
+        low=low,
+        high=high,
+        tokens=sum(len(c.tokens) for c in completions) / num,
         truncated=sum(c.truncated for c in completions) / len(completions),
-        tokens=tokens,
-        tokens_per_problem=tokens / num,
-        seconds=seconds,
+        correct=correct,
+        seconds=sum(c.seconds for c in completions) / num,
+        wall_seconds=wall_seconds,
+        unparsed=sum(sample.verdict.status == "unparsed" for sample in samples) / num,
     )
 
 

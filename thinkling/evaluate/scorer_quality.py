@@ -1,12 +1,9 @@
-"""How well does each scorer rank right above wrong, on samples that a run has drawn? And the table of it."""
+"""How well does each scorer rank right above wrong, on samples that a run has drawn?"""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-
-from rich import box
-from rich.table import Table
 
 from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, share_interval, wilson_interval
 from thinkling.generate.language_model import Completion, Model
@@ -51,25 +48,3 @@ async def rank(
     best = sum(right for _, right in first_best.values())
     return Ranking(name, auroc(scores, labels), auroc_interval(scores, labels, places), fmean(within),
                    share_interval(within), best / len(pools), wilson_interval(best, len(pools)))  # fmt: skip
-
-
-def table(found: Sequence[Ranking], num_problems: int, num_samples: int, template: str) -> Table:
-    drawn = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, caption_justify="left",
-        caption=f"{num_problems} problems x {num_samples} samples, {template}; in brackets, 95% "
-        "intervals. .5 knows nothing.",
-    )  # fmt: skip
-    for header in ("scorer", "right above wrong,\nsame problem", "right above wrong,\nany problem"):
-        drawn.add_column(header, justify="left" if header == "scorer" else "right")
-    drawn.add_column(f"best of {num_samples}", justify="right")
-    for r in found:
-        areas = [(r.within, *r.within_interval), (r.overall, *r.overall_interval)]
-        cells = ["{} [{}, {}]".format(*map(share, area)) for area in areas]
-        low, high = r.best_interval
-        drawn.add_row(r.scorer, *cells, f"{r.best:.1%} [{100 * low:.1f}, {100 * high:.1f}]")
-    return drawn
-
-
-def share(value: float) -> str:
-    """Three decimals, and no zero before the point: .926, 1.000."""
-    return f"{value:.3f}".removeprefix("0")

@@ -1,4 +1,4 @@
-"""Many methods at many budgets on one pool of samples: one `Point` for each, charged as if it had run alone.
+"""Many methods at many budgets on one pool of samples: one `Result` for each, charged as if it had run alone.
 
 Every sample is drawn once (generate/cached.py). A scorer's own reading of a completion (p-true, reward-head) is not
 counted as tokens: nothing is sampled for it.
@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from thinkling.evaluate.frontier import Point
 from thinkling.evaluate.refinement_changes import Round, changes
-from thinkling.evaluate.run import Sample, evaluate
-from thinkling.evaluate.stats import pass_at_k, share_interval, wilson_interval
+from thinkling.evaluate.result import Result
+from thinkling.evaluate.run import Sample, evaluate, summarise
+from thinkling.evaluate.stats import pass_at_k, share_interval
 from thinkling.generate.cached import CachedModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
@@ -38,7 +38,7 @@ class Sweep:
         self.rows = {problem.id: row for row, problem in enumerate(problems, start=1)}
         self.skipped: list[Failure] = []
         self._make_scorer = scorer
-        self.points: list[Point] = []
+        self.points: list[Result] = []
         self.rounds: dict[str, list[Round]] = {}
         self._scorers: dict[tuple[str, str], Scorer] = {}
 
@@ -47,7 +47,7 @@ class Sweep:
             self._scorers[name, template] = remembered(self._make_scorer(name, template))
         return self._scorers[name, template]
 
-    def measure_all(self, recipes: Sequence[Recipe], show: Callable[[Recipe, int, Point], None]) -> None:
+    def measure_all(self, recipes: Sequence[Recipe], show: Callable[[Recipe, int, Result], None]) -> None:
         """A point for each recipe and budget, all of the same problems: if some were skipped meanwhile, every point is
         measured once more without them, from the pool."""
         while True:
@@ -60,34 +60,27 @@ class Sweep:
             self.points.clear()
             self.rounds.clear()
 
-    def measure(self, recipe: Recipe, budget: int) -> Point:
+    def measure(self, recipe: Recipe, budget: int) -> Result:
         method = build(recipe, budget, self.sampling, lambda name: self.scorer(name, recipe.template))
         failed: list[Failure] | None = [] if self.skip else None
-        _, samples = evaluate(self.model, method, self.problems, None, f"{recipe}, {budget}", failed)
+        _, samples = evaluate(self.model, method, self.problems, None, recipe.title(budget), failed)
         if failed:
             lost = {failure.id for failure in failed}
             self.skipped += [replace(failure, row=self.rows[failure.id]) for failure in failed]
             self.problems = [problem for problem in self.problems if problem.id not in lost]
-        point = self.point(str(recipe), recipe.kind.unit, budget, samples)
+        point = self.point(recipe.title(), recipe.kind.unit, budget, samples)
         self.points.append(point)
         if budget == max(recipe.budgets):
             if samples[0].answer.rounds:
-                self.rounds[str(recipe)] = changes(samples)
+                self.rounds[recipe.title()] = changes(samples)
             if recipe.name == "self-consistency" and not recipe.scorer:
                 self.points += self.oracle(recipe, samples)
         return point
 
-    def point(self, name: str, unit: str, budget: int, samples: Sequence[Sample]) -> Point:
-        correct = tuple(sample.verdict.correct for sample in samples)
-        completions = [c for sample in samples for c in sample.answer.completions]
-        num = len(samples)
-        return Point(
-            name, budget if unit else None, unit, correct, sum(correct) / num, *wilson_interval(sum(correct), num),
-            tokens=sum(len(c.tokens) for c in completions) / num,
-            seconds=sum(c.seconds for c in completions) / num,
-            flops=fmean(self.flops(sample) for sample in samples) if self.config else None,
-            truncated=sum(c.truncated for c in completions) / len(completions),
-        )  # fmt: skip
+    def point(self, name: str, unit: str, budget: int, samples: Sequence[Sample]) -> Result:
+        flops = fmean(self.flops(sample) for sample in samples) if self.config else None
+        found = summarise(name, samples, 0.0)  # with a pool, how long it took says nothing
+        return replace(found, budget=budget if unit else None, unit=unit, flops=flops)
 
     def flops(self, sample: Sample) -> float:
         """Of one answer: every prompt read once, and every token sampled behind it."""
@@ -96,10 +89,10 @@ class Sweep:
         sampled = sum(self.config.flops(len(c.tokens), len(c.prompt_tokens)) for c in completions)
         return sampled + sum(self.config.flops(len(prompt)) for prompt in prompts)
 
-    def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Point]:
+    def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Result]:
         """pass@n: what a perfect judge would choose from the samples of each vote. It needs to know the answers."""
         right = [[verify(s.problem, c.text).correct for c in s.answer.completions] for s in samples]
-        found, name = [], f"oracle pass@n{str(recipe).removeprefix(recipe.name)}"
+        found, name = [], recipe.title().replace(recipe.kind.title, "pass@n, the oracle")
         for vote in self.points[-len(recipe.budgets) :]:
             rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]
             low, high = share_interval(rates)

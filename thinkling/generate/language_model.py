@@ -9,12 +9,11 @@ where an event loop runs, too (a notebook), and block it meanwhile.
 import queue
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from thinkling.device import pick_device, pick_dtype
@@ -28,6 +27,7 @@ from thinkling.generate.stop_strings import StopStrings
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
+from thinkling.progress import Progress
 
 Prompt = str | Sequence[int]
 
@@ -184,11 +184,11 @@ class LanguageModel:
         prompts = _several(prompts)
         found: dict[int, Completion] = {}
         ended = self._as_they_end(prompts, sampling)
-        with closing(ended), Progress(transient=True, disable=not progress) as bar:
-            task = bar.add_task(label, total=len(prompts))
+        with closing(ended), Progress(label, len(prompts)) if progress else nullcontext() as shown:
             for place, completion in ended:
                 found[place] = completion
-                bar.advance(task)
+                if shown is not None:
+                    shown.advance()
         return [found[place] for place in range(len(prompts))]
 
     def complete_each(self, prompts: Iterable[Prompt], sampling: Sampling) -> Iterator[Completion]:

@@ -1,101 +1,38 @@
-"""An explanation as one HTML page that needs nothing else; and, for every drawing, its tokens and numbers as text.
+"""An explanation as one HTML page that needs nothing else.
 
-The page loads nothing and runs nothing, and all text in it is escaped. Leaves out the PNG (explain_picture.py) and the
-terminal (explain.py).
+The page loads nothing and runs nothing, and all text in it is escaped. Leaves out how tokens and numbers are put as
+text (explain_words.py), the PNG (explain_picture.py) and the terminal (commands/explain.py).
 """
 
 import math
-import unicodedata
 from collections.abc import Callable, Iterable
 
-from thinkling.generate.explain import DrawnToken, Explanation, Stage
+from thinkling.generate.explain import DrawnToken, Explanation
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.eval_report import PAGE, STYLE
-from thinkling.report.plots import safe
-
-MAKER = "thinkling explain"  # written into each drawing, so that only drawings are ever replaced
-SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
-COIN = math.log(2)  # nats; a token with more entropy is more open than the toss of a coin
-
-
-def visible(tokenizer: Tokenizer, token: int) -> str:
-    """A token's text with spaces, control characters and halves of characters spelt out; "#7" if token 7 has none."""
-    shown = with_signs(tokenizer.token_bytes(token).decode(errors="backslashreplace")).replace(" ", "·")
-    alone = unicodedata.category(shown[:1] or " ").startswith("M")  # an accent with no letter to stand on
-    return "◌" + shown if alone else shown or f"#{token}"
-
-
-def with_signs(text: str) -> str:
-    """Text in one line: no control character gets through, and nothing that changes the direction of writing."""
-    return "".join(SIGNS.get(char) or (char if char.isprintable() else spelt(char)) for char in text)
-
-
-def spelt(char: str) -> str:
-    return char.encode("unicode_escape").decode()
-
-
-def percent(probability: float) -> str:
-    """Six characters at most, and never 0% or 100% for what is only nearly so."""
-    if 0 < probability < 0.0005:
-        return "<0.1%"
-    return ">99.9%" if 0.9995 <= probability < 1 else f"{probability:.1%}"
-
-
-def label(stage: Stage) -> str:
-    return stage.name if stage.name == "model" else f"{stage.name} {stage.setting:g}"
-
-
-def stage_cells(logprobs: Iterable[float]) -> list[str]:
-    """A token's probability at each stage; "cut" at the stage that cuts it, nothing after that."""
-    cells: list[str] = []
-    for logprob in logprobs:
-        if logprob > -math.inf:
-            cells.append(percent(math.exp(logprob)))
-        else:
-            cells.append("cut" if cells and cells[-1] not in ("cut", "") else "")
-    return cells
-
-
-def headline(explanation: Explanation, name: Callable[[int], str]) -> tuple[str, str]:
-    """What happened, in two sentences: the next token, then the completion."""
-    steps, num_left = explanation.steps, explanation.stages[-1].num_left
-    greedy = explanation.sampling.temperature == 0
-    how = "temperature 0 is greedy: it takes the likeliest" if greedy else f"drawn from {counted(num_left, 'token')}"
-    reason = explanation.completion.finish_reason
-    why = {"length": "cut by the token limit", "stop": "ended by its stop token"}.get(reason, reason)
-    entropy = sum(step.entropy for step in steps) / len(steps)
-    num_unlikely = sum(step.rank > 1 for step in steps)
-    unlikely = f"; {num_unlikely:,} of them not the likeliest" if num_unlikely else ""
-    logprob = round(sum(explanation.completion.logprobs), 2) + 0.0  # never "-0.00"
-    return (
-        f"Next: “{name(steps[0].token)}” with {percent(steps[0].probability)} ({how}).",
-        f"Then: {counted(len(steps), 'token')}, {why}; log-probability {logprob:.2f}, "
-        f"mean entropy {entropy:.2f} nats{unlikely}.",
-    )
-
-
-def counted(num: int, what: str) -> str:
-    return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"
+from thinkling.report.explain_words import COIN, MAKER, headline, label, percent, stage_cells, visible, with_signs
+from thinkling.report.page import header, how_it_was_made, safe, section
+from thinkling.report.page import page as document
 
 
 def page(explanation: Explanation, tokenizer: Tokenizer, facts: dict[str, str]) -> str:
     def name(token: int) -> str:
         return visible(tokenizer, token)
 
-    items = "".join(f"<div><dt>{safe(key)}</dt><dd>{safe(value)}</dd></div>" for key, value in facts.items())
-    told = "".join(f"<p>{safe(sentence)}</p>" for sentence in headline(explanation, name))
     prompt = "\n".join(map(with_signs, tokenizer.decode(explanation.completion.prompt_tokens).split("\n")))
     running = "".join(_html_token(step, name(step.token)) for step in explanation.steps)
     body = [
-        f"<header><h1>{MAKER}</h1>{told}</header>",
-        f'<section><h2>The text</h2><pre class="running"><span class="prompt">{safe(prompt)}</span>{running}</pre>'
-        "<p class=note>Behind the prompt, each token of the completion: the more open the place, the stronger its "
-        "colour; underlined where a likelier token was there.</p></section>",
-        f"<section><h2>The next token</h2>{_html_stages(explanation, name)}</section>",
-        f"<section><h2>Token by token</h2>{_html_steps(explanation, name)}</section>",
-        f"<section><h2>How this was made</h2><dl>{items}</dl></section>",
+        header(MAKER, *map(safe, headline(explanation, name))),
+        section(
+            "The text",
+            f'<pre class="running"><span class="prompt">{safe(prompt)}</span>{running}</pre>',
+            "<p class=note>Behind the prompt, each token of the completion: the more open the place, the stronger its "
+            "colour; underlined where a likelier token was there.</p>",
+        ),
+        section("The next token", _html_stages(explanation, name)),
+        section("Token by token", _html_steps(explanation, name)),
+        how_it_was_made(facts),
     ]
-    return PAGE.format(title=MAKER, style=STYLE + OWN_STYLE, body="\n".join(body))
+    return document(MAKER, body, OWN_STYLE)
 
 
 def _html_token(step: DrawnToken, name: str) -> str:
@@ -107,11 +44,10 @@ def _html_token(step: DrawnToken, name: str) -> str:
 
 def _html_stages(explanation: Explanation, name: Callable[[int], str]) -> str:
     stages = explanation.stages
-    scale = max(math.exp(max(candidate.logprobs)) for candidate in explanation.candidates)
     drawn = explanation.steps[0].token
 
     def cells(logprobs: Iterable[float]) -> str:
-        bars = [f"{min(1.0, math.exp(logprob) / scale):.2%}" for logprob in logprobs]
+        bars = [f"{min(1.0, math.exp(logprob)):.2%}" for logprob in logprobs]
         pairs = zip(stage_cells(logprobs), bars, strict=True)
         return "".join(
             f'<td class="cut">{cell}</td>' if cell in ("cut", "") else f'<td>{cell}<i style="--share:{bar}"></i></td>'
@@ -134,7 +70,7 @@ def _html_stages(explanation: Explanation, name: Callable[[int], str]) -> str:
         f'<table class="stages" style="--columns:{len(stages) + 1}"><thead><tr><th scope=col>rank, token</th>'
         f"<th scope=col>logit</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody><tfoot>{foot}</tfoot></table>"
         "<p class=note>Each column also applies what stands left of it. Settings that are off are left out. "
-        "In colour: the token that was drawn.</p>"
+        "In colour: the token that was drawn. A full bar is 100%, here and below.</p>"
     )
 
 

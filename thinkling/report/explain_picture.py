@@ -1,42 +1,32 @@
 """An explanation as a PNG: one panel of bars for each stage of the next token, and under them the completion.
 
-Leaves out how tokens and numbers are put as text (explain_page.py).
+Leaves out how tokens and numbers are put as text (explain_words.py).
 """
 
+import contextlib
 import math
-import re
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from thinkling.generate.explain import DrawnToken, Explanation
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.eval_report import STYLE
-from thinkling.report.explain_page import (
-    COIN,
-    MAKER,
-    counted,
-    headline,
-    label,
-    percent,
-    spelt,
-    stage_cells,
-    visible,
-    with_signs,
-)  # fmt: skip
+from thinkling.report.explain_words import COIN, MAKER, headline, label, percent, stage_cells, visible, with_signs
+from thinkling.report.palette import LIGHT as COLOURS
+from thinkling.report.tables import counted
 
-COLOURS = dict(re.findall(r"--(\w+): (#\w+)", STYLE.split("@media")[0]))  # the page's, in light
 DRAWN_STEPS = 200  # so many tokens of the completion are drawn, at most
-UNFIT = (
-    "Noto Color Emoji",
-    "Last Resort High-Efficiency",
-)  # fonts that cannot be drawn, or hold a box for every character
+UNFIT = ("Noto Color Emoji", "Last Resort High-Efficiency")  # cannot be drawn, or has a box for every character
+PANEL, LIMIT = (
+    0.24,
+    1.45,
+)  # the widest panel, as a share of the picture; its scale: probability 1, and room for a number
 NAME_LENGTH = 18  # so many characters of a token
 PROMPT_END = 110  # so many characters of the prompt
 
 
 def png(explanation: Explanation, tokenizer: Tokenizer) -> bytes:
-    """The picture's bytes. A character that no font here can draw is spelt out, as in \\u4e2d."""
+    """The picture's bytes. A character that no font here can draw stands as its code point, [U+4E2D]."""
     from matplotlib import rc_context  # slow to import, so only once a picture is drawn
     from matplotlib.figure import Figure
 
@@ -56,16 +46,15 @@ def png(explanation: Explanation, tokenizer: Tokenizer) -> bytes:
     shown |= {candidate.token for candidate in candidates}
     families, unknown = fonts_for("".join([*told, *map(name, shown)]))
 
-    def drawable(text: str) -> str:
-        return "".join(spelt(char) if char in unknown else char for char in text)
-
     heights = [0.95, 0.65, 0.24 * len(candidates), 0.85, 0.24 * len(steps), 0.45]  # inches, from top to bottom
     with rc_context({"font.family": families, "text.parse_math": False, "font.size": 9}):
         figure = Figure(figsize=(11, sum(heights)), dpi=150, facecolor=COLOURS["paper"])
-        top, names = sum(heights), lambda token: drawable(name(token))
-        figure.text(0.02, 1 - 0.15 / top, drawable("\n".join(told)), va="top", fontsize=11, color=COLOURS["ink"])
+        top, names = sum(heights), lambda token: drawable(name(token), unknown)
+        figure.text(
+            0.02, 1 - 0.15 / top, drawable("\n".join(told), unknown), va="top", fontsize=11, color=COLOURS["ink"]
+        )
         _draw_stages(figure, explanation, names, bottom=sum(heights[3:]) / top, height=heights[2] / top)
-        _draw_steps(figure, steps, names, bottom=heights[5] / top, height=heights[4] / top)
+        _draw_steps(figure, steps, len(explanation.stages), names, bottom=heights[5] / top, height=heights[4] / top)
         note = (
             "Dark in the upper panels: the token that was drawn. Red: a rank above 1, and places more open than the "
             f"toss of a coin ({COIN:.2f} nats)."
@@ -76,18 +65,39 @@ def png(explanation: Explanation, tokenizer: Tokenizer) -> bytes:
     return drawn.getvalue()
 
 
+def drawable(text: str, unknown: set[str]) -> str:
+    """The text with the code point of each character that no font here has: [U+4E2D]."""
+    return "".join(f"[U+{ord(char):04X}]" if char in unknown else char for char in text)
+
+
 def fonts_for(text: str) -> tuple[list[str], set[str]]:
     """Font families that together have the text's characters, and the characters that no font here has."""
-    from matplotlib.font_manager import findfont, fontManager, get_font
+    from matplotlib.font_manager import findfont, get_font
 
     families, missing = ["DejaVu Sans"], set(text)
     missing -= set(map(chr, get_font(findfont("DejaVu Sans")).get_charmap()))
-    for entry in fontManager.ttflist if missing else ():
-        found = missing & set(map(chr, get_font(entry.fname).get_charmap()))
-        if found and entry.name not in UNFIT:
-            families.append(entry.name)
+    for name, path in installed() if missing else ():
+        found = missing & set(map(chr, get_font(path).get_charmap()))
+        if found:
+            families.append(name)
             missing -= found
     return families, missing
+
+
+def installed() -> list[tuple[str, str]]:
+    """Family and file of every font here that can be drawn: upright ones of plain weight first, then without serifs."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    known = {entry.fname for entry in fontManager.ttflist}
+    for path in set(findSystemFonts()) - known:  # installed after matplotlib wrote its list
+        with contextlib.suppress(OSError, RuntimeError):  # a broken font file: it is left out
+            fontManager.addfont(path)
+
+    def order(entry: Any) -> tuple[bool, bool, bool]:
+        plain = entry.weight in (400, "normal", "regular")
+        return entry.style != "normal", not plain, "Sans" not in entry.name
+
+    return [(entry.name, entry.fname) for entry in sorted(fontManager.ttflist, key=order) if entry.name not in UNFIT]
 
 
 def _panel(figure: Any, box: tuple[float, float, float, float], rows: int, title: str, limit: float) -> Any:
@@ -105,26 +115,31 @@ def _draw_stages(
 ) -> None:
     stages, candidates = explanation.stages, explanation.candidates
     drawn = explanation.steps[0].token
-    limit = 1.45 * max(math.exp(max(candidate.logprobs)) for candidate in candidates)  # room for the numbers
     cells = [stage_cells(candidate.logprobs) for candidate in candidates]
-    width = 0.84 / len(stages)
+    step = min(0.84 / len(stages), PANEL / 0.94)
     for i, stage in enumerate(stages):
         title = f"{label(stage)}\nentropy {stage.entropy:.2f} nats\n{counted(stage.num_left, 'token')} left"
-        axes = _panel(figure, (0.15 + i * width, bottom, 0.94 * width, height), len(candidates), title, limit)
+        axes = _panel(figure, (0.15 + i * step, bottom, 0.94 * step, height), len(candidates), title, LIMIT)
         for row, candidate in enumerate(candidates):
             share = math.exp(candidate.logprobs[i])
             axes.barh(row, share, color=COLOURS["accent"], alpha=1 if candidate.token == drawn else 0.45, height=0.7)
-            axes.text(share + 0.02 * limit, row, cells[row][i], va="center", color=COLOURS["muted"])
+            axes.text(share + 0.02 * LIMIT, row, cells[row][i], va="center", color=COLOURS["muted"])
         if i == 0:
             axes.set_yticks(range(len(candidates)), [name(candidate.token) for candidate in candidates])
             axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
 
 
 def _draw_steps(
-    figure: Any, steps: tuple[DrawnToken, ...], name: Callable[[int], str], bottom: float, height: float
+    figure: Any,
+    steps: tuple[DrawnToken, ...],
+    num_stages: int,
+    name: Callable[[int], str],
+    bottom: float,
+    height: float,
 ) -> None:
     most = max(2 * COIN, *(step.entropy for step in steps))
-    chance = _panel(figure, (0.15, bottom, 0.24, height), len(steps), "probability when drawn, (rank)", 1.45)
+    width = min(0.94 * 0.84 / num_stages, PANEL)  # as wide as a panel above: one scale for all probabilities
+    chance = _panel(figure, (0.15, bottom, width, height), len(steps), "probability when drawn, (rank)", LIMIT)
     doubt = _panel(figure, (0.41, bottom, 0.2, height), len(steps), "entropy, nats", 1.3 * most)
     instead = _panel(figure, (0.64, bottom, 0.35, height), len(steps), "instead", 1)
     instead.spines["left"].set_visible(False)

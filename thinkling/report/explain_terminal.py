@@ -16,23 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from thinkling.errors import UserError
-from thinkling.generate.explain import Candidate, Explanation
+from thinkling.generate.explain import Candidate, Explanation, Stage
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.explain_page import (
-    COIN,
-    MAKER,
-    counted,
-    headline,
-    label,
-    page,
-    percent,
-    stage_cells,
-    visible,
-    with_signs,
-)  # fmt: skip
+from thinkling.report.explain_page import page
 from thinkling.report.explain_picture import png
+from thinkling.report.explain_words import COIN, MAKER, headline, label, percent, stage_cells, visible, with_signs
+from thinkling.report.tables import Either, Sheet, counted
 from thinkling.runs import write_text
 
+STEPS_WIDTH = 60  # cells; in less, the table of steps is printed in blocks
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -42,9 +34,9 @@ def bar(share: float, width: int) -> str:
     return ("█" * full + EIGHTHS[rest]).rstrip()
 
 
-def two_bars(candidate: Candidate, scale: float, width: int) -> Text:
+def two_bars(candidate: Candidate, width: int) -> Text:
     """A bar for the probability after the last stage, and behind it what the settings took from the model's own."""
-    before, after = (math.exp(candidate.logprobs[i]) / scale for i in (0, -1))
+    before, after = (math.exp(candidate.logprobs[i]) for i in (0, -1))
     full = bar(after, width)
     return Text(full, "cyan", no_wrap=True).append("░" * (round(before * width) - len(full)), "dim")
 
@@ -63,10 +55,8 @@ def stages_table(explanation: Explanation, name: Callable[[int], str], width: in
     table.add_column("logit", justify="right", min_width=6)
     for stage, rest in zip(explanation.stages, stage_cells(explanation.others), strict=True):
         footer = Text(f"{rest}\n{stage.entropy:.2f}\n{stage.num_left:,}")
-        header = label(stage).replace("temperature", "temp").replace(" ", "\n")
-        table.add_column(header, footer, justify="right", min_width=6)
+        table.add_column(heading(stage), footer, justify="right", min_width=6)
     table.add_column("", width=width)
-    scale = max(math.exp(max(candidate.logprobs)) for candidate in explanation.candidates)
     for candidate in explanation.candidates:
         is_drawn = candidate.token == explanation.steps[0].token
         cells = stage_cells(candidate.logprobs)
@@ -76,7 +66,7 @@ def stages_table(explanation: Explanation, name: Callable[[int], str], width: in
             cell(name(candidate.token), style),
             cell(f"{candidate.logit:.2f}"),
             *(cell(text, "dim" if text == "cut" else style) for text in cells),
-            two_bars(candidate, scale, width - 2).append(" ◂" if is_drawn else "", "cyan"),
+            two_bars(candidate, width - 2).append(" ◂" if is_drawn else "", "cyan"),
         )
     return table
 
@@ -105,6 +95,42 @@ def steps_table(explanation: Explanation, name: Callable[[int], str]) -> Table:
     return table
 
 
+def stages_in_blocks(explanation: Explanation, name: Callable[[int], str]) -> Sheet:
+    """The same for a narrow window: rank and token, and beside them as many columns as fit, block under block."""
+    stages, drawn = explanation.stages, explanation.steps[0].token
+    headers = ("rank", "token", "logit", *map(heading, stages), "")
+    rows: list[tuple[str | Text, ...]] = [
+        (f"{candidate.rank:,}", shortened(name(candidate.token), 13), f"{candidate.logit:.2f}",
+         *stage_cells(candidate.logprobs),
+         two_bars(candidate, 12).append(" ◂" if candidate.token == drawn else "", "cyan"))
+        for candidate in explanation.candidates
+    ]  # fmt: skip
+    feet = (("all others", stage_cells(explanation.others)),
+            ("entropy, nats", [f"{stage.entropy:.2f}" for stage in stages]),
+            ("tokens left", [f"{stage.num_left:,}" for stage in stages]))  # fmt: skip
+    rows += [("", Text(told, "dim"), "", *(Text(cell, "dim") for cell in cells), "") for told, cells in feet]
+    return Sheet(headers, rows, left=(1, len(headers) - 1), narrow="blocks", keep=2, border=box.SIMPLE_HEAD, padding=0)
+
+
+def steps_in_blocks(explanation: Explanation, name: Callable[[int], str]) -> Sheet:
+    rows = [
+        (str(number), shortened(name(step.token), 14), percent(step.probability),
+         f"▸{step.rank:,}" if step.rank > 1 else "1", f"{step.entropy:.2f}",
+         "  ".join(f"{shortened(name(other), 8)} {percent(share)}" for other, share in step.alternatives[:2]))
+        for number, step in enumerate(explanation.steps, start=1)
+    ]  # fmt: skip
+    headers = ("", "token", "prob", "rank", "entropy", "instead")
+    return Sheet(headers, rows, left=(1, 5), narrow="blocks", keep=2, border=box.SIMPLE_HEAD, padding=0)
+
+
+def heading(stage: Stage) -> str:
+    return label(stage).replace("temperature", "temp").replace(" ", "\n")
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def show(explanation: Explanation, tokenizer: Tokenizer, console: Console) -> None:
     def name(token: int) -> str:
         return visible(tokenizer, token)
@@ -116,10 +142,11 @@ def show(explanation: Explanation, tokenizer: Tokenizer, console: Console) -> No
     next_token, completion = headline(explanation, name)
     console.print(Text(next_token, style="bold"))
     spare = console.width - 31 - 7 * len(explanation.stages)
-    console.print(stages_table(explanation, name, max(8, min(40, spare))))
+    console.print(Either(console.width - min(0, spare - 8), stages_table(explanation, name, max(8, min(40, spare))),
+                         stages_in_blocks(explanation, name)))  # fmt: skip
     console.print(Text(stages_note(explanation), style="dim"), end="\n\n")
     console.print(Text(completion, style="bold"))
-    console.print(steps_table(explanation, name))
+    console.print(Either(STEPS_WIDTH, steps_table(explanation, name), steps_in_blocks(explanation, name)))
     note = f"▸ not the likeliest. Yellow: more open than the toss of a coin ({COIN:.2f} nats)."
     console.print(Text(note, style="dim"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from thinkling.errors import UserError
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.weights import resolve
-from thinkling.report.explain_page import visible
+from thinkling.report.explain_words import visible
 from thinkling.runs import read_jsonl
 
 CURVES = ("right", "signal", "entropy", "length", "truncated", "grad_norm")

@@ -1,39 +1,18 @@
-"""The page of `thinkling microscope`: HTML, style and script around the packed data of a run.
+"""The page of `thinkling microscope`: HTML and style around the packed data of a run.
 
-The script puts text in as text only. A content security policy allows this one script and nothing from outside.
+The script (microscope_script.py) puts text in as text only; it is the only one that the page may run.
 """
 
-import base64
-import hashlib
-import json
-
-from thinkling.report.eval_report import STYLE
-from thinkling.report.plots import safe
+from thinkling.report.microscope_script import SCRIPT
+from thinkling.report.page import page as document
 
 
 def page(data: dict) -> str:
-    """One HTML file. data: what microscope.pack found."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    packed = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
-    return PAGE.format(
-        digest=digest, title=safe(f"{data['folder']} under the microscope"), style=STYLE + OWN_STYLE, data=packed,
-        script=SCRIPT,
-    )  # fmt: skip
+    """One HTML file. data: what commands/microscope.pack found."""
+    return document(f"{data['folder']} under the microscope", [BODY], OWN_STYLE, SCRIPT, data)
 
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';
- script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>thinkling microscope</h1><p id="line"></p></header>
+BODY = """<header><h1>thinkling microscope</h1><p id="line"></p></header>
 <section><h2>The run</h2><div id="curves" class="curves"></div>
 <p class="note">A ring marks a step that can be opened: click it, or use the arrow keys.</p></section>
 <section id="same"><h2>The same problems as training went on</h2><div id="examples"></div></section>
@@ -52,21 +31,22 @@ PAGE = """<!DOCTYPE html>
 </div>
 <p id="legend" class="note"></p>
 <div id="groups"></div>
-</section>
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+</section>"""
 
 OWN_STYLE = """
-.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1.25rem 2rem; }
-.curves figure { margin: 0; }
-.curves figcaption b { color: var(--ink); font-weight: 600; }
-.curves svg { display: block; width: 100%; height: 5rem; overflow: visible; }
-.curves path { fill: none; stroke: var(--accent); stroke-width: 1.5; vector-effect: non-scaling-stroke; }
-.curves path.second { stroke: var(--loud); }
-.curves line { stroke: var(--rule); vector-effect: non-scaling-stroke; }
+.curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: 2rem 2.5rem; }
+.curves figure { display: flex; flex-direction: column; }
+.curves svg { margin-top: auto; }
+.curves h3 { font-weight: 600; }
+.curves .note { margin: .1rem 0 .5rem; min-height: 1.4em; }
+.curves .note span { display: inline-block; margin-right: 1.1rem; }
+.curves .line { display: inline-block; width: 1.4rem; height: 0; margin-right: .4rem; vertical-align: middle;
+  border-top: 2px solid var(--accent); }
+.curves .line.second { border-top: 2px dashed var(--loud); }
+.curves path { fill: none; stroke: var(--accent); stroke-width: 1.75; stroke-linejoin: round; }
+.curves path.second { stroke: var(--loud); stroke-dasharray: 5 3; }
+.curves line { stroke: var(--rule); }
+.curves text { fill: var(--muted); font-size: 11px; }
 .curves circle { fill: var(--paper); stroke: var(--accent); stroke-width: 1.5; cursor: pointer; }
 .curves circle.now { fill: var(--accent); }
 .bar-of-choices { position: sticky; top: 0; z-index: 1; display: flex; flex-wrap: wrap; gap: .5rem 1.5rem;
@@ -92,173 +72,4 @@ button { cursor: pointer; font-size: .8125rem; margin-right: .4rem; }
 .cut { text-decoration: line-through 2px var(--loud); }
 .swatch { padding: 0 .4rem; margin-right: .5rem; border-radius: .15rem; color: var(--ink); }
 details { margin-top: .6rem; } summary { cursor: pointer; }
-"""
-
-SCRIPT = """
-"use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
-const steps = Object.keys(data.shown).map(Number).sort((a, b) => a - b);
-const at = id => document.getElementById(id);
-const svg = "http://www.w3.org/2000/svg";
-let now = steps[steps.length - 1];
-
-function make(tag, attributes, ...children) {
-  const space = ["svg", "path", "circle", "line", "title"].includes(tag) ? svg : "http://www.w3.org/1999/xhtml";
-  const element = document.createElementNS(space, tag);
-  for (const [name, value] of Object.entries(attributes || {})) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-const percent = value => (100 * value).toFixed(1) + "%";
-const plain = value => Math.abs(value) >= 10 ? value.toFixed(0) : value.toFixed(3);
-
-function smooth(rows, keys) {
-  const points = rows.filter(row => keys.every(key => row[key] !== null && row[key] !== undefined));
-  const width = Math.floor(points.length / 40);
-  return points.map((row, i) => {
-    const near = points.slice(Math.max(0, i - width), i + width + 1);
-    const means = keys.map(key => [key, near.reduce((sum, other) => sum + other[key], 0) / near.length]);
-    return {step: row.step, ...Object.fromEntries(means)};
-  });
-}
-
-function curve(name, rows, key, format, second) {
-  const points = smooth(rows, second ? [key, second] : [key]);
-  if (!points.length) return;
-  const last = Math.max(1, ...data.metrics.map(row => row.step), ...rows.map(row => row.step));
-  const top = format === percent ? 1 : Math.max(1e-9, ...points.map(row => row[key]));
-  const x = row => 300 * row.step / last, y = value => 80 - 76 * value / top;
-  const line = k => points.map((row, i) => (i ? "L" : "M") + x(row).toFixed(1) + " " + y(row[k]).toFixed(1)).join("");
-  const box = make("svg", {viewBox: "0 0 300 80", preserveAspectRatio: "none"},
-                   make("line", {x1: 0, x2: 300, y1: 80, y2: 80}), make("path", {d: line(key)}));
-  if (second) box.append(make("path", {d: line(second), class: "second"}));
-  for (const row of points) if (data.shown[row.step]) {
-    const dot = make("circle", {cx: x(row), cy: y(row[key]), r: 3.5, "data-step": row.step},
-                     make("title", {}, "step " + (row.step + 1) + ": " + format(row[key])));
-    dot.addEventListener("click", () => open(row.step));
-    box.append(dot);
-  }
-  const end = points[points.length - 1];
-  const ends = format(points[0][key]) + " → " + format(end[key]);
-  const more = second ? "; " + format(points[0][second]) + " → " + format(end[second]) : "";
-  at("curves").append(make("figure", {}, make("figcaption", {}, make("b", {}, name), " " + ends + more), box));
-}
-
-function examples() {
-  const rows = data.measured.filter(row => row.examples && row.examples.length);
-  if (rows.length < 2) { at("same").remove(); return; }
-  rows[0].examples.forEach((first, i) => {
-    const fold = make("details", {}, make("summary", {}, first.question));
-    for (const row of rows) {
-      const own = row.examples[i];
-      if (!own) continue;
-      const card = make("div", {class: "card " + (own.status === "correct" ? "right" : "wrong")},
-        make("p", {}, make("b", {}, "after " + row.step + " steps"), ": " + own.status),
-        make("pre", {class: "running"}, own.response));
-      fold.append(card);
-    }
-    at("examples").append(fold);
-  });
-}
-
-function look(rollout, i, mode) {
-  if (mode === "advantage") {
-    const value = (rollout.advantage || 0) + (rollout.k ? rollout.k[i] || 0 : 0);
-    return [value >= 0 ? "up" : "down", Math.min(60, 60 * Math.abs(value))];
-  }
-  if (mode === "entropy") return ["down", rollout.h ? Math.min(70, 70 * rollout.h[i] / 1.4) : 0];
-  if (mode === "ratio") {
-    const value = rollout.r ? Math.log(rollout.r[i]) : 0;
-    return [value >= 0 ? "up" : "down", Math.min(70, 350 * Math.abs(value))];
-  }
-  return ["down", (rollout.c || []).includes(i) ? 50 : 0];
-}
-
-const LEGENDS = {
-  advantage: [["up", 45, "made likelier"], ["down", 45, "made less likely"]],
-  entropy: [["down", 55, "the more open the place, the stronger: full at 1.4 nats"]],
-  ratio: [["up", 45, "likelier than when it was drawn"], ["down", 45, "less likely"]],
-  clip: [["down", 50, "its gradient was cut off at the last update"]],
-};
-
-function card(rollout, mode, times) {
-  const right = rollout.status === "correct";
-  const text = make("div", {class: "running"});
-  rollout.t.forEach((number, i) => {
-    const [kind, heat] = look(rollout, i, mode);
-    const name = data.tokens[number], told = [name, "log-probability " + (rollout.l ? rollout.l[i] : "?")];
-    if (rollout.h) told.push("entropy " + rollout.h[i]);
-    if (rollout.r) told.push("ratio " + rollout.r[i]);
-    const span = make("span", {class: kind, title: told.join(", ")}, name.replace(/·/g, " "));
-    span.style.setProperty("--heat", heat);
-    if (mode === "clip" && heat) span.classList.add("cut");
-    text.append(span);
-    if (name.includes("⏎")) text.append("\\n".repeat(name.split("⏎").length - 1));
-  });
-  const parts = rollout.parts && rollout.parts.length > 1 ? " (" + rollout.parts.map(plain).join(" + ") + ")" : "";
-  return make("div", {class: "card " + (right ? "right" : "wrong")},
-    make("p", {}, make("b", {}, (times > 1 ? times + " times " : "") + rollout.status), " " + rollout.reason),
-    make("p", {}, "reward " + plain(rollout.reward) + parts + ", advantage " + plain(rollout.advantage) + ", " +
-      rollout.t.length + " tokens, " + rollout.finish_reason), text);
-}
-
-function cards(rollouts, mode) {
-  const same = new Map();
-  for (const rollout of rollouts) {
-    const key = rollout.t.join();
-    same.set(key, [rollout, same.has(key) ? same.get(key)[1] + 1 : 1]);
-  }
-  return make("div", {class: "cards"}, ...[...same.values()].map(([rollout, times]) => card(rollout, mode, times)));
-}
-
-function wanted(group, filter) {
-  const right = group.rollouts.filter(r => r.status === "correct").length;
-  return filter === "all" || (filter === "signal" && group.signal) ||
-    (filter === "right" && right === group.rollouts.length) || (filter === "wrong" && right === 0);
-}
-
-function open(step) {
-  now = step;
-  const mode = at("mode").value, groups = data.shown[now].filter(group => wanted(group, at("filter").value));
-  at("step").value = now;
-  at("heading").textContent = "Step " + (now + 1) + ": " + groups.length + (groups.length === 1 ? " group" : " groups");
-  document.querySelectorAll("circle").forEach(dot => dot.classList.toggle("now", dot.dataset.step === String(now)));
-  at("legend").replaceChildren(...LEGENDS[mode].map(([kind, heat, words]) => {
-    const swatch = make("span", {class: "swatch " + kind}, words);
-    swatch.style.setProperty("--heat", heat);
-    return swatch;
-  }));
-  at("groups").replaceChildren(...groups.map(group => {
-    const right = group.rollouts.filter(r => r.status === "correct").length;
-    const told = right + " of " + group.rollouts.length + " right; the answer is " + group.reference;
-    const head = make("p", {class: "note"}, told + (group.signal ? ". " : ". No signal. "));
-    for (const other of steps) if (other !== now && data.shown[other].some(g => g.id === group.id)) {
-      const button = make("button", {}, "the same at step " + (other + 1));
-      button.addEventListener("click", () => open(other));
-      head.append(button);
-    }
-    return make("div", {class: "group"}, make("h3", {}, group.question), head, cards(group.rollouts, mode));
-  }));
-}
-
-const run = data.run;
-at("line").textContent = data.folder + ": " + run.preset + " on " + run.model + ", " + data.num_steps + " steps of " +
-  run.prompts_per_step + " problems x " + run.rollouts_per_prompt + " rollouts" +
-  (steps.length < data.num_steps ? "; " + steps.length + " of the steps are in this page" : "");
-for (const step of steps) at("step").append(make("option", {value: step}, String(step + 1)));
-curve("right", data.metrics, "right", percent);
-curve("held out, pass@1 and pass@k", data.measured, "pass_1", percent, "pass_k");
-curve("groups with a signal", data.metrics, "signal", percent);
-curve("entropy, nats", data.metrics, "entropy", plain);
-curve("length, tokens", data.metrics, "length", plain);
-curve("cut off", data.metrics, "truncated", percent);
-curve("gradient norm", data.metrics, "grad_norm", plain);
-examples();
-for (const id of ["step", "mode", "filter"]) at(id).addEventListener("change", () => open(Number(at("step").value)));
-document.addEventListener("keydown", event => {
-  if (event.target.tagName === "SELECT") return;
-  const move = {ArrowLeft: -1, ArrowRight: 1}[event.key];
-  if (move) open(steps[Math.max(0, Math.min(steps.length - 1, steps.indexOf(now) + move))]);
-});
-open(now);
 """

@@ -9,26 +9,20 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from thinkling.evaluate.frontier import CostName, Point, cheapest, check_measured, pareto, round_targets, steps_of
+from thinkling.evaluate.frontier import CostName, cheapest, check_measured, pareto, round_targets, steps_of
+from thinkling.evaluate.result import Result
 from thinkling.report import scale_words as words
-from thinkling.report.eval_report import MUCH_TRUNCATED, PAGE, STYLE
-from thinkling.report.plots import safe
-from thinkling.report.scale_plots import (
-    MARKERS,
-    SERIES,
-    cost_png,
-    cost_svg,
-    curves,
-    drawable,
-    looks,
-    panel_svg,
-    panels_png,
-)
+from thinkling.report.page import header, how_it_was_made, page, safe, section
+from thinkling.report.palette import MARKERS
+from thinkling.report.scale_plots import cost_png, cost_svg, curves, drawable, looks, panel_svg, panels_png
 from thinkling.report.scale_words import COSTS
+from thinkling.report.tables import BAR_HEAD, MUCH_TRUNCATED, bar_cell, interval
 from thinkling.runs import write_text
 
 
-def write_page(path: Path, title: str, points: Sequence[Point], facts: Mapping[str, str], notes: Sequence[str]) -> None:
+def write_page(
+    path: Path, title: str, points: Sequence[Result], facts: Mapping[str, str], notes: Sequence[str]
+) -> None:
     """Write the page, whole or not at all: the pictures, the cheapest way, the steps, every row, the notes, the facts.
 
     facts: how it was made (machine, versions, command); notes: what to keep in mind. Either may be empty. Raises
@@ -36,20 +30,15 @@ def write_page(path: Path, title: str, points: Sequence[Point], facts: Mapping[s
     """
     check_measured(points)
     costs = [cost for cost in COSTS if drawable(points, cost)]
-    body = [f"<header><h1>{safe(title)}</h1><p>{words.headline_html(points)}</p></header>", _pictures(points, costs)]
-    body += [_html_ways(points, costs), _html_steps(points), _panels(points) if "tokens" in costs else ""]
-    body.append(_html_rows(points))
+    body = [header(title, words.headline_html(points)), _pictures(points, costs), _html_ways(points, costs)]
+    body += [_html_steps(points), _panels(points) if "tokens" in costs else "", _html_rows(points)]
     if notes:
         told = "".join(f"<li>{safe(note)}</li>" for note in notes)
-        body.append(f"<section><h2>To keep in mind</h2><ul class=notes>{told}</ul></section>")
-    if facts:
-        items = "".join(f"<div><dt>{safe(name)}</dt><dd>{safe(fact)}</dd></div>" for name, fact in facts.items())
-        body.append(f"<section><h2>How this was made</h2><dl>{items}</dl></section>")
-    style = STYLE + _series_style() + MORE_STYLE
-    write_text(path, PAGE.format(title=safe(title), style=style, body="\n".join(body)))
+        body.append(section("To keep in mind", f"<ul class=notes>{told}</ul>"))
+    write_text(path, page(title, [*body, how_it_was_made(facts)], OWN_STYLE))
 
 
-def write_pngs(folder: Path, points: Sequence[Point]) -> list[Path]:
+def write_pngs(folder: Path, points: Sequence[Result]) -> list[Path]:
     """accuracy-tokens.png, accuracy-seconds.png, accuracy-flops.png and methods.png: the page's pictures, in light.
 
     All are drawn before the first is written, and each is written whole or not at all. Left out is a cost that is not
@@ -67,14 +56,14 @@ def write_pngs(folder: Path, points: Sequence[Point]) -> list[Path]:
     return [folder / name for name in drawn]
 
 
-def _pictures(points: Sequence[Point], costs: Sequence[CostName]) -> str:
+def _pictures(points: Sequence[Result], costs: Sequence[CostName]) -> str:
     """The first cost's picture large (in a narrow window: small, with a key), the others' small."""
     if not costs:
         return ""
     first, *others = costs
     key = _key(points)
     caption = (
-        "Staircase: the Pareto front, the most accuracy that can be had for so much; the numbers are budgets. "
+        "Staircase: the Pareto front, the most accuracy that can be had for so much; n is the budget. "
         "Coloured: the methods on it, with 95% intervals. Grey: the others, each drawn on its own below."
     )
     large = (
@@ -88,7 +77,7 @@ def _pictures(points: Sequence[Point], costs: Sequence[CostName]) -> str:
     return large + (f"<section><div class=figures>{small}</div>{key}</section>" if small else "")
 
 
-def _key(points: Sequence[Point]) -> str:
+def _key(points: Sequence[Result]) -> str:
     items = "".join(
         f'<li><i style="color:var(--{colour})">{MARKERS[marker][0]}</i>{safe(name)}</li>'
         for name, (colour, marker, _) in looks(points).items()
@@ -97,7 +86,7 @@ def _key(points: Sequence[Point]) -> str:
     return f"<ul class=key>{items}</ul>"
 
 
-def _html_ways(points: Sequence[Point], costs: Sequence[CostName]) -> str:
+def _html_ways(points: Sequence[Result], costs: Sequence[CostName]) -> str:
     targets = round_targets(pareto(points))
     if not targets or not costs:
         return ""
@@ -122,7 +111,7 @@ def _html_ways(points: Sequence[Point], costs: Sequence[CostName]) -> str:
     )
 
 
-def _html_steps(points: Sequence[Point]) -> str:
+def _html_steps(points: Sequence[Result]) -> str:
     steps, whole = steps_of(points)
     if not steps:
         return ""
@@ -144,7 +133,7 @@ def _html_steps(points: Sequence[Point]) -> str:
     )
 
 
-def _panels(points: Sequence[Point]) -> str:
+def _panels(points: Sequence[Result]) -> str:
     drawn = []
     for number, (name, own) in enumerate(curves(points).items(), start=1):
         best = max(own, key=lambda point: point.accuracy)
@@ -158,18 +147,17 @@ def _panels(points: Sequence[Point]) -> str:
     )
 
 
-def _html_rows(points: Sequence[Point]) -> str:
+def _html_rows(points: Sequence[Result]) -> str:
     fronts, known = words.fronts(points), words.known_costs(points)
     groups = []
     for name, own in curves(points).items():
         lines = []
         for point in own:
-            low, width, at = (f"{100 * value:.2f}%" for value in (point.low, point.high - point.low, point.accuracy))
             loud = " class=loud" if point.truncated > MUCH_TRUNCATED else ""
             lines.append(
                 f'<tr><th scope="row">{safe(words.budget(point)) or "–"} <i>{words.marks(point, fronts)}</i></th>'
-                f'<td class="bar" aria-hidden="true"><span style="--low:{low};--width:{width};--at:{at}"></span></td>'
-                f"<td><b>{point.accuracy:.1%}</b> <small>{words.interval(point.low, point.high)}</small></td>"
+                f"{bar_cell(point.accuracy, point.low, point.high)}"
+                f"<td><b>{point.accuracy:.1%}</b> <small>{interval(point.low, point.high)}</small></td>"
                 + "".join(f"<td>{words.amount(point, cost)}</td>" for cost in known)
                 + f"<td{loud}>{point.truncated:.1%}</td></tr>"
             )
@@ -177,25 +165,15 @@ def _html_rows(points: Sequence[Point]) -> str:
         groups.append(f"<tbody>{head}{''.join(lines)}</tbody>")
     headers = ("accuracy", *(COSTS[cost] for cost in known), "cut off")
     heads = "".join(f'<th scope="col">{header}</th>' for header in headers)
-    scale = '<th class="bar" aria-hidden="true"><span>0%</span><span>50%</span><span>100%</span></th>'
     return (
-        f'<section><h2>Every row</h2><table class=rows><thead><tr><th scope="col">budget</th>{scale}{heads}</tr>'
-        "</thead>"
+        f'<section><h2>Every row</h2><table class=rows style="--columns:{len(headers) - 1}"><thead><tr>'
+        f'<th scope="col">budget</th>{BAR_HEAD}{heads}</tr></thead>'
         f"{''.join(groups)}</table><p class=note>Costs are per problem; in brackets, the 95% interval. "
         f"{words.marks_explained(fronts)} cut off: completions that ran into the token limit.</p></section>"
     )
 
 
-def _series_style() -> str:
-    """The methods' colours as variables of the style sheet, in light, dark and print."""
-    light, dark = ("".join(f"--series-{n}: {pair[k]}; " for n, pair in enumerate(SERIES, start=1)) for k in (0, 1))
-    return (
-        f":root {{ {light}}}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n"
-        f"@media print {{ :root {{ {light}}} }}\n"
-    )
-
-
-MORE_STYLE = """
+OWN_STYLE = """
 .hero figure { max-width: none; }
 .narrow { display: none; }
 .key { display: flex; flex-wrap: wrap; gap: .35rem 1.25rem; margin: .75rem 0 0; padding: 0; list-style: none;
@@ -243,7 +221,7 @@ MORE_STYLE = """
   .ways .same span { display: none; }
   .steps li { display: block; }
   .steps .bar { margin-top: .5rem; }
-  .rows tr { grid-template-columns: 1.7fr repeat(auto-fit, minmax(3rem, 1fr)); }
+  .rows tr { grid-template-columns: 1.7fr repeat(var(--columns), 1fr); }
   .rows .group { border: 0; padding: 1.2rem 0 0; }
   .rows .group th { padding: 0; }
 }

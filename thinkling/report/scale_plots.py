@@ -1,98 +1,83 @@
 """The scale report's pictures: accuracy against a cost with every method in it, and one small panel for each method.
 
 Each is drawn once and comes out as inline SVG, in the page's colours, or as PNG. A method keeps its colour and marker
-in all of them. Leaves out which points are on the front (frontier.py) and the page (scale_report.py).
+in all of them. Leaves out which points are on the front (frontier.py) and the page (scale_page.py).
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from math import log10
 from typing import Any
 
-from thinkling.evaluate.frontier import CostName, Point, pareto, rivals
-from thinkling.report.eval_report import STYLE
-from thinkling.report.plots import COLOURS, svg
+from thinkling.evaluate.frontier import CostName, pareto, rivals
+from thinkling.evaluate.result import Result
+from thinkling.report.page import svg
+from thinkling.report.palette import LIGHT, MARKERS, ON_PAGE, SERIES
+from thinkling.report.plots import dress, new_axes, png, rounded, spread, ticks
 from thinkling.report.scale_words import COSTS, UNITS, label
 
-# In light and in dark. Told apart in either also without one kind of cones, and by a marker of their own besides.
-SERIES = (
-    ("#0072b2", "#3d9be0"),
-    ("#c44e00", "#ff8f5a"),
-    ("#12a37f", "#1fb98a"),
-    ("#8e2f6f", "#e79ac9"),
-    ("#e69f00", "#ffd75e"),
-    ("#7a5cff", "#7d6bf0"),
-)
-MARKERS = {"o": ("●", 6.5), "s": ("■", 6), "^": ("▲", 7.5), "D": ("◆", 6), "v": ("▼", 7.5), "P": ("✚", 8),
-           "*": ("★", 10), "X": ("✖", 8)}  # as text, and the size in points that makes all look alike  # fmt: skip
-STAND_INS = COLOURS | {"#" + 3 * f"{n:02}": f"series-{n - 5}" for n in range(6, 6 + len(SERIES))}
-ON_PAGE = {name: stand_in for stand_in, name in STAND_INS.items()}
-LIGHT = dict(re.findall(r"--(\w+): (#\w+)", STYLE.split("@media")[0]))
-LIGHT |= {f"series-{n}": light for n, (light, _) in enumerate(SERIES, start=1)}
+MAKER = "thinkling scale"
 WIDE, NARROW, PANEL = (1000, 530), (420, 340), (210, 150)  # points; on the page a plot scales with its column
-LONGEST_NAME = 46  # characters of a name beside a curve; the tables have all of it
+LONGEST_NAME = 56  # characters of a name beside a curve; the tables have all of it
+FRONT, OTHERS = "staircase: the Pareto front", "grey: all other methods"
 
 Look = tuple[str, str, str]  # the name of a colour, a marker, and a line style
 
 
-def looks(points: Sequence[Point]) -> dict[str, Look]:
+def looks(points: Sequence[Result]) -> dict[str, Look]:
     """Colour, marker and line of each method that is on some cost's front, the tokens' first; the others are grey."""
     fronts = [point for cost in COSTS for point in pareto(points, cost)]
     names = list(dict.fromkeys(point.method for point in fronts))
     markers, lines = list(MARKERS), ("-", "--", ":")
     return {
-        name: (f"series-{n % len(SERIES) + 1}", markers[n % len(markers)], lines[n // len(SERIES) % len(lines)])
+        name: (SERIES[n % len(SERIES)], markers[n % len(markers)], lines[n // len(SERIES) % len(lines)])
         for n, name in enumerate(names)
     }
 
 
-def on_front(points: Sequence[Point], cost: CostName) -> dict[str, Look]:
+def on_front(points: Sequence[Result], cost: CostName) -> dict[str, Look]:
     """The looks of the methods on this cost's front."""
     everyone = looks(points)
     return {point.method: everyone[point.method] for point in pareto(points, cost)}
 
 
-def curves(points: Sequence[Point], cost: CostName = "tokens") -> dict[str, list[Point]]:
+def curves(points: Sequence[Result], cost: CostName = "tokens") -> dict[str, list[Result]]:
     """The points of each method whose cost is known, by rising budget; methods as in the table, oracles last."""
-    found: dict[str, list[Point]] = {}
+    found: dict[str, list[Result]] = {}
     for point in sorted(points, key=lambda point: point.oracle):
         if getattr(point, cost) is not None:
             found.setdefault(point.method, []).append(point)
     return {name: sorted(own, key=lambda point: (point.budget or 0, point.tokens)) for name, own in found.items()}
 
 
-def drawable(points: Sequence[Point], cost: CostName) -> bool:
+def drawable(points: Sequence[Result], cost: CostName) -> bool:
     """Whether there is anything to draw against this cost: a method for which it is known and not nothing."""
     return any(getattr(point, cost) > 0 for point in rivals(points, cost))
 
 
-def cost_svg(points: Sequence[Point], cost: CostName, wide: bool) -> str:
+def cost_svg(points: Sequence[Result], cost: CostName, wide: bool) -> str:
     """Inline SVG: accuracy against this cost; if wide, with the methods' names beside the curves."""
     axes = draw_cost(points, cost, WIDE if wide else NARROW, ON_PAGE, names=wide)
     front = ", ".join(f"{label(point)} {point.accuracy:.0%}" for point in pareto(points, cost))
     told = f"Accuracy with its 95% interval against {COSTS[cost]} per problem. The Pareto front: {front}."
-    return svg(axes, f"{cost}-{'wide' if wide else 'narrow'}", told, STAND_INS)
+    return svg(axes, f"{cost}-{'wide' if wide else 'narrow'}", told)
 
 
-def cost_png(points: Sequence[Point], cost: CostName) -> bytes:
-    return _png(draw_cost(points, cost, WIDE, LIGHT, names=True).figure)
+def cost_png(points: Sequence[Result], cost: CostName) -> bytes:
+    return png(draw_cost(points, cost, WIDE, LIGHT, names=True).figure, MAKER)
 
 
-def panel_svg(points: Sequence[Point], method: str, number: int) -> str:
+def panel_svg(points: Sequence[Result], method: str, number: int) -> str:
     """Inline SVG: one method's accuracy against tokens, over the front of all."""
-    from matplotlib.figure import Figure  # slow to import, so only once something is drawn
-
-    axes = Figure(figsize=(PANEL[0] / 72, PANEL[1] / 72), dpi=72).add_axes((0.17, 0.16, 0.8, 0.79))
+    axes = new_axes(PANEL, (0.17, 0.16, 0.8, 0.79), ON_PAGE)
     draw_panel(axes, points, method, ON_PAGE)
-    return svg(axes, f"panel-{number}", f"Accuracy of {method} against tokens per problem.", STAND_INS)
+    return svg(axes, f"panel-{number}", f"Accuracy of {method} against tokens per problem.")
 
 
-def panels_png(points: Sequence[Point]) -> bytes:
-    """All methods' panels in one picture, four in a row."""
+def panels_png(points: Sequence[Result]) -> bytes:
+    """All methods' panels in one picture, three or four in a row."""
     from matplotlib.figure import Figure
 
-    methods, columns = list(curves(points)), 4
+    methods = list(curves(points))
+    columns = min((4, 3), key=lambda number: -len(methods) % number)  # the fewest empty places
     rows = -(-len(methods) // columns)
     figure = Figure(figsize=(columns * 3.4, rows * 2.5), layout="constrained", facecolor=LIGHT["paper"])
     figure.get_layout_engine().set(h_pad=0.1, w_pad=0.08)
@@ -103,18 +88,29 @@ def panels_png(points: Sequence[Point]) -> bytes:
             axes.set_title(short(methods[place]), fontsize=8.5, color=LIGHT["ink"], loc="left", parse_math=False)
         else:
             axes.set_visible(False)
-    return _png(figure)
+    for say, words in ((figure.supxlabel, "tokens per problem; thin: the Pareto front of all methods here"),
+                       (figure.supylabel, "accuracy, with its 95% interval")):  # fmt: skip
+        say(words, fontsize=10, color=LIGHT["muted"])
+    return png(figure, MAKER)
+
+
+def named(points: Sequence[Result], cost: CostName) -> dict[str, Result]:
+    """The last point of each curve that has its name beside it: the methods on this cost's front, and the oracles."""
+    chosen = on_front(points, cost)
+    return {name: own[-1] for name, own in curves(points, cost).items() if name in chosen or own[0].oracle}
 
 
 def draw_cost(
-    points: Sequence[Point], cost: CostName, size: tuple[int, int], ink: Mapping[str, str], names: bool
+    points: Sequence[Result], cost: CostName, size: tuple[int, int], ink: Mapping[str, str], names: bool
 ) -> Any:
     """The axes of the whole picture. ink: the colour of each role; names: write the methods' names beside them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor=ink["paper"])
-    box = (0.05, 0.11, 0.62, 0.81) if names else (0.11, 0.14, 0.86, 0.77)
-    axes, font = figure.add_axes(box), 12.5 if names else 11.5
+    font = 12.5 if names else 11.5
+    shown = named(points, cost) if names else {}
+    gutter = 46 + 0.6 * font * max(map(len, map(short, [*shown, FRONT]))) if names else 8  # points right of the axes
+    left, bottom, top = 3.6 * font, 3.6 * font, 2 * font
+    width, height = size[0] - left - gutter, size[1] - bottom - top
+    box = (left / size[0], bottom / size[1], width / size[0], height / size[1])
+    axes = new_axes(size, box, ink)
     place, chosen = _place(points, cost), on_front(points, cost)
     _dress(axes, points, cost, ink, font)
     for method, own in curves(points, cost).items():
@@ -135,11 +131,11 @@ def draw_cost(
     _draw_front(axes, points, cost, ink["ink"], 2.2)
     if names:
         _say_budgets(axes, points, cost, ink)
-        _name_curves(axes, points, cost, ink, font)
+        _name_curves(axes, points, cost, shown, ink, font)
     return axes
 
 
-def draw_panel(axes: Any, points: Sequence[Point], method: str, ink: Mapping[str, str]) -> None:
+def draw_panel(axes: Any, points: Sequence[Result], method: str, ink: Mapping[str, str]) -> None:
     """One method's curve with its band, over the front of all."""
     own, place = curves(points)[method], _place(points, "tokens")
     _dress(axes, points, "tokens", ink, 10, panel=True)
@@ -154,62 +150,19 @@ def draw_panel(axes: Any, points: Sequence[Point], method: str, ink: Mapping[str
     axes.plot(xs, shares, ":" if own[0].oracle else line, color=ink[colour], linewidth=1.8, **style)
 
 
-def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Moves places along a line so that neighbours are `gap` apart and all lie in [low, high]; moved squares are least.
-
-    Keeps their order. Where there is no room for all, the gap shrinks until there is.
-    """
-    if not places:
-        return []
-    gap = min(gap, (high - low) / max(1, len(places) - 1))
-    order = sorted(range(len(places)), key=lambda n: places[n])
-    blocks: list[tuple[float, int]] = []  # (mean, size): places less the room below them, pooled until they rise
-    for rank, n in enumerate(order):
-        mean, size = places[n] - rank * gap, 1
-        while blocks and blocks[-1][0] >= mean:
-            other, more = blocks.pop()
-            mean, size = (mean * size + other * more) / (size + more), size + more
-        blocks.append((mean, size))
-    rising = [mean for mean, size in blocks for _ in range(size)]
-    top = high - gap * (len(places) - 1)
-    found = [0.0] * len(places)
-    for rank, (n, mean) in enumerate(zip(order, rising, strict=True)):
-        found[n] = min(max(mean, low), top) + rank * gap
-    return found
-
-
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from low to high for a logarithmic axis, `most` at most: 1 2 5 10 20, or 1 10 100, or fewer."""
-    decades = range(int(log10(low)) - 2, int(log10(high)) + 2)
-    for heads, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3), ((1,), 4), ((1,), 6)):
-        found = [head * 10.0**decade for decade in decades if decade % every == 0 for head in heads]
-        found = [tick for tick in found if low <= tick <= high]
-        if len(found) <= most:
-            return found
-    return found[:most]
-
-
 def short(name: str) -> str:
     name = name.encode("utf-8", "replace").decode("utf-8")
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
-def rounded(value: float) -> str:
-    """For an axis: 20, 0.5, 20k, 3M."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= 10 * size or (value >= size and letter != "k"):
-            return f"{value / size:g}{letter}"
-    return f"{value:,.0f}" if value >= 1 else f"{value:.10f}".rstrip("0")
-
-
-def _place(points: Sequence[Point], cost: CostName) -> Any:
+def _place(points: Sequence[Result], cost: CostName) -> Any:
     """From a point to its x. What costs nothing has no place on a logarithmic axis: it stands at half the least."""
     known = [getattr(point, cost) for point in points if getattr(point, cost) is not None]
     least = min((value for value in known if value > 0), default=1.0)
     return lambda point: max(getattr(point, cost), least / 2) / UNITS[cost]
 
 
-def _dress(axes: Any, points: Sequence[Point], cost: CostName, ink: Mapping[str, str], font: float,
+def _dress(axes: Any, points: Sequence[Result], cost: CostName, ink: Mapping[str, str], font: float,
            panel: bool = False) -> None:  # fmt: skip
     """Scales, limits, ticks, grid and titles: the same for all pictures of one cost."""
     from matplotlib.ticker import FixedLocator, MultipleLocator, NullLocator
@@ -228,18 +181,10 @@ def _dress(axes: Any, points: Sequence[Point], cost: CostName, ink: Mapping[str,
     axes.xaxis.set_major_formatter(lambda value, _: rounded(value))
     axes.yaxis.set_major_locator(MultipleLocator(step))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.patch.set_alpha(0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(ink["rule"])
-    axes.tick_params(colors=ink["rule"], labelcolor=ink["muted"], labelsize=font, left=False)
-    axes.grid(axis="y", color=ink["rule"], linewidth=0.8)
-    axes.set_axisbelow(True)
-    if not panel:
-        axes.set_xlabel(f"{COSTS[cost]} per problem", color=ink["muted"], fontsize=font)
-        axes.set_title("accuracy", color=ink["muted"], fontsize=font, loc="left", x=-0.03, pad=12)
+    dress(axes, ink, font, "" if panel else f"{COSTS[cost]} per problem", "" if panel else "accuracy")
 
 
-def _draw_front(axes: Any, points: Sequence[Point], cost: CostName, colour: str, width: float) -> None:
+def _draw_front(axes: Any, points: Sequence[Result], cost: CostName, colour: str, width: float) -> None:
     """The front as a staircase: at each cost, the best accuracy that it buys."""
     front, place = pareto(points, cost), _place(points, cost)
     if front:
@@ -248,41 +193,50 @@ def _draw_front(axes: Any, points: Sequence[Point], cost: CostName, colour: str,
                   drawstyle="steps-post", solid_joinstyle="miter", solid_capstyle="butt")  # fmt: skip
 
 
-def _say_budgets(axes: Any, points: Sequence[Point], cost: CostName, ink: Mapping[str, str]) -> None:
+def _say_budgets(axes: Any, points: Sequence[Result], cost: CostName, ink: Mapping[str, str]) -> None:
     """Above each point of the front, its budget, where there is room for it."""
     place, last = _place(points, cost), (0.0, 0.0)
     for point in pareto(points, cost):
         x, y = axes.transData.transform((place(point), point.accuracy))
-        if point.budget is not None and max(x - last[0], y - last[1]) > 14:
-            axes.annotate(str(point.budget), (place(point), point.accuracy), (-3, 7), textcoords="offset points",
+        if point.budget is not None and (x - last[0] > 45 or y - last[1] > 14):
+            axes.annotate(f"n = {point.budget:,}", (place(point), point.accuracy), (-3, 7), textcoords="offset points",
                           ha="right", fontsize=10, color=ink["ink"], zorder=6)  # fmt: skip
             last = x, y
 
 
-def _name_curves(axes: Any, points: Sequence[Point], cost: CostName, ink: Mapping[str, str], font: float) -> None:
-    """The coloured methods' and the oracles' names in a column right of the axes, each led to from its curve's end."""
+def _name_curves(
+    axes: Any,
+    points: Sequence[Result],
+    cost: CostName,
+    shown: Mapping[str, Result],
+    ink: Mapping[str, str],
+    font: float,
+) -> None:
+    """The names in a column right of the axes, each led to from its curve's end; under them, what is grey."""
     chosen, place = on_front(points, cost), _place(points, cost)
-    named = {name: own[-1] for name, own in curves(points, cost).items() if name in chosen or own[0].oracle}
     to_points, back = axes.transData.transform, axes.transData.inverted().transform
-    ends = [tuple(to_points((place(point), point.accuracy))) for point in named.values()]
+    ends = [tuple(to_points((place(point), point.accuracy))) for point in shown.values()]
     box = axes.bbox
-    heights = spread([y for _, y in ends], 1.5 * font, box.y0 + font, box.y1)
-    for name, (x, y), height in zip(named, ends, heights, strict=True):
-        colour, marker, _ = chosen.get(name, ("muted", "", ""))
-        marks, knee = box.x1 + 26, box.x1 + 6
-        line = back([(x, y), (max(x, knee), y), (marks - 7, height)])
-        axes.plot(*zip(*line, strict=True), color=ink[colour], linewidth=0.9, alpha=0.7, zorder=0, clip_on=False,
-                  linestyle=(0, (1, 3)))  # fmt: skip
-        at = back((marks, height))
-        if marker:
-            style = {"markersize": 1.1 * MARKERS[marker][1], "markeredgewidth": 0, "color": ink[colour]}
-            axes.plot(*at, marker, clip_on=False, **style)
-        place_text = back((marks + 10, height))
-        axes.text(*place_text, short(name), fontsize=font, color=ink["ink" if marker else "muted"],
+    heights = spread([y for _, y in ends], 1.5 * font, box.y0 + 4 * font, box.y1)
+    marks, knee = box.x1 + 30, box.x1 + 6
+
+    def entry(name: str, height: float, colour: str, marker: str, line: str) -> None:
+        """A short piece of the curve, and its name."""
+        style = {"marker": marker, "markersize": 1.1 * MARKERS[marker][1]} if marker else {}
+        ends = back([(marks - 11, height), (marks, height), (marks + 11, height)])
+        style |= {"linewidth": 2.2 if colour == "ink" else 1.8 if marker else 1.2}
+        axes.plot(*zip(*ends, strict=True), line, color=ink[colour], clip_on=False, markevery=[1], markeredgewidth=0,
+                  **style)  # fmt: skip
+        where = back((marks + 16, height))
+        axes.text(*where, short(name), fontsize=font, color=ink["ink" if marker else "muted"],
                   va="center_baseline", parse_math=False)  # fmt: skip
 
-
-def _png(figure: Any) -> bytes:
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png", dpi=144, metadata={"Software": "thinkling scale"})
-    return drawn.getvalue()
+    for name, (x, y), height in zip(shown, ends, heights, strict=True):
+        colour, marker, line = chosen.get(name, ("muted", "", ":"))
+        lead = back([(x, y), (max(x, knee), y), (marks - 13, height)])
+        axes.plot(*zip(*lead, strict=True), color=ink[colour], linewidth=0.9, alpha=0.7, zorder=0, clip_on=False,
+                  linestyle=(0, (1, 3)))  # fmt: skip
+        entry(name, height, colour, marker, line)
+    rest = [(FRONT, "ink")] + [(OTHERS, "muted")] * bool(set(curves(points, cost)) - set(shown))
+    for row, (name, colour) in enumerate(reversed(rest)):
+        entry(name, box.y0 + (0.5 + 1.5 * row) * font, colour, "", "-")

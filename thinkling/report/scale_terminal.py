@@ -1,37 +1,37 @@
 """What each point of accuracy costs, in the terminal: every row, the cheapest way to each accuracy, the steps.
 
 Leaves out what can be said of the points (frontier.py), the words for it (scale_words.py) and the page
-(scale_report.py).
+(scale_page.py).
 """
 
 from collections.abc import Sequence
 
 from rich import box
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from thinkling.evaluate.frontier import Point, cheapest, check_measured, pareto, round_targets, steps_of
+from thinkling.evaluate.frontier import FrontierStep, cheapest, check_measured, pareto, round_targets, steps_of
+from thinkling.evaluate.result import Result
 from thinkling.report import scale_words as words
-from thinkling.report.eval_report import MUCH_TRUNCATED
 from thinkling.report.scale_plots import curves
 from thinkling.report.scale_words import COSTS
+from thinkling.report.tables import MUCH_TRUNCATED, Either, Sheet
 
 LOUD = {"clear": "bold green", "hint": "yellow", "unsure": "dim"}
 
 
-def terminal(points: Sequence[Point]) -> list[RenderableType]:
-    """The full table, the cheapest way to each accuracy, and the steps along the front; for 80 columns and more.
+def terminal(points: Sequence[Result]) -> list[RenderableType]:
+    """The full table, the cheapest way to each accuracy, and the steps along the front; in any width.
 
     Raises UserError if there is no method among the points.
     """
     check_measured(points)
     rows, ways, steps = _all_rows(points), _ways(points), _steps(points)
-    return [rows, *([ways] if ways.row_count else []), *([steps] if steps else [])]
+    return [rows, *([ways] if ways.rows else []), *([steps] if steps else [])]
 
 
-def _all_rows(points: Sequence[Point]) -> Text:
-    """Not a rich table, for a method's name has a line of its own: in a column it would crowd out the numbers."""
+def _all_rows(points: Sequence[Result]) -> Either:
+    """Not one rich table, for a method's name has a line of its own: in a column it would crowd out the numbers."""
     fronts, known = words.fronts(points), words.known_costs(points)
     width = max(10, *(len(words.budget(point)) for point in points))
     heads = [f"{'budget':>{width}}{'accuracy':>21}", *(f"{COSTS[cost]:>8}" for cost in known), " cut off  front\n"]
@@ -44,30 +44,39 @@ def _all_rows(points: Sequence[Point]) -> Text:
             drawn.append("".join(f"{words.amount(point, cost):>8}" for cost in known))
             drawn.append(f"{point.truncated:>8.1%}", style="bold red" if point.truncated > MUCH_TRUNCATED else "")
             drawn.append(f"  {words.marks(point, fronts)}".rstrip() + "\n", style="bold green")
-    num = max(len(point.correct) for point in points)
-    drawn.append(
-        f"{num:,} problems; in brackets, the 95% interval. {words.marks_explained(fronts)}\n", style="dim italic"
+    num = max(point.num_problems for point in points)
+    note = f"{num:,} problems; in brackets, the 95% interval. {words.marks_explained(fronts)}"
+    drawn.append(f"{note}\n", style="dim italic")
+    headers = ("point", "accuracy", *(COSTS[cost] for cost in known), "cut off", "front")
+    stacked = [
+        (Text(words.label(point), "bold cyan"), words.accuracy(point), *(words.amount(point, cost) for cost in known),
+         f"{point.truncated:.1%}", words.marks(point, fronts))
+        for own in curves(points).values() for point in own
+    ]  # fmt: skip
+    return Either(
+        _needs(drawn), drawn, Sheet(headers, stacked, title="What each point costs, per problem", caption=note)
     )
-    return drawn
 
 
-def _ways(points: Sequence[Point]) -> Table:
-    drawn = Table(title="Cheapest way to reach", title_justify="left", box=box.SIMPLE_HEAD)
-    for header in ("accuracy", "by", "measured", "tokens"):
-        drawn.add_column(header, justify="left" if header == "by" else "right", no_wrap=header != "by")
+def _needs(drawn: Text) -> int:
+    """Cells for its numbers to stand in columns. Names and notes may be broken."""
+    return max(len(line) for line in drawn.plain.split("\n") if line.startswith(" "))
+
+
+def _ways(points: Sequence[Result]) -> Sheet:
+    rows = []
     for goal in cheapest(points, round_targets(pareto(points))):
         measured = words.accuracy(goal.point) + (" ✓" if goal.sure else "  ")
-        drawn.add_row(f"{goal.target:.0%}", Text(words.label(goal.point)), Text(measured),
-                      words.amount(goal.point, "tokens"))  # fmt: skip
-    drawn.caption, drawn.caption_justify = "✓ its whole 95% interval reaches there.", "left"
-    return drawn
+        rows.append((f"{goal.target:.0%}", words.label(goal.point), measured, words.amount(goal.point, "tokens")))
+    return Sheet(("accuracy", "by", "measured", "tokens"), rows, left=(1,), title="Cheapest way to reach",
+                 caption="✓ its whole 95% interval reaches there.", border=box.SIMPLE_HEAD)  # fmt: skip
 
 
-def _steps(points: Sequence[Point]) -> Text:
+def _steps(points: Sequence[Result]) -> Either | None:
     steps, whole = steps_of(points)
     drawn = Text()
     if not steps:
-        return drawn
+        return None
     heads = f"{'points gained':>31}{'tokens':>9}{'per point':>11}{'p':>9}{'Holm':>8}\n"
     drawn.append("Is the next step worth it?\n", style="italic").append(heads, style="bold")
     drawn.append(f"from {words.label(steps[0].before)}\n", style="bold cyan")
@@ -78,4 +87,21 @@ def _steps(points: Sequence[Point]) -> Text:
         drawn.append(f"{words.gain(step):>31}{words.times(step.before.tokens, step.after.tokens):>9}")
         drawn.append(f"{words.price(step):>11}{words.p_value(step.p_value):>9}{holm:>8}")
         drawn.append(f"  {says}\n", style=LOUD[says])
-    return drawn.append(f"{words.how_tested(len(steps))} {words.CAUTION}\n", style="dim italic")
+    note = f"{words.how_tested(len(steps))} {words.CAUTION}"
+    drawn.append(f"{note}\n", style="dim italic")
+    return Either(_needs(drawn), drawn, _stacked_steps(steps, whole, note))
+
+
+def _stacked_steps(steps: Sequence[FrontierStep], whole: Sequence[FrontierStep], note: str) -> Sheet:
+    first = steps[0].before
+    rows = [(Text(f"from {words.label(first)}", "bold cyan"), "", words.amount(first, "tokens"), "", "", "", "")]
+    for step in (*steps, *whole):
+        name = "all steps together" if step in whole else f"to {words.label(step.after)}"
+        says = words.verdict(step)
+        rows.append((
+            Text(name, "bold cyan"), words.gain(step), words.times(step.before.tokens, step.after.tokens),
+            words.price(step), words.p_value(step.p_value), "" if step in whole else words.p_value(step.adjusted),
+            Text(says, LOUD[says]),
+        ))  # fmt: skip
+    headers = ("step", "points gained", "tokens", "per point", "p", "Holm", "")
+    return Sheet(headers, rows, title="Is the next step worth it?", caption=note)

@@ -1,13 +1,16 @@
 """The numbers of the scale report as words: a point's name, what a step gains, whether it is worth it.
 
 Plain text, or HTML where the name says so. Leaves out the terminal's tables (scale_terminal.py) and the page
-(scale_report.py).
+(scale_page.py).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
-from thinkling.evaluate.frontier import CostName, FrontierStep, Point, pareto, rivals
-from thinkling.report.plots import safe
+from thinkling.evaluate.frontier import CostName, FrontierStep, pareto, rivals
+from thinkling.evaluate.result import Result
+from thinkling.report.page import safe
+from thinkling.report.tables import interval
 
 COSTS: dict[CostName, str] = {"tokens": "tokens", "seconds": "seconds", "flops": "GFLOPs"}
 UNITS: dict[CostName, float] = {"tokens": 1, "seconds": 1, "flops": 1e9}
@@ -17,12 +20,15 @@ CAUTION = (
 )
 
 
-def label(point: Point) -> str:
-    """The method and its budget: "vote, plain · 8 samples"."""
-    return point.method if point.budget is None else f"{point.method} · {budget(point)}"
+def label(point: Result) -> str:
+    """The method at its budget: "plain, vote of 8" for "plain, vote of n", else "vote · 8 samples"."""
+    if point.budget is None:
+        return point.method
+    named = re.sub(r"\bn\b", f"{point.budget:,}", point.method)
+    return named if named != point.method else f"{point.method} · {budget(point)}"
 
 
-def budget(point: Point) -> str:
+def budget(point: Result) -> str:
     if point.budget is None:
         return ""
     unit = point.unit.removesuffix("s") if point.budget == 1 else point.unit
@@ -39,31 +45,25 @@ def number(value: float) -> str:
     return "<0.001"
 
 
-def amount(point: Point, cost: CostName) -> str:
+def amount(point: Result, cost: CostName) -> str:
     value = getattr(point, cost)
     return "" if value is None else number(value / UNITS[cost])
 
 
-def interval(low: float, high: float) -> str:
-    """In percent, or in points: [0.4, 6.1]."""
-    low, high = (round(100 * end, 1) + 0.0 for end in (low, high))  # + 0.0: no -0.0
-    return f"[{low:.1f}, {high:.1f}]"
-
-
-def accuracy(point: Point) -> str:
+def accuracy(point: Result) -> str:
     return f"{point.accuracy:.1%} {interval(point.low, point.high)}"
 
 
-def known_costs(points: Sequence[Point]) -> list[CostName]:
+def known_costs(points: Sequence[Result]) -> list[CostName]:
     return [cost for cost in COSTS if any(getattr(point, cost) is not None for point in points)]
 
 
-def fronts(points: Sequence[Point]) -> dict[CostName, set[int]]:
+def fronts(points: Sequence[Result]) -> dict[CostName, set[int]]:
     """The points, by identity, on the front of each cost that is known."""
     return {cost: {id(point) for point in pareto(points, cost)} for cost in COSTS if rivals(points, cost)}
 
 
-def marks(point: Point, fronts: Mapping[CostName, set[int]]) -> str:
+def marks(point: Result, fronts: Mapping[CostName, set[int]]) -> str:
     """On which fronts it is: "T S F"."""
     return " ".join(cost[0].upper() for cost, front in fronts.items() if id(point) in front)
 
@@ -110,12 +110,12 @@ def how_tested(num_steps: int) -> str:
     )
 
 
-def headline_html(points: Sequence[Point]) -> str:
+def headline_html(points: Sequence[Result]) -> str:
     """What more compute bought, in one sentence: the cheapest point against the most accurate one."""
     front = pareto(points)
     first, best = front[0], front[-1]
     start = (
-        f"Of {len(first.correct):,} problems, <b>{safe(label(first))}</b> solves <b>{first.accuracy:.1%}</b> with "
+        f"Of {first.num_problems:,} problems, <b>{safe(label(first))}</b> solves <b>{first.accuracy:.1%}</b> with "
         f"{number(first.tokens)} tokens each"
     )
     if best is first:

@@ -34,9 +34,10 @@ NUMBER_METHODS = frozenset({"deepconf", "cot-decoding"})
 
 @dataclass(frozen=True)
 class Kind:
-    """unit: what the budget counts, "" if there is none. budget: its default. scorer: the default one; "" may have one
-    but needs none, None can use none."""
+    """title: what people call it, n standing for the budget. unit: what the budget counts, "" if there is none. budget:
+    its default. scorer: the default one; "" may have one but needs none, None can use none."""
 
+    title: str
     unit: str = ""
     budget: int = 1
     temperature: float = 0.0
@@ -45,18 +46,18 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "direct": Kind(),
-    "step-by-step": Kind(template="step-by-step"),
-    "self-consistency": Kind("samples", 8, 1.0, scorer=""),
-    "adaptive": Kind("samples", 8, 1.0),
-    "deepconf": Kind("samples", 8, 1.0),
-    "best-of-n": Kind("samples", 8, 1.0, scorer="mean-logprob"),
-    "refine": Kind("rounds", 1, scorer=""),
-    "budget-forcing": Kind("thinking tokens", 128, template="step-by-step"),
-    "wait": Kind("thinking tokens", 128, template="step-by-step"),
-    "beam": Kind("paths", 8, 1.0, "step-by-step", "mean-logprob"),
-    "dvts": Kind("paths", 8, 1.0, "step-by-step", "mean-logprob"),
-    "cot-decoding": Kind("paths", 8),
+    "direct": Kind("one answer"),
+    "step-by-step": Kind("one answer", template="step-by-step"),
+    "self-consistency": Kind("vote of n", "samples", 8, 1.0, scorer=""),
+    "adaptive": Kind("adaptive vote of at most n", "samples", 8, 1.0),
+    "deepconf": Kind("DeepConf's vote of n", "samples", 8, 1.0),
+    "best-of-n": Kind("best of n", "samples", 8, 1.0, scorer="mean-logprob"),
+    "refine": Kind("refinement x n", "rounds", 1, scorer=""),
+    "budget-forcing": Kind("cut at n tokens", "thinking tokens", 128, template="step-by-step"),
+    "wait": Kind("kept thinking for n tokens", "thinking tokens", 128, template="step-by-step"),
+    "beam": Kind("beam search with n paths", "paths", 8, 1.0, "step-by-step", "mean-logprob"),
+    "dvts": Kind("DVTS with n paths", "paths", 8, 1.0, "step-by-step", "mean-logprob"),
+    "cot-decoding": Kind("CoT-decoding with n paths", "paths", 8),
 }
 
 
@@ -85,6 +86,13 @@ class Recipe:
     def measures(self) -> bool:
         """Must every completion be measured (Sampling.measure)?"""
         return self.name in NUMBER_METHODS or self.scorer == "self-certainty" or self.scorer.startswith("confidence-")
+
+    def title(self, budget: int | None = None) -> str:
+        """What people call it: "step by step, vote of 8"; without a budget "step by step, vote of n"."""
+        named = self.kind.title if budget is None else re.sub(r"\bn\b", f"{budget:,}", self.kind.title)
+        by = f" by {self.scorer}" if self.scorer else ""
+        warm = f", T = {self.temperature:g}" if self.temperature != self.kind.temperature else ""
+        return f"{self.template.replace('-', ' ')}, {named}{by}{warm}"
 
     def __str__(self) -> str:
         warm = f", T = {self.temperature:g}" if self.temperature != self.kind.temperature else ""

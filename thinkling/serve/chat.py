@@ -1,18 +1,24 @@
 """A conversation in the terminal, thinking dimmed, answers plain.
 
 The conversation is kept as whole turns. When it no longer fits into the context, the oldest turns go, never the end of
-one. Ctrl+C stops the reply that is being written, Ctrl+D ends the chat.
+one. Ctrl+C stops the reply that is being written, Ctrl+D ends the chat. Arrow keys edit the line and bring back earlier
+ones. In a pipe, each line that comes in is a message, and only replies go out.
 """
 
+import sys
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from rich.console import Console
+from rich.text import Text
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.tokenizer import StreamDecoder, split_thinking
+from thinkling.model.weights import builtin_names
+from thinkling.serve.wrapping import WrappedStream
 
 HELP = "/reset forgets the conversation, /think and /no_think switch thinking, /quit ends."
 
@@ -39,7 +45,7 @@ class Conversation:
 def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: Console) -> str:
     """Write the reply as it comes, thinking dimmed; returns the answer without it. They are told apart by token id."""
     begin, end = model.tokenizer.special_id("<think>"), model.tokenizer.special_id("</think>")
-    tokens, decoder, thinking = [], StreamDecoder(model.tokenizer), False
+    tokens, decoder, thinking, written = [], StreamDecoder(model.tokenizer), False, WrappedStream(console)
     with closing(model.stream_tokens(prompt, sampling)) as drawn:
         for token in drawn:
             if token in model.tokenizer.stop_ids:
@@ -48,10 +54,37 @@ def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: 
             if token in (begin, end):
                 thinking = token == begin
                 continue
-            style = "dim italic" if thinking else ""
-            console.print(decoder.push(token), end="", style=style, markup=False, highlight=False)
-    console.print(decoder.finish(), markup=False, highlight=False)
+            written.write(decoder.push(token), "dim italic" if thinking else "")
+    written.write(decoder.finish(), "dim italic" if thinking else "")
+    written.end()
     return model.tokenizer.decode(split_thinking(tokens, begin, end, opened=False).answer).strip()
+
+
+def greeting(name: str) -> str:
+    """Whom one talks to, and what it can be asked."""
+    if name in builtin_names():
+        return f'{name} knows small mathematics problems and nothing else: ask it "What is 12 * 34?".'
+    return f"This is {name}."
+
+
+def typed() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def messages() -> Iterator[str]:
+    """What the user says, until the end: typed, with editing and history, or the lines of a pipe."""
+    if not typed():
+        yield from (line.strip() for line in sys.stdin)
+        return
+    from prompt_toolkit import PromptSession  # slow to import, and of no use in a pipe
+    from prompt_toolkit.formatted_text import FormattedText
+
+    session = PromptSession(FormattedText([("", "\n"), ("bold", "you> ")]))
+    while True:
+        try:
+            yield session.prompt().strip()
+        except (EOFError, KeyboardInterrupt):
+            return
 
 
 def talk(model: LanguageModel, sampling: Sampling, thinking: bool) -> None:
@@ -60,13 +93,10 @@ def talk(model: LanguageModel, sampling: Sampling, thinking: bool) -> None:
         raise UserError(f"--max-tokens {sampling.max_tokens} leaves no room for a question in a context of "
                         f"{model.engine.max_length}: lower it, or raise --max-length")  # fmt: skip
     console, conversation = Console(), Conversation(thinking)
-    console.print(f"[bold]{model.name}[/]. {HELP}", highlight=False)
-    while True:
-        try:
-            said = console.input("\n[bold]you>[/] ").strip()
-        except (EOFError, KeyboardInterrupt):
-            console.print()
-            return
+    if typed():
+        console.print(Text(greeting(model.name), "bold"))
+        console.print(HELP, highlight=False)
+    for said in messages():
         if said in ("/quit", "/exit"):
             return
         if said in ("/think", "/no_think"):
@@ -81,7 +111,7 @@ def talk(model: LanguageModel, sampling: Sampling, thinking: bool) -> None:
             try:
                 answer = reply(model, conversation.prompt(model, sampling.max_tokens), turn, console)
             except UserError as error:
-                console.print(f"[red]{error}[/]")
+                console.print(Text(str(error), "red"))
                 conversation.messages.pop()
             except KeyboardInterrupt:
                 console.print(" (stopped)")

@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
+from rich import get_console
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
+from thinkling.progress import heartbeat
+from thinkling.report.tables import Sheet
 from thinkling.train.rl.guard.preflight import Findings
 from thinkling.train.rl.guard.validation import Validation
 from thinkling.train.rl.metrics import StepMetrics
@@ -26,16 +28,22 @@ class LiveTable:
         self.measured: list[Validation] = []
         self.findings: Findings | None = None
         self.num_rows = rows
+        self.console = get_console()
         columns = (TextColumn("GRPO"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self.progress = Progress(*columns)
         self.task = self.progress.add_task("", total=num_steps)
         self.live = Live(self.render(), refresh_per_second=4)
+        self.beat = heartbeat(self.words)  # where there is no terminal
 
     def __enter__(self) -> "LiveTable":
         self.live.__enter__()
+        if not self.live.console.is_terminal:
+            self.beat.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
+        if not self.live.console.is_terminal:
+            self.beat.__exit__(None, None, None)
         self.live.transient = not (self.rows or self.measured or self.findings)  # an error before anything: it alone
         self.live.__exit__(*error)
 
@@ -50,23 +58,37 @@ class LiveTable:
         self.live.update(self.render())
 
     def render(self) -> Group:
-        table = Table(*self.COLUMNS, box=None, pad_edge=False)
-        for column in table.columns:
-            column.justify = "right"
-        for m in self.rows[-self.num_rows :]:
-            learning = m.score_seconds + m.train_seconds
-            table.add_row(
-                str(m.step + 1), f"{m.right:.0%}", f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}",
-                f"{m.truncated:.0%}", told(m.entropy, ".3f"), f"{m.grad_norm:.3f}",
-                f"{m.generate_seconds + learning:.1f}",
-                f"{rate(m.tokens, m.generate_seconds)}/{rate(m.tokens, learning) if m.grad_norm else '-'}",
-            )  # fmt: skip
+        sheet = self.sheet(self.num_rows)
+        if sheet.width(range(len(self.COLUMNS))) > self.console.width:
+            sheet = self.sheet(self.num_rows // 2)  # each row takes several lines
         lines = [Text(self.findings.words)] if self.findings else []
         lines.append(Text(f"right    {sparkline([m.right for m in self.rows])}"))
         if self.rows:
             lines.append(Text(latest(self.rows[-1])))
         lines += [Text(words_of(found)) for found in self.measured[:1] + self.measured[1:][-3:]]
-        return Group(self.progress, *lines, table)
+        return Group(self.progress, *lines, sheet)
+
+    def sheet(self, num_rows: int) -> Sheet:
+        """The latest steps; in a narrow window in blocks, each with the step's number."""
+        return Sheet(self.COLUMNS, [row_of(m) for m in self.rows[-num_rows:]], left=(), narrow="blocks", border=None)
+
+    def words(self) -> str:
+        """The run so far in one line."""
+        total = self.progress.tasks[0].total
+        if not self.rows:
+            return f"GRPO  0/{total:.0f} steps"
+        m = self.rows[-1]
+        return (f"GRPO  {len(self.rows)}/{total:.0f} steps  right {m.right:.0%}  reward {m.reward:.2f}  "
+                f"{m.length:.0f} tokens  entropy {told(m.entropy, '.3f')}")  # fmt: skip
+
+
+def row_of(m: StepMetrics) -> tuple[str, ...]:
+    learning = m.score_seconds + m.train_seconds
+    return (
+        str(m.step + 1), f"{m.right:.0%}", f"{m.reward:.2f}", f"{m.signal:.0%}", f"{m.length:.0f}",
+        f"{m.truncated:.0%}", told(m.entropy, ".3f"), told(m.grad_norm, ".3f"), f"{m.generate_seconds + learning:.1f}",
+        f"{rate(m.tokens, m.generate_seconds)}/{rate(m.tokens, learning) if m.grad_norm else '-'}",
+    )  # fmt: skip
 
 
 def latest(m: StepMetrics) -> str:
