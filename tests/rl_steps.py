@@ -1,11 +1,20 @@
 """Parts of `thinkling grpo` on their own: the command's flags in, the records that train/rl takes made of them."""
 
-from thinkling.commands.grpo import Grpo, rollout_config, update_config, validation_config, workload
+from thinkling.commands.grpo import (
+    Grpo,
+    lora_config,
+    optimizer_config,
+    rollout_config,
+    update_config,
+    validation_config,
+    workload,
+)
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.transformer import Transformer
 from thinkling.problem import Problem
 from thinkling.train import memory
 from thinkling.train.config import OptimizerConfig
+from thinkling.train.lora import add_adapters
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl import sampler
 from thinkling.train.rl.curriculum import Curriculum
@@ -17,6 +26,14 @@ from thinkling.train.rl.update import Groups, Updater
 
 def adam(network: Transformer, lr: float, **more: object) -> Optimizer:
     return Optimizer(network, OptimizerConfig(lr=lr, **more))
+
+
+def optimizer_of(settings: Grpo, network: Transformer) -> Optimizer:
+    """Of the weights that the flags have trained: adapters, where they ask for some."""
+    lora = lora_config(settings)
+    if lora is not None:
+        add_adapters(network, lora.rank, lora.alpha, lora.seed)
+    return Optimizer(network, optimizer_config(settings))
 
 
 def updater(

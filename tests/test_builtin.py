@@ -143,5 +143,5 @@ def test_bad_arguments() -> None:
         problems("test", 5)
     with pytest.raises(UserError, match=r"unseen-templates' of larger-numbers: use one of train, held-out$"):
         problems("unseen-templates", 5, suite="larger-numbers")
-    with pytest.raises(UserError, match="at least 1, not 0"):
+    with pytest.raises(UserError, match="from 1 to 20,000, not 0"):
         problems("train", 0)

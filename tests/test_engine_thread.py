@@ -239,10 +239,10 @@ from thinkling.generate.engine import Engine
 from thinkling.generate.engine_thread import EngineThread
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
-from thinkling.model.transformer import Qwen3, init_weights
+from thinkling.model.transformer import Transformer, init_weights
 config = ModelConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
                      num_key_value_heads=1, head_dim=16, max_position_embeddings=4096, rope_theta=10_000.0)
-engine = Engine(init_weights(Qwen3(config), 0).eval(), (), max_rows=2, max_length=4096)
+engine = Engine(init_weights(Transformer(config), 0).eval(), (), max_rows=2, max_length=4096)
 thread = EngineThread(engine)
 thread.ask([engine.request([1], Sampling(max_tokens=4000))], print)
 print("leaving")

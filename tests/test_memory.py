@@ -28,6 +28,7 @@ MIXTURE = ModelConfig(
     model_type="qwen3_moe",
     vocab_size=97, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
     num_key_value_heads=1, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24,
+    max_position_embeddings=512,
 )  # fmt: skip
 
 # --- moments in 8 bits --------------------------------------------------------------------------------------------
@@ -295,7 +296,7 @@ def test_the_state_is_as_large_as_planned(tiny_network: Transformer, tmp_path: P
     model = Transformer(MIXTURE if network == "mixture" else tiny_network.config)
     settings = plan(tmp_path, optimizer=name, lora_rank=4 if network == "adapters" else 0)
     planned = rl_steps.fixed_parts(settings, model.config, torch.float32)[f"{name}'s state"] * 1e9
-    optimizer = grpo.optimizer_of(settings, model)
+    optimizer = rl_steps.optimizer_of(settings, model)
     for weight in optimizer.weights:
         weight.grad = torch.ones_like(weight)
     optimizer.step()
@@ -308,7 +309,7 @@ def test_the_router_is_left_to_adamw(tmp_path: Path) -> None:
     model = Transformer(MIXTURE)
     routers = [weight for name, weight in model.named_parameters() if name.endswith("mlp.gate.weight")]
     assert len(routers) == MIXTURE.num_hidden_layers
-    adam, muon = (part.param_groups[0]["params"] for part in Optimizer(model, 1e-3, 1e-3).parts)
+    adam, muon = (part.param_groups[0]["params"] for part in rl_steps.adam(model, 1e-3, name="muon").parts)
     assert all(any(router is weight for weight in adam) for router in routers)
     assert not any(router is weight for router in routers for weight in muon)
     assert len(muon) == 2 * (4 + 3 * MIXTURE.num_experts)

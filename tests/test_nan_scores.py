@@ -49,7 +49,7 @@ def test_weights_that_are_nan_are_no_votes() -> None:
     completions = [boxed(1, -1.0), boxed(2, -1.0), boxed(2, -1.0)]
     for order in itertools.permutations(zip(completions, [0.5, NAN, 0.25], strict=True)):
         ordered, weights = zip(*order, strict=True)
-        assert vote(ordered, weights).text == r"\boxed{1}"
+        assert vote(PROBLEM, ordered, weights).text == r"\boxed{1}"
 
 
 def test_deepconf() -> None:

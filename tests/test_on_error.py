@@ -156,7 +156,7 @@ def test_scale_without_methods_asks_a_server_only_what_any_can_answer(
     server = serve(right)
     run("scale", server, tasks, tmp_path / "out", "--num-problems", "2")
     names = {point["method"] for point in json.loads((tmp_path / "out" / "table.json").read_text())["points"]}
-    assert {"direct, plain", "self-consistency, plain", "best-of-n by heuristic, plain"} <= names
+    assert {"plain, one answer", "plain, vote of n", "plain, best of n by heuristic"} <= names
     assert not any("logprob" in name or "deepconf" in name for name in names)
     with pytest.raises(SystemExit):
         run("scale", server, tasks, tmp_path / "out", "--methods", "direct", "best-of-n:confidence-mean=2")
@@ -321,10 +321,14 @@ def test_a_question_that_is_too_long_is_said_before_any_work(
     assert [failure["row"] for failure in written["failed"]] == [2]
 
 
-@pytest.mark.parametrize("held_out", ["builtin", "itself"])
+@pytest.mark.parametrize("held_out", ["builtin", "another"])
 def test_grpo_trains_on_the_others(held_out: str, tiny: LanguageModel, with_a_long_one: Path, tmp_path: Path) -> None:
     """It used to die when that problem's turn came."""
-    files = {"tasks": (str(with_a_long_one),), "held_out": str(with_a_long_one) if held_out == "itself" else "builtin"}
+    another = tmp_path / "another.jsonl"
+    another.write_text(
+        with_a_long_one.read_text().replace("1 + 1", "1 + 9").replace("3 - 1", "3 - 9").replace("7 7", "8 8")
+    )
+    files = {"tasks": (str(with_a_long_one),), "held_out": str(another) if held_out == "another" else "builtin"}
     settings = Grpo(out=tmp_path / "run", steps=2, prompts_per_step=3, rollouts_per_prompt=2, max_tokens=4,
                     eval_every=2, eval_problems=3, eval_samples=1, preflight=False, **files)  # fmt: skip
     with pytest.raises(UserError, match=r"mixed.jsonl, row 2 .*tokens long.*--on-error skip"):
@@ -336,7 +340,7 @@ def test_grpo_trains_on_the_others(held_out: str, tiny: LanguageModel, with_a_lo
     (failed,) = {row["row"] for row in json.loads((settings.out / "failed.json").read_text())}
     assert failed == 2
     measured = rows_of(settings.out / "validation.jsonl")
-    assert {row["num_problems"] for row in measured} == {2 if held_out == "itself" else 3}
+    assert {row["num_problems"] for row in measured} == {2 if held_out == "another" else 3}
 
 
 def test_the_doctor_skips_them_too(tiny: LanguageModel, with_a_long_one: Path, tmp_path: Path) -> None:

@@ -195,7 +195,9 @@ def test_a_new_kind_of_task_is_one_file(tmp_path: Path, monkeypatch: pytest.Monk
         assert load_problems("echo:hi") == [Problem("echo/hi", "Say hi!", "hi", "echo")]
     finally:
         sys.modules.pop("thinkling.tasks.echo", None)
-    with pytest.raises(UserError, match="unknown tasks 'builtin:x': use one of builtin, larger-numbers, gym:FAMILY"):
+    with pytest.raises(
+        UserError, match="unknown tasks 'builtin:x': use one of builtin, larger-numbers, quantities, gym"
+    ):
         load_problems("builtin:x")
 
 
@@ -222,7 +224,7 @@ def test_eval_and_a_vote_on_countdown_and_on_a_users_function(
     checkpoint: str, vowels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for drawing in ("write_page", "write_pngs"):  # slow, and no matter here
-        monkeypatch.setattr(f"thinkling.commands.scale.{drawing}", lambda *_: None)
+        monkeypatch.setattr(f"thinkling.report.scale_page.{drawing}", lambda *_: None)
     for tasks in ("gym:countdown", vowels):
         out = tmp_path / f"eval-{Path(tasks).stem[:3]}"
         common = ["--model", checkpoint, "--tasks", tasks, "--num-problems", "2", "--max-tokens", "4"]

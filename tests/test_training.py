@@ -229,14 +229,14 @@ def test_constants_have_one_home_and_stand_in_the_run(
 ) -> None:
     mine = OptimizerConstants(betas=(0.8, 0.9), eps=1e-7, weight_decay=0.1, momentum=0.9, clip_norm=0.5, warmup_steps=4)
     plan = settings(tmp_path / "run", optimizer="muon", constants=mine)
-    optimizer = grpo.optimizer_of(plan, tiny_network)
+    optimizer = Optimizer(tiny_network, grpo.optimizer_config(plan))
     adam, muon = (part.param_groups[0] for part in optimizer.parts)
     assert (adam["betas"], adam["eps"], adam["weight_decay"]) == ((0.8, 0.9), 1e-7, 0.1)
-    assert (muon["momentum"], muon["weight_decay"], optimizer.clip_norm) == (0.9, 0.1, 0.5)
+    assert (muon["momentum"], muon["weight_decay"], optimizer.config.constants.clip_norm) == (0.9, 0.1, 0.5)
     scales = []
-    original = grpo.update
+    original = stepping.Updater.update
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpo, "update", lambda *a: scales.append(a[-1]) or original(*a))
+        patch.setattr(stepping.Updater, "update", lambda *a: scales.append(a[-1]) or original(*a))
         grpo.train(plan, tiny)
     assert scales == [0.25, 0.5]
     stored = json.loads((tmp_path / "run" / "config.json").read_text())["constants"]

@@ -230,7 +230,8 @@ def file_of(path: Path, numbers: range) -> str:
 
 def asked(plan: Grpo, num: int = 200) -> set[str]:
     """What training asks."""
-    problems = Curriculum(plan.tasks, plan.seed, False, frozenset(p.question for p in rl_steps.problems_of(plan)))
+    aside = rl_steps.problems_of(plan) if plan.eval_every else []
+    problems = Curriculum(plan.tasks, plan.seed, False, frozenset(problem.question for problem in aside))
     return {problem.question for problem in problems.ask(num)}
 
 

@@ -288,7 +288,7 @@ def test_quantised_weights_say_so(folder: Path, dtype: torch.dtype, name: str) -
 def test_sizes_are_compared_with_the_weights_before_a_network_is_built(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "Qwen3", lambda config: pytest.fail("a network was built"))
+    monkeypatch.setattr(weights, "Transformer", lambda config: pytest.fail("a network was built"))
     rewrite(folder, num_hidden_layers=900)
     assert complaint(folder) == f"{folder}: num_hidden_layers in config.json is 900, but the weights hold 2"
     rewrite(folder, num_hidden_layers=2, model_type="qwen3_moe", num_experts=9000, num_experts_per_tok=1)

@@ -209,4 +209,4 @@ def in_words(objective: Objective) -> list[str]:
         lines.append(f"0 for completions with A < 0 that drifted more than {objective.sequence_mask:g} nats per token")
     if objective.kl != "none":
         lines.append(f"less {objective.kl_coef:g} x KL: {KL_GRADIENTS[objective.kl]}")
-    return [*lines, AGGREGATIONS[objective.aggregation]]
+    return [*lines, AGGREGATIONS[objective.aggregation], TRUNCATED[objective.truncated]]
