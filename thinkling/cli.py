@@ -1,12 +1,13 @@
 """thinkling <command>: flags come from each command's frozen settings; parsing needs no torch, so --help is instant.
 
-Bad input is one line on standard error and exit code 2; Ctrl+C is exit code 130; anything else is a bug and shows its
-traceback.
+Bad input, and what a disk refuses, is one line on standard error and exit code 2; Ctrl+C is exit code 130, a reader that
+went away 141; anything else is a bug and shows its traceback.
 """
 
 import contextlib
 import importlib
 import io
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 import tyro
 from rich.console import Console
 
-from thinkling import settings
-from thinkling.errors import UserError
+from thinkling import __version__, settings
+from thinkling.commands.env import Env
+from thinkling.errors import UserError, refusal
+from thinkling.runs import check_place
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ COMMANDS = {
     "check-loss": Command(settings.CheckLoss, "thinkling.train.rl.check_loss:main"),
     "reward-head": Command(settings.RewardHeadTraining, "thinkling.train.reward_head:main"),
     "pretrain": Command(settings.Pretrain, "thinkling.train.pretrain.trainer:main"),
+    "env": Command(Env, "thinkling.commands.env:main"),
 }
+MAKE_FILES = ("explain", "grade", "microscope")  # their --out is a file; any other command's is a folder
+RESUME = ("eval", "scale", "grpo")  # started again, they go on from where they were stopped
 
 
 def usage() -> str:
@@ -62,7 +68,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "thinkling COMMAND --help explains a command's flags.",
+            "thinkling help COMMAND explains a command's flags, as thinkling COMMAND --help does.",
         ]
     )
 
@@ -90,25 +96,68 @@ def one_line(name: str, panel: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    arguments = sys.argv[1:] if arguments is None else arguments
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if name in ("-h", "--help"):
-        print(usage())
-        return
+    escape_what_cannot_be_shown()
     try:
-        if name not in COMMANDS:
-            raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
-        chosen = parse(name, rest)
-        module, function = COMMANDS[name].work.split(":")
+        try:
+            run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk and a closed pipe are met here, not after the last line of Python
+    except UserError as error:
+        fail(str(error))
+    except BrokenPipeError:  # as in `thinkling --help | head -1`
+        drop_output()
+        sys.exit(141)
+    except OSError as error:
+        line = refusal(error)
+        if line is None:
+            raise
+        drop_output()
+        fail(line)
+
+
+def run(arguments: list[str]) -> None:
+    """One command, from its words."""
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
+        return print(usage())
+    if name in ("-V", "--version"):
+        return print(f"thinkling {__version__}")
+    if name not in COMMANDS:
+        raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
+    chosen = parse(name, rest)
+    out = getattr(chosen, "out", None)
+    if out is not None:
+        check_place(out, folder=name not in MAKE_FILES)
+    module, function = COMMANDS[name].work.split(":")
+    try:
         with Console(stderr=True).status("loading"):  # torch takes seconds to import on a cold start
             work = getattr(importlib.import_module(module), function)
         work(chosen)
-    except UserError as error:
-        print(f"thinkling: {error}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        resumes = name in RESUME and (out / "config.json").exists()
+        print("\nstopped" + (": the same command goes on from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
+
+
+def fail(line: str) -> None:
+    print(f"thinkling: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def escape_what_cannot_be_shown() -> None:
+    """A character that the terminal's encoding lacks (ASCII, half a surrogate pair) is written as its escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output() -> None:
+    """Point standard output at nothing: Python would else try once more at its end to write what could not be written."""
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
-from importlib.metadata import version
 
 import torch
 
+from thinkling import __version__
 from thinkling.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -42,7 +42,7 @@ def facts() -> dict[str, str]:
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        "versions": f"thinkling {version('thinkling')}, torch {torch.__version__}, Python {platform.python_version()}",
+        "versions": f"thinkling {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from thinkling.errors import UserError
+from thinkling.errors import UserError, refusal
 
 
 def to_plain(value: object) -> object:
@@ -24,16 +24,41 @@ def to_plain(value: object) -> object:
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write the whole file or nothing: a temporary file in the same folder, flushed to disk, then renamed."""
+@contextmanager
+def refused_by_name(path: Path) -> Iterator[None]:
+    """A full disk, a file in the way or missing rights become a UserError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        line = refusal(error, path)
+        if line is None:
+            raise
+        raise UserError(line) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write the whole file or nothing: a temporary file in the same folder, flushed to disk, then renamed.
+
+    Raises UserError where the disk is full or the place cannot be written to; nothing is left behind then.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with refused_by_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of a text, in UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
@@ -42,9 +67,10 @@ def write_json(path: Path, value: object) -> None:
 
 def append_jsonl(path: Path, rows: Iterable[object]) -> None:
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, default=to_plain, ensure_ascii=False) + "\n" for row in rows)
+    with refused_by_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, default=to_plain, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict]:
@@ -59,7 +85,7 @@ def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[
     """The same rows, each with the number of its line, from 1."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path} is a folder: name a file" if path.is_dir() else f"{path}: no such file")
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -79,37 +105,87 @@ def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[
             yield number, row
 
 
+def check_place(path: Path, folder: bool) -> None:
+    """Can a file, or a folder, be made or written to at this path? Raises UserError naming what stands in the way.
+
+    Writes nothing, so that it can be asked before any work.
+    """
+    path = Path(path)
+    if folder and path.exists() and not path.is_dir():
+        raise UserError(f"--out {path} is a file: name a folder")
+    if not folder and path.is_dir():
+        raise UserError(f"--out {path} is a folder: name a file")
+    above = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if above != path.absolute() and not above.is_dir():
+        raise UserError(f"--out {path}: {above} is a file, where a folder is needed: name another --out")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"--out {path}: {above} cannot be written to (read-only, or not yours): name another --out")
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """No second process may write to this run meanwhile. Raises UserError if one is at it already."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
     lock = FileLock(Path(folder) / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder}: another process is writing to this run: wait until it ends, or choose another "
-                        "--out") from None  # fmt: skip
+    with refused_by_name(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{folder}: another process is writing to this run: wait until it ends, or choose another "
+                            "--out") from None  # fmt: skip
     try:
         yield
     finally:
         lock.release()
 
 
-def open_run(folder: Path, config: object, finished: str) -> Path:
-    """`new_run`, or an unfinished one to go on with: it has the same config.json and no file named `finished`.
+def config_in(folder: Path, config: object) -> dict | None:
+    """The folder's config.json, if there is one. Raises UserError where it is not of the command that `config` is of."""
+    path = Path(folder) / "config.json"
+    if not path.exists():
+        return None
+    wanted, found = json.loads(json.dumps(config, default=to_plain)), read_object(path)
+    foreign = next((name for name in found if name not in wanted), None)
+    if foreign is not None:
+        raise UserError(f"{folder} holds another command's run, or a checkpoint (its config.json has {foreign!r}): "
+                        "choose another --out")  # fmt: skip
+    return found
 
-    Raises UserError naming what differs.
+
+def check_run(folder: Path, config: object, finished: str) -> bool:
+    """May a run with this config begin in this folder, or go on there? Writes nothing; True where one can go on.
+
+    Raises UserError where the folder holds a finished run (a file named `finished`), one of another command, or one
+    with other settings, naming what differs.
     """
-    folder, path = Path(folder), Path(folder) / "config.json"
-    if not path.exists() or (folder / finished).exists():
-        return new_run(folder, config)
-    wanted, found = json.loads(json.dumps(config, default=to_plain)), json.loads(path.read_text(encoding="utf-8"))
+    found = config_in(folder, config)
+    if found is None:
+        return False
+    if (Path(folder) / finished).exists():
+        raise UserError(f"{folder} already holds a run, which is finished: choose another --out, or remove it first")
+    wanted = json.loads(json.dumps(config, default=to_plain))
     changed = [name for name in wanted if wanted[name] != found.get(name) and name != "out"]
     if changed:
         name = changed[0]
         raise UserError(f"{folder} holds an unfinished run with --{name.replace('_', '-')} {found.get(name)}, not "
                         f"{wanted[name]}: give the same flags to go on with it, or choose another --out")  # fmt: skip
-    return folder
+    return True
+
+
+def read_object(path: Path) -> dict:
+    """A JSON file that holds one object. Raises UserError naming the file and what is wrong with it."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {str(error)[:80]}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected a JSON object, found {type(found).__name__}")
+    return found
+
+
+def open_run(folder: Path, config: object, finished: str) -> Path:
+    """`new_run`, or an unfinished one to go on with: see `check_run`."""
+    return Path(folder) if check_run(folder, config, finished) else new_run(folder, config)
 
 
 def new_run(folder: Path, config: object) -> Path:

@@ -13,7 +13,7 @@ from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
 from thinkling.report.eval_report import MUCH_TRUNCATED, table
 from thinkling.report.plots import Row
-from thinkling.runs import alone_in, open_run, write_json
+from thinkling.runs import alone_in, check_run, open_run, write_json
 from thinkling.scale.direct import Method
 from thinkling.scale.judge import Judge
 from thinkling.scale.methods import KINDS, Recipe, build, scorer_for
@@ -71,6 +71,7 @@ def row_of(name: str, report: Report) -> Row:
 
 def main(settings: Eval) -> None:
     method = method_of(settings)
+    check_run(settings.out, settings, "report.json")
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     model = model_of(settings)
     out = open_run(settings.out, settings, "report.json")

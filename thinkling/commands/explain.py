@@ -6,7 +6,6 @@ Leaves out the arithmetic (generate/explain.py) and the drawings for --out (expl
 """
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from thinkling.report.explain_page import (
     with_signs,
 )  # fmt: skip
 from thinkling.report.explain_picture import png
-from thinkling.runs import write_text
+from thinkling.runs import write_bytes, write_text
 from thinkling.scale.prompts import prompt_of
 from thinkling.settings import Explain
 
@@ -149,16 +148,9 @@ def check_free(path: Path) -> None:
 def write(path: Path, explanation: Explanation, tokenizer: Tokenizer, facts: dict[str, str]) -> None:
     """Draw into a .html or .png file, whole or not at all."""
     check_free(path)
-    try:
-        if path.suffix.lower() == ".html":
-            write_text(path, page(explanation, tokenizer, facts))
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_bytes(png(explanation, tokenizer))
-            os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written: {error.strerror}") from None
+    if path.suffix.lower() == ".html":
+        return write_text(path, page(explanation, tokenizer, facts))
+    write_bytes(path, png(explanation, tokenizer))
 
 
 def main(settings: Explain) -> None:

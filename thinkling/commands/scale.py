@@ -24,7 +24,7 @@ from thinkling.model.config import ModelConfig
 from thinkling.problem import Problem
 from thinkling.report.scale_page import write_page, write_pngs
 from thinkling.report.scale_terminal import terminal
-from thinkling.runs import alone_in, write_json
+from thinkling.runs import alone_in, config_in, write_json
 from thinkling.scale.methods import Recipe, build, parse, remembered
 from thinkling.scale.prompts import manifest
 from thinkling.scale.scorers import Scorer
@@ -111,6 +111,7 @@ class Measuring:
 
 def main(settings: Scale) -> None:
     recipes = [parse(text, settings.budgets) for text in settings.methods or METHODS]
+    config_in(settings.out, settings)
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     with alone_in(settings.out):
         run(settings, recipes, problems)
