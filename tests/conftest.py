@@ -14,8 +14,14 @@ with install_import_hook("thinkling", "shapes.check"):
     from thinkling.train.pretrain.trainer import STOP_TOKENS, train_bpe
 
 torch.set_num_threads(1)
-settings.register_profile("untimed", deadline=None)  # no test fails because a machine is slow
-settings.load_profile("untimed")
+settings.register_profile("same", deadline=None, derandomize=True, database=None)  # no test fails by chance, or by time
+settings.register_profile("explore", deadline=None, print_blob=True, max_examples=2000)  # of `make fuzz`
+settings.load_profile("same")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take long begin first, so that no core waits for another at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
