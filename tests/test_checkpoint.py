@@ -9,9 +9,11 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
@@ -152,14 +154,14 @@ def test_a_full_disk_loses_nothing_that_was_saved(
     train(tiny, start, plan(tmp_path / "whole"))
     train(tiny, start, plan(tmp_path / "run"), die_at=3)
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
-        with pytest.raises(UserError, match=r"No space left on device.*start the same command again"):
-            grpo.train(plan(tmp_path / "run"), tiny)
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00002"]
+    full = "No space left on device"
+    for call, error in (("save_file", OSError(28, full)), ("save_file", SafetensorError(full)),
+                        ("write_json", UserError(full))):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, call, Mock(side_effect=error))
+            with pytest.raises(UserError, match=r"No space left on device.*start the same command again"):
+                grpo.train(plan(tmp_path / "run"), tiny)
+        assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00002"]
     train(tiny, start, plan(tmp_path / "run"))
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
@@ -221,7 +223,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
 
     def finish(out: Path) -> tuple:
         process = start_run(out)
-        assert process.wait(120) == 0, process.stderr.read().decode()
+        assert process.wait(600) == 0, process.stderr.read().decode()
         return outcome(out)
 
     whole = finish(tmp_path / "whole")
@@ -235,6 +237,6 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             time.sleep(0.01)
         time.sleep(float(torch.rand(())) * 1.5)
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(60)
         assert finish(out) == whole
         shutil.rmtree(out)

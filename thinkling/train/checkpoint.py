@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from thinkling.errors import UserError
@@ -24,6 +25,7 @@ from thinkling.runs import write_json, write_text
 from thinkling.train.lora import adapters, merged
 from thinkling.train.optim import Optimizer
 
+NOT_SAVED = (OSError, SafetensorError, UserError)  # a full disk, as each library says it
 KEPT = 2
 ADAPTERS = "adapters.safetensors"
 
@@ -70,7 +72,7 @@ def save(
             shutil.rmtree(folder)
         os.replace(growing, folder)
         flush(home)
-    except OSError as error:
+    except NOT_SAVED as error:
         shutil.rmtree(growing, ignore_errors=True)
         raise UserError(f"{folder}: cannot be saved ({error}); earlier checkpoints are whole: make room, and start the "
                         "same command again to go on") from None  # fmt: skip
@@ -94,7 +96,7 @@ def save_best(out: Path, model: LanguageModel) -> Path:
             os.replace(folder, old)
         os.replace(growing, folder)
         flush(home)
-    except OSError as error:
+    except NOT_SAVED as error:
         raise UserError(f"{folder}: cannot be saved ({error}): make room, and start the same command again") from None
     shutil.rmtree(old, ignore_errors=True)
     return folder
