@@ -39,8 +39,8 @@ train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard
 train.rl.update train.rl.trainer train.reward_head
 serve serve.chat
 commands commands.generate commands.explain commands.microscope commands.eval commands.scale commands.scorers
-commands.grade commands.lint commands.demo
-cli
+commands.grade commands.lint commands.demo commands.env
+cli __main__
 """.split()
 
 

@@ -1,16 +1,17 @@
 """thinkling <command>: flags come from each command's frozen settings; parsing needs no torch, so --help is instant.
 
-Bad input, and what a disk refuses, is one line on standard error and exit code 2; Ctrl+C is exit code 130, a reader that
-went away 141; anything else is a bug and shows its traceback.
+Bad input, and what a disk refuses, is one line on standard error and exit code 2; Ctrl+C is exit code 130, a closed
+pipe 141; anything else is a bug and shows its traceback.
 """
 
 import contextlib
 import importlib
 import io
+import math
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import tyro
 from rich.console import Console
@@ -54,6 +55,13 @@ COMMANDS = {
     "env": Command(Env, "thinkling.commands.env:main"),
 }
 MAKE_FILES = ("explain", "grade", "microscope")  # their --out is a file; any other command's is a folder
+LIMITS = {
+    "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
+    "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
+    "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
+    "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
+    "seed": 2**63 - 1,
+}  # fmt: skip
 RESUME = ("eval", "scale", "grpo")  # started again, they go on from where they were stopped
 
 
@@ -87,11 +95,10 @@ def parse(name: str, arguments: list[str]) -> object:
 
 def one_line(name: str, panel: str) -> str:
     """tyro draws a panel of several lines; its content in one."""
-    words = re.sub(r"[╭╮╰╯│─]+", " ", panel)
+    words = re.sub(r"[╭╮╰╯│─]+|-{4,}", " ", panel)
     words = re.sub(r"For full helptext.*", "", words, flags=re.DOTALL)
-    words = re.sub(
-        r"^\s*(Unrecognized options|Value error|Parsing error|Required options|Invalid choice)\s+", "", words
-    )
+    titles = "Unrecognized options|Value error|Parsing error|Required options|Invalid choice|Missing argument"
+    words = re.sub(rf"^\s*({titles})\s+", "", words)
     return f"{' '.join(words.split())} (see thinkling {name} --help)"
 
 
@@ -128,6 +135,7 @@ def run(arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
     chosen = parse(name, rest)
+    check_sizes(chosen)
     out = getattr(chosen, "out", None)
     if out is not None:
         check_place(out, folder=name not in MAKE_FILES)
@@ -140,6 +148,17 @@ def run(arguments: list[str]) -> None:
         resumes = name in RESUME and (out / "config.json").exists()
         print("\nstopped" + (": the same command goes on from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
+
+
+def check_sizes(chosen: object) -> None:
+    """Raises UserError for a number that is none, or that no machine can do, before anything is done with it."""
+    for field in fields(chosen):
+        value, flag = getattr(chosen, field.name), f"--{field.name.replace('_', '-')}"
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, float) and not math.isfinite(one):
+                raise UserError(f"{flag} must be a finite number, not {one}")
+            if field.name in LIMITS and one is not None and one > LIMITS[field.name]:
+                raise UserError(f"{flag} must be at most {LIMITS[field.name]:,}, not {one:,}")
 
 
 def fail(line: str) -> None:
@@ -155,7 +174,7 @@ def escape_what_cannot_be_shown() -> None:
 
 
 def drop_output() -> None:
-    """Point standard output at nothing: Python would else try once more at its end to write what could not be written."""
+    """Point standard output at nothing: Python would else try to write once more at its end."""
     if sys.stdout is not None and sys.stdout is sys.__stdout__:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

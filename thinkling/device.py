@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
 
@@ -17,12 +18,13 @@ def pick_device(name: str = "auto") -> torch.device:
     """`auto` takes the first of cuda, mps, cpu that this machine has."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"unknown device '{name}': use auto, cpu, cuda, cuda:N or mps") from None
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
+        raise UserError(f"unknown device '{name}': use auto, cpu, cuda, cuda:N or mps")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("device 'cuda' was asked for, but torch sees no CUDA GPU here: use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}' was asked for, but torch sees {torch.cuda.device_count()} CUDA GPUs here")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps' was asked for, but torch sees no Apple GPU here: use --device cpu")
     return device

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from thinkling.errors import UserError, refusal
 
 
@@ -29,6 +27,8 @@ def refused_by_name(path: Path) -> Iterator[None]:
     """A full disk, a file in the way or missing rights become a UserError that names the path."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: nothing can be made there: name another place") from error
     except OSError as error:
         line = refusal(error, path)
         if line is None:
@@ -125,6 +125,8 @@ def check_place(path: Path, folder: bool) -> None:
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """No second process may write to this run meanwhile. Raises UserError if one is at it already."""
+    from filelock import FileLock, Timeout  # here, so that --help does not pay for it
+
     lock = FileLock(Path(folder) / ".lock")
     with refused_by_name(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def config_in(folder: Path, config: object) -> dict | None:
-    """The folder's config.json, if there is one. Raises UserError where it is not of the command that `config` is of."""
+    """The folder's config.json, if there is one. Raises UserError where it is another command's."""
     path = Path(folder) / "config.json"
     if not path.exists():
         return None

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from thinkling.device import pick_device, pick_dtype
+from thinkling.errors import UserError
 from thinkling.generate.engine import PREFILL_TOKENS, Engine
 from thinkling.generate.plain import Completion, check_prompt, columns
 from thinkling.generate.sampling import Sampling, derive_seed, measure
@@ -78,7 +79,7 @@ class LanguageModel:
         return cls.load(settings.model, settings.device, settings.dtype, **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:
-        return self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        return self.text_prompt(prompt) if isinstance(prompt, str) else list(prompt)
 
     def text_of(self, tokens: Sequence[int]) -> str:
         """The completion's text: without the stop id at its end, other special tokens kept."""
@@ -88,9 +89,18 @@ class LanguageModel:
     # --- prompts and completions, put together: never decoded and encoded again ---
 
     def text_prompt(self, text: str) -> list[int]:
+        self._check_size(text)
         return self.tokenizer.encode(text)
 
+    def _check_size(self, text: str) -> None:
+        """Refuse what cannot fit before it is made into tokens: for 30 MB that would take a minute."""
+        room = self.engine.max_length
+        if len(text) > 4 * room * self.tokenizer.longest:  # 4: a normalizer may join characters
+            raise UserError(f"the prompt is {len(text):,} characters long, but the context holds {room:,} tokens: "
+                            "shorten the prompt")  # fmt: skip
+
     def chat_prompt(self, messages: list[dict], thinking: bool) -> list[int]:
+        self._check_size("".join(str(message.get("content")) for message in messages))
         return self.tokenizer.encode_chat(messages, enable_thinking=thinking)
 
     def extend(self, prompt: Prompt, completion: Completion, *texts: str) -> list[int]:
@@ -231,7 +241,12 @@ class LanguageModel:
     def complete_all(
         self, prompts: Iterable[Prompt], sampling: Sampling, progress: bool = False, label: str = "generating"
     ) -> list[Completion]:
-        """Complete all prompts, batched; prompt i draws from the seed derived from (sampling.seed, i)."""
+        """Complete all prompts, batched; prompt i draws from the seed derived from (sampling.seed, i).
+
+        Raises UserError for a single text, which would be read as many prompts of one character.
+        """
+        if isinstance(prompts, str):
+            raise UserError("complete_all takes a list of prompts, not one text: write [prompt]")
         requests = [(p, replace(sampling, seed=derive_seed(sampling.seed, i))) for i, p in enumerate(prompts)]
 
         async def run() -> list[Completion]:

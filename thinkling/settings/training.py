@@ -120,6 +120,7 @@ class Grpo(ModelSettings):
             raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "
                             f"and 1, and --top-k {self.top_k} be 0 or more")  # fmt: skip
         above_zero(minutes=self.minutes, memory_gb=self.memory_gb)
+        at_least(0, lr=self.lr, muon_lr=self.muon_lr)
         if not 0 <= self.lr_decay <= 1:
             raise UserError(f"--lr-decay is a share of the steps, between 0 and 1, not {self.lr_decay}")
         if self.updates_per_batch > self.prompts_per_step:
@@ -250,6 +251,7 @@ class Pretrain:
     def __post_init__(self) -> None:
         at_least(1, num_tokens=self.num_tokens, rows=self.rows, warmup_steps=self.warmup_steps)
         at_least(64, length=self.length)
+        at_least(0, lr=self.lr, muon_lr=self.muon_lr)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from rich.console import Console
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.transformer import Transformer
-from thinkling.runs import alone_in, append_jsonl, open_run, read_jsonl, write_json
+from thinkling.runs import alone_in, append_jsonl, check_run, open_run, read_jsonl, write_json
 from thinkling.settings import Grpo
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.train import checkpoint, memory
@@ -45,6 +45,7 @@ def train(settings: Grpo, model: LanguageModel | None = None, show: Callable[[Sh
     A run that was interrupted goes on from its last checkpoint, and on a CPU in float32 ends with the same bits as one
     that was not. The steps before it are shown again.
     """
+    check_run(settings.out, settings, FINISHED)
     curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum)
     if settings.eval_every:
         load_problems(settings.held_out, "held-out", 1)
