@@ -30,7 +30,7 @@ def thinkling(*words: str, **settings: object) -> subprocess.CompletedProcess:
     ("words", "line"),
     [
         ("generate hi --temperature nan", "--temperature must be a finite number, not nan"),
-        ("generate hi --num-samples 100000", "--num-samples must be at most 10,000, not 100,000"),
+        ("generate hi --num-samples 100000 --temperature 1", "--num-samples must be at most 10,000, not 100,000"),
         ("generate hi --max-tokens 1000000000", "--max-tokens must be at most 10,000,000, not 1,000,000,000"),
         ("generate hi --seed 99999999999999999999", "--seed must be at most 9,223,372,036,854,775,807"),
         ("generate hi --device meta", "unknown device 'meta': use auto, cpu, cuda, cuda:N or mps"),
