@@ -10,10 +10,12 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --maxschedchunk 1
 
-# A hundred thousand mutated answers for the verifier; `make test` tries two thousand.
+# What `make test` does with the same examples each time, with new ones: every property of the tests, and a hundred
+# thousand mutated answers for the verifier (`make test` tries two thousand).
 fuzz: .venv/installed-test
+	$(BIN)/pytest -n auto -m hypothesis --hypothesis-profile explore
 	$(BIN)/python tests/fuzz_verify.py --answers 100000 --seed 0
 
 format: .venv/installed-test

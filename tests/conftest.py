@@ -1,5 +1,8 @@
 """Small random models that every test file can use. Shapes in signatures are checked while the tests run."""
 
+import os
+import random
+
 import pytest
 import torch
 from hypothesis import settings
@@ -26,8 +29,27 @@ with install_import_hook([f"thinkling.{floor}" for floor in FLOORS], "shapes.che
     from thinkling.train.pretrain.trainer import STOP_TOKENS, train_bpe
 
 torch.set_num_threads(1)
-settings.register_profile("untimed", deadline=None)  # no test fails because a machine is slow
-settings.load_profile("untimed")
+settings.register_profile("same", deadline=None, derandomize=True, database=None)  # no test fails by chance, or by time
+settings.register_profile("explore", deadline=None, print_blob=True, max_examples=2000)  # of `make fuzz`
+settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A seed for exploring, unless --hypothesis-seed gives one; set before the processes of xdist begin."""
+    if config.getoption("--hypothesis-profile") == "explore" and config.getoption("--hypothesis-seed") is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(2**32))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Every seed that is not written in a test, so that what failed can be run again."""
+    seed = config.getoption("--hypothesis-seed")
+    told = "the same examples each time" if seed is None else f"--hypothesis-seed={seed}"
+    terminalreporter.write_line(f"properties: {told}; kills: KILL_SEED={os.environ.get('KILL_SEED', '0')}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take long begin first, so that no core waits for another at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,8 @@ serve serve.wrapping serve.chat
 commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
-cli
+commands.env
+cli __main__
 """.split()
 
 

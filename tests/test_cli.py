@@ -201,9 +201,9 @@ def test_ctrl_c_says_whether_the_command_goes_on(
 def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from thinkling.train.pretrain import trainer as pretrain
 
-    monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 1500)
+    monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 300)
     out = tmp_path / "model"
-    cli.main(["pretrain", "--out", str(out), "--num-tokens", "600", "--rows", "2", "--length", "100",
+    cli.main(["pretrain", "--out", str(out), "--num-tokens", "200", "--rows", "2", "--length", "100",
               "--warmup-steps", "1", "--no-compile"])  # fmt: skip
     capsys.readouterr()
     cli.main(["generate", "What is 1 + 1?", "--model", str(out), "--max-tokens", "4"])

@@ -314,7 +314,7 @@ def test_only_a_drawing_of_its_own_is_replaced(tiny: LanguageModel, tmp_path: Pa
     with pytest.raises(UserError, match="is a folder"):
         check_free(tmp_path)
     for suffix in ("html", "png"):
-        with pytest.raises(UserError, match="cannot be written"):
+        with pytest.raises(UserError, match="a file stands where a folder is needed"):
             write(tmp_path / "new folder" / "a.html" / f"b.{suffix}", explanation, tiny.tokenizer, {})
 
 

@@ -12,10 +12,12 @@ import os
 import re
 import shlex
 import subprocess
+import symtable
 import sys
 import tempfile
 import textwrap
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import get_type_hints
 from xml.etree import ElementTree
@@ -88,17 +90,55 @@ def quoted(block: Block) -> str:
     return source_of(ROOT / path, name)
 
 
-def run_blocks(page: Path) -> list[tuple[Block, Block | None, str]]:
-    """Run the page's code in order, in one namespace: (code, the output block below it if any, what it printed)."""
-    results, namespace, on_page = [], {"__name__": "guide"}, blocks(page)
+def groups(page: Path) -> list[list[Block]]:
+    """The page's code in parts that need nothing of each other: blocks that share what one of them has made."""
+    found: list[list[Block]] = []
+    makers: dict[str, Block | None] = {}  # who has made a name last; None for an import, which every part has
+    for block in [block for block in blocks(page) if block.mark == "run"]:
+        made, imported, needed = names_in(block)
+        needs = {makers.get(name) for name in needed} - {None}
+        joined = [group for group in found if needs & set(group)]
+        found = [group for group in found if group not in joined] + [[*chain(*joined), block]]
+        makers |= dict.fromkeys(made, block) | dict.fromkeys(imported)
+    return sorted((sorted(group, key=lambda block: block.first) for group in found), key=lambda group: group[0].first)
+
+
+def names_in(block: Block) -> tuple[set[str], set[str], set[str]]:
+    """The names that a block makes, those that it imports, and those that it needs from the blocks above."""
+    top = symtable.symtable(block.body, block.place, "exec")
+    scopes, used = [top], set()
+    for scope in scopes:
+        scopes += scope.get_children()
+        used |= {s.get_name() for s in scope.get_symbols() if s.is_referenced() and (scope is top or s.is_global())}
+    made = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned()}
+    imported = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_imported()}
+    grown = {node.target.id for node in ast.parse(block.body).body if isinstance(node, ast.AugAssign)}
+    return made - imported, imported, (used - made - imported) | grown
+
+
+def imports_of(body: str) -> str:
+    """The import statements of a block, each on its own line, the rest blank."""
+    kept = [node for node in ast.parse(body).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    lines = {number for node in kept for number in range(node.lineno, node.end_lineno + 1)}
+    return "".join(line if i in lines else "\n" for i, line in enumerate(body.splitlines(keepends=True), start=1))
+
+
+def run_blocks(group: list[Block]) -> list[tuple[Block, Block | None, str]]:
+    """Run a part of a page in a namespace of its own: (code, the output block below it if any, what it printed).
+
+    Of the blocks in between, and above it, only the imports run.
+    """
+    results, namespace, on_page = [], {"__name__": "guide"}, blocks(group[0].page)
     for block, following in zip(on_page, [*on_page, None][1:], strict=True):
-        if block.mark != "run":
+        if block.mark != "run" or block.first > group[-1].first:
             continue
+        body = block.body if block in group else imports_of(block.body)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):  # the blank lines make a traceback name the page's own line
-            exec(compile("\n" * block.first + block.body, str(page), "exec"), namespace)
+            exec(compile("\n" * block.first + body, str(block.page), "exec"), namespace)
         output = following if following and following.mark == "output" else None
-        results.append((block, output, printed.getvalue()))
+        if block in group:
+            results.append((block, output, printed.getvalue()))
     return results
 
 
@@ -124,11 +164,31 @@ def test_python_is_quoted_or_run(block: Block) -> None:
     assert block in QUOTES or block.mark == "run", f"{block.place}: put <!-- quote: file name --> or <!-- run --> above"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.mark == "run" for b in blocks(p))], ids=lambda p: p.name)
-def test_code_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("group", [g for page in PAGES for g in groups(page)], ids=lambda group: group[0].place)
+def test_code_runs_and_prints_what_the_page_says(
+    group: list[Block], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    for block, output, printed in run_blocks(page):
+    for block, output, printed in run_blocks(group):
         assert (output.body if output else "") == printed, f"{block.place} printed\n{printed}"
+
+
+def page_of(tmp_path: Path, *bodies: str) -> Path:
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- run -->\n```python\n{body}\n```\n" for body in bodies), encoding="utf-8")
+    return page
+
+
+def test_blocks_that_share_a_name_run_together_and_others_apart(tmp_path: Path) -> None:
+    page = page_of(
+        tmp_path, "import math\nrows = [1]", "print(math.pi)\nfor row in (1, 2): pass", "def f(): return len(rows)",
+        "row = 3\nprint(row)", "rows += [f()]", "table = {}", "print([table for _ in rows])",
+    )  # fmt: skip
+    order = blocks(page)
+    assert [[order.index(block) for block in group] for group in groups(page)] == [[0, 2, 4, 5, 6], [1], [3]]
+    [(_, _, printed)] = run_blocks(groups(page)[1])
+    assert printed == "3.141592653589793\n"
 
 
 @each(CONSOLES)
@@ -209,7 +269,8 @@ def refresh(page: Path) -> None:
         tempfile.TemporaryDirectory() as folder,
         contextlib.chdir(folder),
     ):  # what it writes is not kept
-        fresh |= {output: printed for _, output, printed in run_blocks(page) if output}
+        found = [result for group in groups(page) for result in run_blocks(group)]
+        fresh |= {output: printed for _, output, printed in found if output}
     fresh |= {block: answered(block) for block in blocks(page) if block.language == "console" and PENDING in block.body}
     lines = page.read_text(encoding="utf-8").splitlines(keepends=True)
     for block in sorted(fresh, key=lambda block: -block.first):

@@ -416,11 +416,14 @@ def test_memory_does_not_grow_with_the_group(
     assert highest[0] * 0.8 < highest[1] == highest[2] < highest[0] * 1.2
 
 
+@pytest.mark.long
 def test_fifty_steps_leave_nothing_behind(tiny: LanguageModel, tmp_path: Path) -> None:
     """As many tensors live after the fiftieth step as after the fifth, and they hold as many bytes."""
     counts, held = [], []
 
-    def count(_: StepMetrics) -> None:
+    def count(metrics: StepMetrics) -> None:
+        if metrics.step not in (4, 49):
+            return
         gc.collect()
         tensors = [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
         counts.append(len(tensors))
@@ -430,8 +433,8 @@ def test_fifty_steps_leave_nothing_behind(tiny: LanguageModel, tmp_path: Path) -
     how = dict(steps=50, max_tokens=4, save_every=0, watchdog=False, curriculum=True, reward=("random",))
     plan = settings(tmp_path / "run", **how)  # a random reward, so that there is something to train on
     grpo.train(plan, tiny, count)
-    assert counts[-1] <= counts[4]
-    assert held[-1] <= held[4]
+    assert counts[1] <= counts[0]
+    assert held[1] <= held[0]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -6,18 +6,22 @@ traceback.
 
 import contextlib
 import io
+import math
+import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import tyro
 
+from thinkling import __version__
 from thinkling.commands import (
     chat,
     check_loss,
     demo,
+    env,
     eval,
     explain,
     explain_objective,
@@ -33,7 +37,8 @@ from thinkling.commands import (
     scale,
     scorers,
 )
-from thinkling.errors import UserError
+from thinkling.errors import UserError, refusal
+from thinkling.runs import check_place
 from thinkling.terminal import print_anywhere
 from thinkling.threads import wait_passively
 
@@ -69,7 +74,16 @@ COMMANDS = {
     "check-loss": Command(check_loss.CheckLoss, check_loss.main),
     "reward-head": Command(reward_head.RewardHeadTraining, reward_head.main),
     "pretrain": Command(pretrain.Pretrain, pretrain.main),
+    "env": Command(env.Env, env.main),
 }
+MAKE_FILES = ("explain", "grade", "microscope")  # their --out is a file; any other command's is a folder
+LIMITS = {
+    "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
+    "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
+    "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
+    "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
+    "seed": 2**63 - 1,
+}  # fmt: skip
 
 
 def usage() -> str:
@@ -83,7 +97,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "thinkling COMMAND --help explains a command's flags.",
+            "thinkling help COMMAND explains a command's flags, as thinkling COMMAND --help does.",
         ]
     )
 
@@ -102,34 +116,79 @@ def parse(name: str, arguments: list[str]) -> object:
 
 def one_line(name: str, panel: str) -> str:
     """tyro draws a panel of several lines; its content in one."""
-    words = re.sub(r"[╭╮╰╯│─]+", " ", panel)
+    words = re.sub(r"[╭╮╰╯│─]+|-{4,}", " ", panel)
     words = re.sub(r"For full helptext.*", "", words, flags=re.DOTALL)
-    words = re.sub(
-        r"^\s*(Unrecognized options|Value error|Parsing error|Required options|Invalid choice)\s+", "", words
-    )
+    titles = "Unrecognized options|Value error|Parsing error|Required options|Invalid choice|Missing argument"
+    words = re.sub(rf"^\s*({titles})\s+", "", words)
     return f"{' '.join(words.split())} (see thinkling {name} --help)"
 
 
 def main(arguments: list[str] | None = None) -> None:
     print_anywhere()
-    arguments = sys.argv[1:] if arguments is None else arguments
     wait_passively()  # before a command imports torch
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if name in ("-h", "--help"):
-        print(usage())
-        return
     try:
-        if name not in COMMANDS:
-            raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
-        chosen = parse(name, rest)
-        COMMANDS[name].main(chosen)
+        try:
+            run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk and a closed pipe are met here, not after the last line of Python
     except UserError as error:
-        print(f"thinkling: {error}", file=sys.stderr)
-        sys.exit(2)
+        fail(str(error))
+    except BrokenPipeError:  # as in `thinkling --help | head -1`
+        drop_output()
+        sys.exit(141)
+    except OSError as error:
+        line = refusal(error)
+        if line is None:
+            raise
+        drop_output()
+        fail(line)
+
+
+def run(arguments: list[str]) -> None:
+    """One command, from its words."""
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    if name == "help" and rest:
+        name, rest = rest[0], ["--help"]
+    if name in ("-h", "--help", "help"):
+        return print(usage())
+    if name in ("-V", "--version"):
+        return print(f"thinkling {__version__}")
+    if name not in COMMANDS:
+        raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
+    chosen = parse(name, rest)
+    check_sizes(chosen)
+    out = getattr(chosen, "out", None)
+    if out is not None:
+        check_place(out, folder=name not in MAKE_FILES)
+    try:
+        COMMANDS[name].main(chosen)
     except KeyboardInterrupt:
-        resumes = name in COMMANDS and COMMANDS[name].resumes
+        resumes = COMMANDS[name].resumes and (out / "config.json").exists()
         print("\nstopped" + ("; the same command goes on from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
+
+
+def check_sizes(chosen: object) -> None:
+    """Raises UserError for a number that is none, or that no machine can do, before anything is done with it."""
+    for field in fields(chosen):
+        value, flag = getattr(chosen, field.name), f"--{field.name.replace('_', '-')}"
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, float) and not math.isfinite(one):
+                raise UserError(f"{flag} must be a finite number, not {one}")
+            if field.name in LIMITS and one is not None and one > LIMITS[field.name]:
+                raise UserError(f"{flag} must be at most {LIMITS[field.name]:,}, not {one:,}")
+
+
+def fail(line: str) -> None:
+    print(f"thinkling: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def drop_output() -> None:
+    """Point standard output at nothing: Python would else try to write once more at its end."""
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

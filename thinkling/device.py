@@ -3,12 +3,13 @@
 import hashlib
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
-from importlib.metadata import version
 
 import torch
 
+from thinkling import __version__
 from thinkling.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -18,12 +19,13 @@ def pick_device(name: str = "auto") -> torch.device:
     """`auto` takes the first of cuda, mps, cpu that this machine has."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"unknown device '{name}': use auto, cpu, cuda, cuda:N or mps") from None
+    if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
+        raise UserError(f"unknown device '{name}': use auto, cpu, cuda, cuda:N or mps")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("device 'cuda' was asked for, but torch sees no CUDA GPU here: use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}' was asked for, but torch sees {torch.cuda.device_count()} CUDA GPUs here")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps' was asked for, but torch sees no Apple GPU here: use --device cpu")
     return device
@@ -43,7 +45,7 @@ def facts() -> dict[str, str]:
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        "versions": f"thinkling {version('thinkling')}, torch {torch.__version__}, Python {platform.python_version()}",
+        "versions": f"thinkling {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
 
 

@@ -10,9 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from thinkling.errors import UserError
+from thinkling.errors import UserError, refusal
 
 MAY_DIFFER = ("out", "on_error", "timeout")  # settings that change no result: a run may resume with others
 
@@ -35,16 +33,43 @@ def to_json(value: object, **layout: object) -> str:
         return json.dumps(read_back, ensure_ascii=False, allow_nan=False, **layout)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write the whole file or nothing: a temporary file in the same folder, flushed to disk, then renamed."""
+@contextmanager
+def refused_by_name(path: Path) -> Iterator[None]:
+    """A full disk, a file in the way or missing rights become a UserError that names the path."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: nothing can be made there: name another place") from error
+    except OSError as error:
+        line = refusal(error, path)
+        if line is None:
+            raise
+        raise UserError(line) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write the whole file or nothing: a temporary file in the same folder, flushed to disk, then renamed.
+
+    Raises UserError where the disk is full or the place cannot be written to; nothing is left behind then.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with refused_by_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of a text, in UTF-8."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
@@ -53,9 +78,10 @@ def write_json(path: Path, value: object) -> None:
 
 def append_jsonl(path: Path, rows: Iterable[object]) -> None:
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        file.writelines(to_json(row) + "\n" for row in rows)
+    with refused_by_name(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(to_json(row) + "\n" for row in rows)
 
 
 def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict]:
@@ -91,44 +117,103 @@ def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[
             yield number, row
 
 
+def check_place(path: Path, folder: bool) -> None:
+    """Can a file, or a folder, be made or written to at this path? Raises UserError naming what stands in the way.
+
+    Writes nothing, so that it can be asked before any work.
+    """
+    path = Path(path)
+    if folder and path.exists() and not path.is_dir():
+        raise UserError(f"--out {path} is a file: name a folder")
+    if not folder and path.is_dir():
+        raise UserError(f"--out {path} is a folder: name a file")
+    above = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if above != path.absolute() and not above.is_dir():
+        raise UserError(f"--out {path}: {above} is a file, where a folder is needed: name another --out")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"--out {path}: {above} cannot be written to (read-only, or not yours): name another --out")
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """No second process may write to this run meanwhile. Raises UserError if one is at it already."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    from filelock import FileLock, Timeout  # here, so that --help does not pay for it
+
     lock = FileLock(Path(folder) / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder}: another process is writing to this run: wait until it ends, or choose another "
-                        "--out") from None  # fmt: skip
+    with refused_by_name(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{folder}: another process is writing to this run: wait until it ends, or choose another "
+                            "--out") from None  # fmt: skip
     try:
         yield
     finally:
         lock.release()
 
 
-def open_run(folder: Path, config: object, finished: str, limits: tuple[str, ...] = ()) -> Path:
-    """`new_run`, or an unfinished one to resume: it has the same config.json and no file named `finished`.
-
-    limits: settings that say how long the run goes on. One that is raised (None is without end) resumes a finished run
-    too: its config.json is replaced, and its file `finished` is removed. Raises UserError naming what differs.
-    """
-    folder, path = Path(folder), Path(folder) / "config.json"
+def config_in(folder: Path, config: object) -> dict | None:
+    """The folder's config.json, if there is one. Raises UserError where it is another command's."""
+    path = Path(folder) / "config.json"
     if not path.exists():
-        return new_run(folder, config)
-    wanted, found = json.loads(to_json(config)), json.loads(path.read_text(encoding="utf-8"))
-    raised = {name for name in limits if name in found and is_raised(found[name], wanted[name])}
-    if (folder / finished).exists() and not raised:
-        return new_run(folder, config)
+        return None
+    wanted, found = json.loads(to_json(config)), read_object(path)
+    foreign = next((name for name in found if name not in wanted), None)
+    if foreign is not None:
+        raise UserError(f"{folder} holds another command's run, or a checkpoint (its config.json has {foreign!r}): "
+                        "choose another --out")  # fmt: skip
+    return found
+
+
+def check_run(folder: Path, config: object, finished: str, limits: tuple[str, ...] = ()) -> bool:
+    """May a run with this config begin in this folder, or go on there? Writes nothing; True where one can go on.
+
+    limits: settings that say how long the run goes on. One that is raised (None is without end) lets a finished run go
+    on too. Raises UserError where the folder holds a run that is finished (a file of that name), one of another
+    command, or one with other settings, naming what differs.
+    """
+    found = config_in(folder, config)
+    if found is None:
+        return False
+    raised = raised_limits(found, config, limits)
+    if (Path(folder) / finished).exists() and not raised:
+        raise UserError(f"{folder} already holds a run, which is finished: choose another --out, or remove it first")
+    wanted = json.loads(to_json(config))
     changed = [name for name in wanted if wanted[name] != found.get(name) and name not in {*MAY_DIFFER, *raised}]
     if changed:
         name = changed[0]
         raise UserError(f"{folder} holds an unfinished run with --{name.replace('_', '-')} {found.get(name)}, not "
                         f"{wanted[name]}: give the same flags to go on with it, or choose another --out")  # fmt: skip
-    if raised:
-        write_json(path, config)
+    return True
+
+
+def open_run(folder: Path, config: object, finished: str, limits: tuple[str, ...] = ()) -> Path:
+    """`new_run`, or one to go on with: see `check_run`. A limit that is raised is written into its config.json."""
+    folder = Path(folder)
+    if not check_run(folder, config, finished, limits):
+        return new_run(folder, config)
+    if raised_limits(read_object(folder / "config.json"), config, limits):
+        write_json(folder / "config.json", config)
         (folder / finished).unlink(missing_ok=True)
     return folder
+
+
+def raised_limits(found: dict, config: object, limits: tuple[str, ...]) -> list[str]:
+    """Which of these settings are higher than the config.json found has them."""
+    wanted = json.loads(to_json(config))
+    return [name for name in limits if name in found and is_raised(found[name], wanted[name])]
+
+
+def read_object(path: Path) -> dict:
+    """A JSON file that holds one object. Raises UserError naming the file and what is wrong with it."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON: {str(error)[:80]}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected a JSON object, found {type(found).__name__}")
+    return found
 
 
 def is_raised(was: float | None, now: float | None) -> bool:

@@ -84,7 +84,7 @@ def main(settings: Eval) -> None:
     from thinkling.generate.cached import CachedModel
     from thinkling.report.eval_report import table
     from thinkling.report.tables import MUCH_TRUNCATED
-    from thinkling.runs import alone_in, open_run, write_json
+    from thinkling.runs import alone_in, check_run, open_run, write_json
     from thinkling.scale.failures import Failure, refuse, too_long
     from thinkling.scale.failures import tell as tell_failures
     from thinkling.scale.methods import saying_what_needs_it
@@ -92,6 +92,7 @@ def main(settings: Eval) -> None:
     from thinkling.tasks.benchmarks import load_problems
 
     method = method_of(settings)
+    check_run(settings.out, settings, "report.json")
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     model, (recipe, _) = model_of(settings), recipe_of(settings)
     skipped: list[Failure] | None = [] if settings.on_error == "skip" else None

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from thinkling.train.rl.metrics import StepMetrics
 
 
+LIMITS = ("steps", "minutes")  # how long a run goes on: one that is raised resumes a finished run
 SKIPPED = "failed.json"  # the problems that --on-error skip has left out
 
 
@@ -264,7 +265,7 @@ def train(
     schedule, and rollouts that overlap. The steps before it are shown again.
     """
     from thinkling.commands.load import language_model
-    from thinkling.runs import alone_in, open_run, write_json
+    from thinkling.runs import alone_in, check_run, open_run, write_json
     from thinkling.train import checkpoint
     from thinkling.train.rl.check_loss import loss_named
     from thinkling.train.rl.curriculum import Curriculum, unaskable
@@ -272,7 +273,9 @@ def train(
     from thinkling.train.rl.rewards import part_named
     from thinkling.train.run import FINISHED
 
-    loss = loss_named(settings.loss) if settings.loss else None  # what needs no model is said before one is loaded
+    refuse_after_collapse(settings.out)  # what needs no model is said before one is loaded
+    check_run(settings.out, settings, FINISHED, LIMITS)
+    loss = loss_named(settings.loss) if settings.loss else None
     for name in settings.reward_weights:
         part_named(name)
     aside = problems_of(validation_config(settings), settings.tasks) if settings.eval_every else []
@@ -286,8 +289,7 @@ def train(
         curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum, without | gone)
         aside = [problem for problem in aside if problem.question not in gone]
     with alone_in(settings.out):  # nothing is made where the problems cannot be read
-        refuse_after_collapse(settings.out)
-        out = open_run(settings.out, settings, FINISHED, limits=("steps", "minutes"))
+        out = open_run(settings.out, settings, FINISHED, LIMITS)
         checkpoint.sweep(out)
         if failures:
             write_json(out / SKIPPED, failures)

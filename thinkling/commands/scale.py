@@ -61,7 +61,7 @@ class Scale(ScalingSettings):
 def main(settings: Scale) -> None:
     from rich.console import Console
 
-    from thinkling.runs import alone_in
+    from thinkling.runs import alone_in, config_in
     from thinkling.scale.methods import parse
     from thinkling.tasks.benchmarks import load_problems
 
@@ -69,6 +69,7 @@ def main(settings: Scale) -> None:
     if settings.server is not None and not settings.methods:
         recipes = [recipe for recipe in recipes if not recipe.needs]
         Console().print("Of the default methods those that any server can run; name others with --methods.")
+    config_in(settings.out, settings)
     problems = load_problems(settings.tasks, settings.split, settings.num_problems)
     with alone_in(settings.out):
         run(settings, recipes, problems)

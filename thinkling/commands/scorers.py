@@ -1,7 +1,6 @@
 """`thinkling scorers RUN`: how well does each scorer rank right above wrong, on the samples that a run has drawn?"""
 
 import asyncio
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +49,7 @@ def main(settings: Scorers) -> None:
     from thinkling.generate.sampling import Sampling
     from thinkling.progress import Progress
     from thinkling.report.scorer_table import table
-    from thinkling.runs import alone_in, write_json
+    from thinkling.runs import alone_in, read_object, write_json
     from thinkling.scale.direct import samples
     from thinkling.scale.methods import scorer_for
     from thinkling.tasks.benchmarks import load_problems
@@ -58,7 +57,10 @@ def main(settings: Scorers) -> None:
     config = settings.run / "config.json"
     if not (settings.run / "pool.jsonl").is_file():
         raise UserError(f"{settings.run} holds no pool of samples: give the folder of a scale or eval run")
-    run = json.loads(config.read_text(encoding="utf-8"))
+    run = read_object(config) if config.is_file() else {}
+    lacking = [name for name in ("model", "tasks", "split", "num_problems", "max_tokens", "seed") if name not in run]
+    if lacking:
+        raise UserError(f"{config} lacks {', '.join(lacking)}: give the folder of a scale or eval run")
     temperature = settings.temperature or run.get("temperature") or 1.0
     if run.get("server"):
         raise UserError(f"{settings.run} was drawn from a server: scorers needs the weights here")

@@ -74,7 +74,7 @@ class LanguageModel:
         return cls(name, network, Tokenizer.load(folder), **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:
-        return self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        return self.text_prompt(prompt) if isinstance(prompt, str) else list(prompt)
 
     def text_of(self, tokens: Sequence[int]) -> str:
         """The completion's text: without the stop id at its end, other special tokens kept."""
@@ -84,10 +84,19 @@ class LanguageModel:
     # --- prompts and completions, put together: never decoded and encoded again ---
 
     def text_prompt(self, text: str) -> list[int]:
+        self._check_size(text)
         return self.tokenizer.encode(text)
+
+    def _check_size(self, text: str) -> None:
+        """Refuse what cannot fit before it is made into tokens: for 30 MB that would take a minute."""
+        room = self.engine.max_length
+        if len(text) > 4 * room * self.tokenizer.longest:  # 4: a normalizer may join characters
+            raise UserError(f"the prompt is {len(text):,} characters long, but the context holds {room:,} tokens: "
+                            "shorten the prompt")  # fmt: skip
 
     def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> list[int]:
         """prefill: how the assistant's reply begins; the completion goes on behind it, and does not repeat it."""
+        self._check_size("".join(str(message.get("content")) for message in messages))
         prompt = self.tokenizer.encode_chat(messages, enable_thinking=thinking)
         return [*prompt, *self.tokenizer.encode(prefill)] if prefill else prompt
 

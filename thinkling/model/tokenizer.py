@@ -8,6 +8,7 @@ import codecs
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -86,6 +87,11 @@ class Tokenizer:
             config["chat_template"] = JINJA
         write_json(folder / "generation_config.json", generation)
         write_json(folder / "tokenizer_config.json", config)
+
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest token."""
+        return max(map(len, self.backend.get_vocab()))
 
     def special_id(self, name: str) -> int | None:
         """The id of a control token such as "<think>", or None where this tokenizer has no such token."""

@@ -6,7 +6,6 @@ Leaves out the arithmetic (generate/explain.py) and the drawings for --out (expl
 """
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from thinkling.report.explain_page import page
 from thinkling.report.explain_picture import png
 from thinkling.report.explain_words import COIN, MAKER, headline, label, percent, stage_cells, visible, with_signs
 from thinkling.report.tables import Either, Sheet, counted
-from thinkling.runs import write_text
+from thinkling.runs import write_bytes, write_text
 
 STEPS_WIDTH = 60  # cells; in less, the table of steps is printed in blocks
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -172,13 +171,6 @@ def check_free(path: Path) -> None:
 def write(path: Path, explanation: Explanation, tokenizer: Tokenizer, facts: dict[str, str]) -> None:
     """Draw into a .html or .png file, whole or not at all."""
     check_free(path)
-    try:
-        if path.suffix.lower() == ".html":
-            write_text(path, page(explanation, tokenizer, facts))
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_bytes(png(explanation, tokenizer))
-            os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written: {error.strerror}") from None
+    if path.suffix.lower() == ".html":
+        return write_text(path, page(explanation, tokenizer, facts))
+    write_bytes(path, png(explanation, tokenizer))

@@ -4,7 +4,6 @@ Reads the run's files, chooses the steps to show, and packs them for the page (m
 model wrote is data there, never markup.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from thinkling.errors import UserError
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.weights import resolve
 from thinkling.report.explain_words import visible
-from thinkling.runs import read_jsonl
+from thinkling.runs import read_jsonl, read_object
 
 CURVES = ("right", "signal", "entropy", "length", "truncated", "grad_norm")
 
@@ -26,7 +25,7 @@ def pack(run: Path, max_groups: int) -> dict:
         raise UserError(
             f"{run}: no run of thinkling grpo that has drawn rollouts; give the folder that its --out named"
         )
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config = read_object(run / "config.json")
     metrics = list(read_jsonl(run / "metrics.jsonl")) if (run / "metrics.jsonl").exists() else []
     measured = list(read_jsonl(run / "validation.jsonl")) if (run / "validation.jsonl").exists() else []
     sizes: dict[int, set[object]] = {}

@@ -5,7 +5,6 @@ The page loads nothing and runs nothing, and all text in it is escaped. Leaves o
 (scale_terminal.py).
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from thinkling.report.palette import MARKERS
 from thinkling.report.scale_plots import cost_png, cost_svg, curves, drawable, looks, panel_svg, panels_png
 from thinkling.report.scale_words import COSTS
 from thinkling.report.tables import BAR_HEAD, MUCH_TRUNCATED, bar_cell, interval
-from thinkling.runs import write_text
+from thinkling.runs import write_bytes, write_text
 
 
 def write_page(
@@ -48,11 +47,8 @@ def write_pngs(folder: Path, points: Sequence[Result]) -> list[Path]:
     drawn = {f"accuracy-{cost}.png": cost_png(points, cost) for cost in COSTS if drawable(points, cost)}
     if drawable(points, "tokens"):
         drawn["methods.png"] = panels_png(points)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in drawn.items():
-        temporary = folder / f"{name}.tmp"
-        temporary.write_bytes(content)
-        os.replace(temporary, folder / name)
+        write_bytes(folder / name, content)
     return [folder / name for name in drawn]
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from thinkling.errors import UserError
@@ -24,6 +25,7 @@ from thinkling.runs import write_json, write_text
 from thinkling.train.lora import adapters, merged
 from thinkling.train.optim import Optimizer
 
+NOT_SAVED = (OSError, SafetensorError, UserError)  # a full disk, as each library says it
 KEPT = 2
 TRAINING = "training"  # the folder, in a checkpoint, of what a model needs no more once it is trained
 ADAPTERS = "adapters.safetensors"
@@ -63,7 +65,7 @@ def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None], win
             shutil.rmtree(folder)
         os.replace(growing, folder)
         flush(home)
-    except OSError as error:
+    except NOT_SAVED as error:
         shutil.rmtree(growing, ignore_errors=True)
         raise UserError(f"{folder}: cannot be saved ({error}); earlier checkpoints are whole: make room, and start the "
                         "same command again to resume") from None  # fmt: skip
@@ -106,7 +108,7 @@ def save_best(out: Path, fill: Callable[[Path], None]) -> Path:
             os.replace(folder, old)
         os.replace(growing, folder)
         flush(home)
-    except OSError as error:
+    except NOT_SAVED as error:
         raise UserError(f"{folder}: cannot be saved ({error}): make room, and start the same command again") from None
     shutil.rmtree(old, ignore_errors=True)
     return folder

@@ -11,6 +11,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from thinkling.errors import UserError
 from thinkling.generate.score import CHUNK_ELEMENTS, score_packed
@@ -140,6 +141,15 @@ def activation_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, l
     return rest + config.num_hidden_layers * (two - one) + layer
 
 
+class Unmultiplied(TorchDispatchMode):
+    """Matrix products of the right shape with nothing in them: what autograd keeps is the same, and costs no time."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.mm.default:
+            return args[0].new_empty(args[0].shape[0], args[1].shape[1])
+        return func(*args, **(kwargs or {}))
+
+
 def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute: bool, lora: bool, length: int) -> int:
     """What one pass over one completion keeps, without the head: counted, on a network of so many layers."""
     cut = replace(config, num_hidden_layers=layers, vocab_size=8, tie_word_embeddings=True)
@@ -154,7 +164,7 @@ def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute:
             kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no address is used twice
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with Unmultiplied(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         score_packed(network, [[0] * PROMPT], [[[0] * length]], 1.0, recompute=recompute)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 

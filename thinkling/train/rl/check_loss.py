@@ -5,6 +5,7 @@ micro-batches, a sampler that differs.
 """
 
 import math
+import traceback
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -76,8 +77,28 @@ def check(loss: UserLoss, objective: Objective) -> list[Finding]:
 
 
 def loss_named(target: str) -> UserLoss:
-    """The function MODULE:FUNCTION or FILE.py:FUNCTION. Raises UserError where it cannot be imported."""
+    """The function MODULE:FUNCTION or FILE.py:FUNCTION, whatever it does made a UserError that names its line.
+
+    Raises UserError where it cannot be imported.
+    """
     try:
-        return load(target)
-    except (ImportError, AttributeError, OSError, ValueError) as error:
-        raise UserError(f"'{target}' cannot be imported ({error}): give module:function or file.py:function") from None
+        loss = load(target)
+    except (Exception, SystemExit) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"'{target}' cannot be imported ({what}): give module:function or file.py:function") from error
+
+    def checked(batch: LossInputs) -> Tensor:
+        try:
+            value = loss(batch)
+        except (Exception, SystemExit) as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise UserError(f"{target} raised {type(error).__name__} in {last.filename}, line {last.lineno}: "
+                            f"{error}") from error  # fmt: skip
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(f"{target} returned {shape}: let it return the loss, a tensor that holds one number")
+        if not value.requires_grad:
+            raise UserError(f"{target} returned a loss without a gradient: compute it from batch.logits, not detached")
+        return value.reshape(())
+
+    return checked
