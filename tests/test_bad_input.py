@@ -5,14 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_cli import fails
-from thinkling.commands.eval import Eval
-from thinkling.commands.grpo import Grpo
 
 from thinkling import cli, runs
+from thinkling.commands.eval import Eval
+from thinkling.commands.grpo import Grpo
 from thinkling.device import pick_device
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
@@ -40,7 +41,7 @@ def thinkling(*words: str, **settings: object) -> subprocess.CompletedProcess:
         ("grpo --out x --lr nan", "--lr must be a finite number, not nan"),
         ("grpo --out x --lr -1", "--lr must be at least 0, not -1.0"),
         ("pretrain --out x --muon-lr inf", "--muon-lr must be a finite number, not inf"),
-        ("tour --out x --grpo-minutes nan", "--grpo-minutes must be a finite number, not nan"),
+        ("demo --out x --grpo-minutes nan", "--grpo-minutes must be a finite number, not nan"),
         ("lint-reward x:y --time-limit nan", "--time-limit must be a finite number, not nan"),
     ],
 )
@@ -62,7 +63,7 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 # Where a run is to be written
 
 
-@pytest.mark.parametrize("command", ["eval", "scale", "grpo", "reward-head", "pretrain", "tour"])
+@pytest.mark.parametrize("command", ["eval", "scale", "grpo", "reward-head", "pretrain", "demo"])
 def test_out_must_be_able_to_be_a_folder(capsys: pytest.CaptureFixture, tmp_path: Path, command: str) -> None:
     """Said before torch is imported and a model loaded: the model named here does not exist."""
     (tmp_path / "file").write_text("mine")
@@ -101,7 +102,7 @@ def test_only_what_the_system_refuses_becomes_a_line(monkeypatch: pytest.MonkeyP
     def broken(_: object) -> None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
-    monkeypatch.setattr("thinkling.commands.env.main", broken)
+    monkeypatch.setitem(cli.COMMANDS, "env", replace(cli.COMMANDS["env"], main=broken))
     with pytest.raises(OSError, match="Bad file descriptor"):
         cli.main(["env"])
 
@@ -196,15 +197,15 @@ def test_stopped_says_that_the_same_command_goes_on(
             runs.new_run(settings.out, settings)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("thinkling.commands.eval.main", interrupted)
-    monkeypatch.setattr("thinkling.train.reward_head.main", interrupted)
+    for name in ("eval", "reward-head"):
+        monkeypatch.setitem(cli.COMMANDS, name, replace(cli.COMMANDS[name], main=interrupted))
     said = {}
     for command, name in (("eval", "begun"), ("eval", "early"), ("reward-head", "other")):
         with pytest.raises(SystemExit) as end:
             cli.main([command, "--out", str(tmp_path / name)])
         assert end.value.code == 130
         said[name] = capsys.readouterr().err.strip()
-    assert said == {"begun": "stopped: the same command goes on from here", "early": "stopped", "other": "stopped"}
+    assert said == {"begun": "stopped; the same command goes on from here", "early": "stopped", "other": "stopped"}
 
 
 # A user's own loss

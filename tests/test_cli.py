@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_type_hints
 
@@ -180,22 +180,6 @@ def test_a_run_that_ends_by_minutes_says_so(capsys: pytest.CaptureFixture, check
     cli.main(arguments)
     shown = capsys.readouterr().out
     assert "Stopped" not in shown and "step-00003" in shown.replace("\n", "")
-
-
-@pytest.mark.parametrize(
-    ("name", "said"), [("grpo", "stopped; the same command goes on from here"), ("grade", "stopped")]
-)
-def test_ctrl_c_says_whether_the_command_goes_on(
-    capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
-) -> None:
-    def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(cli.COMMANDS, name, replace(cli.COMMANDS[name], main=interrupted))
-    with pytest.raises(SystemExit) as end:
-        cli.main([name, str(tmp_path / "x")] if name == "grade" else [name, "--out", str(tmp_path / "x")])
-    assert end.value.code == 130
-    assert capsys.readouterr().err.split("\n")[-2] == said
 
 
 def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_the_docstrings_example_runs(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_one_text_is_not_many_prompts(tiny: thinkling.LanguageModel) -> None:
-    with pytest.raises(UserError, match=r"a list of prompts, not one text: write \[prompt\]"):
+    with pytest.raises(UserError, match=r"takes a list of prompts: write \[prompt\]"):
         tiny.complete_all("What is 1 + 1?", thinkling.Sampling())
 
 
