@@ -1,6 +1,6 @@
 """The guide cannot drift: its quotes equal the source, its code runs and prints what it says, its commands parse.
 
-`python tests/test_guide.py --refresh` rewrites quotes and printed outputs, and runs commands whose output is PENDING.
+`python tests/test_guide.py --refresh [PAGE ...]` rewrites quotes and printed outputs, and runs commands whose output is PENDING.
 It leaves out the prose: whoever refreshes must read the sentences around what has changed.
 """
 
@@ -294,7 +294,7 @@ def answered(block: Block) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--refresh"]:
-        sys.exit("usage: python tests/test_guide.py --refresh")
-    for each_one in PAGES:
+    if sys.argv[1:2] != ["--refresh"]:
+        sys.exit("usage: python tests/test_guide.py --refresh [PAGE ...]")
+    for each_one in [GUIDE / name for name in sys.argv[2:]] or PAGES:
         refresh(each_one)

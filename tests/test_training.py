@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from statistics import fmean
 from typing import get_args
 
 import pytest
@@ -34,7 +35,6 @@ from thinkling.train.rl.live_table import sparkline
 from thinkling.train.rl.metrics import StepMetrics
 from thinkling.train.rl.objective import PRESETS, Truncated
 from thinkling.train.rl.rollout import Rollout, has_signal
-from thinkling.train.rl.terms import group_advantages
 from thinkling.verify.math.grade import Verdict
 
 
@@ -322,7 +322,7 @@ def groups_of(model: LanguageModel, rewards: list[list[float]]) -> list[list[Rol
     for i, group in enumerate(rewards):
         sampling = Sampling(max_tokens=12, seed=i)
         completions = model.complete_all([f"Question: {i}"] * len(group), sampling)
-        advantages = group_advantages(torch.tensor(group)).tolist()
+        advantages = [reward - fmean(group) for reward in group]
         problem = Problem(str(i), f"Question: {i}", "0")
         judged = zip(completions, group, advantages, strict=True)
         groups.append([Rollout(problem, c, verdict, r, a) for c, r, a in judged])
@@ -567,8 +567,9 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
         rewards = [sum(token < 100 for token in c.tokens) / len(c.tokens) for c in completions]
         groups = []
         for i in range(0, 24, 6):
-            advantages = group_advantages(torch.tensor(rewards[i : i + 6])).tolist()
-            judged = zip(completions[i : i + 6], rewards[i : i + 6], advantages, strict=True)
+            siblings = rewards[i : i + 6]
+            advantages = [reward - fmean(siblings) for reward in siblings]
+            judged = zip(completions[i : i + 6], siblings, advantages, strict=True)
             groups.append([Rollout(problem, c, verdict, r, a) for c, r, a in judged])
         rl_steps.update(plan, tiny, optimizer, groups)
         return sum(rewards) / 24

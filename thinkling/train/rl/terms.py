@@ -17,20 +17,6 @@ from torch import Tensor
 EPSILON = 1e-6
 
 
-def group_advantages(rewards: Float[Tensor, " G"], divide_by_std: bool = False) -> Float[Tensor, " G"]:
-    """How much better each completion did than its siblings (DeepSeekMath, arXiv:2402.03300, section 4.1).
-
-    Equal rewards give exactly zero: such a group carries no signal, and rounding must not invent one. This is the plain
-    form, for one group; `advantages` is for all groups of a step and every variant.
-    """
-    if bool((rewards == rewards[0]).all()):
-        return torch.zeros_like(rewards)
-    centred = rewards - rewards.mean()
-    if divide_by_std:  # GRPO as published; Dr. GRPO leaves it out (arXiv:2503.20783)
-        centred = centred / (rewards.std(correction=0) + EPSILON)
-    return centred
-
-
 def group_mean(values: Float[Tensor, "B K"], groups: Int[Tensor, " B"]) -> Float[Tensor, "B K"]:
     """Of each completion's group; groups: a number for each, from 0."""
     sums = torch.zeros(int(groups.max()) + 1, values.shape[1], dtype=values.dtype, device=values.device)
