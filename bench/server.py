@@ -18,7 +18,8 @@ from sides import machine
 from thinkling.device import pick_device
 from thinkling.evaluate.run import Sample, evaluate
 from thinkling.evaluate.stats import paired_p_value, wilson_interval
-from thinkling.generate.language_model import LanguageModel, Model
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
 from thinkling.report.scale_words import interval

@@ -24,8 +24,8 @@ verify.math.reals verify.math.relations verify.math.equal verify.math.grade
 verify.math verify.isolated verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
 tasks tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
-generate generate.sampling generate.completion generate.reference generate.scheduler generate.runner generate.engine
-generate.engine_thread generate.score generate.stop_strings
+generate generate.sampling generate.completion generate.model generate.distribution generate.reference
+generate.scheduler generate.runner generate.engine generate.engine_thread generate.score generate.stop_strings
 generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
 generate.cached

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from thinkling.commands.chat import Chat
+from thinkling.commands.chat import Chat, main
 from thinkling.serve import chat
 from thinkling.serve.wrapping import WrappedStream
 
@@ -57,7 +57,7 @@ def test_lines_through_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     """Each line is a message; only replies go out, and nothing of prompt_toolkit is needed."""
     monkeypatch.setattr("sys.stdin", io.StringIO("What is 2 + 3?\n\n/reset\nWhat is 4 + 4?\n"))
     monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
-    chat.main(Chat(max_tokens=8))
+    main(Chat(max_tokens=8))
     shown = capsys.readouterr().out
     assert "you>" not in shown and "knows" not in shown
     assert len(shown.strip().splitlines()) >= 2
@@ -66,13 +66,12 @@ def test_lines_through_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_typed_in_a_terminal() -> None:
     """A pseudo-terminal: the greeting, a prompt, arrow keys bring back the line before, Ctrl+D ends."""
     code = (
-        "from thinkling.serve import chat; from thinkling.settings import Chat\n"
+        "from thinkling.generate.sampling import Sampling; from thinkling.serve import chat\n"
         "class Model:\n"
         "    name, engine = 'thinkling-base', type('Engine', (), {'max_length': 1024})\n"
-        "chat.LanguageModel.from_settings = lambda settings: Model\n"
         "chat.Conversation.prompt = lambda *a: []\n"
         "chat.reply = lambda model, prompt, sampling, console: console.print('a reply') or 'a reply'\n"
-        "chat.main(Chat())\n"
+        "chat.talk(Model, Sampling(), True)\n"
         "print('over')"
     )
     master, slave = pty.openpty()

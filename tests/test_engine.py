@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from thinkling.errors import UserError
-from thinkling.generate.completion import not_finite, repeats
+from thinkling.generate.completion import repeats
+from thinkling.generate.distribution import not_finite
 from thinkling.generate.engine import Engine
 from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling

@@ -15,9 +15,10 @@ from rich.console import Console
 
 from thinkling import cli
 from thinkling.errors import UserError
+from thinkling.generate.distribution import BatchedSampling, distribution
 from thinkling.generate.explain import Candidate, DrawnToken, candidates_of, explain, stages_of
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.sampling import BatchedSampling, Sampling, distribution
+from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.report.explain_page import page
 from thinkling.report.explain_picture import drawable, fonts_for, installed, png

@@ -1,7 +1,7 @@
 """The guide cannot drift: its quotes equal the source, its code runs and prints what it says, its commands parse.
 
-`python tests/test_guide.py --refresh [PAGE ...]` rewrites quotes and printed outputs, and runs commands whose output is PENDING.
-It leaves out the prose: whoever refreshes must read the sentences around what has changed.
+`python tests/test_guide.py --refresh [PAGE ...]` rewrites quotes and printed outputs, and runs commands whose
+output is PENDING. It leaves out the prose: whoever refreshes must read the sentences around what has changed.
 """
 
 import ast

@@ -150,9 +150,9 @@ def test_the_seconds_of_every_start_count(tiny: LanguageModel, tmp_path: Path, m
     with open(tmp_path / "seconds.jsonl", "w") as file:
         file.write('{"seconds": 100.0}\n{"sec')  # its last line cut short
     report, _ = evaluate(tiny, method, problems, tmp_path)
-    assert report.seconds == 100 + 4 + 1  # four answers and the end
+    assert report.wall_seconds == 100 + 4 + 1  # four answers and the end
     assert not (tmp_path / "seconds.jsonl").exists()
-    assert evaluate(tiny, method, problems, tmp_path / "other")[0].seconds == 5
+    assert evaluate(tiny, method, problems, tmp_path / "other")[0].wall_seconds == 5
 
 
 def test_a_result_does_not_depend_on_the_other_problems(tiny: LanguageModel) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
-from thinkling.generate.language_model import Model
+from thinkling.generate.model import Model
 from thinkling.generate.openai import connection
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling

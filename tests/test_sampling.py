@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import BatchedSampling, Sampling, choose, derive_seed, distribution, measure, penalise
+from thinkling.generate.distribution import BatchedSampling, choose, distribution, measure, penalise, uniforms
+from thinkling.generate.sampling import Sampling, derive_seed
 
 CPU = torch.device("cpu")
 
@@ -97,8 +98,8 @@ def test_a_cut_token_is_never_drawn_even_at_the_ends() -> None:
 
 def test_frequencies_follow_the_distribution() -> None:
     logits = torch.tensor([logs(0.1, 0.4, 0.2, 0.3)])
-    uniforms = torch.tensor(list(Sampling(max_tokens=4000, seed=7).uniforms()))
-    drawn = Counter(choose(logits.expand(4000, 4), BatchedSampling([Sampling()], CPU), uniforms)[0].tolist())
+    numbers = torch.tensor(list(uniforms(Sampling(max_tokens=4000, seed=7))))
+    drawn = Counter(choose(logits.expand(4000, 4), BatchedSampling([Sampling()], CPU), numbers)[0].tolist())
     for token, share in enumerate((0.1, 0.4, 0.2, 0.3)):
         assert drawn[token] / 4000 == pytest.approx(share, abs=0.03)  # four standard deviations
 
@@ -167,15 +168,15 @@ def test_penalties_by_hand() -> None:
 @pytest.mark.parametrize("num", [1, 15, 16, 17, 63, 64, 65, 128, 200, 1000])
 def test_the_random_stream_is_that_of_one_long_draw(num: int) -> None:
     whole = torch.rand(num, generator=torch.Generator().manual_seed(9)).tolist()
-    assert list(Sampling(max_tokens=num, seed=9).uniforms()) == whole
+    assert list(uniforms(Sampling(max_tokens=num, seed=9))) == whole
 
 
 def test_any_whole_number_is_a_seed() -> None:
     """2**64 once raised an overflow."""
     seeds = [0, -1, 2**63 - 2, 2**64, 2**64 + 1, -(2**63) - 1, 10**40]
-    firsts = [next(Sampling(seed=seed).uniforms()) for seed in seeds]
+    firsts = [next(uniforms(Sampling(seed=seed))) for seed in seeds]
     assert len(set(firsts)) == len(seeds)
-    assert firsts == [next(Sampling(seed=seed).uniforms()) for seed in seeds]
+    assert firsts == [next(uniforms(Sampling(seed=seed))) for seed in seeds]
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,21 @@ rich drops whole columns where there is no room: at 40 columns `scale` once lost
 """
 
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from thinkling.commands.explain import show
-from thinkling.commands.scorers import Ranking, Scorers
-from thinkling.commands.scorers import table as scorers_table
 from thinkling.evaluate.result import Result
+from thinkling.evaluate.scorer_quality import Ranking
 from thinkling.generate.explain import explain
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.report.eval_report import table
+from thinkling.report.explain_terminal import show
 from thinkling.report.explain_words import percent, stage_cells, visible
 from thinkling.report.scale_terminal import terminal
+from thinkling.report.scorer_table import table as scorers_table
 from thinkling.report.tables import Sheet
 from thinkling.train.rl.live_table import LiveTable
 from thinkling.train.rl.metrics import StepMetrics
@@ -75,7 +74,7 @@ def test_scale(width: int) -> None:
 @WIDTHS
 def test_scorers(width: int) -> None:
     found = [Ranking("confidence-bottom", 0.926, (0.915, 0.937), 0.5, (0.25, 0.75), 0.61, (0.56, 0.66))]
-    shown = scorers_table(found, 500, Scorers(run=Path("runs/scale")))
+    shown = scorers_table(found, 500, 8, "plain")
     text = printed(shown, width=width)
     assert_holds(text, "confidence-bottom", ".926 [.915, .937]", ".500 [.250, .750]", "61.0% [56.0, 66.0]",
                  "same problem", "any problem", "best of 8", "500 problems")  # fmt: skip

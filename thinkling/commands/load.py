@@ -6,7 +6,8 @@ Imported inside each command's main, since it imports torch.
 import os
 
 from thinkling.commands.options import ModelSettings, ScalingSettings
-from thinkling.generate.language_model import LanguageModel, Model
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
 from thinkling.scale.judge import Judge

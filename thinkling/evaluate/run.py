@@ -16,7 +16,7 @@ from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.result import Result
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.cached import mend_last_line
-from thinkling.generate.language_model import Model
+from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.progress import Progress
 from thinkling.runs import append_jsonl, read_jsonl, write_json

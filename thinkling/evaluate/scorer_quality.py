@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, share_interval, wilson_interval
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.scale.scorers import ALONE, Scorer, ranked
 from thinkling.verify.verifier import verify

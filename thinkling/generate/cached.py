@@ -19,7 +19,8 @@ from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion, finish_reason
-from thinkling.generate.language_model import LanguageModel, Model
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import append_jsonl, read_jsonl
 

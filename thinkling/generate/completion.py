@@ -6,8 +6,6 @@ Leaves out how it comes about: reference.py says that on a blackboard, engine.py
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from thinkling.errors import UserError
 from thinkling.generate.sampling import Sampling
 
@@ -19,12 +17,12 @@ class Completion:
     """What was sampled, and how likely each token was when it was drawn.
 
     tokens: the sampled ids, the stop id included; -1 for each that a server does not tell. logprobs: one per token, in
-    nats (see sampling.choose); () if a server gives none.
+    nats (see distribution.choose); () if a server gives none.
     finish_reason: "stop" (a stop id or string), "length" (out of tokens or context), "repetition"; "confidence" or
     "budget" where a method ended it on purpose.
     text: the tokens as text, without the stop id and cut before a stop string; put on by language_model.py.
     stop_string: the one that ended it, if one did.
-    confidence, certainty, margin: one per token where Sampling.measure asked for them (see sampling.measure), else ().
+    confidence, certainty, margin: one per token where Sampling.measure asked (see distribution.measure), else ().
     sampling_mask: the ids that each token was drawn among, where Sampling.sampling_mask asked for them, else ().
     pieces: each token's text, where only a server knows it. seconds: its share of the time that the engine was at work.
     """
@@ -76,13 +74,6 @@ def repeats(tokens: Sequence[int], times: int) -> bool:
     return False
 
 
-def not_finite(name: str, step: int, dtype: torch.dtype) -> UserError:
-    """Of a request whose logits hold NaN or infinity where its token number `step` (from 1) was to be drawn."""
-    likely = ("most likely float16 overflowed: use --dtype bfloat16 or float32" if dtype == torch.float16 else
-              "most likely the weights are damaged, or a training run diverged: try an earlier checkpoint")  # fmt: skip
-    return UserError(f"{name}, token {step}: the model's logits are not finite numbers; {likely}")
-
-
 def check_prompt(prompt: Sequence[int], context: int) -> None:
     if not prompt:
         raise UserError("the prompt is empty: give it at least one token")
@@ -91,5 +82,5 @@ def check_prompt(prompt: Sequence[int], context: int) -> None:
 
 
 def columns(measured: Sequence[Sequence[float]]) -> dict[str, tuple[float, ...]]:
-    """Rows of `sampling.measure`, one per token, as the completion's three columns."""
+    """Rows of `distribution.measure`, one per token, as the completion's three columns."""
     return dict(zip(("confidence", "certainty", "margin"), zip(*measured, strict=True), strict=False))

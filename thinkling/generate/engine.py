@@ -15,9 +15,18 @@ import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.generate.completion import Completion, check_prompt, finish_reason, not_finite
+from thinkling.generate.completion import Completion, check_prompt, finish_reason
+from thinkling.generate.distribution import (
+    BatchedSampling,
+    choose,
+    measure,
+    not_finite,
+    penalise,
+    sampling_masks,
+    uniforms,
+)
 from thinkling.generate.runner import Runner
-from thinkling.generate.sampling import BatchedSampling, Sampling, choose, measure, penalise, sampling_masks
+from thinkling.generate.sampling import Sampling
 from thinkling.generate.scheduler import Request, Scheduler
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
@@ -82,7 +91,7 @@ class Engine:
     ) -> Request:
         """A request for `add`. Raises UserError if the prompt is empty or does not fit."""
         check_prompt(prompt, self.max_length)
-        return Request(next(self._numbers), tuple(prompt), sampling, on_token, sampling.uniforms())
+        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling))
 
     def reading(self, tokens: Sequence[int]) -> Reading:
         """A reading for `add`; its outcome are the last layer's hidden states, (T, D)."""

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from thinkling.anywhere import run_anywhere
 from thinkling.generate.completion import Completion
-from thinkling.generate.language_model import LanguageModel, Prompt
-from thinkling.generate.sampling import BatchedSampling, Sampling, distribution, penalise
+from thinkling.generate.distribution import BatchedSampling, distribution, penalise
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Prompt
+from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import CHUNK_ELEMENTS
 
 

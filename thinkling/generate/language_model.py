@@ -3,7 +3,6 @@
 `complete` is async and joins the batch that is running, so methods can be written as sequential code about one problem
 and still run many at a time. `complete_all` and `stream` are for scripts that do not want to know of that; they work
 where an event loop runs, too (a notebook), and block it meanwhile.
-`Model` is what a method may ask of a model; a server (remote.py) and a replay (replay.py) answer the same calls.
 """
 
 import queue
@@ -11,7 +10,6 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,37 +17,17 @@ from torch import Tensor
 from thinkling.device import pick_device, pick_dtype
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion, columns
+from thinkling.generate.distribution import measure
 from thinkling.generate.engine import Engine
 from thinkling.generate.engine_thread import EngineThread
-from thinkling.generate.sampling import Sampling, derive_seed, measure
+from thinkling.generate.model import Prompt
+from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.score import token_logprobs
 from thinkling.generate.stop_strings import StopStrings
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
 from thinkling.progress import Progress
-
-Prompt = str | Sequence[int]
-
-
-@runtime_checkable
-class Model(Protocol):
-    """What a method may ask of a model. A prompt is whatever the model's own calls return for one.
-
-    `LanguageModel` documents each call.
-    """
-
-    name: str
-
-    def text_prompt(self, text: str) -> Any: ...
-    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Any: ...
-    def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any: ...
-    def joined(self, *parts: Completion) -> Completion: ...
-    def pieces(self, completion: Completion) -> list[bytes]: ...
-    async def complete(self, prompt: Any, sampling: Sampling) -> Completion: ...
-    async def first_tokens(self, prompt: Any, num: int) -> list[Completion]: ...
-    async def logprob_of(self, prompt: Any, text: str) -> float: ...
-    async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor: ...
 
 
 class LanguageModel:

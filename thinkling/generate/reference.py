@@ -8,8 +8,17 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from thinkling.generate.completion import Completion, check_prompt, columns, finish_reason, not_finite
-from thinkling.generate.sampling import BatchedSampling, Sampling, choose, measure, penalise, sampling_masks
+from thinkling.generate.completion import Completion, check_prompt, columns, finish_reason
+from thinkling.generate.distribution import (
+    BatchedSampling,
+    choose,
+    measure,
+    not_finite,
+    penalise,
+    sampling_masks,
+    uniforms,
+)
+from thinkling.generate.sampling import Sampling
 from thinkling.model.transformer import Transformer
 
 
@@ -23,7 +32,7 @@ def generate(model: Transformer, prompt: Sequence[int], sampling: Sampling, stop
     logprobs: list[float] = []
     measured: list[list[float]] = []
     masks: list[tuple[int, ...]] = []
-    for uniform in sampling.uniforms():
+    for uniform in uniforms(sampling):
         hidden = model(torch.tensor([[*prompt, *tokens]], device=model.device))
         raw = model.logits(hidden[:, -1])
         logits = penalise(raw, batch, [prompt], [tokens])

@@ -9,7 +9,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, seeded

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from thinkling.generate.language_model import Model
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples

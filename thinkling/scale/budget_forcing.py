@@ -6,7 +6,7 @@ thinking too early is told "Wait" and goes on.
 
 from dataclasses import dataclass, replace
 
-from thinkling.generate.language_model import Model
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import END_THINK, Mark
 from thinkling.problem import Problem

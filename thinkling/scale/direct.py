@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import check_prompt
-from thinkling.generate.language_model import LanguageModel, Model
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of, render
 

@@ -7,7 +7,8 @@ import math
 import re
 from dataclasses import dataclass
 
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import seeded

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from thinkling.errors import UserError
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.generate.openai.remote import NoLogprobs
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem

@@ -6,7 +6,7 @@ A base model continues text, so it gets the form in which it has seen answers. A
 from collections.abc import Sequence
 from typing import Any
 
-from thinkling.generate.language_model import Model
+from thinkling.generate.model import Model
 from thinkling.model.chat_template import render_chat
 
 TEMPLATES = {

@@ -6,7 +6,8 @@ is kept in the answer, and the evaluation counts what went from right to wrong b
 
 from dataclasses import dataclass, replace
 
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples, seeded

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.model.weights import resolve
 from thinkling.problem import Problem
 

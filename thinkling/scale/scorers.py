@@ -9,7 +9,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 
 from thinkling.errors import UserError
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.verify.verifier import verifier_of
 

@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thinkling.generate.language_model import Completion, Model
+from thinkling.generate.completion import Completion
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import Answer, samples

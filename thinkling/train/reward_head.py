@@ -19,7 +19,8 @@ from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, share_interval, wilson_interval
-from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.completion import Completion
+from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.cache import Packed
 from thinkling.model.transformer import Transformer

@@ -11,7 +11,8 @@ from typing import Any
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
-from thinkling.generate.sampling import CONFIDENCE_TOKENS, Sampling
+from thinkling.generate.distribution import CONFIDENCE_TOKENS
+from thinkling.generate.sampling import Sampling
 
 
 @dataclass(frozen=True)

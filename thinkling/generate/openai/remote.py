@@ -19,6 +19,7 @@ from torch import Tensor
 
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion
+from thinkling.generate.distribution import CONFIDENCE_TOKENS
 from thinkling.generate.openai.connection import Connection, Refused
 from thinkling.generate.openai.format import (
     Chat,
@@ -32,7 +33,7 @@ from thinkling.generate.openai.format import (
     text_of,
     tokens_of,
 )
-from thinkling.generate.sampling import CONFIDENCE_TOKENS, Sampling
+from thinkling.generate.sampling import Sampling
 
 # Fields that not every server takes. One that is refused is left out from then on, unless a request depends on it.
 # The value: what the user should know then.

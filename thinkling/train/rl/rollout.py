@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.completion import Completion
+from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from thinkling.generate.language_model import Completion, LanguageModel
+from thinkling.generate.completion import Completion
+from thinkling.generate.language_model import LanguageModel
 from thinkling.problem import Problem
 from thinkling.train.rl.config import RolloutConfig
 from thinkling.train.rl.curriculum import Curriculum

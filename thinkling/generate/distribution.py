@@ -1,0 +1,139 @@
+"""From logits to a token and its log-probability: penalties, temperature, top-k, top-p, min-p, one stream per request.
+
+A request draws one uniform number per token from its own stream, and the number picks the token by the inverse of the
+cumulative distribution. So a request's tokens depend on its seed and its logits alone, never on its neighbours.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from thinkling.device import generator
+from thinkling.errors import UserError
+from thinkling.generate.sampling import Sampling
+
+UNIFORMS_AT_ONCE = 64  # numbers; how many are drawn at a time does not change them
+CONFIDENCE_TOKENS = 20  # the likeliest tokens over which confidence is the mean; DeepConf's choice
+
+
+def uniforms(sampling: Sampling) -> Iterator[float]:
+    """A request's random stream: one number in [0, 1) per token that it may draw, drawn as they are wanted."""
+    random, left = generator(sampling.seed), sampling.max_tokens
+    while left:
+        num = min(left, UNIFORMS_AT_ONCE)
+        yield from torch.rand(num, generator=random).tolist()
+        left -= num
+
+
+class BatchedSampling:
+    """The settings of a batch of requests as tensors, one entry per row."""
+
+    def __init__(self, samplings: list[Sampling], device: torch.device) -> None:
+        def column(values: list[float], dtype: torch.dtype) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)[:, None]
+
+        self.greedy = column([s.temperature == 0 for s in samplings], torch.bool)
+        self.temperature = column([s.temperature or 1.0 for s in samplings], torch.float32)
+        self.top_k = column([s.top_k or 2**62 for s in samplings], torch.long)
+        self.top_p = column([s.top_p for s in samplings], torch.float32)
+        self.min_p = column([s.min_p for s in samplings], torch.float32)
+        self.all_greedy = all(s.temperature == 0 for s in samplings)
+        self.truncates = any(s.truncates for s in samplings)
+        self.keeps = any(s.sampling_mask and s.truncates for s in samplings)
+        self.penalised = [s.penalises for s in samplings]
+        self.presence = column([s.presence_penalty for s in samplings], torch.float32)
+        self.frequency = column([s.frequency_penalty for s in samplings], torch.float32)
+        self.repetition = column([s.repetition_penalty for s in samplings], torch.float32)
+        self.measures = any(s.measure or s.min_confidence is not None for s in samplings)
+
+
+def penalise(
+    logits: Float[Tensor, "B V"], batch: BatchedSampling, prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+) -> Float[Tensor, "B V"]:  # fmt: skip
+    """The logits after the penalties for what each row's prompt and completion hold so far; repetition comes first."""
+    if not any(batch.penalised):
+        return logits
+    logits = logits.float()
+    counts = times_seen(completions, batch.penalised, logits)
+    seen = (counts + times_seen(prompts, batch.penalised, logits)) > 0
+    scale = torch.where(seen, batch.repetition, 1.0)
+    logits = torch.where(logits > 0, logits / scale, logits * scale)
+    return logits - batch.frequency * counts - batch.presence * (counts > 0)
+
+
+def times_seen(sequences: Sequence[Sequence[int]], wanted: Sequence[bool], like: Float[Tensor, "B V"]) -> Tensor:
+    """(B, V): how often each row's sequence holds each token; 0 in the rows that are not wanted."""
+    pairs = [(row, token) for row, tokens in enumerate(sequences) if wanted[row] for token in tokens]
+    counts = torch.zeros_like(like)
+    if pairs:
+        rows, ids = torch.tensor(pairs, device=like.device).T
+        counts.index_put_((rows, ids), torch.ones_like(ids, dtype=like.dtype), accumulate=True)
+    return counts
+
+
+def distribution(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> Float[Tensor, "B V"]:
+    """Log-probabilities that tokens are drawn with: after temperature and truncation, renormalised; -inf if cut."""
+    logits = logits.float()
+    # From the highest logit down, so that a temperature near 0 overflows to -inf for the others, not to inf - inf.
+    logprobs = ((logits - logits.max(-1, keepdim=True).values) / batch.temperature).log_softmax(-1)
+    if not batch.truncates:
+        return logprobs
+    ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
+    rank = torch.arange(logits.shape[-1], device=logits.device)
+    ordered = ordered.masked_fill(rank >= batch.top_k, float("-inf")).log_softmax(-1)
+    before = ordered.exp().cumsum(-1) - ordered.exp()  # probability of all tokens likelier than this one
+    # top-p = 1 keeps everything: rounding must not let the sum of the likelier ones reach 1 and cut a tail.
+    cut = (before >= batch.top_p) & (rank > 0) & (batch.top_p < 1)
+    ordered = ordered.masked_fill(cut, float("-inf")).log_softmax(-1)
+    ordered = ordered.masked_fill(ordered < ordered[:, :1] + batch.min_p.log(), float("-inf")).log_softmax(-1)
+    return torch.empty_like(logprobs).scatter_(-1, order, ordered)
+
+
+def choose(
+    logits: Float[Tensor, "B V"], batch: BatchedSampling, uniforms: Float[Tensor, " B"]
+) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """One token per row and its log-probability under the distribution it was drawn from (greedy: at temperature 1)."""
+    logprobs = distribution(logits, batch)
+    likeliest = logits.argmax(-1)
+    if batch.all_greedy:
+        tokens = likeliest
+    else:
+        cumulative = logprobs.exp().cumsum(-1)
+        # Just below 1, so that rounding can never pick a token behind the last possible one.
+        targets = uniforms.clamp(max=1 - 1e-6)[:, None] * cumulative[:, -1:]
+        # Logits that are not finite would point behind the last token; their log-probability is NaN, which tells.
+        drawn = torch.searchsorted(cumulative, targets, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+        tokens = torch.where(batch.greedy.squeeze(-1), likeliest, drawn)
+    return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+
+
+def sampling_masks(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> list[tuple[int, ...]]:
+    """The tokens that each row could have drawn: those with a probability above zero after truncation."""
+    rows, ids = (distribution(logits, batch) > float("-inf")).nonzero(as_tuple=True)
+    counts = rows.bincount(minlength=len(logits)).tolist()
+    return [tuple(part.tolist()) for part in ids.cpu().split(counts)]
+
+
+def measure(logits: Float[Tensor, "B V"]) -> Float[Tensor, "B 3"]:
+    """How sure the model is of each next token, at temperature 1, before anything is cut: three columns, in this order.
+
+    confidence: minus the mean log-probability of the 20 likeliest tokens, in nats; the more peaked, the higher
+    (DeepConf, arXiv:2508.15260, equation 2). certainty: KL(uniform || p) over the whole vocabulary, in nats
+    (self-certainty, arXiv:2502.18581). margin: the likeliest token's probability minus the second's (arXiv:2402.10200).
+    """
+    logprobs = logits.float().log_softmax(-1)
+    V = logits.shape[-1]
+    top = logprobs.topk(min(CONFIDENCE_TOKENS, V)).values
+    certainty = -logprobs.mean(-1) - math.log(V)
+    return torch.stack([-top.mean(-1), certainty, top[:, 0].exp() - top[:, 1].exp()], dim=-1)
+
+
+def not_finite(name: str, step: int, dtype: torch.dtype) -> UserError:
+    """Of a request whose logits hold NaN or infinity where its token number `step` (from 1) was to be drawn."""
+    likely = ("most likely float16 overflowed: use --dtype bfloat16 or float32" if dtype == torch.float16 else
+              "most likely the weights are damaged, or a training run diverged: try an earlier checkpoint")  # fmt: skip
+    return UserError(f"{name}, token {step}: the model's logits are not finite numbers; {likely}")
