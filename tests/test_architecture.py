@@ -29,7 +29,7 @@ generate.scheduler generate.runner generate.engine generate.engine_thread genera
 generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
 generate.cached
-scale scale.names scale.prompts scale.failures scale.direct scale.scorers scale.vote scale.best_of_n scale.refine
+scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale.vote scale.best_of_n scale.refine
 scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
 evaluate evaluate.stats evaluate.result evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
 evaluate.scorer_quality

@@ -18,9 +18,9 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer, Direct
-from thinkling.scale.names import Template
-from thinkling.scale.prompts import prompt_of, render
+from thinkling.scale.direct import Direct
+from thinkling.scale.method import Answer
+from thinkling.scale.prompts import Template, prompt_of, render
 from thinkling.scale.vote import SelfConsistency, vote
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.verify.math.grade import grade

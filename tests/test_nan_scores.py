@@ -12,7 +12,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.deepconf import DeepConf
-from thinkling.scale.direct import Method
+from thinkling.scale.method import Method
 from thinkling.scale.refine import Refine
 from thinkling.scale.scorers import mean_logprob, sum_logprob
 from thinkling.scale.vote import SelfConsistency, vote

@@ -15,8 +15,9 @@ import pytest
 from test_remote import GREEDY, NO_LOGPROBS, VLLM, Server, ask, choice, refusal, remote, strict, told, waits
 
 from thinkling.errors import FatalError, UserError
+from thinkling.generate.model import NoLogprobs
 from thinkling.generate.openai import connection
-from thinkling.generate.openai.remote import NoLogprobs, RemoteModel
+from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import append_jsonl, read_jsonl
 

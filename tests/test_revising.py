@@ -13,7 +13,8 @@ from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import END_THINK
 from thinkling.problem import Problem
 from thinkling.scale.budget_forcing import BudgetForcing
-from thinkling.scale.direct import Answer, Direct
+from thinkling.scale.direct import Direct
+from thinkling.scale.method import Answer
 from thinkling.scale.refine import Refine
 from thinkling.tasks.builtin import problems
 from thinkling.verify.math.grade import grade

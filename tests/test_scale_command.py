@@ -24,9 +24,9 @@ from thinkling.model.cache import KVCache
 from thinkling.model.weights import save_model
 from thinkling.problem import Problem
 from thinkling.runs import open_run
-from thinkling.scale.direct import Answer
-from thinkling.scale.methods import parse
-from thinkling.scale.scorers import ALONE, Scorer
+from thinkling.scale.method import Answer
+from thinkling.scale.methods import parse, scorer_for
+from thinkling.scale.scorers import Scorer
 from thinkling.verify.math.grade import grade
 
 
@@ -69,7 +69,7 @@ def test_flops_of_two_pieces_are_those_of_the_whole(tiny: LanguageModel) -> None
 
 
 def scorer_named(name: str, template: str) -> Scorer:
-    return ALONE[name]
+    return scorer_for(name, template, 16, "thinkling-base")
 
 
 def test_a_points_cost_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:

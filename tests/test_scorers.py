@@ -1,13 +1,15 @@
 """Scorers by hand: of the completion alone, of a model's opinion, and the names that the command line knows."""
 
 import asyncio
+import importlib
 import math
+import pkgutil
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from scripted import Scripted, boxed, said
 
+from thinkling import scale
 from thinkling.commands.eval import Eval, method_of
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
@@ -18,18 +20,17 @@ from thinkling.scale.beam import BeamSearch
 from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.budget_forcing import BudgetForcing
 from thinkling.scale.judge import Judge, PTrue
-from thinkling.scale.methods import KINDS, Recipe, build, parse, remembered, scorer_for
-from thinkling.scale.names import MethodName, ScorerName
+from thinkling.scale.methods import FILES, KINDS, SCORERS, Recipe, build, parse, remembered, scorer_for
 from thinkling.scale.refine import Refine
 from thinkling.scale.scorers import (
     Scorer,
     answer_logprob,
-    deepconf,
     group_means,
     heuristic,
     mean_logprob,
     self_certainty,
     sum_logprob,
+    trace_scorer,
 )
 from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
 
@@ -74,23 +75,23 @@ def test_deepconf_by_hand() -> None:
     """Confidence 4 2 1 3 6 in groups of two: means 3, 1.5, 2, 4.5."""
     completion = said("x", *[-1.0] * 5, confidence=(4.0, 2.0, 1.0, 3.0, 6.0))
     assert group_means(completion.confidence, 2) == [3.0, 1.5, 2.0, 4.5]
-    assert score(deepconf("mean", 2), completion) == pytest.approx(3.2)
-    assert score(deepconf("group", 2), completion) == 1.5
-    assert score(deepconf("tail", 2), completion) == 4.5
-    assert score(deepconf("bottom", 2), completion) == 1.5  # a tenth of four groups: one at least
+    assert score(trace_scorer("mean", 2), completion) == pytest.approx(3.2)
+    assert score(trace_scorer("group", 2), completion) == 1.5
+    assert score(trace_scorer("tail", 2), completion) == 4.5
+    assert score(trace_scorer("bottom", 2), completion) == 1.5  # a tenth of four groups: one at least
 
 
 def test_the_lowest_tenth_of_twenty_groups_is_two() -> None:
     completion = said("x", *[-1.0] * 20, confidence=tuple(float(i) for i in range(20)))
-    assert score(deepconf("bottom", 1), completion) == 0.5
+    assert score(trace_scorer("bottom", 1), completion) == 0.5
 
 
 def test_a_trace_shorter_than_the_window_is_one_group() -> None:
     completion = said("x", -1.0, -1.0, confidence=(4.0, 2.0))
-    assert {score(deepconf(kind, 2048), completion) for kind in ("mean", "group", "bottom", "tail")} == {3.0}
+    assert {score(trace_scorer(kind, 2048), completion) for kind in ("mean", "group", "bottom", "tail")} == {3.0}
 
 
-@pytest.mark.parametrize("scorer", [mean_logprob, sum_logprob, answer_logprob, self_certainty, deepconf("tail", 4)])
+@pytest.mark.parametrize("scorer", [mean_logprob, sum_logprob, answer_logprob, self_certainty, trace_scorer("tail", 4)])
 def test_what_the_model_did_not_give_is_an_error_that_says_so(scorer: Scorer) -> None:
     with pytest.raises(UserError, match="needs numbers of every token that scripted did not give"):
         score(scorer, said(r"\boxed{1}"))
@@ -138,9 +139,15 @@ def test_a_judge_is_not_told_the_reference() -> None:
 # --- by name --------------------------------------------------------------------------------------------------------
 
 
-def test_every_name_of_a_method_and_a_scorer_is_known() -> None:
-    assert tuple(KINDS) == get_args(MethodName)
-    for name in get_args(ScorerName):
+def test_every_file_with_methods_is_in_the_table() -> None:
+    found = {info.name for info in pkgutil.iter_modules(scale.__path__, "thinkling.scale.")}
+    files = {name for name in found if hasattr(importlib.import_module(name), "KINDS")} - {"thinkling.scale.methods"}
+    assert files == {file.__name__ for file in FILES}
+    assert sorted(KINDS) == sorted(kind.name for file in FILES for kind in file.KINDS)  # no name twice
+
+
+def test_every_method_and_scorer_of_the_tables_can_be_built() -> None:
+    for name in SCORERS:
         assert callable(scorer_for(name, "plain", 16, "thinkling-base", Judge(Scripted(), Sampling())))
     for name in KINDS:
         assert callable(build(parse(name), 8, Sampling(), lambda name: mean_logprob))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from thinkling.generate.language_model import LanguageModel
     from thinkling.problem import Problem
     from thinkling.report.eval_report import BeforeAfter
-    from thinkling.scale.direct import Method
+    from thinkling.scale.method import Method
 
 VOTES = 8
 PLAIN = "plain"

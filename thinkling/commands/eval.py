@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from thinkling.checks import at_least
 from thinkling.commands.options import ScalingSettings
 from thinkling.errors import UserError
-from thinkling.scale.names import MethodName, ScorerName, Template
+from thinkling.scale.methods import METHODS_HELP, MethodName, ScorerName
+from thinkling.scale.prompts import Template
 
 if TYPE_CHECKING:
-    from thinkling.scale.direct import Method
+    from thinkling.scale.method import Method
     from thinkling.scale.methods import Recipe
 
 
@@ -25,11 +28,7 @@ class Eval(ScalingSettings):
 
     out: Path
     """The run's folder; it must hold no finished run."""
-    method: MethodName = "direct"
-    """direct asks plainly, step-by-step asks for an explanation, self-consistency votes among samples, adaptive stops
-    voting once the winner is clear, deepconf also stops samples that the model is not sure of, best-of-n keeps the
-    sample that --scorer likes best, refine criticises and revises, budget-forcing cuts thinking off, wait prolongs it,
-    beam and dvts search over steps, cot-decoding branches on the first token."""
+    method: Annotated[MethodName, tyro.conf.arg(help=METHODS_HELP)] = "direct"
     scorer: ScorerName | None = None
     """For best-of-n, beam and dvts (default mean-logprob), for refine to keep what is not worse (default: always the
     revision), for self-consistency to weigh the votes."""

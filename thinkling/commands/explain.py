@@ -9,7 +9,7 @@ import tyro
 from thinkling.checks import at_least
 from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
-from thinkling.scale.names import Template
+from thinkling.scale.prompts import Template
 
 
 @dataclass(frozen=True, kw_only=True)

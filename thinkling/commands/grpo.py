@@ -13,7 +13,7 @@ import tyro
 from thinkling.checks import above_zero, at_least
 from thinkling.commands.options import ModelSettings, OnError
 from thinkling.errors import UserError
-from thinkling.scale.names import Template
+from thinkling.scale.prompts import Template
 from thinkling.train.config import (
     LoraConfig,
     OptimizerConfig,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from thinkling.scale.names import Template
+from thinkling.scale.prompts import Template
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from thinkling.checks import above_zero, at_least
 from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
-from thinkling.scale.names import Template
+from thinkling.scale.prompts import Template
 
 
 @dataclass(frozen=True, kw_only=True)

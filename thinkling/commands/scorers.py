@@ -11,7 +11,8 @@ from thinkling.anywhere import run_anywhere
 from thinkling.checks import above_zero, at_least
 from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
-from thinkling.scale.names import ScorerName, Template
+from thinkling.scale.methods import ScorerName
+from thinkling.scale.prompts import Template
 
 
 @dataclass(frozen=True, kw_only=True)

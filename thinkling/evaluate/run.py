@@ -20,8 +20,8 @@ from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.progress import Progress
 from thinkling.runs import append_jsonl, read_jsonl, write_json
-from thinkling.scale.direct import Answer, Method
 from thinkling.scale.failures import Failure
+from thinkling.scale.method import Answer, Method
 from thinkling.verify.verifier import Verdict, verify
 
 GRACE = 10.0  # seconds that requests under way have to come back once a problem has failed

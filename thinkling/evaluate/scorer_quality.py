@@ -9,10 +9,11 @@ from thinkling.evaluate.stats import auroc, auroc_interval, auroc_within, share_
 from thinkling.generate.completion import Completion
 from thinkling.generate.model import Model
 from thinkling.problem import Problem
-from thinkling.scale.scorers import ALONE, Scorer, ranked
+from thinkling.scale.methods import SCORERS
+from thinkling.scale.scorers import Scorer, ranked
 from thinkling.verify.verifier import verify
 
-DEFAULT = (*ALONE, "confidence-mean", "confidence-group", "confidence-bottom", "confidence-tail", "p-true")
+DEFAULT = tuple(name for name in SCORERS if name not in ("reward-head", "judge"))  # those that need only the model
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from thinkling.errors import FatalError
 from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import Sampling
 
@@ -33,3 +34,7 @@ class Model(Protocol):
     async def first_tokens(self, prompt: Any, num: int) -> list[Completion]: ...
     async def logprob_of(self, prompt: Any, text: str) -> float: ...
     async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor: ...
+
+
+class NoLogprobs(FatalError):
+    """The server gives no log-probabilities, and what was asked of it needs them."""

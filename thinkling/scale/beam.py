@@ -13,7 +13,8 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer, seeded
+from thinkling.scale.direct import seeded
+from thinkling.scale.method import Answer, Kind, Parts
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.scorers import Scorer, ranked
 from thinkling.verify.verifier import verifier_of
@@ -78,3 +79,18 @@ class BeamSearch:
         ended = part.stop_string is None or len(whole.tokens) >= self.sampling.max_tokens
         score = ranked(await self.scorer(model, problem, whole))
         return Path(None if ended else model.extend(path.prompt, part), whole, ended, score)
+
+
+def beam(parts: Parts, diverse: bool) -> BeamSearch:
+    """Four paths are kept of each tree; diverse: as many trees as that gives (DVTS)."""
+    width = min(4, parts.budget)
+    trees = parts.budget // width if diverse else 1
+    return BeamSearch(parts.sampling, parts.scorer, parts.budget, width, trees, parts.template)
+
+
+KINDS = (
+    Kind("beam", "beam search with n paths", "searches over steps", lambda p: beam(p, diverse=False), unit="paths",
+         budget=8, temperature=1.0, template="step-by-step", scorer="mean-logprob"),
+    Kind("dvts", "DVTS with n paths", "searches in several trees", lambda p: beam(p, diverse=True), unit="paths",
+         budget=8, temperature=1.0, template="step-by-step", scorer="mean-logprob"),
+)  # fmt: skip

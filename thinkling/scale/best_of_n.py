@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer, samples
+from thinkling.scale.direct import samples
+from thinkling.scale.method import Answer, Kind
 from thinkling.scale.scorers import Scorer, ranked
 from thinkling.verify.verifier import verifier_of
 
@@ -26,3 +27,10 @@ class BestOfN:
         answers = [verifier_of(problem).extract(c.text) for c in completions]
         best = max(range(len(completions)), key=lambda i: (answers[i] is not None, ranked(scores[i])))
         return Answer(completions[best].text, answers[best], tuple(completions))
+
+
+KINDS = (
+    Kind("best-of-n", "best of n", "keeps the sample that --scorer likes best",
+         lambda p: BestOfN(p.sampling, p.scorer, p.budget, p.template),
+         unit="samples", budget=8, temperature=1.0, scorer="mean-logprob"),
+)  # fmt: skip

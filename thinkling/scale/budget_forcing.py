@@ -10,7 +10,8 @@ from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import END_THINK, Mark
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer, seeded
+from thinkling.scale.direct import seeded
+from thinkling.scale.method import Answer, Kind
 from thinkling.scale.prompts import CHATS, prompt_of
 from thinkling.verify.verifier import verifier_of
 
@@ -59,3 +60,13 @@ class BudgetForcing:
         if end == BOX:
             return [BOX if text.endswith("\n") or not text else "\n" + BOX]
         return [Mark(END_THINK), f"\n\nFinal answer: {BOX}" if cut else "\n\n"]
+
+
+KINDS = (
+    Kind("budget-forcing", "cut at n tokens", "cuts thinking off",
+         lambda p: BudgetForcing(p.sampling, p.budget, template=p.template),
+         unit="thinking tokens", budget=128, template="step-by-step"),
+    Kind("wait", "kept thinking for n tokens", "prolongs it",
+         lambda p: BudgetForcing(p.sampling, p.sampling.max_tokens, min_thinking=p.budget, template=p.template),
+         unit="thinking tokens", budget=128, template="step-by-step"),
+)  # fmt: skip

@@ -12,7 +12,7 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer
+from thinkling.scale.method import Answer, Kind
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.scorers import answer_places, known, mean
 from thinkling.scale.vote import elected
@@ -39,6 +39,12 @@ class CoTDecoding:
         begun = await model.first_tokens(prompt, self.num_paths)
         paths = await asyncio.gather(*map(path, begun))
         return elected(problem, paths, [answer_margin(model, problem, whole) for whole in paths])
+
+
+KINDS = (
+    Kind("cot-decoding", "CoT-decoding with n paths", "branches on the first token",
+         lambda p: CoTDecoding(p.sampling, p.budget, p.template), unit="paths", budget=8, measures=True),
+)  # fmt: skip
 
 
 def answer_margin(model: Model, problem: Problem, completion: Completion) -> float:

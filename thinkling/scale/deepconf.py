@@ -12,7 +12,8 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer, samples
+from thinkling.scale.direct import samples
+from thinkling.scale.method import Answer, Kind
 from thinkling.scale.scorers import known, trace_confidence
 from thinkling.scale.vote import groups, vote
 from thinkling.verify.verifier import verifier_of
@@ -65,6 +66,13 @@ class DeepConf:
         weight = {id(t): w for t, w in zip(traces, self._weights(model, traces, threshold), strict=True)}
         sums = [math.fsum(weight[id(trace)] for trace in group) for group in groups(problem, traces)]
         return max(sums) / sum(sums) if any(sums) else 0.0
+
+
+KINDS = (
+    Kind("deepconf", "DeepConf's vote of n", "also stops samples that the model is not sure of",
+         lambda p: DeepConf(p.sampling, p.budget, template=p.template),
+         unit="samples", budget=8, temperature=1.0, measures=True),
+)  # fmt: skip
 
 
 def percentile(values: Sequence[float], share: float) -> float:

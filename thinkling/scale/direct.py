@@ -1,33 +1,15 @@
 """Ask once, take the answer: the baseline of every other method. Asked for steps, it is chain of thought."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from thinkling.generate.completion import Completion
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
+from thinkling.scale.method import Answer, Kind
 from thinkling.scale.prompts import prompt_of
 from thinkling.verify.verifier import verifier_of
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a method answers to one problem, and what it cost.
-
-    text: the response that is graded. final: the answer found in it, or None. completions: all that was sampled for it.
-    rounds: where a method revises, the response as it stood after each round, the draft first.
-    """
-
-    text: str
-    final: str | None
-    completions: tuple[Completion, ...]
-    rounds: tuple[str, ...] = ()
-
-
-# Any such function, or object with `__call__`, is a method: it can be evaluated, batched, and run on any model.
-Method = Callable[[Model, Problem], Awaitable[Answer]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +22,13 @@ class Direct:
     async def __call__(self, model: Model, problem: Problem) -> Answer:
         (completion,) = await samples(model, problem, self.template, self.sampling, range(1))
         return Answer(completion.text, verifier_of(problem).extract(completion.text), (completion,))
+
+
+KINDS = (
+    Kind("direct", "one answer", "asks plainly", lambda p: Direct(p.sampling, p.template)),
+    Kind("step-by-step", "one answer", "asks for an explanation", lambda p: Direct(p.sampling, p.template),
+         template="step-by-step"),
+)  # fmt: skip
 
 
 async def samples(

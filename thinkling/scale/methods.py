@@ -4,62 +4,88 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Literal, get_args
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
-from thinkling.generate.model import Model
-from thinkling.generate.openai.remote import NoLogprobs
+from thinkling.generate.model import Model, NoLogprobs
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.beam import BeamSearch
-from thinkling.scale.best_of_n import BestOfN
-from thinkling.scale.budget_forcing import BudgetForcing
-from thinkling.scale.cot_decoding import CoTDecoding
-from thinkling.scale.deepconf import DeepConf
-from thinkling.scale.direct import Direct, Method
+from thinkling.scale import beam, best_of_n, budget_forcing, cot_decoding, deepconf, direct, refine, vote
 from thinkling.scale.judge import Judge, PTrue
-from thinkling.scale.names import ScorerName, Template
-from thinkling.scale.refine import Refine
-from thinkling.scale.reward_head import RewardHead
-from thinkling.scale.scorers import ALONE, Scorer, deepconf, exponential, proportional
-from thinkling.scale.vote import AdaptiveConsistency, SelfConsistency
+from thinkling.scale.method import Kind, Method, Parts
+from thinkling.scale.prompts import Template
+from thinkling.scale.scorers import (
+    Scorer,
+    answer_logprob,
+    exponential,
+    heuristic,
+    mean_logprob,
+    proportional,
+    self_certainty,
+    sum_logprob,
+    trace_scorer,
+)
 
-# Logarithms, so that as the weight of a vote they are e^score. The other scores weigh what they are.
-LOGARITHMS = frozenset({"mean-logprob", "sum-logprob", "answer-logprob", "p-true", "reward-head"})
-
-# What looks at nothing but text, so that any model can do it.
-TEXT_SCORERS = frozenset({"", "heuristic", "judge"})
-NUMBER_METHODS = frozenset({"deepconf", "cot-decoding"})
+FILES = (direct, vote, deepconf, best_of_n, refine, budget_forcing, beam, cot_decoding)
+KINDS: dict[str, Kind] = {kind.name: kind for file in FILES for kind in file.KINDS}
+MethodName = Literal[*KINDS]
+METHODS_HELP = ", ".join(f"{kind.name} {kind.help}" for kind in KINDS.values()) + "."
 
 
 @dataclass(frozen=True)
-class Kind:
-    """title: what people call it, n standing for the budget. unit: what the budget counts, "" if there is none. budget:
-    its default. scorer: the default one; "" may have one but needs none, None can use none."""
+class ScorerContext:
+    """What some scorers want to know. template: of the question. window: tokens in a group of DeepConf. model: whose
+    reward head. judge: whom to ask."""
 
-    title: str
-    unit: str = ""
-    budget: int = 1
-    temperature: float = 0.0
-    template: str = "plain"
-    scorer: str | None = None
+    template: str
+    window: int
+    model: str
+    judge: Judge | None = None
 
 
-KINDS: dict[str, Kind] = {
-    "direct": Kind("one answer"),
-    "step-by-step": Kind("one answer", template="step-by-step"),
-    "self-consistency": Kind("vote of n", "samples", 8, 1.0, scorer=""),
-    "adaptive": Kind("adaptive vote of at most n", "samples", 8, 1.0),
-    "deepconf": Kind("DeepConf's vote of n", "samples", 8, 1.0),
-    "best-of-n": Kind("best of n", "samples", 8, 1.0, scorer="mean-logprob"),
-    "refine": Kind("refinement x n", "rounds", 1, scorer=""),
-    "budget-forcing": Kind("cut at n tokens", "thinking tokens", 128, template="step-by-step"),
-    "wait": Kind("kept thinking for n tokens", "thinking tokens", 128, template="step-by-step"),
-    "beam": Kind("beam search with n paths", "paths", 8, 1.0, "step-by-step", "mean-logprob"),
-    "dvts": Kind("DVTS with n paths", "paths", 8, 1.0, "step-by-step", "mean-logprob"),
-    "cot-decoding": Kind("CoT-decoding with n paths", "paths", 8),
+def trained_head(context: ScorerContext) -> Scorer:
+    from thinkling.scale.reward_head import RewardHead  # the one scorer that needs torch
+
+    return RewardHead.for_model(context.model)
+
+
+def other_judge(context: ScorerContext) -> Scorer:
+    if context.judge is None:
+        raise UserError("the scorer judge needs a model to ask: name its server with --judge-server")
+    return context.judge
+
+
+@dataclass(frozen=True)
+class ScorerKind:
+    """A scorer as the command line offers it.
+
+    make: the scorer. text_only: does it look at nothing but text, so that any model can do it? measures: must every
+    completion be measured (Sampling.measure)? logarithm: is the score one, so that its vote weighs e^score? Others
+    weigh what they are.
+    """
+
+    make: Callable[[ScorerContext], Scorer]
+    text_only: bool = False
+    measures: bool = False
+    logarithm: bool = False
+
+
+SCORERS: dict[str, ScorerKind] = {
+    "heuristic": ScorerKind(lambda c: heuristic, text_only=True),
+    "mean-logprob": ScorerKind(lambda c: mean_logprob, logarithm=True),
+    "sum-logprob": ScorerKind(lambda c: sum_logprob, logarithm=True),
+    "answer-logprob": ScorerKind(lambda c: answer_logprob, logarithm=True),
+    "self-certainty": ScorerKind(lambda c: self_certainty, measures=True),
+    "confidence-mean": ScorerKind(lambda c: trace_scorer("mean", c.window), measures=True),
+    "confidence-group": ScorerKind(lambda c: trace_scorer("group", c.window), measures=True),
+    "confidence-bottom": ScorerKind(lambda c: trace_scorer("bottom", c.window), measures=True),
+    "confidence-tail": ScorerKind(lambda c: trace_scorer("tail", c.window), measures=True),
+    "p-true": ScorerKind(lambda c: PTrue(c.template), logarithm=True),
+    "reward-head": ScorerKind(trained_head, logarithm=True),
+    "judge": ScorerKind(other_judge, text_only=True),
 }
+ScorerName = Literal[*SCORERS]
 
 
 @dataclass(frozen=True)
@@ -79,14 +105,14 @@ class Recipe:
     @property
     def needs(self) -> str:
         """What of it needs more of a model than text: its scorer or itself, by name; "" if nothing does."""
-        if self.name in NUMBER_METHODS:
+        if self.kind.measures:
             return self.name
-        return "" if self.scorer in TEXT_SCORERS else f"the scorer {self.scorer}"
+        return "" if not self.scorer or SCORERS[self.scorer].text_only else f"the scorer {self.scorer}"
 
     @property
     def measures(self) -> bool:
         """Must every completion be measured (Sampling.measure)?"""
-        return self.name in NUMBER_METHODS or self.scorer == "self-certainty" or self.scorer.startswith("confidence-")
+        return self.kind.measures or bool(self.scorer and SCORERS[self.scorer].measures)
 
     def title(self, budget: int | None = None) -> str:
         """What people call it: "step by step, vote of 8"; without a budget "step by step, vote of n"."""
@@ -111,7 +137,7 @@ def parse(text: str, budgets: tuple[int, ...] = ()) -> Recipe:
     head, _, warm = head.partition("~")
     head, _, template = head.partition("@")
     name, _, scorer = head.partition(":")
-    for what, given, allowed in (("method", name, KINDS), ("scorer", scorer, get_args(ScorerName)),
+    for what, given, allowed in (("method", name, KINDS), ("scorer", scorer, SCORERS),
                                  ("template", template, get_args(Template))):  # fmt: skip
         if given not in allowed and (given or what == "method"):
             raise UserError(f"'{text}': there is no {what} '{given}': use one of {', '.join(allowed)}")
@@ -135,34 +161,14 @@ def build(recipe: Recipe, budget: int, sampling: Sampling, scorer_named: Callabl
     Drawn at the temperature of the recipe, and else as `sampling` says. Raises UserError where samples would all be
     alike.
     """
-    template, name = recipe.template, recipe.name
-    if recipe.temperature == 0 and recipe.kind.temperature > 0 and budget > 1:
-        raise UserError(f"{name}: temperature 0 makes every sample alike: raise it above 0, or take one sample")
-    sampling = replace(sampling, temperature=recipe.temperature)
-    scorer = scorer_named(recipe.scorer) if recipe.scorer else None
-    if recipe.measures:
-        sampling = replace(sampling, measure=True)
-    if name == "self-consistency":
-        weigh = proportional if recipe.scorer and recipe.scorer not in LOGARITHMS else exponential
-        return SelfConsistency(sampling, budget, template, scorer, weigh)
-    if name == "adaptive":
-        return AdaptiveConsistency(sampling, budget, template)
-    if name == "deepconf":
-        return DeepConf(sampling, budget, template=template)
-    if name == "best-of-n":
-        return BestOfN(sampling, scorer, budget, template)
-    if name == "refine":
-        return Refine(sampling, scorer, budget, template)
-    if name == "budget-forcing":
-        return BudgetForcing(sampling, budget, template=template)
-    if name == "wait":
-        return BudgetForcing(sampling, sampling.max_tokens, min_thinking=budget, template=template)
-    if name in ("beam", "dvts"):
-        width = min(4, budget)
-        return BeamSearch(sampling, scorer, budget, width, budget // width if name == "dvts" else 1, template)
-    if name == "cot-decoding":
-        return CoTDecoding(sampling, budget, template)
-    return Direct(sampling, template)
+    kind = recipe.kind
+    if recipe.temperature == 0 and kind.temperature > 0 and budget > 1:
+        raise UserError(f"{kind.name}: temperature 0 makes every sample alike: raise it above 0, or take one sample")
+    sampling = replace(sampling, temperature=recipe.temperature, measure=sampling.measure or recipe.measures)
+    if not recipe.scorer:
+        return kind.build(Parts(sampling, budget, recipe.template))
+    weigh = exponential if SCORERS[recipe.scorer].logarithm else proportional
+    return kind.build(Parts(sampling, budget, recipe.template, scorer_named(recipe.scorer), weigh))
 
 
 @contextmanager
@@ -177,18 +183,8 @@ def saying_what_needs_it(recipes: Iterable[Recipe]) -> Iterator[None]:
 
 
 def scorer_for(name: ScorerName, template: str, window: int, model: str, judge: Judge | None = None) -> Scorer:
-    """The scorer of this name. window: tokens in a group of DeepConf. model: whose reward head. judge: whom to ask."""
-    if name.startswith("confidence-"):
-        return deepconf(name.removeprefix("confidence-"), window)
-    if name == "p-true":
-        return PTrue(template)
-    if name == "reward-head":
-        return RewardHead.for_model(model)
-    if name == "judge":
-        if judge is None:
-            raise UserError("the scorer judge needs a model to ask: name its server with --judge-server")
-        return judge
-    return ALONE[name]
+    """The scorer of this name; the rest as in `ScorerContext`."""
+    return SCORERS[name].make(ScorerContext(template, window, model, judge))
 
 
 def remembered(scorer: Scorer) -> Scorer:

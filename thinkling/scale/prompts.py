@@ -4,7 +4,7 @@ A base model continues text, so it gets the form in which it has seen answers. A
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from thinkling.generate.model import Model
 from thinkling.model.chat_template import render_chat
@@ -26,6 +26,7 @@ TEMPLATES = {
     "none": "{question}",
 }
 CHATS = {"chat": False, "chat-thinking": True}  # whether the model may think before it replies
+Template = Literal[*TEMPLATES, *CHATS]
 
 # What a model is asked about a response, as text. `asked` is the question as its template puts it.
 ABOUT = {

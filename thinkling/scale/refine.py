@@ -10,7 +10,8 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer, samples, seeded
+from thinkling.scale.direct import samples, seeded
+from thinkling.scale.method import Answer, Kind
 from thinkling.scale.prompts import critique_prompt, revise_prompt
 from thinkling.scale.scorers import Scorer, ranked
 from thinkling.verify.verifier import verifier_of
@@ -49,3 +50,9 @@ class Refine:
             return True
         scores = [await self.scorer(model, problem, completion) for completion in (revision, best)]
         return ranked(scores[0]) >= ranked(scores[1])
+
+
+KINDS = (
+    Kind("refine", "refinement x n", "criticises and revises",
+         lambda p: Refine(p.sampling, p.scorer, p.budget, p.template), unit="rounds", budget=1, scorer=""),
+)  # fmt: skip

@@ -48,7 +48,7 @@ async def self_certainty(model: Model, problem: Problem, completion: Completion)
     return mean(known(completion.certainty, "self-certainty", model))
 
 
-def deepconf(kind: str, window: int) -> Scorer:
+def trace_scorer(kind: str, window: int) -> Scorer:
     """DeepConf's scores of a whole trace (arXiv:2508.15260, section 3), from the confidence of each token, in nats.
 
     A group is `window` tokens in a row (a shorter trace is one group), its confidence their mean. Kinds: "mean" over
@@ -108,15 +108,6 @@ def known(values: Sequence[float], scorer: str, model: Model) -> Sequence[float]
         raise UserError(f"the scorer {scorer} needs numbers of every token that {model.name} did not give: use another "
                         "scorer, such as heuristic, or load the weights here")  # fmt: skip
     return values
-
-
-ALONE: dict[str, Scorer] = {
-    "heuristic": heuristic,
-    "mean-logprob": mean_logprob,
-    "sum-logprob": sum_logprob,
-    "answer-logprob": answer_logprob,
-    "self-certainty": self_certainty,
-}
 
 
 def exponential(scores: Sequence[float]) -> list[float]:

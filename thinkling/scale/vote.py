@@ -12,7 +12,8 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
-from thinkling.scale.direct import Answer, samples
+from thinkling.scale.direct import samples
+from thinkling.scale.method import Answer, Kind
 from thinkling.scale.scorers import Scorer, exponential, ranked
 from thinkling.verify.verifier import verifier_of
 
@@ -68,6 +69,16 @@ class AdaptiveConsistency:
             numbers = range(len(completions), len(completions) + fewest)
             completions += await samples(model, problem, self.template, self.sampling, numbers)
         return elected(problem, completions)
+
+
+KINDS = (
+    Kind("self-consistency", "vote of n", "votes among samples, by --scorer weighted",
+         lambda p: SelfConsistency(p.sampling, p.budget, p.template, p.scorer, p.weigh),
+         unit="samples", budget=8, temperature=1.0, scorer=""),
+    Kind("adaptive", "adaptive vote of at most n", "stops voting once the winner is clear",
+         lambda p: AdaptiveConsistency(p.sampling, p.budget, p.template),
+         unit="samples", budget=8, temperature=1.0),
+)  # fmt: skip
 
 
 def is_clear(first: int, second: int, left: int, confidence: float) -> bool:

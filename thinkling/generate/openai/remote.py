@@ -20,6 +20,7 @@ from torch import Tensor
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.distribution import CONFIDENCE_TOKENS
+from thinkling.generate.model import NoLogprobs
 from thinkling.generate.openai.connection import Connection, Refused
 from thinkling.generate.openai.format import (
     Chat,
@@ -48,10 +49,6 @@ OPTIONAL = {
 
 
 LOGPROBS = r"\b(top_)?log.?prob(s|abilities)\b"  # as servers say it
-
-
-class NoLogprobs(FatalError):
-    """The server gives no log-probabilities, and what was asked of it needs them."""
 
 
 class RemoteModel:
