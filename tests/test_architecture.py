@@ -42,7 +42,7 @@ train.run
 train.pretrain train.pretrain.config train.pretrain.corpus train.pretrain.reviews train.pretrain.reasoning_corpus
 train.pretrain.trainer
 train.rl train.rl.objective train.rl.config train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss
-train.rl.reward_names train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
+train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
 train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.reward_head

@@ -7,8 +7,7 @@ from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.problem import Problem
-from thinkling.train.rl.reward_names import reward_weights
-from thinkling.train.rl.rewards import PARTS, GradedGroup, rewards_of
+from thinkling.train.rl.rewards import PARTS, GradedGroup, reward_weights, rewards_of
 from thinkling.train.rl.rollout import Rollout, has_signal
 from thinkling.verify.math.grade import grade
 

@@ -23,7 +23,7 @@ from thinkling.train.config import (
     TrackerName,
 )
 from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName, Truncated
-from thinkling.train.rl.reward_names import reward_weights
+from thinkling.train.rl.rewards import reward_weights
 
 if TYPE_CHECKING:
     from thinkling.generate.language_model import LanguageModel

@@ -16,10 +16,6 @@ Aggregation = Literal["sequence", "tokens", "constant"]
 Kl = Literal["none", "k1", "k2", "k3", "r*k1", "r*k3", "k1-in-reward"]
 Correction = Literal["none", "tis", "icepop"]
 Truncated = Literal["counted", "dropped", "masked"]
-PresetName = Literal[
-    "reinforce", "rloo", "grpo", "dr-grpo", "dapo", "gspo", "cispo", "gdpo", "sapo", "olmo3", "deepseek-v3.2",
-    "reinforce++", "max-rl", "the-book",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,3 +137,5 @@ PRESETS: dict[str, Preset] = {
         ("shown for what goes wrong: the clip's maximum for A < 0, and k1 in the loss, whose gradient is noise",),
     ),
 }  # fmt: skip
+
+PresetName = Literal[*PRESETS]

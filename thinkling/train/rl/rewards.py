@@ -1,17 +1,18 @@
 """What a completion earns, part by part. A part sees a whole group, for some compare siblings.
 
-Which parts a run has, and with what weights, is `--reward` (train/rl/reward_names.py). `random` and `format` by
+Which parts a run has, and with what weights, is `--reward` (`reward_weights`). `random` and `format` by
 themselves are control arms: what still improves under them was not learnt from the verifier (arXiv:2506.10947).
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
-from thinkling.train.rl.reward_names import is_own
 from thinkling.verify.verifier import Verdict, verifier_named, verifier_of, verify
 
 OVERLONG_SHARE = 0.2  # of max_tokens, in which the penalty grows: DAPO's 4,096 of 20,480
@@ -105,6 +106,36 @@ PARTS: dict[str, Callable[[GradedGroup], list[float]]] = {
     "overlong": overlong,
     "random": random,
 }
+
+
+def is_own(name: str) -> bool:
+    """Does the part name a function of the user's own?"""
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def reward_weights(parts: tuple[str, ...]) -> dict[str, float]:
+    """The weight of each part of `--reward correct format=0.2 mine.py:short`: 1 where none is said.
+
+    `format-only` is `format`, spelt so that nobody misses what such a run is for.
+    """
+    weights: dict[str, float] = {}
+    for part in parts:
+        name, _, weight = part.rpartition("=") if re.search(r"=[^=:/]*$", part) else (part, "", "")
+        name = "format" if name == "format-only" else name
+        if name not in PARTS and not is_own(name):
+            raise UserError(f"unknown part of a reward '{name}': use {', '.join(PARTS)}, or FILE.py:FUNCTION, each "
+                            "with =WEIGHT or without")  # fmt: skip
+        if name in weights:
+            raise UserError(f"--reward names '{name}' twice: say it once, with the weight that it is to have")
+        try:
+            weights[name] = float(weight) if weight else 1.0
+        except ValueError:
+            weights[name] = math.nan
+        if not math.isfinite(weights[name]):
+            raise UserError(f"--reward {part}: the weight behind = must be a number")
+    if not weights:
+        raise UserError("--reward needs at least one part, such as correct")
+    return weights
 
 
 def part_named(name: str) -> Callable[[GradedGroup], list[float]]:
