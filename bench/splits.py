@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
         rows.append({
             "suite": suite, "split": split, "template": template, "samples": samples, "report": report,
             "pass": wilson_interval(sum(any_right), len(any_right)), "pass_rate": sum(any_right) / len(any_right),
-            "by_steps": kinds, "mended": changed.count((False, True)), "broken": changed.count((True, False)),
+            "by_steps": kinds, "fixed": changed.count((False, True)), "broken": changed.count((True, False)),
             "read": [[s.problem.question, s.problem.reference, [c.text for c in s.answer.completions]]
                      for s in answered[: settings.read]],
         })  # fmt: skip
@@ -88,7 +88,7 @@ def main(settings: Settings) -> None:
         if kinds:
             print("  by steps: " + ", ".join(f"{kind}: {share:.0%}" for kind, share in kinds.items()), flush=True)
         if changed:
-            print(f"  mended {rows[-1]['mended']}, broken {rows[-1]['broken']}", flush=True)
+            print(f"  fixed {rows[-1]['fixed']}, broken {rows[-1]['broken']}", flush=True)
         write_json(settings.out, rows)
 
 

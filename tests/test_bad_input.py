@@ -1,4 +1,4 @@
-"""What goes wrong around a command, and what people type: each is one line that names the culprit and the mend."""
+"""What goes wrong around a command, and what people type: each is one line that names the culprit and the fix."""
 
 import errno
 import json
@@ -84,8 +84,8 @@ def test_out_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         runs.check_place(tmp_path, folder=False)
 
 
-@pytest.mark.parametrize(("code", "mend"), [(errno.ENOSPC, "make room there"), (errno.EROFS, "can be written to")])
-def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, mend: str) -> None:
+@pytest.mark.parametrize(("code", "fix"), [(errno.ENOSPC, "make room there"), (errno.EROFS, "can be written to")])
+def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fix: str) -> None:
     """One line, and no config.json.tmp is left over."""
     path = tmp_path / "run" / "config.json"
 
@@ -93,7 +93,7 @@ def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, co
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", refuses)
-    with pytest.raises(UserError, match=f"{path}: {os.strerror(code)}: .*{mend}"):
+    with pytest.raises(UserError, match=f"{path}: {os.strerror(code)}: .*{fix}"):
         runs.write_json(path, {"a": 1})
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -205,7 +205,7 @@ def test_stopped_says_that_the_same_command_goes_on(
             cli.main([command, "--out", str(tmp_path / name)])
         assert end.value.code == 130
         said[name] = capsys.readouterr().err.strip()
-    assert said == {"begun": "stopped; the same command goes on from here", "early": "stopped", "other": "stopped"}
+    assert said == {"begun": "stopped; the same command resumes from here", "early": "stopped", "other": "stopped"}
 
 
 # A user's own loss

@@ -176,7 +176,7 @@ def test_a_run_that_ends_by_minutes_says_so(capsys: pytest.CaptureFixture, check
                  "--eval-every", "0"]  # fmt: skip
     cli.main([*arguments, "--minutes", "1e-9"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Stopped by --minutes 1e-09 after 1 of 3 steps; the same command with more minutes goes on." in shown
+    assert "Stopped by --minutes 1e-09 after 1 of 3 steps; the same command with more --minutes resumes." in shown
     cli.main(arguments)
     shown = capsys.readouterr().out
     assert "Stopped" not in shown and "step-00003" in shown.replace("\n", "")

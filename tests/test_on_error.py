@@ -343,7 +343,7 @@ def test_grpo_trains_on_the_others(held_out: str, tiny: LanguageModel, with_a_lo
     assert {row["num_problems"] for row in measured} == {2 if held_out == "another" else 3}
 
 
-def test_the_doctor_skips_them_too(tiny: LanguageModel, with_a_long_one: Path, tmp_path: Path) -> None:
+def test_preflight_skips_them_too(tiny: LanguageModel, with_a_long_one: Path, tmp_path: Path) -> None:
     settings = Grpo(out=tmp_path, tasks=(str(with_a_long_one),), rollouts_per_prompt=2, max_tokens=4)
     with pytest.raises(UserError, match=r"was answered right|are cut off"):  # it has asked, and found a random model
         rl_steps.examine(settings, tiny, frozenset({"7 " * 3000}))

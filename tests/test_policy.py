@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thinkling.train.rl.loss import Denominators, TokenTensors, in_words, loss_of, rewards_after_kl
-from thinkling.train.rl.objective import PRESETS, Advantage, Objective, PresetName
+from thinkling.train.rl.objective import PRESETS, Advantage, Objective
 from thinkling.train.rl.terms import (
     advantages,
     centred,
@@ -282,7 +282,6 @@ def test_what_is_masked_cannot_matter(preset: str) -> None:
 
 
 def test_preset_names_and_words() -> None:
-    assert set(PRESETS) == set(PresetName.__args__)
     assert all(preset.source for preset in PRESETS.values())
     assert "clip(r, 0.8, 1.28)" in " ".join(in_words(PRESETS["dapo"].objective))
     assert "its expected gradient on policy is 0" in " ".join(in_words(PRESETS["the-book"].objective))

@@ -31,7 +31,7 @@ EXAMPLE = BeforeAfter("What is 2 + 3?", "5", "\\boxed{6}", "2 + 3 = 5\n\\boxed{5
 HOSTILE = "</pre><script>alert('x')</script><img src=\"http://evil.example/a.png\" onerror=x> & {body} \ud83d"
 
 
-def written(folder, title="A tour", rows=(PLAIN, TRAINED), curve=CURVE, examples=(EXAMPLE,), facts=None) -> str:
+def written(folder, title="A demo", rows=(PLAIN, TRAINED), curve=CURVE, examples=(EXAMPLE,), facts=None) -> str:
     path = folder / "report.html"
     write_html(path, title, rows, curve, examples, {"machine": "2 cores"} if facts is None else facts)
     return path.read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_page_says_what_happened(tmp_path):
         "Of 500 problems, plain solves 26.0%; after GRPO solves 75.2%, "
         "with 100 times the tokens (the 95% intervals lie apart)." in page.text
     )
-    for shown in ("A tour", "[71.2, 78.8]", "1,234", "213", "1.2%", "What is 2 + 3?", "5 equals 5", "2 cores"):
+    for shown in ("A demo", "[71.2, 78.8]", "1,234", "213", "1.2%", "What is 2 + 3?", "5 equals 5", "2 cores"):
         assert shown in page.text
     # Each smoothed over 3 steps, over 2 at the ends: (0.25 + 0.5) / 2 and (0.5 + 0.75) / 2.
     assert "From 0.38 to 0.62 in 3 steps" in page.text
@@ -114,7 +114,7 @@ def test_the_headline_tells_the_training(tmp_path):
         "(the 95% intervals lie apart).",
         "Untrained, the best of the other ways to ask was step by step: 80.0%, with 6.0 times the tokens.",
     ]
-    write_html(tmp_path / "page.html", "A tour", rows, CURVE, [], {}, trained=(PLAIN, TRAINED))
+    write_html(tmp_path / "page.html", "A demo", rows, CURVE, [], {}, trained=(PLAIN, TRAINED))
     text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert all(line in text for line in told)
     assert "<b class=best>75.2%</b>" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -217,7 +217,7 @@ def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space"):
-        written(tmp_path, title="Another tour")
+        written(tmp_path, title="Another demo")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == old
 
 

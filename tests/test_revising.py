@@ -91,14 +91,14 @@ def test_a_real_network_refines(tiny: LanguageModel) -> None:
 
 
 def test_rounds_count_both_directions() -> None:
-    """Of five, the first round mends two and breaks one, the second breaks one of the mended."""
+    """Of five, the first round fixes two and breaks one, the second breaks one of the fixed."""
     histories = [("3", "2", "2"), ("3", "2", "9"), ("2", "7", "7"), ("2", "2", "2"), ("1", "1", "1")]
     samples = []
     for history in histories:
         texts = tuple(f"\\boxed{{{value}}}" for value in history)
         samples.append(Sample(PROBLEM, Answer(texts[-1], history[-1], (), texts), grade(texts[-1], "2")))
     first, second = changes(samples)
-    assert [(len(r.mended), len(r.broken)) for r in (first, second)] == [(2, 1), (0, 1)]
+    assert [(len(r.fixed), len(r.broken)) for r in (first, second)] == [(2, 1), (0, 1)]
     assert first.broken[0].before == "\\boxed{2}" and first.broken[0].after == "\\boxed{7}"
     assert first.p_value == 1.0  # 2 of 3 coins
     assert in_words(first) == "round 1: 2 wrong -> right, 1 right -> wrong (exact McNemar p = 1)"

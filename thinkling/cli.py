@@ -165,7 +165,7 @@ def run(arguments: list[str]) -> None:
         COMMANDS[name].main(chosen)
     except KeyboardInterrupt:
         resumes = COMMANDS[name].resumes and (out / "config.json").exists()
-        print("\nstopped" + ("; the same command goes on from here" if resumes else ""), file=sys.stderr)
+        print("\nstopped" + ("; the same command resumes from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
 
 

@@ -4,7 +4,7 @@ import errno
 
 
 class UserError(Exception):
-    """Bad input, said in one line that names the culprit and the mend.
+    """Bad input, said in one line that names the culprit and the fix.
 
     The command line prints the message and exits with code 2; library users see an ordinary exception.
     """
@@ -17,7 +17,7 @@ class FatalError(UserError):
 NO_FOLDER = "a file stands where a folder is needed: name another place"
 NOT_ALLOWED = "you may not do that there: change its permissions, or name another place"
 NO_ROOM = "make room there, or name another place"
-MENDS = {
+FIXES = {
     errno.ENOSPC: NO_ROOM,
     errno.EDQUOT: NO_ROOM,
     errno.EFBIG: NO_ROOM,
@@ -39,7 +39,7 @@ def refusal(error: OSError, path: object = None) -> str | None:
 
     path: what it was about, where the error itself does not say.
     """
-    if error.errno not in MENDS:
+    if error.errno not in FIXES:
         return None
     where = path or error.filename or "standard output"
-    return f"{where}: {error.strerror}: {MENDS[error.errno]}"
+    return f"{where}: {error.strerror}: {FIXES[error.errno]}"

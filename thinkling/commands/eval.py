@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Eval(ScalingSettings):
     """Measure a model and a method on problems: accuracy with its interval, truncation, tokens, seconds.
 
-    Writes OUT/report.json and every response to OUT/samples.jsonl. An interrupted run goes on when it is started again.
+    Writes OUT/report.json and every response to OUT/samples.jsonl. An interrupted run resumes when it is started again.
     """
 
     out: Path

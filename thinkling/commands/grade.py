@@ -87,11 +87,11 @@ def references_of(path: Path, number: int, row: dict) -> str | list[str]:
     return reference
 
 
-def verdict_on(row: dict, wanted: str | list[str], verifier: str, policy: ExtractMode) -> Verdict:
+def verdict_on(row: dict, wanted: str | list[str], verifier: str, mode: ExtractMode) -> Verdict:
     """The best of the verdicts by each reference, any of which is right."""
     references = [wanted] if isinstance(wanted, str) else wanted
     asked = Problem("", str(row.get("question", "")), "", verifier=verifier, metadata=row.get("metadata") or {})
-    verdicts = [verify(replace(asked, reference=one), row["response"], policy) for one in references]
+    verdicts = [verify(replace(asked, reference=one), row["response"], mode) for one in references]
     return min(verdicts, key=lambda verdict: ("correct", "incorrect", "unparsed").index(verdict.status))
 
 

@@ -136,7 +136,7 @@ class Grpo(ModelSettings):
     preflight: bool = True
     """Before training, ask 32 problems, and refuse a run that cannot learn anything."""
     watchdog: bool = True
-    """Stop a run that collapses, and go back to the last good checkpoint."""
+    """Stop a run that collapses, and roll back to the last good checkpoint."""
     trackers: tuple[TrackerName, ...] = ()
     """Send the metrics there too; metrics.jsonl is always written."""
     save_every: int = 20
@@ -364,7 +364,7 @@ def main(settings: Grpo) -> Path | None:
     console = Console(highlight=False)
     if finished["steps"] < settings.steps:
         console.print(f"\nStopped by --minutes {settings.minutes:g} after {finished['steps']} of {settings.steps} "
-                      "steps; the same command with more minutes goes on.")  # fmt: skip
+                      "steps; the same command with more --minutes resumes.")  # fmt: skip
     console.print(f"\nThe trained model: {folder}")
     if (settings.out / SKIPPED).exists():
         skipped = json.loads((settings.out / SKIPPED).read_text(encoding="utf-8"))

@@ -42,7 +42,7 @@ class Scale(ScalingSettings):
 
     Samples are drawn once and shared; each method is charged as if it had run alone. Ends with OUT/report.html:
     accuracy against tokens, seconds and FLOPs, the cheapest way to each accuracy, tests between neighbours. Started
-    again, it goes on where it stopped, with other methods or budgets if you like.
+    again, it resumes, with other methods or budgets if you like.
     """
 
     out: Path = Path("runs/scale")

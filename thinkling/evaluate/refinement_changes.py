@@ -1,6 +1,6 @@
-"""What revising did: how many answers each round mended, and how many it broke, with examples of both.
+"""What revising did: how many answers each round fixed, and how many it broke, with examples of both.
 
-An accuracy before and after hides that: ten mended and ten broken look like nothing.
+An accuracy before and after hides that: ten fixed and ten broken look like nothing.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round did. mended: wrong before, right after; broken: the other way round. Unread counts as wrong."""
+    """What one round did. fixed: wrong before, right after; broken: the other way round. Unread counts as wrong."""
 
     number: int
-    mended: tuple[Change, ...]
+    fixed: tuple[Change, ...]
     broken: tuple[Change, ...]
 
     @property
     def p_value(self) -> float:
         """Of the exact McNemar test between before and after."""
-        return paired_p_value(len(self.broken), len(self.mended))
+        return paired_p_value(len(self.broken), len(self.fixed))
 
 
 def changes(samples: Sequence[Sample]) -> list[Round]:
@@ -46,14 +46,14 @@ def changes(samples: Sequence[Sample]) -> list[Round]:
             for s, history in zip(samples, histories, strict=True)
             if history[number] != history[number - 1]
         ]
-        mended, broken = (tuple(c for right, c in changed if right is wanted) for wanted in (True, False))
-        rounds.append(Round(number, mended, broken))
+        fixed, broken = (tuple(c for right, c in changed if right is wanted) for wanted in (True, False))
+        rounds.append(Round(number, fixed, broken))
     return rounds
 
 
 def in_words(found: Round) -> str:
     return (
-        f"round {found.number}: {len(found.mended)} wrong -> right, {len(found.broken)} right -> wrong "
+        f"round {found.number}: {len(found.fixed)} wrong -> right, {len(found.broken)} right -> wrong "
         f"(exact McNemar p = {found.p_value:.2g})"
     )
 
@@ -62,7 +62,7 @@ def tell(console: Console, rounds: Sequence[Round], examples: int = 1) -> None:
     """Each round in a line, and this many examples of each kind."""
     for found in rounds:
         console.print(in_words(found), highlight=False)
-    for kind, changed in (("wrong -> right", [c for r in rounds for c in r.mended]),
+    for kind, changed in (("wrong -> right", [c for r in rounds for c in r.fixed]),
                           ("right -> wrong", [c for r in rounds for c in r.broken])):  # fmt: skip
         for change in changed[:examples]:
             console.rule(f"{kind}: {change.sample.problem.reference} is right", align="left", style="dim")

@@ -15,7 +15,7 @@ from thinkling.anywhere import run_anywhere
 from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.result import Result
 from thinkling.evaluate.stats import wilson_interval
-from thinkling.generate.cached import mend_last_line
+from thinkling.generate.cached import drop_half_line
 from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.progress import Progress
@@ -115,7 +115,7 @@ def seconds_before(out: Path) -> float:
     """What earlier starts of this run, which were interrupted, had taken when their last answer came."""
     if not (out / SECONDS).exists():
         return 0.0
-    mend_last_line(out / SECONDS)
+    drop_half_line(out / SECONDS)
     return max((row["seconds"] for row in read_jsonl(out / SECONDS)), default=0.0)
 
 

@@ -1,8 +1,8 @@
 """Ask a model once, and answer from a file ever after.
 
-A `Replay` takes the same calls as the model behind it. What was asked before, with the same prompt and sampling, is
+A `CachedModel` takes the same calls as the model behind it. What was asked before, with the same prompt and sampling, is
 read back; the rest is asked and written down at once. So many methods can be measured on one pool of samples, each as
-if it ran alone, and a run that was interrupted goes on where it stopped. Every completion of a model that is loaded
+if it ran alone, and a run that was interrupted resumes. Every completion of a model that is loaded
 here is measured (Sampling.measure), so that any scorer can be tried on the pool later; of a server, which may give no
 log-probabilities, only those that must be.
 """
@@ -43,7 +43,7 @@ class CachedModel:
         source = {"model": model.name, "weights": fingerprint(model)}
         if not self.path.exists():
             append_jsonl(self.path, [source])
-        mend_last_line(self.path)
+        drop_half_line(self.path)
         for number, row in enumerate(read_jsonl(self.path)):
             if number == 0 and row != source:
                 raise UserError(f"{self.path}: these samples are of {row.get('model')}, with other weights or another "
@@ -152,7 +152,7 @@ def cut_where_unsure(whole: Completion, sampling: Sampling, model: LanguageModel
     return whole
 
 
-def mend_last_line(path: Path) -> None:
+def drop_half_line(path: Path) -> None:
     """Cut off a last line that an interruption left half written."""
     text = path.read_bytes()
     if text and not text.endswith(b"\n"):

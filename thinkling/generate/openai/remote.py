@@ -189,11 +189,11 @@ class RemoteModel:
         spelt = {name: LOGPROBS if name == "logprobs" else rf"\b{name}\b" for name in OPTIONAL if name in body}
         named = {name for name, spelling in spelt.items() if re.search(spelling, message, re.IGNORECASE)}
         if not named or named & needed:
-            mend = f": do without {', '.join(sorted(named & needed))}, or load the weights" if named else ""
+            fix = f": do without {', '.join(sorted(named & needed))}, or load the weights" if named else ""
             if "context" in message.lower() or "max_model_len" in message:
-                mend = ": shorten the prompt or lower max-tokens"
+                fix = ": shorten the prompt or lower max-tokens"
             kind = NoLogprobs if "logprobs" in named & needed else UserError
-            raise kind(f"{self._where} refuses the request ({message}){mend}")
+            raise kind(f"{self._where} refuses the request ({message}){fix}")
         for name in named - self._refused:
             if OPTIONAL[name]:
                 warnings.warn(f"{self._where} refuses {name!r}: {OPTIONAL[name]}", stacklevel=2)

@@ -68,7 +68,7 @@ def references_not_recognised(problems: Sequence[Problem]) -> list[str]:
 
 
 def refuse_if_hopeless(found: Findings, max_tokens: int) -> None:
-    """Raises UserError with the reason and the mend."""
+    """Raises UserError with the reason and the fix."""
     if found.truncated > 0.5:
         raise UserError(f"{found.truncated:.0%} of the answers are cut off at {max_tokens} tokens, and what "
                         f"is cut off earns nothing: raise --max-tokens {SKIP}")  # fmt: skip

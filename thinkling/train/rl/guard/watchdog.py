@@ -14,7 +14,7 @@ SILENT = 40  # steps without a single group that could be learnt from
 
 
 def alarm(rows: Sequence[StepMetrics]) -> str | None:
-    """What is wrong and what may mend it, or None. rows: all steps so far."""
+    """What is wrong and what may fix it, or None. rows: all steps so far."""
     if len(rows) >= 3 and not any(m.grad_norm is not None and math.isfinite(m.grad_norm) for m in rows[-3:]):
         return "the gradient was not finite three times in a row: lower --lr, or use --dtype float32"
     if len(rows) < 2 * WINDOW:

@@ -61,9 +61,9 @@ def test_a_line_that_was_half_written_is_asked_again(tiny: LanguageModel, tmp_pa
     method = SelfConsistency(Sampling(max_tokens=9), 4)
     whole = asyncio.run(method(CachedModel(tiny, path), PROBLEM))
     path.write_bytes(path.read_bytes()[:-20])
-    mended = CachedModel(tiny, path)
-    again = asyncio.run(method(mended, PROBLEM))
-    assert mended.num_asked == 1 and [c.tokens for c in again.completions] == [c.tokens for c in whole.completions]
+    fixed = CachedModel(tiny, path)
+    again = asyncio.run(method(fixed, PROBLEM))
+    assert fixed.num_asked == 1 and [c.tokens for c in again.completions] == [c.tokens for c in whole.completions]
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
