@@ -37,8 +37,8 @@ report report.palette report.page report.tables report.plots report.eval_plots r
 report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
 report.microscope report.microscope_script report.microscope_page
-train train.config train.batch train.adam8bit train.optim train.lora train.memory train.checkpoint train.trackers
-train.run
+train train.config train.batch train.adam8bit train.muon train.optim train.lora train.memory train.checkpoint
+train.trackers train.run
 train.pretrain train.pretrain.config train.pretrain.corpus train.pretrain.reviews train.pretrain.reasoning_corpus
 train.pretrain.trainer
 train.rl train.rl.objective train.rl.config train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss

@@ -1,10 +1,10 @@
 """Ask a model once, and answer from a file ever after.
 
-A `CachedModel` takes the same calls as the model behind it. What was asked before, with the same prompt and sampling, is
-read back; the rest is asked and written down at once. So many methods can be measured on one pool of samples, each as
-if it ran alone, and a run that was interrupted resumes. Every completion of a model that is loaded
-here is measured (Sampling.measure), so that any scorer can be tried on the pool later; of a server, which may give no
-log-probabilities, only those that must be.
+A `CachedModel` takes the same calls as the model behind it. What was asked before, with the same prompt and sampling,
+is read back; the rest is asked and written down at once. So many methods can be measured on one pool of samples, each
+as if it ran alone, and a run that was interrupted resumes. Every completion of a model that is loaded here is measured
+(Sampling.measure), so that any scorer can be tried on the pool later; of a server, which may give no log-probabilities,
+only those that must be.
 """
 
 import asyncio

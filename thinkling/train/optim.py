@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from thinkling.errors import UserError
 from thinkling.train.adam8bit import AdamW8bit
 from thinkling.train.config import OptimizerConfig
+from thinkling.train.muon import Muon
 
 ROUTER = ".mlp.gate.weight"  # of a mixture of experts; a dense layer's gate is gate_proj
 
@@ -25,7 +26,7 @@ class Optimizer:
     A bfloat16 weight cannot hold a small update (it has 8 bits of mantissa), so the optimizer works on float32 masters
     and the model gets the rounded result. Where the model is float32 already, the masters are its own weights.
     `summing` adds up the gradients of several passes in float32, too.
-    Muon: Jordan et al. 2024, as in torch.optim.Muon. AdamW: arXiv:1711.05101; its moments of 8 bits: adam8bit.py.
+    Muon: muon.py. AdamW: arXiv:1711.05101, torch's; its moments of 8 bits: adam8bit.py.
     """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
@@ -46,7 +47,7 @@ class Optimizer:
         if matrices:
             chosen = [m for n, m in masters.items() if n in matrices]
             more = {"momentum": constants.momentum, "weight_decay": constants.weight_decay}
-            self.parts.append(torch.optim.Muon(chosen, lr=config.muon_lr, **more))
+            self.parts.append(Muon(chosen, lr=config.muon_lr, **more))
         for part in self.parts:
             for group in part.param_groups:
                 group["base_lr"] = group["lr"]
