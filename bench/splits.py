@@ -39,7 +39,7 @@ class Settings:
     model: str = "thinkling-base"
     out: Path = Path("runs/splits.json")
     num_problems: int = 500
-    max_tokens: int = 256
+    max_tokens: int = 400
     max_rows: int = 512
     device: str = "auto"
     dtype: str = "auto"

@@ -195,8 +195,8 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     assert "exists already" in fails(capsys, "pretrain", "--out", out)
     timed = tmp_path / "timed"
     cli.main(["pretrain", "--out", str(timed), "--corpus", "reasoning", "--tokenizer", str(out / "tokenizer.json"),
-              "--minutes", "0.0001", "--snapshot-minutes", "0.00001", "--rows", "1", "--length", "64",
-              "--warmup-steps", "1", "--no-compile"])  # fmt: skip
+              "--minutes", "0.0001", "--snapshot-minutes", "0.00001", "--rows", "1", "--length", "512",
+              "--short-length", "128", "--warmup-steps", "1", "--no-compile"])  # fmt: skip
     assert (timed / "model.safetensors").is_file()
     capsys.readouterr()
     assert "no such file" in fails(capsys, "pretrain", "--out", tmp_path / "x", "--tokenizer", tmp_path / "none.json")

@@ -122,6 +122,24 @@ def test_packing_keeps_documents_whole(tiny_tokenizer: Tokenizer) -> None:
             place = stop
 
 
+def test_short_rows_among_the_long(tiny_tokenizer: Tokenizer) -> None:
+    """As many tokens in each batch. No document that fits a short row is kept from it, no long one is lost."""
+    end = tiny_tokenizer.special_id(END_OF_TEXT)
+    batches = packed_batches(tiny_tokenizer.backend, "short", 8, 400, 50, "templates", short_length=100)
+    lengths: dict[tuple[int, ...], list[int]] = {(8, 401): [], (32, 101): []}
+    for tokens, weights in islice(batches, 30):
+        own = lengths[tuple(tokens.shape)]
+        for row, weight in zip(tokens.tolist(), weights, strict=True):
+            stops = [-1, *(i for i, token in enumerate(row[: int((weight > 0).sum())]) if token == end)]
+            own += [b - a for a, b in pairwise(stops)]
+    encode = FastEncoder(tiny_tokenizer.backend)
+    stream = [len(encode_document(encode, d).tokens) for d in islice(documents("short"), 600)]
+    short, every = lengths[32, 101], lengths[32, 101] + lengths[8, 401]
+    assert max(short) <= 101 < max(every)
+    share = sum(size > 101 for size in stream) / len(stream)
+    assert abs(sum(size > 101 for size in every) / len(every) - share) < 0.05
+
+
 def test_any_document_may_come_first_in_a_row(tiny_tokenizer: Tokenizer) -> None:
     """A prompt at generation time comes first. Best fit alone put the longest document of each row there, and a model
     trained on that never answered a short question at once."""

@@ -15,8 +15,8 @@ from thinkling.tasks import quantities
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.quantities import Made, Step, lines, made_stream, results
 from thinkling.train.pretrain import reasoning_corpus as corpus
-from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, spoil_quantities
 from thinkling.train.pretrain.trainer import Batches
+from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, review, spoil_quantities
 
 
 def text_of(document: list) -> str:
@@ -72,41 +72,51 @@ def test_nothing_held_out_is_read(documents: list[list]) -> None:
 
 
 def test_a_planted_mistake_is_where_the_review_says() -> None:
+    """Up to it the draft is the solution; it is wrong; and its reason is a line of the solution or part of one."""
     random, found = Random(0), Counter()
     for made in islice(made_stream("train", "mistakes"), 500):
         spoilt = spoil_quantities(made, random)
         if spoilt is None:
             continue
-        draft, review, answer = spoilt
+        draft, place, reason, answer = spoilt
         right = lines(made.steps)
-        changed = [i for i, (a, b) in enumerate(zip(draft, right, strict=True)) if a != b]
-        place, reason = re.fullmatch(r"Line (\d+) is wrong: (.*)\.", review).groups()
-        assert changed[0] == int(place) - 1
+        assert draft[: place - 1] == right[: place - 1]
+        assert draft[place - 1] != right[place - 1]
         assert answer != results(made.steps)[-1]
         assert draft[-1].endswith(f" {answer}")
-        value = right[changed[0]].rsplit(" ", 1)[-1]
-        assert re.search(rf"\b{value}\b", reason), (reason, right)
-        for row in draft[: changed[0]] + draft[changed[0] + 1 :]:  # what follows is worked out from it, rightly
-            equation = re.search(r": (\d+) ([-+*/]) (\d+) = (\d+)$", row)
+        label, value = re.sub(r"^the problem says |, not \d+$", "", reason).split(" = ")
+        assert any(label.lower() in row.lower() and row.endswith(f" = {value}") for row in right), (reason, right)
+        for row in draft[: place - 1] + draft[place:]:  # what follows is worked out from it, rightly
+            equation = re.search(r"= (\d+) ([-+*/]) (\d+) = (\d+)$", row)
             if equation:
                 assert quantities.apply(equation[2], int(equation[1]), int(equation[3])) == int(equation[4])
-        found[re.sub(r"\d+|[A-Z].*", "", reason)[:12]] += 1
-    assert len(found) >= 4, found
+        found["the problem" if reason.startswith("the p") else "result" if reason[0].isdigit() else "value"] += 1
+    assert set(found) == {"the problem", "result", "value"}, found
+
+
+class First(Random):
+    """Takes the first of everything, and misreads."""
+
+    def choice(self, options: list) -> object:
+        return options[0]
+
+    def randrange(self, *_: int) -> int:
+        return 1
+
+    def random(self) -> float:
+        return 0.0
 
 
 def test_a_mistake_by_hand() -> None:
-    class Picks(Random):
-        def choice(self, options: tuple) -> object:
-            return "sign" if "sign" in options else options[0]
-
-        def randrange(self, *_: int) -> int:
-            return 1
-
     steps = (Step("Mia's shells", "", 12, 0), Step("Hugo's stamps", "-", ~0, 5), Step("Ann's keys", "*", 3, ~1))
-    draft, review, answer = spoil_quantities(Made("Mia has 12.", steps, ()), Picks())
-    assert draft == ["Mia's shells: 12", "Hugo's stamps: 12 + 5 = 17", "Ann's keys: 3 * 17 = 51"]
-    assert review == "Line 2 is wrong: the sign should be -, not +, so 12 - 5 = 7."
-    assert answer == 51
+    draft, place, reason, answer = spoil_quantities(Made("Mia has 12.", steps), First())
+    assert draft == [
+        "Ann's keys = 3 * Hugo's stamps", "Hugo's stamps = Mia's shells + 5", "Mia's shells = 12",
+        "Hugo's stamps = 12 + 5 = 17", "Ann's keys = 3 * 17 = 51",
+    ]  # fmt: skip
+    assert (place, reason, answer) == (2, "the problem says Hugo's stamps = Mia's shells - 5", 51)
+    assert review(5, place, reason) == f"Line 1 is right.\nLine 2 is wrong: {reason}."
+    assert review(2, None) == f"Line 1 is right.\nLine 2 is right.\n{NO_MISTAKE}"
 
 
 def test_grades() -> None:

@@ -41,8 +41,8 @@ class Relation:
 
 @dataclass(frozen=True)
 class Step:
-    """One line of a solution. Left and right are numbers, or lines before (as ~place); sign is "" for a given number,
-    its left."""
+    """A needed quantity. Left and right are numbers, or steps before (as ~place); sign is "" for a given number, its
+    left."""
 
     label: str
     sign: str
@@ -52,11 +52,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Made:
-    """A problem with what it was made from. plan: for each derived step, last first, its label and its sources'."""
+    """A problem with what it was made from; the last step is asked for."""
 
     question: str
     steps: tuple[Step, ...]
-    plan: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a solution: of which step, and whether it works its value out or only says what it is made from."""
+
+    place: int
+    worked: bool
 
 
 def stream(split: str, seed: str) -> Iterator[Problem]:
@@ -68,14 +75,15 @@ def stream(split: str, seed: str) -> Iterator[Problem]:
         yield Problem(f"quantities/{digest[:12]}", made.question, answer, "quantities", solution, kind)
 
 
-def made_stream(split: str, seed: str) -> Iterator[Made]:
-    """The same problems, before they are written down."""
+def made_stream(split: str, seed: str, shares: tuple[int, ...] = ()) -> Iterator[Made]:
+    """The same problems, before they are written down. shares: how often each number of steps comes, else equal."""
     if split not in SPLITS:
         raise UserError(f"unknown split '{split}' of quantities: use one of {', '.join(SPLITS)}")
     random = Random(f"quantities/{split}/{seed}")
     fewest, most = LONGER_STEPS if split == "longer" else STEPS
+    numbers = range(fewest, most + 1)
     while True:
-        made = make(random, random.randint(fewest, most), split == "rephrased")
+        made = make(random, random.choices(numbers, shares or None)[0], split == "rephrased")
         held_out = is_held_out(hashlib.sha256(made.question.encode()).hexdigest())
         if split not in ("train", "held-out") or held_out == (split == "held-out"):
             yield made
@@ -107,7 +115,7 @@ def make(random: Random, num_steps: int, unseen: bool = False) -> Made:
     labels = [thing.label for thing in things]
     if asks_both:
         labels[num_steps - 1] = "together" if root.kind == "sum" else "difference"
-    return Made(" ".join(told), *_solution(relations, labels, num_steps - 1))
+    return Made(" ".join(told), _steps(relations, labels, num_steps - 1))
 
 
 # --- the graph -----------------------------------------------------------------------------------------------------
@@ -179,10 +187,9 @@ def _relation(random: Random, kind: str, values: list[int], sources: list[int]) 
 # --- the solution --------------------------------------------------------------------------------------------------
 
 
-def _solution(relations: list[Relation], labels: list[str], root: int) -> tuple[tuple[Step, ...], tuple]:
+def _steps(relations: list[Relation], labels: list[str], root: int) -> tuple[Step, ...]:
     """Depth first from what is asked for: every quantity right behind the last of those it is made from."""
     order: list[int] = []
-    plan: list[tuple[str, ...]] = []
 
     def visit(place: int) -> None:
         for source in relations[place].sources:
@@ -198,9 +205,24 @@ def _solution(relations: list[Relation], labels: list[str], root: int) -> tuple[
         sign = SIGNS.get(relation.kind, "")
         both = [relation.number, refs[0]] if relation.kind == "times" else [*refs, relation.number][:2]
         steps.append(Step(labels[place], sign, both[0], both[1] if sign else 0))
-        if sign:
-            plan.append((labels[place], *(labels[source] for source in relation.sources)))
-    return tuple(steps), tuple(reversed(plan))
+    return tuple(steps)
+
+
+def order(steps: tuple[Step, ...]) -> list[Line]:
+    """The lines of a solution from the last step, the one asked for."""
+    found: list[Line] = []
+
+    def visit(place: int) -> None:
+        step = steps[place]
+        if step.sign:
+            found.append(Line(place, False))
+            for side in (step.left, step.right):
+                if side < 0 and Line(~side, True) not in found:
+                    visit(~side)
+        found.append(Line(place, True))
+
+    visit(len(steps) - 1)
+    return found
 
 
 def operands(step: Step, values: list[int]) -> tuple[int, int]:
@@ -226,14 +248,23 @@ def results(steps: tuple[Step, ...]) -> list[int]:
 
 def lines(steps: tuple[Step, ...]) -> list[str]:
     values = results(steps)
-    return [line(step, *operands(step, values), value) for step, value in zip(steps, values, strict=True)]
+    return write(steps, [(*operands(step, values), value) for step, value in zip(steps, values, strict=True)])
 
 
-def line(step: Step, left: int, right: int, value: int) -> str:
-    label = step.label[0].upper() + step.label[1:]
-    return f"{label}: {left} {step.sign} {right} = {value}" if step.sign else f"{label}: {value}"
+def write(steps: tuple[Step, ...], numbers: list[tuple[int, int, int]]) -> list[str]:
+    """The lines, given each step's two numbers and its result."""
+    found = [
+        worked(steps[own.place], *numbers[own.place]) if own.worked else relation(steps[own.place], steps)
+        for own in order(steps)
+    ]
+    return [text[0].upper() + text[1:] for text in found]
 
 
-def plan_lines(made: Made) -> list[str]:
-    """What is needed for what, from the question back: a way to begin that some people have."""
-    return [f"For {label} we need {' and '.join(sources)}." for label, *sources in made.plan]
+def relation(step: Step, steps: tuple[Step, ...]) -> str:
+    """What a sentence says of a quantity that is made from others."""
+    left, right = (steps[~side].label if side < 0 else side for side in (step.left, step.right))
+    return f"{step.label} = {left} {step.sign} {right}"
+
+
+def worked(step: Step, left: int, right: int, value: int) -> str:
+    return f"{step.label} = {left} {step.sign} {right} = {value}" if step.sign else f"{step.label} = {value}"

@@ -1,14 +1,25 @@
-"""What the problems of `quantities.py` are about, and how English says it: scenes, phrasings of relations, questions.
-
-A phrasing is a template over the quantity that a sentence defines (no digit) and those it is made from (2 and 3):
-{np} a noun phrase, {label} a short name, {H} the holder, {items} and {item} what is counted or the unit, {noun} the
-same in the number that {n} asks for, {amount} the number (of a measure with its unit), {than2} what stands behind
-"than". Those under UNSEEN are kept for the split `rephrased`. Left out: pronouns across sentences, which shuffling
-would break.
+"""What the problems of `quantities.py` are about: scenes, who or what holds, and sentences with the right number and
+gender. The templates of the sentences are in `phrasings.py`.
 """
 
 from dataclasses import dataclass
 from random import Random
+
+from thinkling.tasks.phrasings import (
+    ASK,
+    ASK_COUNTED,
+    ASK_DIFFERENCE,
+    ASK_SUM,
+    ASK_UNSEEN,
+    BOTH,
+    OF_COUNTED,
+    OF_MEASURED,
+    PART,
+    TIMES,
+    UNSEEN,
+    UNSEEN_COUNTED,
+    UNSEEN_MEASURED,
+)
 
 HE, SHE, IT = ("he", "his"), ("she", "her"), ("it", "its")
 BOYS = "Adam Ben Carlos David Emil Felix Finn Hugo Ivan Jack Jonas Karim Leo Liam Luca Max Noah Omar Oscar Paul Peter \
@@ -104,74 +115,6 @@ MEASURED = (
           ask_more="How many {items} taller is {H2} than {H3}?"),
 )  # fmt: skip
 
-# --- phrasings: of both sorts of scene, of counted things, of measures ----------------------------------------------
-
-BOTH = {
-    "given": ["{np} is {amount}.", "We know that {np} is {amount}."],
-    "more": ["{np} is {amount} more than {np2}.", "{np} is {np2} plus {amount}.",
-             "If you add {amount} to {np2}, you get {np}.", "Add {amount} to {np2} to get {np}.",
-             "{np} is {amount} greater than {np2}."],
-    "fewer": ["{np} is {amount} less than {np2}.", "{np} is {np2} minus {amount}.",
-              "If you subtract {amount} from {np2}, you get {np}.", "Subtract {amount} from {np2} to get {np}.",
-              "{np} is {amount} smaller than {np2}."],
-    "times": ["{np} is {times} {np2}.", "{np} is {np2} times {n}.", "If you multiply {np2} by {n}, you get {np}.",
-              "Multiply {np2} by {n} to get {np}."],
-    "part": ["{np} is {part} of {np2}.", "{np} is {np2} divided by {n}.", "If you divide {np2} by {n}, you get {np}.",
-             "Divide {np2} by {n} to get {np}."],
-    "sum": ["{np} is the sum of {np2} and {np3}.", "{np} is {np2} plus {np3}.", "If you add {np2} and {np3}, you get "
-            "{np}.", "Add {np2} and {np3} to get {np}."],
-    "difference": ["{np} is the difference between {np2} and {np3}.", "{np} is {np2} minus {np3}.", "If you subtract "
-                   "{np3} from {np2}, you get {np}.", "Subtract {np3} from {np2} to get {np}."],
-}  # fmt: skip
-OF_COUNTED = {
-    "given": ["{H} {s} {n} {noun}.", "{H} {s} exactly {n} {noun}.", "We know that {H} {s} {n} {noun}.",
-              "{H} counts {his} {items}: there are {n}.", "There are {n} {noun} that {H} {s}."],
-    "more": ["{H} {s} {n} more {noun} than {than2}.", "{H} {s} {n} {noun} more than {than2}.",
-             "{H2} {s} some {items2}, and {H} {s} {n} more {noun} than that."],
-    "fewer": ["{H} {s} {n} fewer {noun} than {than2}.", "{H} {s} {n} {noun} fewer than {than2}.",
-              "{H2} {s} some {items2}, and {H} {s} {n} fewer {noun} than that."],
-    "times": ["{H} {s} {times} as many {items} as {than2}.", "For every {item2} that {H2} {s}, {H} {s} {n} {items}.",
-              "{H2} {s} some {items2}, and {H} {s} {times} as many {items} as that."],
-    "part": ["{H} {s} {part} as many {items} as {than2}.",
-             "{H2} {s} some {items2}, and {H} {s} {part} as many {items} as that."],
-    "sum": ["{H} {s} as many {items} as {label2} and {label3} together.",
-            "{label2} and {label3} together are as many as {label}."],
-    "difference": ["{label} are as many as {label2} minus {label3}.",
-                   "If {label3} were taken away from {label2}, as many as {label} would be left."],
-}  # fmt: skip
-OF_MEASURED = {
-    "given": ["{H} {s} {n} {noun}{behind}.", "{H} {s} exactly {n} {noun}{behind}.",
-              "We know that {H} {s} {n} {noun}{behind}."],
-    "more": ["{H} {s} {n} {noun} {more} than {H2}.", "{H} {s} {more} than {H2}, by {n} {noun}."],
-    "fewer": ["{H} {s} {n} {noun} {less} than {H2}.", "{H} {s} {less} than {H2}, by {n} {noun}."],
-    "times": ["{H} {s} {times} as {much} as {H2}.", "{H} {s} as {much} as {n} times {H2}."],
-    "part": ["{H} {s} {part} as {much} as {H2}."],
-    "sum": ["{H} {s} as {much} as {H2} and {H3} together."],
-    "difference": ["{H} {s} as {much} as the difference between {H2} and {H3}."],
-}  # fmt: skip
-UNSEEN = {
-    "given": ["It is known that {np} is {amount}.", "Exactly {amount} is {np}."],
-    "more": ["Adding {amount} to {np2} gives {np}.", "Compared with {np2}, {np} is {amount} more."],
-    "fewer": ["Subtracting {amount} from {np2} gives {np}.", "Compared with {np2}, {np} is {amount} less."],
-    "times": ["Multiplying {np2} by {n} gives {np}.", "Take {np2} times {n} and you get {np}."],
-    "part": ["Dividing {np2} by {n} gives {np}.", "Take {part} of {np2} and you get {np}."],
-    "sum": ["Adding {np2} and {np3} gives {np}.", "Together, {np2} and {np3} are as much as {np}."],
-    "difference": ["Subtracting {np3} from {np2} gives {np}.", "Take {np3} from {np2} and you get {np}."],
-}
-ASK = ["What is {np}?", "Find {np}.", "Can you tell {np}?"]
-ASK_COUNTED = ["How many {items} {does} {H} {have}?", "Find out how many {items} {H} {s}.", "Tell how many {items} {H} "
-               "{s}."]  # fmt: skip
-ASK_SUM = ["What is the sum of {np2} and {np3}?", "What do you get if you add {np2} and {np3}?"]
-ASK_DIFFERENCE = ["What is the difference between {np2} and {np3}?", "By how much is {np2} greater than {np3}?"]
-ASK_UNSEEN = {
-    "one": ["Work out {np}.", "So what is {np}?"],
-    "sum": ["Work out the sum of {np2} and {np3}."],
-    "difference": ["Work out the difference between {np2} and {np3}."],
-}
-TIMES = {2: ("twice", "2 times"), 3: ("three times", "3 times"), 4: ("four times", "4 times"),
-         5: ("five times", "5 times")}  # fmt: skip
-PART = {2: ("half",), 3: ("a third",), 4: ("a quarter", "a fourth"), 5: ("a fifth",)}
-
 
 @dataclass(frozen=True)
 class Thing:
@@ -184,11 +127,13 @@ class Thing:
 
     @property
     def label(self) -> str:
-        if self.scene.measure:
-            return self.holder
-        if self.scene.nouns:
-            return f"{self.item[1]} in {self.holder}"
-        return f"{self.holder}'s {self.item[1]}"
+        """Its name in a solution."""
+        return self.holder if self.scene.measure else f"{self.holder}'s {self.item[1]}"
+
+    @property
+    def phrase(self) -> str:
+        """Its name in a sentence about a counted thing."""
+        return f"{self.item[1]} in {self.holder}" if self.scene.nouns else self.label
 
     def noun_phrase(self, random: Random) -> str:
         scene, holder, items = self.scene, self.holder, self.item[1]
@@ -198,7 +143,7 @@ class Thing:
             return f"the {scene.measure} of {holder}"
         verb, form = scene.verb[0], random.random()
         if form < 1 / 3:
-            return f"the number of {self.label}"
+            return f"the number of {self.phrase}"
         return (
             f"the number of {items} that {holder} {verb}" if form < 2 / 3 else f"the number of {items} {holder} {verb}"
         )
@@ -207,7 +152,7 @@ class Thing:
 def things(random: Random, number: int) -> list[Thing]:
     """So many different quantities of one scene."""
     scene = random.choice(COUNTED if random.random() < 0.65 else MEASURED)
-    kinds = 1 if scene.measure or len(scene.items) == 1 else random.randint(1, 4)
+    kinds = 1 if scene.measure or len(scene.items) == 1 else random.choice((1, 1, 2, 2, 3))
     items = random.sample(scene.items, min(kinds, len(scene.items)))
     holders = _holders(scene, random, -(-number // len(items)) + random.randint(0, 1))
     found = [Thing(scene, holder, pronouns, item) for holder, pronouns in holders for item in items]
@@ -231,10 +176,14 @@ def article(word: str) -> str:
 
 def sentence(random: Random, kind: str, number: int, subject: Thing, sources: list[Thing], unseen: bool) -> str:
     """The sentence that says what `subject` is: `kind` as in quantities.Relation."""
-    special = OF_MEASURED if subject.scene.measure else OF_COUNTED
-    options = UNSEEN[kind] if unseen else random.choice([BOTH, special, special])[kind]
+    measured = subject.scene.measure
+    special = (UNSEEN_MEASURED if measured else UNSEEN_COUNTED) if unseen else OF_MEASURED if measured else OF_COUNTED
+    both = UNSEEN if unseen else BOTH
+    options = random.choice([both, special, special])[kind]
     if sources and sources[0].holder == subject.holder:
         options = [option for option in options if not option.startswith("{H2}")]
+    if sources and (sources[0].item != subject.item or sources[0].holder == subject.holder):
+        options = [option for option in options if "with {H2}" not in option] or both[kind]
     if subject.scene.nouns:  # a barn counts nothing
         options = [option for option in options if "{his}" not in option]
     return fill(random, random.choice(options), number, subject, sources)
@@ -270,14 +219,14 @@ def fill(random: Random, template: str, number: int, subject: Thing, sources: li
     fields = {
         "n": number, "H": subject.holder, "his": subject.pronouns[1], "items": subject.item[1], "s": s, "have": have,
         "amount": f"{number} {subject.item[number != 1]}" if scene.measure else number,
-        "does": does, "do": {"does": "do"}.get(does, does), "noun": subject.item[number != 1], "label": subject.label,
+        "does": does, "do": {"does": "do"}.get(does, does), "noun": subject.item[number != 1], "label": subject.phrase,
         "behind": scene.behind, "more": scene.more, "less": scene.less, "much": scene.much,
     }  # fmt: skip
     if "{np}" in template:
         fields["np"] = subject.noun_phrase(random)
     for i, source in enumerate(sources, 2):
         fields |= {f"H{i}": source.holder, f"item{i}": source.item[0], f"items{i}": source.item[1],
-                   f"label{i}": source.label}  # fmt: skip
+                   f"label{i}": source.phrase}  # fmt: skip
         if f"{{np{i}}}" in template:
             fields[f"np{i}"] = source.noun_phrase(random)
     if "{than2}" in template:

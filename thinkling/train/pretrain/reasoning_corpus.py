@@ -1,10 +1,10 @@
 """What the base model that reasons reads: documents made from training problems, each a list of (text, loss weight).
 
-Half of the problems are `quantities`; the rest word problems of the seen templates (with other names and sizes of
-numbers), the arithmetic families, and lines of plain arithmetic. The forms: a bare answer; worked steps, asked for or
-(seldom) not, some of them behind a plan; a chat turn with or without thinking; and what a model is asked about an
-answer, laid out exactly as `scale/prompts.py` asks it: a review, a revision, p(true), a judge's grade. An answer weighs
-1, a question 0.1, a draft that is only read 0.
+Most problems are `quantities`, more of them short than long; the rest word problems of the seen templates (with other
+names and sizes of numbers), the arithmetic families, and lines of plain arithmetic. The forms: a bare answer; worked
+steps, asked for or (seldom) not; a chat turn with or without thinking; and what a model is asked about an answer, laid
+out exactly as `scale/prompts.py` asks it: a review, a revision, p(true), a judge's grade. An answer weighs 1, a
+question 0.1, a draft that is only read 0.
 """
 
 import hashlib
@@ -16,14 +16,15 @@ from random import Random
 from thinkling.problem import is_held_out
 from thinkling.scale.prompts import ABOUT, render
 from thinkling.tasks import builtin, quantities, scenes
+from thinkling.problem import is_held_out
 from thinkling.train.pretrain.corpus import PROMPT_WEIGHT, Segment, boxed, facts, spoil
-from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, spoil_quantities
+from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, review, spoil_quantities
 
 # The share of each form among documents, and of each source among problems, in percent.
-FORMS = {"bare": 18, "worked": 47, "unasked": 7, "chat": 4, "review": 9, "revision": 6, "p-true": 5, "judge": 4}
-SOURCES = {"quantities": 56, "word": 20, "sum": 6, "product": 6, "equation": 3, "gcd": 2, "lcm": 2, "fraction": 3,
+FORMS = {"bare": 18, "worked": 52, "unasked": 5, "chat": 4, "review": 8, "revision": 5, "p-true": 4, "judge": 4}
+SOURCES = {"quantities": 62, "word": 16, "sum": 5, "product": 5, "equation": 3, "gcd": 2, "lcm": 2, "fraction": 3,
            "facts": 2}  # fmt: skip
-PLANNED = 0.3  # of the worked quantities, how many begin with a plan
+STEPS = (28, 22, 17, 13, 11, 9)  # the share of the quantities that have 2, 3, ... 7 steps
 WRONG = 0.5  # of the drafts
 RENAMED = 0.6  # of the word problems
 BOYS = [*scenes.BOYS, *"David James William John Robert Michael Richard Joseph Charles Arthur Mike Henry George Bruce \
@@ -57,7 +58,7 @@ class Draft:
 def documents(seed: str) -> Iterator[list[Segment]]:
     """Documents without end. Special tokens stand alone in their segment; the reader adds the end of text."""
     random = Random(f"reasoning corpus/{seed}")
-    made = quantities.made_stream("train", f"corpus/{seed}")
+    made = quantities.made_stream("train", f"corpus/{seed}", STEPS)
     names, weights = zip(*SOURCES.items(), strict=True)
     forms, shares = zip(*FORMS.items(), strict=True)
     while True:
@@ -105,24 +106,21 @@ def renamed(parts: tuple[str, ...], random: Random) -> tuple[str, ...]:
 # --- forms ---------------------------------------------------------------------------------------------------------
 
 
-def worked(asked: Asked, random: Random) -> str:
-    """The worked lines and the boxed answer, of quantities sometimes behind a plan."""
-    plan = []
-    if asked.made is not None and len(asked.lines) > 2 and random.random() < PLANNED:
-        plan = quantities.plan_lines(asked.made)
-    return "\n".join([*plan, *asked.lines, boxed(asked.answer)])
+def worked(asked: Asked) -> str:
+    """The worked lines and the boxed answer."""
+    return "\n".join([*asked.lines, boxed(asked.answer)])
 
 
 def _bare(asked: Asked, _: Random) -> list[Segment]:
     return [(render("plain", asked.question), PROMPT_WEIGHT), (boxed(asked.answer), 1.0)]
 
 
-def _worked(asked: Asked, random: Random) -> list[Segment]:
-    return [(render("step-by-step", asked.question), PROMPT_WEIGHT), (worked(asked, random), 1.0)]
+def _worked(asked: Asked, _: Random) -> list[Segment]:
+    return [(render("step-by-step", asked.question), PROMPT_WEIGHT), (worked(asked), 1.0)]
 
 
-def _unasked(asked: Asked, random: Random) -> list[Segment]:
-    return [(render("plain", asked.question), PROMPT_WEIGHT), (worked(asked, random), 1.0)]
+def _unasked(asked: Asked, _: Random) -> list[Segment]:
+    return [(render("plain", asked.question), PROMPT_WEIGHT), (worked(asked), 1.0)]
 
 
 def chat(user: str, thought: str, reply: str) -> list[Segment]:
@@ -141,28 +139,29 @@ def draft_of(asked: Asked, random: Random) -> Draft | None:
     """An answer as the model might give it: bare or worked, right or with one mistake. The review of a bare answer
     works the problem out first: there is no line to point at. None where no mistake could be planted."""
     wrong, bare = random.random() < WRONG, random.random() < 0.4
-    found = _spoilt(asked, random) if wrong else (asked.lines, NO_MISTAKE, asked.answer, None)
+    found = _spoilt(asked, random) if wrong else (asked.lines, None, "", asked.answer)
     if found is None:
         return None
-    lines, review, answer, place = found
+    lines, place, reason, answer = found
     if bare:
         verdict = f"The answer should be {asked.answer}, not {answer}." if wrong else NO_MISTAKE
         return Draft(boxed(answer), "\n".join([*asked.lines, verdict]), place, True)
-    return Draft("\n".join([*lines, boxed(answer)]), review, place, False)
+    return Draft("\n".join([*lines, boxed(answer)]), review(len(lines), place, reason), place, False)
 
 
-def _spoilt(asked: Asked, random: Random) -> tuple[list[str], str, str, int] | None:
-    """Lines, review, answer and the wrong line's number."""
+def _spoilt(asked: Asked, random: Random) -> tuple[list[str], int, str, str] | None:
+    """Lines, the wrong line's number, what is wrong there, and the answer."""
     if asked.made is not None:
-        found = spoil_quantities(asked.made, random)
-        return found and (found[0], found[1], str(found[2]), int(re.search(r"\d+", found[1]).group()))
+        tries = (spoil_quantities(asked.made, random) for _ in range(5))
+        found = next((one for one in tries if one is not None), None)
+        return found and (*found[:3], str(found[3]))
     text, critique = spoil("\n".join([*asked.lines, boxed(asked.answer)]), random)
     lines = text.split("\n")
     place = int(re.match(r"Step (\d+)", critique).group(1))
     answer = re.fullmatch(r"\\boxed\{(.*)\}", lines[-1])
     if answer is None or answer.group(1) == asked.answer or place > len(asked.lines):
         return None
-    return lines[:-1], f"Line {place} is wrong: {asked.lines[place - 1]}", answer.group(1), place
+    return lines[:-1], place, asked.lines[place - 1], answer.group(1)
 
 
 def _about(kind: str, asked: Asked, draft: Draft, random: Random, reply: str, **more: str) -> list[Segment]:
@@ -182,7 +181,7 @@ def _revision(asked: Asked, random: Random) -> list[Segment]:
     draft = draft_of(asked, random)
     if draft is None:
         return _worked(asked, random)
-    better = boxed(asked.answer) if draft.bare else "\n".join([*asked.lines, boxed(asked.answer)])
+    better = boxed(asked.answer) if draft.bare else worked(asked)
     return _about("revise", asked, draft, random, better, critique=draft.review)
 
 

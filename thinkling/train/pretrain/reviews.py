@@ -1,64 +1,107 @@
 """Drafts of solutions with one planted mistake, and the reviews they deserve.
 
-A mistake is one that a solver makes: a wrong result, a wrong sign, a number of the wrong sentence, or another line's
-result. It spreads: the lines behind it are worked out from it. A review names the line and the reason.
+A mistake is one that a solver makes: a sentence misread (another sign, another number, another quantity), a wrong
+result, or another line's result put in. It spreads: the lines behind it are worked out from it. A review goes from line
+to line and ends at the wrong one, with the reason; so each of its lines says only what one line of the draft shows.
 """
 
 import re
 from dataclasses import replace
 from random import Random
 
-from thinkling.tasks.quantities import Made, apply, line, operands, results
+from thinkling.tasks.quantities import Made, Step, apply, operands, order, relation, results, worked, write
 
 NO_MISTAKE = "No mistake."
 NEAR = (-10, -2, -1, 1, 2, 10)
+MISREAD = 0.6  # of the mistakes; the others are made in working out
 
 
-def spoil_quantities(made: Made, random: Random) -> tuple[list[str], str, int] | None:
-    """The draft's lines, its review, and the answer that it arrives at; None where this mistake cannot be made, or
-    leads to the right answer."""
-    values = results(made.steps)
-    place = random.randrange(len(made.steps))
+def spoil_quantities(made: Made, random: Random) -> tuple[list[str], int, str, int] | None:
+    """The draft's lines, the number of the wrong one, what is wrong there, and the answer that the draft arrives at;
+    None where this mistake cannot be made, or leads to the right answer."""
+    derived = [place for place, step in enumerate(made.steps) if step.sign]
+    misread = random.random() < MISREAD
+    place = random.randrange(len(made.steps)) if misread else random.choice(derived)
+    found = misreading(made, place, random) if misread else slip(made, place, random)
+    if found is None:
+        return None
+    steps, slipped, reason = found
+    drafted = _drafted(steps, place, slipped)
+    if drafted is None or drafted[0][-1] == results(made.steps)[-1]:
+        return None
+    values, text = drafted
+    worked_wrong = not misread or not made.steps[place].sign
+    at = [(own.place, own.worked) for own in order(steps)].index((place, worked_wrong))
+    return text, at + 1, reason, values[-1]
+
+
+def misreading(made: Made, place: int, random: Random) -> tuple[tuple[Step, ...], None, str] | None:
+    """The steps with one that the problem does not say."""
     step = made.steps[place]
-    left, right = operands(step, values)
-    wrong, result, reason = step, None, ""
-    kind = random.choice(("result", "result", "sign", "operand", "operand"))
-    if not step.sign or kind == "operand":
-        side = random.choice(("left", "right") if step.sign else ("left",))
-        truth = left if side == "left" else right
-        others = [value for value in [*map(int, re.findall(r"\d+", made.question)), *values[:place]] if value != truth]
+    if not step.sign or random.random() < 0.5:
+        numbers = [side for side in ("left", "right")[: 2 if step.sign else 1] if getattr(step, side) >= 0]
+        told = [int(n) for n in re.findall(r"\d+", made.question)]
+    else:
+        numbers = [side for side in ("left", "right") if getattr(step, side) < 0]
+        told = [~other for other in range(place)]
+    if not numbers or (step.sign and random.random() < 1 / 3):
+        if not step.sign:
+            return None
+        wrong = replace(step, sign=random.choice([sign for sign in "+-*/" if sign != step.sign]))
+    else:
+        side = random.choice(numbers)
+        others = [other for other in told if other not in (step.left, step.right)]
         if not others:
             return None
-        other = random.choice(others)
-        wrong = replace(step, **{side: other})
-        given = getattr(step, side) >= 0
-        reason = f"the problem says {truth}, not {other}" if given else (
-            f"{lower(made.steps[~getattr(step, side)].label)} is {truth}, not {other}")  # fmt: skip
-    elif kind == "sign":
-        sign = random.choice([sign for sign in "+-*/" if sign != step.sign])
-        wrong, reason = replace(step, sign=sign), f"the sign should be {step.sign}, not {sign}"
-    else:
+        wrong = replace(step, **{side: random.choice(others)})
+    right = relation(step, made.steps) if step.sign else worked(step, step.left, 0, step.left)
+    return (*made.steps[:place], wrong, *made.steps[place + 1 :]), None, f"the problem says {right}"
+
+
+def slip(made: Made, place: int, random: Random) -> tuple[tuple[Step, ...], tuple[int, int, int], str] | None:
+    """The line that works a step out, as it should not be: its two numbers and the result."""
+    step, values = made.steps[place], results(made.steps)
+    left, right = operands(step, values)
+    equation = f"{left} {step.sign} {right} = {values[place]}"
+    if random.random() < 0.5:
         result = max(0, values[place] + random.choice(NEAR))
-        reason = f"{left} {step.sign} {right} is {values[place]}, not {result}"
-    if kind != "result" and step.sign:
-        reason += f", so {left} {step.sign} {right} = {values[place]}"
-    steps = [*made.steps[:place], wrong, *made.steps[place + 1 :]]
-    drafted: list[int] = []
-    text = []
-    for i, own in enumerate(steps):
-        a, b = operands(own, drafted)
-        value = result if i == place and result is not None else apply(own.sign, a, b)
-        if value is None:
-            return None
-        drafted.append(value)
-        text.append(line(own, a, b, value))
-    if drafted[-1] == values[-1]:
+        return made.steps, (left, right, result), f"{equation}, not {result}"
+    sides = [i for i, side in enumerate((step.left, step.right)) if side < 0]
+    side = random.choice(sides)
+    truth = (left, right)[side]
+    others = [value for value in values[:place] if value != truth]
+    if not others:
         return None
-    return text, f"Line {place + 1} is wrong: {reason}.", drafted[-1]
+    both = [left, right]
+    both[side] = random.choice(others)
+    result = apply(step.sign, *both)
+    if result is None:
+        return None
+    label = made.steps[~(step.left, step.right)[side]].label
+    return made.steps, (*both, result), f"{label} = {truth}, not {both[side]}"
 
 
-def lower(label: str) -> str:
-    return f"the number of {label}" if " in " in label or "'s " in label else label
+def _drafted(
+    steps: tuple[Step, ...], place: int, slipped: tuple[int, int, int] | None
+) -> tuple[list[int], list[str]] | None:
+    """Every step's value and the lines, each worked out from those before; None where one does not come out."""
+    values: list[int] = []
+    rows: list[tuple[int, int, int]] = []
+    for i, step in enumerate(steps):
+        left, right = operands(step, values)
+        value = apply(step.sign, left, right)
+        row = slipped if slipped is not None and i == place else (left, right, value)
+        if row[2] is None:
+            return None
+        rows.append(row)
+        values.append(row[2])
+    return values, write(steps, rows)
+
+
+def review(num_lines: int, wrong_line: int | None, reason: str = "") -> str:
+    """Line by line, up to the wrong one."""
+    right = [f"Line {i} is right." for i in range(1, wrong_line or num_lines + 1)]
+    return "\n".join([*right, NO_MISTAKE if wrong_line is None else f"Line {wrong_line} is wrong: {reason}."])
 
 
 def grade_of(draft_lines: int, wrong_line: int | None, boxed_only: bool) -> int:

@@ -1,10 +1,11 @@
 """Train a base model from nothing on a corpus of generated mathematics: a tokenizer first, then the network.
 
 Rows are packed with whole documents, so nothing is cut and little is padded; a row is read under one causal mask, so a
-document sees those before it, and learns to take no notice. Text is made by `workers` processes, each with a seed of
-its own, in turns: the same number of workers gives the same batches. A run ends after so many tokens, or after so many
-minutes; the learning rate falls to zero over the last share of either. Left out: several machines, and resuming an
-interrupted run (snapshots are whole models, without the optimizer's state).
+document sees those before it, and learns to take no notice. Where the same names stand in them that is slow to learn:
+`short_length` makes most rows so short that a document stands alone. Text is made by `workers` processes, each with a
+seed of its own, in turns: the same number of workers gives the same batches. A run ends after so many tokens, or after
+so many minutes; the learning rate falls to zero over the last share of either. Left out: several machines, and resuming
+an interrupted run (snapshots are whole models, without the optimizer's state).
 """
 
 import math
@@ -121,9 +122,11 @@ def encode_document(encode: FastEncoder, segments: list[Segment]) -> Document:
 
 
 def packed_batches(
-    backend: Backend, seed: str, rows: int, length: int, pool_size: int = 300, name: str = "templates"
-) -> Iterator[tuple[Int[Tensor, "B T1"], Float[Tensor, "B T1"]]]:
-    """Batches of token ids and loss weights, (rows, length + 1) each, without end.
+    backend: Backend, seed: str, rows: int, length: int, pool_size: int = 300, name: str = "templates",
+    short_length: int | None = None,
+) -> Iterator[tuple[Int[Tensor, "B T1"], Float[Tensor, "B T1"]]]:  # fmt: skip
+    """Batches of token ids and loss weights, (rows, length + 1) each, without end. With `short_length`, most have rows
+    of this length instead, and as many tokens; the longer documents wait until they fill about one of the other sort.
 
     Each row is filled from a pool of documents, always with the longest that still fits (best fit), and then shuffled:
     a prompt at generation time comes first, and a model that saw only long documents there would always be long.
@@ -134,12 +137,21 @@ def packed_batches(
     pool: list[tuple[int, int, Document]] = []  # sorted by length; the counter keeps documents from being compared
     counter = 0
     end = backend.token_to_id(END_OF_TEXT)
+    num_short = 0 if short_length is None else rows * length // short_length
+    pool_size, due = max(pool_size, 4 * num_short), 0.0
     while True:
-        tokens = torch.full((rows, length + 1), end)
-        weights = torch.zeros(rows, length + 1)
-        for row in range(rows):
+        num_rows, row_length = rows, length
+        if short_length is not None:
+            due = due or rows * length * random.uniform(0.5, 1.5)  # so workers' long batches do not come all at once
+            if sum(size for size, _, _ in pool if size > short_length + 1) >= due:
+                due = 0.0
+            else:
+                num_rows, row_length = num_short, short_length
+        tokens = torch.full((num_rows, row_length + 1), end)
+        weights = torch.zeros(num_rows, row_length + 1)
+        for row in range(num_rows):
             chosen: list[Document] = []
-            room = length + 1
+            room = row_length + 1
             while True:
                 while len(pool) < pool_size:
                     document = next(source)
@@ -163,14 +175,19 @@ def packed_batches(
 class Batches(torch.utils.data.IterableDataset):
     """`packed_batches` in processes of their own, so that making text costs the trainer no time."""
 
-    def __init__(self, tokenizer_json: str, seed: str, rows: int, length: int, name: str = "templates") -> None:
+    def __init__(
+        self, tokenizer_json: str, seed: str, rows: int, length: int, name: str = "templates",
+        short_length: int | None = None,
+    ) -> None:  # fmt: skip
         self.tokenizer_json, self.seed, self.shape, self.name = tokenizer_json, seed, (rows, length), name
+        self.short_length = short_length
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker, seed = torch.utils.data.get_worker_info(), self.seed
         if worker is not None and worker.num_workers > 1:
             seed = f"{seed}/worker {worker.id} of {worker.num_workers}"
-        return packed_batches(Backend.from_str(self.tokenizer_json), seed, *self.shape, name=self.name)
+        backend = Backend.from_str(self.tokenizer_json)
+        return packed_batches(backend, seed, *self.shape, name=self.name, short_length=self.short_length)
 
 
 def weighted_loss(model: torch.nn.Module, tokens: Int[Tensor, "B T1"], weights: Float[Tensor, "B T1"]) -> Tensor:
@@ -251,7 +268,8 @@ def batches(settings: PretrainConfig, backend: Backend, device: torch.device) ->
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each worker encodes alone
     for _ in islice(CORPORA[settings.corpus]("imports"), 100):
         pass  # what making text imports, the workers then have
-    data = Batches(backend.to_str(), f"pretrain/{settings.seed}", settings.rows, settings.length, settings.corpus)
+    data = Batches(backend.to_str(), f"pretrain/{settings.seed}", settings.rows, settings.length, settings.corpus,
+                   settings.short_length)  # fmt: skip
     loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=settings.workers, prefetch_factor=8,
                                          pin_memory=device.type == "cuda")  # fmt: skip
     num_steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))
@@ -259,9 +277,10 @@ def batches(settings: PretrainConfig, backend: Backend, device: torch.device) ->
 
 
 def compiled(model: Transformer, device: torch.device) -> Callable[..., Tensor]:
-    """On a GPU every layer is compiled by itself, all to the same code, which takes seconds; on a CPU the whole."""
+    """On a GPU every layer is compiled by itself, all to the same code (once for each length of rows), which takes
+    seconds; on a CPU the whole."""
     if device.type != "cuda":
         return compile_if_possible(weighted_loss, device)
     for layer in model.model.layers:
-        layer.compile()
+        layer.compile(dynamic=False)
     return weighted_loss
