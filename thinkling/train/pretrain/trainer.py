@@ -143,10 +143,8 @@ def packed_batches(
         num_rows, row_length = rows, length
         if short_length is not None:
             due = due or rows * length * random.uniform(0.5, 1.5)  # so workers' long batches do not come all at once
-            if sum(size for size, _, _ in pool if size > short_length + 1) >= due:
-                due = 0.0
-            else:
-                num_rows, row_length = num_short, short_length
+            waiting = sum(size for size, _, _ in pool if size > short_length + 1)
+            num_rows, row_length, due = (num_short, short_length, due) if waiting < due else (rows, length, 0.0)
         tokens = torch.full((num_rows, row_length + 1), end)
         weights = torch.zeros(num_rows, row_length + 1)
         for row in range(num_rows):
@@ -277,8 +275,7 @@ def batches(settings: PretrainConfig, backend: Backend, device: torch.device) ->
 
 
 def compiled(model: Transformer, device: torch.device) -> Callable[..., Tensor]:
-    """On a GPU every layer is compiled by itself, all to the same code (once for each length of rows), which takes
-    seconds; on a CPU the whole."""
+    """On a GPU every layer by itself, all to the same code (one for each row length); on a CPU the whole."""
     if device.type != "cuda":
         return compile_if_possible(weighted_loss, device)
     for layer in model.model.layers:
