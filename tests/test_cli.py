@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from thinkling import cli
 from thinkling.commands import demo, grpo
@@ -198,7 +200,13 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
               "--minutes", "0.0001", "--snapshot-minutes", "0.00001", "--rows", "1", "--length", "512",
               "--short-length", "128", "--warmup-steps", "1", "--no-compile"])  # fmt: skip
     assert (timed / "model.safetensors").is_file()
-    capsys.readouterr()
+    further = tmp_path / "further"
+    cli.main(["pretrain", "--out", str(further), "--start-from", str(out), "--num-tokens", "200", "--rows", "2",
+              "--length", "100", "--lr", "1e-9", "--muon-lr", "1e-9", "--seed", "1", "--no-compile"])  # fmt: skip
+    for name, weight in load_file(out / "model.safetensors").items():
+        assert torch.allclose(weight, load_file(further / "model.safetensors")[name], atol=1e-4)
+    assert "tokenizer of its own" in fails(capsys, "pretrain", "--out", tmp_path / "y", "--start-from", out,
+                                           "--tokenizer", out / "tokenizer.json")  # fmt: skip
     assert "no such file" in fails(capsys, "pretrain", "--out", tmp_path / "x", "--tokenizer", tmp_path / "none.json")
 
 

@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from thinkling.errors import UserError
+from thinkling.problem import Problem, is_held_out
 from thinkling.tasks import phrasings, quantities, scenes
 from thinkling.tasks.builtin import problems
-from thinkling.problem import Problem, is_held_out
 from thinkling.tasks.quantities import SPLITS, Line, Made, Step, lines, made_stream, order, results, write
 from thinkling.verify.math.grade import grade
 

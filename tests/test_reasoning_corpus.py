@@ -15,8 +15,8 @@ from thinkling.tasks import quantities
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.quantities import Made, Step, lines, made_stream, results
 from thinkling.train.pretrain import reasoning_corpus as corpus
-from thinkling.train.pretrain.trainer import Batches
 from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, review, spoil_quantities
+from thinkling.train.pretrain.trainer import Batches
 
 
 def text_of(document: list) -> str:

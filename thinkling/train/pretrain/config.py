@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from thinkling.checks import above_zero, at_least, finite
+from thinkling.errors import UserError
 from thinkling.train.config import OptimizerConstants
 
 
@@ -19,10 +20,12 @@ class PretrainConfig:
     size: str = "thinkling-base"
     """The network's shape: a name from thinkling/model/config.py."""
     corpus: Literal["templates", "reasoning"] = "templates"
-    """What to read: word problems of known templates and arithmetic, or half of it problems over random quantities, and
+    """What to read: word problems of known templates and arithmetic, or mostly problems over random quantities, and
     reviews of drafts."""
     tokenizer: Path | None = None
     """A tokenizer.json to use; without it one is trained on the corpus first."""
+    start_from: Path | None = None
+    """A checkpoint folder to start from, with its size and tokenizer; take another seed than it had, for other text."""
     num_tokens: int = 30_000_000
     """How much text to read, in tokens."""
     minutes: float | None = None
@@ -34,6 +37,9 @@ class PretrainConfig:
     rows: int = 32
     length: int = 320
     """One step reads rows x length tokens."""
+    short_length: int | None = None
+    """Most steps read as many tokens in rows of this length instead: most documents then stand alone, with none before
+    them in which the same names mean something else."""
     muon_lr: float = 0.02
     """Muon's learning rate, for the matrices of the layers."""
     lr: float = 3e-3
@@ -54,6 +60,8 @@ class PretrainConfig:
         finite(self)
         at_least(1, num_tokens=self.num_tokens, rows=self.rows, warmup_steps=self.constants.warmup_steps)
         at_least(1, workers=self.workers)
-        at_least(64, length=self.length)
+        at_least(64, length=self.length, short_length=self.short_length or self.length)
         at_least(0, lr=self.lr, muon_lr=self.muon_lr, decay_share=self.decay_share)
+        if self.start_from is not None and self.tokenizer is not None:
+            raise UserError("--start-from has a tokenizer of its own: leave --tokenizer out")
         above_zero(minutes=self.minutes, snapshot_minutes=self.snapshot_minutes)

@@ -16,7 +16,6 @@ from random import Random
 from thinkling.problem import is_held_out
 from thinkling.scale.prompts import ABOUT, render
 from thinkling.tasks import builtin, quantities, scenes
-from thinkling.problem import is_held_out
 from thinkling.train.pretrain.corpus import PROMPT_WEIGHT, Segment, boxed, facts, spoil
 from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, review, spoil_quantities
 

@@ -4,8 +4,8 @@ Rows are packed with whole documents, so nothing is cut and little is padded; a 
 document sees those before it, and learns to take no notice. Where the same names stand in them that is slow to learn:
 `short_length` makes most rows so short that a document stands alone. Text is made by `workers` processes, each with a
 seed of its own, in turns: the same number of workers gives the same batches. A run ends after so many tokens, or after
-so many minutes; the learning rate falls to zero over the last share of either. Left out: several machines, and resuming
-an interrupted run (snapshots are whole models, without the optimizer's state).
+so many minutes; the learning rate falls to zero over the last share of either. Left out: several machines, resuming
+exactly (a snapshot can be started from, without the optimizer's state).
 """
 
 import math
@@ -32,7 +32,7 @@ from thinkling.errors import UserError
 from thinkling.model.config import SIZES
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer, init_weights
-from thinkling.model.weights import save_model
+from thinkling.model.weights import load_model, save_model
 from thinkling.runs import append_jsonl, write_json
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.optim import Optimizer, schedule
@@ -216,7 +216,8 @@ def train(settings: PretrainConfig, show: Callable[[PretrainMetrics, float], Non
         raise UserError(f"{settings.out} exists already: choose another --out, or remove it first")
     device = pick_device(settings.device)
     backend = tokenizer_for(settings)
-    model = init_weights(Transformer(replace(SIZES[settings.size], vocab_size=backend.get_vocab_size())), settings.seed)
+    shape, start = replace(SIZES[settings.size], vocab_size=backend.get_vocab_size()), settings.start_from
+    model = load_model(start).train() if start is not None else init_weights(Transformer(shape), settings.seed)
     model.to(device, pick_dtype(settings.dtype, device))
     config = OptimizerConfig(name="muon", lr=settings.lr, muon_lr=settings.muon_lr, decay_share=settings.decay_share,
                              constants=settings.constants)  # fmt: skip
@@ -228,7 +229,7 @@ def train(settings: PretrainConfig, show: Callable[[PretrainMetrics, float], Non
     metrics_file = settings.out.with_name(settings.out.name + ".metrics.jsonl")
     snapshot, next_snapshot = settings.out.with_name(settings.out.name + "-snapshot"), settings.snapshot_minutes
     started = time.perf_counter()
-    for step, (tokens, weights) in enumerate(batches(settings, backend, device)):
+    for step, (tokens, weights) in enumerate(batches(settings, backend, device, num_steps)):
         minutes = (time.perf_counter() - started) / 60
         expected = num_steps  # how many steps there will be; with a limit in minutes, at the pace so far
         if settings.minutes is not None:
@@ -252,17 +253,18 @@ def train(settings: PretrainConfig, show: Callable[[PretrainMetrics, float], Non
 
 
 def tokenizer_for(settings: PretrainConfig) -> Backend:
-    """The one in the file that the flag names; otherwise trained on the corpus, to the size's vocabulary."""
+    """The one that a flag names; otherwise trained on the corpus, to the size's vocabulary."""
+    if settings.start_from is not None:
+        return Tokenizer.load(settings.start_from).backend
     if settings.tokenizer is None:
-        text = CORPORA[settings.corpus]("bpe/0")
-        return train_bpe(islice(text, BPE_DOCUMENTS), SIZES[settings.size].vocab_size)
+        return train_bpe(islice(CORPORA[settings.corpus]("bpe/0"), BPE_DOCUMENTS), SIZES[settings.size].vocab_size)
     if not settings.tokenizer.is_file():
         raise UserError(f"--tokenizer {settings.tokenizer}: no such file; it is a tokenizer.json")
     return Backend.from_file(str(settings.tokenizer))
 
 
-def batches(settings: PretrainConfig, backend: Backend, device: torch.device) -> Iterable[tuple[Tensor, Tensor]]:
-    """Packed batches, made by the workers in turns; as many as `num_tokens` are, or without end in a run by time."""
+def batches(settings: PretrainConfig, backend: Backend, device: torch.device, num_steps: int) -> Iterable[tuple]:
+    """Packed batches, made by the workers in turns; so many, or without end in a run by time."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each worker encodes alone
     for _ in islice(CORPORA[settings.corpus]("imports"), 100):
         pass  # what making text imports, the workers then have
@@ -270,7 +272,6 @@ def batches(settings: PretrainConfig, backend: Backend, device: torch.device) ->
                    settings.short_length)  # fmt: skip
     loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=settings.workers, prefetch_factor=8,
                                          pin_memory=device.type == "cuda")  # fmt: skip
-    num_steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))
     return loader if settings.minutes is not None else islice(loader, num_steps)
 
 
