@@ -23,7 +23,7 @@ verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify
 verify.math.reals verify.math.relations verify.math.equal verify.math.grade
 verify.math verify.isolated verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
-tasks tasks.scenes tasks.phrasings tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
+tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
 generate generate.sampling generate.completion generate.model generate.distribution generate.reference
 generate.scheduler generate.runner generate.engine generate.engine_thread generate.score generate.stop_strings
 generate.language_model generate.explain
