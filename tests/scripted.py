@@ -41,8 +41,8 @@ class Scripted:
     def text_prompt(self, text: str) -> str:
         return text
 
-    def chat_prompt(self, messages: list[dict], thinking: bool) -> str:
-        return render_chat(messages, enable_thinking=thinking)
+    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> str:
+        return render_chat(messages, enable_thinking=thinking) + prefill
 
     def extend(self, prompt: str, completion: Completion, *texts: str) -> str:
         return prompt + completion.text + ("".join(texts) if texts else completion.stop_string or "")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_logits import score
 
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
@@ -17,7 +18,7 @@ from thinkling.generate.engine import Engine
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.score import score, score_packed
+from thinkling.generate.score import score_packed
 from thinkling.model.transformer import Transformer
 from thinkling.train import checkpoint
 from thinkling.train.rl import sampler

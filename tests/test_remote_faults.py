@@ -17,6 +17,7 @@ from test_remote import GREEDY, NO_LOGPROBS, VLLM, Server, ask, choice, refusal,
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.model import NoLogprobs
 from thinkling.generate.openai import connection
+from thinkling.generate.openai.format import Chat, request_of
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import append_jsonl, read_jsonl
@@ -377,3 +378,17 @@ def test_the_timeout_is_of_the_whole_answer() -> None:
         model = RemoteModel(url, "m", timeout=0.2, retries=0)
         with pytest.raises(UserError, match=r"did not answer within 0\.2 s"):
             asyncio.run(asyncio.wait_for(model.complete("P", GREEDY), 5.0))
+
+
+def test_penalties_are_sent_where_they_are_on() -> None:
+    prompt = Chat(({"role": "user", "content": "1?"},), False)
+    _, plain = request_of(prompt, Sampling(), 1)
+    assert not [name for name in plain if name.endswith("penalty")]
+    _, fields = request_of(prompt, Sampling(presence_penalty=0.5, repetition_penalty=1.2), 1)
+    wanted = {"presence_penalty": 0.5, "frequency_penalty": 0.0, "repetition_penalty": 1.2}
+    assert {name: fields[name] for name in wanted} == wanted
+
+
+def test_a_server_is_given_no_beginning_of_a_reply() -> None:
+    with pytest.raises(UserError, match="takes no beginning of a reply"):
+        RemoteModel("http://127.0.0.1:1", "m").chat_prompt([{"role": "user", "content": "1?"}], False, prefill="So")

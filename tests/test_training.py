@@ -12,6 +12,7 @@ from typing import get_args
 import pytest
 import rl_steps
 import torch
+from full_logits import score
 
 from thinkling import cli
 from thinkling.commands import grpo
@@ -22,7 +23,7 @@ from thinkling.generate import score as scoring
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.score import score, score_packed, token_logprobs
+from thinkling.generate.score import score_packed, token_logprobs
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model
 from thinkling.problem import Problem

@@ -100,8 +100,8 @@ class CachedModel:
     def text_prompt(self, text: str) -> Any:
         return self.model.text_prompt(text)
 
-    def chat_prompt(self, messages: list[dict], thinking: bool) -> Any:
-        return self.model.chat_prompt(messages, thinking)
+    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Any:
+        return self.model.chat_prompt(messages, thinking, prefill)
 
     def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any:
         return self.model.extend(prompt, completion, *texts)

@@ -57,21 +57,6 @@ def _chunk_logprobs(
     return logprobs, entropy
 
 
-def score(
-    model: Transformer, tokens: Int[Tensor, "B T"], mask: Tensor, temperature: float = 1.0
-) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
-    """Log-probability and entropy of each token given those before it, where `mask` (B, T) is true; 0 elsewhere.
-
-    Rows are padded on the right. The first token of a row has nothing before it and cannot be masked in.
-    """
-    wanted = mask[:, 1:]
-    hidden = model(tokens[:, :-1])[wanted]
-    found, entropies = token_logprobs(hidden, model.lm_head.weight, tokens[:, 1:][wanted], temperature)
-    logprobs = torch.zeros(tokens.shape, device=tokens.device).masked_scatter(_right(wanted), found)
-    entropy = torch.zeros(tokens.shape, device=tokens.device).masked_scatter(_right(wanted), entropies)
-    return logprobs, entropy
-
-
 def score_packed(
     model: Transformer,
     prompts: Sequence[Sequence[int]],
@@ -110,8 +95,3 @@ def packed_states(
             start += len(c) - 1
     behind = hidden.index_select(0, torch.tensor(source, device=model.device))
     return behind, torch.tensor([token for own in completions for c in own for token in c], device=model.device)
-
-
-def _right(mask: Tensor) -> Tensor:
-    """Move a mask over predictions (T - 1) back onto the tokens they predict (T)."""
-    return torch.nn.functional.pad(mask, (1, 0), value=False)

@@ -63,7 +63,7 @@ class GradedCompletion:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class RankedBy:
     """How well a score tells right completions from wrong ones, with 95% intervals; None where it cannot be told.
 
     auroc: over all completions, its interval allowing for those of one problem being alike. within: the mean, over
@@ -86,8 +86,8 @@ class Measured:
 
     num_problems: int
     samples_per_problem: int
-    head: Ranking
-    mean_logprob: Ranking
+    head: RankedBy
+    mean_logprob: RankedBy
     accuracies: dict[str, tuple[float, float, float]]
 
 
@@ -211,7 +211,7 @@ def measure(examples: Sequence[GradedCompletion]) -> Measured:
     return Measured(len(groups), len(groups[0]), ranking(examples, score), ranking(examples, mean_logprob), accuracies)
 
 
-def ranking(examples: Sequence[GradedCompletion], key: Callable[[GradedCompletion], float]) -> Ranking:
+def ranking(examples: Sequence[GradedCompletion], key: Callable[[GradedCompletion], float]) -> RankedBy:
     scores, labels = [key(e) for e in examples], [e.right for e in examples]
     ids = [e.problem.id for e in examples]
     area = within = area_interval = within_interval = None
@@ -220,7 +220,7 @@ def ranking(examples: Sequence[GradedCompletion], key: Callable[[GradedCompletio
     areas = auroc_within(scores, labels, ids)
     if len(areas) >= 2:
         within, within_interval = fmean(areas), share_interval(areas)
-    return Ranking(area, area_interval, within, within_interval)
+    return RankedBy(area, area_interval, within, within_interval)
 
 
 def by_problem(examples: Sequence[GradedCompletion]) -> list[list[GradedCompletion]]:

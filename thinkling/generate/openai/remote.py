@@ -74,7 +74,10 @@ class RemoteModel:
     def text_prompt(self, text: str) -> Prompt:
         return text
 
-    def chat_prompt(self, messages: list[dict], thinking: bool) -> Prompt:
+    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Prompt:
+        """Raises UserError for a prefill: servers differ in how they would go on behind it, if they can at all."""
+        if prefill:
+            raise UserError(f"{self._where} takes no beginning of a reply: load the weights, or leave prefill out")
         return Chat(tuple(messages), thinking)
 
     def extend(self, prompt: Prompt, completion: Completion, *texts: str) -> Prompt:
