@@ -34,9 +34,7 @@ def accumulate(model: LanguageModel, problems_P: Sequence[Problem], G: int, samp
         logits_TV = model.network.logits(model.network(read_T[None]))[0, len(completion.prompt_tokens) - 1 :]
         logprobs_TV = (logits_TV / sampling.temperature).log_softmax(dim=-1)
         logprobs_T = logprobs_TV.gather(-1, torch.tensor(completion.tokens)[:, None])[:, 0]
-        ratio_T = (
-            logprobs_T - logprobs_T.detach()
-        ).exp()  # new policy over old: 1 on the first update, but for the gradient
+        ratio_T = (logprobs_T - logprobs_T.detach()).exp()  # new policy over old: 1, but it has a gradient
         clipped_T = ratio_T.clamp(1 - CLIP, 1 + CLIP)
         surrogate_T = torch.minimum(ratio_T * advantage, clipped_T * advantage)
         (-surrogate_T.sum() / (len(completions_N) * sampling.max_tokens)).backward()
