@@ -99,7 +99,8 @@ def file_map() -> str:
         if here != folder:
             lines += ["", f"**`{here}/`**", ""]
             folder = here
-        lines.append(f"- `{path.name}`: {caption(path)}.")
+        said = caption(path)
+        lines.append(f"- `{path.name}`: {said}{'' if said.endswith('?') else '.'}")
     return "\n".join(lines).strip() + "\n"
 
 

@@ -72,6 +72,7 @@ def test_out_must_be_able_to_be_a_folder(capsys: pytest.CaptureFixture, tmp_path
     line = fails(capsys, command, "--out", tmp_path / "file" / "run", *model)
     assert f"{tmp_path / 'file'} is a file, where a folder is needed: name another --out" in line
     assert (tmp_path / "file").read_text() == "mine"
+    assert "--out is empty, or the current folder" in fails(capsys, command, "--out", "", *model)
 
 
 def test_out_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,15 @@ def test_auroc_within_leaves_out_problems_that_rank_nothing():
     assert auroc_within([1, 2], [True, False], "ab") == []
 
 
+def test_shares_that_are_all_nothing_are_not_certain() -> None:
+    """pass@n of nine problems that were never right had the interval [0, 0]."""
+    assert share_interval([0.0] * 9) == wilson_interval(0, 9) and share_interval([0.0] * 9)[1] == pytest.approx(
+        0.299, abs=1e-3
+    )
+    assert share_interval([1.0] * 4) == wilson_interval(4, 4)
+    assert share_interval([0.5] * 4) == (0.5, 0.5)
+
+
 def test_mean_interval_by_hand():
     """The deviation of (0, 1) is sqrt(1/2), over sqrt(2) one half; that of (0, 1, 2) is 1, over sqrt(3)."""
     assert mean_interval([0.0, 1.0]) == pytest.approx((0.5 - 12.7062 / 2, 0.5 + 12.7062 / 2), abs=1e-4)

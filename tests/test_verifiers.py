@@ -217,7 +217,7 @@ def test_a_function_that_fails_is_named(
     with pytest.raises(UserError) as error:
         verify(judge, response)
     line = str(error.value)
-    assert line.startswith(f"the verifier {judge.verifier} failed on problem p1: ") and why in line and "\n" not in line
+    assert line.startswith(f"{judge.verifier} failed on problem p1: ") and why in line and "\n" not in line
     monkeypatch.setattr(child, "limit_s", 60.0)
     assert verify(judge, "yes").correct  # and the next one is judged
 

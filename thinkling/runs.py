@@ -123,6 +123,8 @@ def check_place(path: Path, folder: bool) -> None:
     Writes nothing, so that it can be asked before any work.
     """
     path = Path(path)
+    if path == Path():
+        raise UserError("--out is empty, or the current folder, which a run would fill with its files: name a new one")
     if folder and path.exists() and not path.is_dir():
         raise UserError(f"--out {path} is a file: name a folder")
     if not folder and path.is_dir():

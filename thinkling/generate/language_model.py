@@ -235,8 +235,8 @@ class LanguageModel:
 
 def _several(prompts: Iterable[Prompt]) -> list[Prompt]:
     """Raises UserError if this is one prompt."""
-    one = isinstance(prompts, str)
-    prompts = list(prompts)
+    one = prompts is None or isinstance(prompts, str)
+    prompts = [] if one else list(prompts)
     if one or (prompts and isinstance(prompts[0], int)):
         raise UserError("complete_all takes a list of prompts: write [prompt] for a single one")
     return prompts

@@ -167,7 +167,10 @@ def changes_something(event: str, arguments: tuple) -> bool:
 
 
 def load(target: str) -> Callable[..., object]:
+    """The function MODULE:FUNCTION or FILE.py:FUNCTION. Raises AttributeError or ImportError where there is none."""
     module_name, _, name = target.rpartition(":")
+    if not module_name:
+        raise ImportError("the name of a function is missing")
     if module_name.endswith(".py"):
         import importlib.util
 
@@ -178,6 +181,8 @@ def load(target: str) -> Callable[..., object]:
         import importlib
 
         module = importlib.import_module(module_name)
+    if not hasattr(module, name):
+        raise AttributeError(f"there is no {name} in {module_name}")
     return getattr(module, name)
 
 

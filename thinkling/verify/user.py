@@ -53,7 +53,7 @@ def verify(
 ) -> Verdict:
     call = child(target, asdict(problem), response)
     if call.ended != "returned":
-        raise UserError(f"the verifier {name} failed on problem {problem.id}: {call.why}: correct the function")
+        raise UserError(f"{name} failed on problem {problem.id}: {call.why}: correct the function")
     found = json.loads(call.value)
     if isinstance(found, dict):
         return Verdict(**found)
