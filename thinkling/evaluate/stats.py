@@ -127,7 +127,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
 
 
 def share_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """`mean_interval` of values in [0, 1], which their mean cannot leave. Where all are 0, or all 1, nothing varies, and
+    """`mean_interval` of values in [0, 1], which their mean cannot leave. Where all are 0, or all 1, none varies, and
     yet nothing is certain: then Wilson's interval, as of so many tries."""
     if min(values) == max(values) and values[0] in (0.0, 1.0):
         return wilson_interval(round(fsum(values)), len(values))
