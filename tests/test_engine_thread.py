@@ -154,8 +154,12 @@ def test_ctrl_c_ends_complete_all(tiny: LanguageModel, monkeypatch: pytest.Monke
         return real()
 
     monkeypatch.setattr(tiny.engine, "step", step)
-    with pytest.raises(KeyboardInterrupt):
-        tiny.complete_all(["a", "b"] * 20, replace(LONG, max_tokens=450))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl+C
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tiny.complete_all(["a", "b"] * 20, replace(LONG, max_tokens=450))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not tiny.engine.busy
     assert said(tiny, ["a"]) == alone(tiny, ["a"])
 

@@ -49,8 +49,6 @@ def test_the_docstrings_example_runs(capsys: pytest.CaptureFixture) -> None:
 def test_one_text_is_not_many_prompts(tiny: thinkling.LanguageModel) -> None:
     with pytest.raises(UserError, match=r"takes a list of prompts: write \[prompt\]"):
         tiny.complete_all("What is 1 + 1?", thinkling.Sampling())
-    with pytest.raises(UserError, match="takes a list of prompts"):
-        tiny.complete_all(None, thinkling.Sampling())
 
 
 def test_what_cannot_fit_is_refused_before_it_is_made_into_tokens(
