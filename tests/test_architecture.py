@@ -18,7 +18,7 @@ anywhere threads errors checks device runs terminal progress problem
 model model.config model.config_file model.cache model.transformer model.chat_template model.tokenizer model.weights
 model.builtin
 verify verify.verifier
-verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
+verify.math.formulas verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
 verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
 verify.math.reals verify.math.relations verify.math.equal verify.math.grade
 verify.math verify.isolated verify.choice verify.gym verify.user

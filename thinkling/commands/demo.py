@@ -4,7 +4,6 @@ changed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +137,7 @@ def main(settings: Demo) -> None:
 def learn(settings: Demo, model: LanguageModel, out: Path) -> tuple[Path, list[tuple[int, float]]]:
     """Train the model in place; returns the checkpoint that counts, and the reward after each step."""
     from thinkling.commands.grpo import Grpo, train
+    from thinkling.runs import read_object
     from thinkling.train.rl.live_table import LiveTable
     from thinkling.train.run import FINISHED
 
@@ -147,7 +147,7 @@ def learn(settings: Demo, model: LanguageModel, out: Path) -> tuple[Path, list[t
     )  # fmt: skip
     with LiveTable(plan.steps) as live:
         checkpoint = train(plan, model, live)
-    finished = json.loads((plan.out / FINISHED).read_text(encoding="utf-8"))
+    finished = read_object(plan.out / FINISHED)
     if finished["stopped"]:
         live.live.console.print(f"\nStopped: {finished['stopped']}. What follows is measured at {checkpoint}.",
                                 soft_wrap=True)  # fmt: skip

@@ -298,10 +298,11 @@ def train(
 
 def refuse_after_collapse(out: Path) -> None:
     """A run that the watchdog stopped does not go on: its last weights are the collapsed ones."""
+    from thinkling.runs import read_object
     from thinkling.train.run import FINISHED
 
     if (out / FINISHED).exists():
-        finished = json.loads((out / FINISHED).read_text(encoding="utf-8"))
+        finished = read_object(out / FINISHED)
         if finished["stopped"]:
             raise UserError(f"{out} already holds a run, which was stopped after {finished['steps']} steps: "
                             f"{finished['stopped']}. Choose another --out, with --model "
@@ -348,6 +349,7 @@ def run(
 def main(settings: Grpo) -> Path | None:
     from rich.console import Console
 
+    from thinkling.runs import read_object
     from thinkling.scale.failures import Failure, tell
     from thinkling.train.rl.live_table import LiveTable
     from thinkling.train.run import FINISHED
@@ -357,7 +359,7 @@ def main(settings: Grpo) -> Path | None:
         return None
     with LiveTable(settings.steps) as table:
         folder = train(settings, show=table)
-    finished = json.loads((settings.out / FINISHED).read_text(encoding="utf-8"))
+    finished = read_object(settings.out / FINISHED)
     if finished["stopped"]:
         raise UserError(f"stopped after {finished['steps']} steps: {finished['stopped']}. The last good weights: "
                         f"{folder}")  # fmt: skip

@@ -27,7 +27,6 @@ from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.terms import advantages
 
 Groups = list[list[Rollout]]
-Learnt = dict[str, float | None]
 
 
 @dataclass(frozen=True)

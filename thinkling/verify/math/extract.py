@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
+from thinkling.verify.math.formulas import Span, formulas_of
 from thinkling.verify.verifier import ExtractMode
 
 MAX_BARE, MAX_BARE_WORDS = 200, 5  # characters and words of a response that is nothing but an answer
@@ -42,7 +42,6 @@ _STATED = re.compile(
 )
 # The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
 _CLAIM_END = re.compile(r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|,?[ ](?:because|since|as|so|where|which)\b")
-_DELIMITER = re.compile(r"\\[()\[\]\\$]|\$\$?|\n[ \t]*+\n")
 _SENTENCE = re.compile(r"(?i:\b(?:it|is|are|was|be|can|cannot|let|the|this|that|we|you)\b)|\bI (?!and\b|or\b)[a-z]")
 _SOMETHING = re.compile(r"[^\s.*_:,;$#`\"'-]")
 
@@ -53,15 +52,6 @@ class Extraction:
 
     answer: str | None
     rule: str
-
-
-class _Span(NamedTuple):
-    """A box or a formula: the text from `start` to `end`, its content from `first` to `last`."""
-
-    start: int
-    first: int
-    last: int
-    end: int
 
 
 def extract(response: str, mode: ExtractMode = "lenient") -> Extraction:
@@ -102,10 +92,10 @@ def _found(answer: str, rule: str, kind: str) -> Extraction:
 # Boxes
 
 
-def _boxes(text: str) -> tuple[list[_Span], dict[int, _Span], int | None]:
+def _boxes(text: str) -> tuple[list[Span], dict[int, Span], int | None]:
     """The closed boxes that stand in no other; those in braces by their start; where the last unclosed one starts."""
-    outermost: list[_Span] = []
-    by_start: dict[int, _Span] = {}
+    outermost: list[Span] = []
+    by_start: dict[int, Span] = {}
     unclosed, closers = None, None
     for command in _BOX.finditer(text):
         if closers is None:
@@ -115,7 +105,7 @@ def _boxes(text: str) -> tuple[list[_Span], dict[int, _Span], int | None]:
         if text[at : at + 1] != "{":
             box = None if inside else _unbraced(text, command, at, closers)
         elif at in closers:
-            box = by_start[command.start()] = _Span(command.start(), at + 1, closers[at], closers[at] + 1)
+            box = by_start[command.start()] = Span(command.start(), at + 1, closers[at], closers[at] + 1)
         else:
             box, unclosed = None, command.start()
         if box and not inside:
@@ -135,7 +125,7 @@ def _closers(text: str, start: int) -> dict[int, int]:
     return closers
 
 
-def _unbraced(text: str, command: re.Match, first: int, closers: dict[int, int]) -> _Span | None:
+def _unbraced(text: str, command: re.Match, first: int, closers: dict[int, int]) -> Span | None:
     r"""The box `\boxed 7` or `\boxed\frac{1}{2}`; None where the command is only spoken of ("put it in \boxed.")."""
     spaces = text[command.end() : first]
     if "\n" in spaces or (spaces and _PROSE.match(text, first)):
@@ -151,10 +141,10 @@ def _unbraced(text: str, command: re.Match, first: int, closers: dict[int, int])
     if not _SOMETHING.search(content):
         return None
     last = first + len(content)
-    return _Span(command.start(), first, last, last)
+    return Span(command.start(), first, last, last)
 
 
-def _unwrap(text: str, box: _Span, by_start: dict[int, _Span]) -> str:
+def _unwrap(text: str, box: Span, by_start: dict[int, Span]) -> str:
     """A box's content; where that is nothing but a box again, the content of the inner one."""
     while True:
         inner = by_start.get(_SPACE.match(text, box.first, box.last).end())
@@ -163,7 +153,7 @@ def _unwrap(text: str, box: _Span, by_start: dict[int, _Span]) -> str:
         box = inner
 
 
-def _last(text: str, spans: list[_Span], content: Callable[[_Span], str], *, bare_space_joins: bool) -> tuple[str, int]:
+def _last(text: str, spans: list[Span], content: Callable[[Span], str], *, bare_space_joins: bool) -> tuple[str, int]:
     """The last span's content, together with those of the spans it is joined to; and how many they are.
 
     Commas, "and" and "or" join. Bare space does too if asked, but there a repeated answer is only said twice.
@@ -191,7 +181,7 @@ def _unboxed(text: str) -> Extraction | None:
     stated = _stated(text)
     if stated:
         return stated
-    formulas = [span for span in _formulas(text) if _formula(text, span)]
+    formulas = [span for span in formulas_of(text) if _formula(text, span)]
     if formulas:
         answer, number = _last(text, formulas, lambda span: _formula(text, span), bare_space_joins=False)
         return Extraction(answer, "the last formula" if number == 1 else "formulas side by side")
@@ -210,7 +200,7 @@ def _stated(text: str) -> Extraction | None:
     if not claims:
         return None
     claim, text = claims[0], text[claims[0].end() :]
-    formulas = _formulas(text)
+    formulas = formulas_of(text)
     number, end = 0, len(text)
     for stop in _CLAIM_END.finditer(text):
         while number < len(formulas) and formulas[number].end <= stop.start():
@@ -222,7 +212,7 @@ def _stated(text: str) -> Extraction | None:
     return _found(answer, "####" if claim["hashes"] else "the answer is ...", "stated")
 
 
-def _without_delimiters(claim: str, formulas: list[_Span]) -> str:
+def _without_delimiters(claim: str, formulas: list[Span]) -> str:
     """A claim without the signs around its formulas; the one formula alone where a sentence surrounds it.
 
     A unit is no sentence, and an alternative ("$7$ or 8") is never dropped.
@@ -245,6 +235,10 @@ def _clean(answer: str) -> str:
     return answer if _SOMETHING.search(answer) else ""
 
 
+def _formula(text: str, span: Span) -> str:
+    return _trimmed(text[span.first : span.last])
+
+
 def _trimmed(text: str, marks: str = "") -> str:
     r"""Without white space and `marks` around it, and without stops .,; behind it, but for "..." and the space `\,`."""
     start, end = 0, len(text)
@@ -256,57 +250,3 @@ def _trimmed(text: str, marks: str = "") -> str:
             break
         end -= 1
     return text[start:end]
-
-
-# Formulas
-
-
-def _formula(text: str, span: _Span) -> str:
-    return _trimmed(text[span.first : span.last])
-
-
-def _formulas(text: str) -> list[_Span]:
-    r"""The formulas `$...$`, `$$...$$`, `\(...\)` and `\[...\]`, in order; none of them in another.
-
-    A sign of money opens nothing: an escaped one, or one with no partner that could close it.
-    """
-    found: list[_Span] = []
-    opened: dict[str, int] = {}  # what opened, and where
-
-    def close(kind: str, at: int) -> None:
-        start = opened.pop(kind)
-        while found and found[-1].start > start:
-            found.pop()
-        for inner in [other for other in opened if opened[other] > start]:
-            del opened[inner]
-        found.append(_Span(start, start + len(kind), at, at + len(kind)))
-
-    for sign in _DELIMITER.finditer(text):
-        kind, at = sign.group(), sign.start()
-        if kind in ("\\(", "\\["):
-            opened[kind] = at
-        elif kind in ("\\)", "\\]"):
-            if (opener := {"\\)": "\\(", "\\]": "\\["}[kind]) in opened:
-                close(opener, at)
-        elif kind == "$$" and "$$" in opened:
-            close("$$", at)
-        elif kind == "$$" and not _closes(text, opened.get("$"), at):
-            opened["$$"] = at
-        elif kind[0] == "$":
-            if _closes(text, opened.get("$"), at):
-                close("$", at)
-                at += 1
-                if kind == "$":
-                    continue
-            if text[at + 1 : at + 2].strip() or not text[at - 1 : at].isalnum():
-                opened["$"] = at
-        elif kind[0] == "\n":  # no inline formula runs over a blank line
-            opened.pop("$", None)
-    return found
-
-
-def _closes(text: str, start: int | None, at: int) -> bool:
-    """Can the `$` at `at` close the one at `start`? As in Pandoc, money cannot: "$5 and $6", "$5-$6"."""
-    if start is None or start + 1 == at or text[at + 1 : at + 2].isdigit():
-        return False
-    return text[at - 1].isspace() <= text[start + 1].isspace()
