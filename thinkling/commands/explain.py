@@ -2,41 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from thinkling.checks import at_least
-from thinkling.commands.options import ModelSettings
+from thinkling.commands.options import PromptSettings
 from thinkling.errors import UserError
-from thinkling.scale.prompts import Template
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explain(ModelSettings):
+class Explain(PromptSettings):
     """Show how the next token is chosen, and follow a completion token by token.
 
     The flags mean what they mean for generate, so that what is followed is what generate prints. Example:
     thinkling explain "What is 17 * 23?" --temperature 0.8 --top-p 0.9 --out picture.html
     """
 
-    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
-    """The question, or with --template none the exact text to continue."""
-    template: Template = "plain"
-    """How the question is put: see thinkling/scale/prompts.py. none continues the text as it is."""
-    temperature: float = 0.0
-    """Divides the logits; 0 always takes the likeliest token."""
-    top_k: int = 0
-    """Keep only the k likeliest tokens; 0 keeps all."""
-    top_p: float = 1.0
-    """Keep only the smallest set of tokens with this much probability; 1 keeps all."""
-    min_p: float = 0.0
-    """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
     max_tokens: int = 32
     """How far to follow the completion, in tokens."""
     top: int = 10
     """How many of the likeliest next tokens to show."""
-    seed: int = 0
     out: Path | None = None
     """A .html or .png file to draw it into as well; an older drawing in its place is replaced, another file is not."""
 

@@ -1,35 +1,19 @@
 """`thinkling generate`: complete one prompt, text to standard output as it grows."""
 
 from dataclasses import dataclass
-from typing import Annotated
-
-import tyro
 
 from thinkling.checks import at_least
-from thinkling.commands.options import ModelSettings
+from thinkling.commands.options import PromptSettings
 from thinkling.errors import UserError
-from thinkling.scale.prompts import Template
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(ModelSettings):
+class Generate(PromptSettings):
     """Complete a prompt.
 
     Example: thinkling generate "What is 17 * 23?" --template step-by-step
     """
 
-    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
-    """The question, or with --template none the exact text to continue."""
-    template: Template = "plain"
-    """How the question is put: see thinkling/scale/prompts.py. none continues the text as it is."""
-    temperature: float = 0.0
-    """Divides the logits; 0 always takes the likeliest token."""
-    top_k: int = 0
-    """Keep only the k likeliest tokens; 0 keeps all."""
-    top_p: float = 1.0
-    """Keep only the smallest set of tokens with this much probability; 1 keeps all."""
-    min_p: float = 0.0
-    """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
     max_tokens: int = 256
     """Length of the completion at most, in tokens."""
     stop: tuple[str, ...] = ()
@@ -38,7 +22,6 @@ class Generate(ModelSettings):
     """End a completion that ends in one block of text this many times over; 0 lets it go on."""
     num_samples: int = 1
     """How many completions to draw."""
-    seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

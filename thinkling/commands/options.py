@@ -1,9 +1,12 @@
 """What the settings of several commands share: names that flags may take, checks, the flags of every model and task."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from thinkling.checks import above_zero, at_least, finite
+from thinkling.scale.prompts import Template
 
 Split = Literal["train", "held-out", "unseen-templates", "longer", "rephrased"]
 ExtractMode = Literal["lenient", "boxed-only"]
@@ -30,6 +33,23 @@ class ModelSettings:
         at_least(1, max_rows=self.max_rows)
         at_least(2, max_length=self.max_length)
         above_zero(cache_gb=self.cache_gb)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSettings(ModelSettings):
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
+    """The question, or with --template none the exact text to continue."""
+    template: Template = "plain"
+    """How the question is put: `thinkling prompts` shows each. none continues the text as it is."""
+    temperature: float = 0.0
+    """Divides the logits; 0 always takes the likeliest token."""
+    top_k: int = 0
+    """Keep only the k likeliest tokens; 0 keeps all."""
+    top_p: float = 1.0
+    """Keep only the smallest set of tokens with this much probability; 1 keeps all."""
+    min_p: float = 0.0
+    """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
