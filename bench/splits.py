@@ -20,7 +20,7 @@ from thinkling.scale.direct import Direct
 from thinkling.scale.refine import Refine
 from thinkling.scale.vote import SelfConsistency
 from thinkling.tasks.builtin import problems
-from thinkling.verify.math.grade import grade
+from thinkling.verify.verifier import verify
 
 PLAIN, STEPS = "plain", "step-by-step"
 MEASURED = (  # suite, split, template, samples (0: greedy refinement)
@@ -67,12 +67,12 @@ def main(settings: Settings) -> None:
         known[suite, split] = asked
         method = method_of(samples, template, settings.max_tokens)
         report, answered = evaluate(model, method, asked, None, f"{suite}, {split}, {template}")
-        any_right = [any(grade(c.text, s.problem.reference).correct for c in s.answer.completions) for s in answered]
+        any_right = [any(verify(s.problem, c.text).correct for c in s.answer.completions) for s in answered]
         by_kind: dict[str, list[bool]] = {}
         for sample in answered:
             by_kind.setdefault(sample.problem.kind.rsplit("/", 1)[-1], []).append(sample.verdict.correct)
         kinds = {kind: sum(own) / len(own) for kind, own in sorted(by_kind.items())} if suite == "quantities" else {}
-        changed = [(grade(s.answer.rounds[0], s.problem.reference).correct, s.verdict.correct)
+        changed = [(verify(s.problem, s.answer.rounds[0]).correct, s.verdict.correct)
                    for s in answered if samples == 0]  # fmt: skip
         rows.append({
             "suite": suite, "split": split, "template": template, "samples": samples, "report": report,
@@ -82,8 +82,8 @@ def main(settings: Settings) -> None:
                      for s in answered[: settings.read]],
         })  # fmt: skip
         how = "refined" if samples == 0 else f"vote of {samples}" if samples > 1 else "greedy"
-        print(f"| {suite} | {split} | {template}, {how} | {report.accuracy:.1%} [{report.interval[0]:.1%}, "
-              f"{report.interval[1]:.1%}] | {rows[-1]['pass_rate']:.1%} | {report.tokens_per_problem:.0f} | "
+        print(f"| {suite} | {split} | {template}, {how} | {report.accuracy:.1%} [{report.low:.1%}, "
+              f"{report.high:.1%}] | {rows[-1]['pass_rate']:.1%} | {report.tokens:.0f} | "
               f"{time.perf_counter() - started:.0f} |", flush=True)  # fmt: skip
         if kinds:
             print("  by steps: " + ", ".join(f"{kind}: {share:.0%}" for kind, share in kinds.items()), flush=True)

@@ -25,8 +25,8 @@ with install_import_hook([f"thinkling.{floor}" for floor in FLOORS], "shapes.che
     from thinkling.model.config import ModelConfig
     from thinkling.model.tokenizer import Tokenizer
     from thinkling.model.transformer import Transformer, init_weights
+    from thinkling.train.pretrain.bpe import STOP_TOKENS, train_bpe
     from thinkling.train.pretrain.corpus import documents
-    from thinkling.train.pretrain.trainer import STOP_TOKENS, train_bpe
 
 torch.set_num_threads(1)
 settings.register_profile("same", deadline=None, derandomize=True, database=None)  # no test fails by chance, or by time

@@ -185,29 +185,32 @@ def test_a_run_that_ends_by_minutes_says_so(capsys: pytest.CaptureFixture, check
 
 
 def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from thinkling.train.pretrain import trainer as pretrain
+    from thinkling.commands import pretrain
 
     monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 300)
-    out = tmp_path / "model"
-    cli.main(["pretrain", "--out", str(out), "--num-tokens", "200", "--rows", "2", "--length", "100",
-              "--warmup-steps", "1", "--no-compile"])  # fmt: skip
+    out, small = tmp_path / "model", ["--rows", "2", "--length", "100", "--no-compile"]
+    cli.main(["pretrain", "--out", str(out), "--num-tokens", "200", "--warmup-steps", "1", *small])
     capsys.readouterr()
     cli.main(["generate", "What is 1 + 1?", "--model", str(out), "--max-tokens", "4"])
     assert capsys.readouterr().out
-    assert "exists already" in fails(capsys, "pretrain", "--out", out)
-    timed = tmp_path / "timed"
-    cli.main(["pretrain", "--out", str(timed), "--corpus", "reasoning", "--tokenizer", str(out / "tokenizer.json"),
-              "--minutes", "0.0001", "--snapshot-minutes", "0.00001", "--rows", "1", "--length", "512",
-              "--short-length", "128", "--warmup-steps", "1", "--no-compile"])  # fmt: skip
-    assert (timed / "model.safetensors").is_file()
+    assert "a run, which is finished: choose another --out" in fails(
+        capsys, "pretrain", "--out", out, "--num-tokens", "200", "--warmup-steps", "1", *small
+    )
+    made, timed = out / "checkpoints" / "step-00001", tmp_path / "timed"
+    cli.main(["pretrain", "--out", str(timed), "--corpus", "reasoning", "--tokenizer", str(made / "tokenizer.json"),
+              "--minutes", "0.0001", "--rows", "1", "--length", "512", "--warmup-steps", "1",
+              "--no-compile"])  # fmt: skip
+    assert (timed / "checkpoints" / "step-00001" / "model.safetensors").is_file()
     further = tmp_path / "further"
-    cli.main(["pretrain", "--out", str(further), "--start-from", str(out), "--num-tokens", "200", "--rows", "2",
-              "--length", "100", "--lr", "1e-9", "--muon-lr", "1e-9", "--seed", "1", "--no-compile"])  # fmt: skip
-    for name, weight in load_file(out / "model.safetensors").items():
-        assert torch.allclose(weight, load_file(further / "model.safetensors")[name], atol=1e-4)
+    cli.main(["pretrain", "--out", str(further), "--start-from", str(out), "--num-tokens", "200", "--lr", "1e-9",
+              "--muon-lr", "1e-9", "--seed", "1", *small])  # fmt: skip
+    new = load_file(further / "checkpoints" / "step-00001" / "model.safetensors")
+    for name, weight in load_file(made / "model.safetensors").items():
+        assert torch.allclose(weight, new[name], atol=1e-4)
     assert "tokenizer of its own" in fails(capsys, "pretrain", "--out", tmp_path / "y", "--start-from", out,
-                                           "--tokenizer", out / "tokenizer.json")  # fmt: skip
+                                           "--tokenizer", made / "tokenizer.json")  # fmt: skip
     assert "no such file" in fails(capsys, "pretrain", "--out", tmp_path / "x", "--tokenizer", tmp_path / "none.json")
+    assert not (tmp_path / "x").exists()
 
 
 def test_demo_tells_the_whole_story(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:

@@ -2,16 +2,16 @@
 
 import re
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import islice
 from random import Random
-
-import torch
 
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.problem import Problem
 from thinkling.tasks.builtin import problems
+from thinkling.train.pretrain.bpe import END_OF_TEXT, FastEncoder
+from thinkling.train.pretrain.config import TextConfig
 from thinkling.train.pretrain.corpus import MIXTURE, documents, spoil, worked
-from thinkling.train.pretrain.trainer import END_OF_TEXT, Document, FastEncoder, encode_document, packed_batches
+from thinkling.train.pretrain.packing import Document, encode_document, packed_batches
 from thinkling.verify.math.extract import extract
 
 
@@ -103,52 +103,23 @@ def test_numbers_are_read_digit_by_digit(tiny_tokenizer: Tokenizer) -> None:
 
 
 def test_packing_keeps_documents_whole(tiny_tokenizer: Tokenizer) -> None:
-    """Cut at the end of text, every row falls into documents of the stream, unbroken; little is padding."""
-    backend, length = tiny_tokenizer.backend, 200
-    end = tiny_tokenizer.special_id(END_OF_TEXT)
-    tokens, weights = next(packed_batches(backend, "packing", rows=8, length=length, pool_size=50))
-    assert tokens.shape == weights.shape == (8, length + 1)
-    encode = FastEncoder(backend)
+    """Every row falls into documents of the stream, unbroken and each once; little is padding, and that is no part of
+    any of them."""
+    text = TextConfig(rows=8, length=200)
+    batch = next(packed_batches(tiny_tokenizer.backend, text, "packing", pool_size=50))
+    assert batch.tokens.shape == batch.weights.shape == batch.documents.shape == (8, 201)
+    encode = FastEncoder(tiny_tokenizer.backend)
     stream = (encode_document(encode, d) for d in islice(documents("packing"), 600))
     known = {tuple(d.tokens): d.weights for d in stream}
-    assert (weights > 0).float().mean() > 0.9
-    for row, weight in zip(tokens.tolist(), weights, strict=True):
-        used = int((weight > 0).sum())
-        assert torch.all(weight[:used] > 0)
-        place = 0
-        while place < used:
-            stop = row.index(end, place) + 1
-            assert known[tuple(row[place:stop])] == [round(w, 6) for w in weight[place:stop].tolist()]
-            place = stop
-
-
-def test_short_rows_among_the_long(tiny_tokenizer: Tokenizer) -> None:
-    """As many tokens in each batch. No document that fits a short row is kept from it, no long one is lost."""
-    end = tiny_tokenizer.special_id(END_OF_TEXT)
-    batches = packed_batches(tiny_tokenizer.backend, "short", 8, 400, 50, "templates", short_length=100)
-    lengths: dict[tuple[int, ...], list[int]] = {(8, 401): [], (32, 101): []}
-    for tokens, weights in islice(batches, 30):
-        own = lengths[tuple(tokens.shape)]
-        for row, weight in zip(tokens.tolist(), weights, strict=True):
-            stops = [-1, *(i for i, token in enumerate(row[: int((weight > 0).sum())]) if token == end)]
-            own += [b - a for a, b in pairwise(stops)]
-    encode = FastEncoder(tiny_tokenizer.backend)
-    stream = [len(encode_document(encode, d).tokens) for d in islice(documents("short"), 600)]
-    short, every = lengths[32, 101], lengths[32, 101] + lengths[8, 401]
-    assert max(short) <= 101 < max(every)
-    share = sum(size > 101 for size in stream) / len(stream)
-    assert abs(sum(size > 101 for size in every) / len(every) - share) < 0.05
-
-
-def test_any_document_may_come_first_in_a_row(tiny_tokenizer: Tokenizer) -> None:
-    """A prompt at generation time comes first. Best fit alone put the longest document of each row there, and a model
-    trained on that never answered a short question at once."""
-    end = tiny_tokenizer.special_id(END_OF_TEXT)
-    longest_first = 0
-    batches = packed_batches(tiny_tokenizer.backend, "order", rows=16, length=400, pool_size=100)
-    for tokens, _ in islice(batches, 4):
-        for row in tokens.tolist():
-            stops = [-1, *(i for i, token in enumerate(row) if token == end)]
-            lengths = [b - a for a, b in pairwise(stops)]
-            longest_first += lengths[0] == max(lengths)
-    assert longest_first < 40  # of 64 rows; all of them before
+    assert (batch.weights > 0).float().mean() > 0.9
+    for tokens, weights, numbers in zip(batch.tokens, batch.weights, batch.documents, strict=True):
+        last = int(numbers.max())
+        for number in range(last + 1):
+            mine = numbers == number
+            if not weights[mine].any():
+                assert number == last  # padding
+                assert set(tokens[mine].tolist()) == {tiny_tokenizer.special_id(END_OF_TEXT)}
+                continue
+            places = mine.nonzero()[:, 0].tolist()
+            assert places == list(range(places[0], places[-1] + 1))
+            assert known.pop(tuple(tokens[mine].tolist())) == [round(w, 6) for w in weights[mine].tolist()]

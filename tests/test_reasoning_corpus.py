@@ -15,8 +15,9 @@ from thinkling.tasks import quantities
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.quantities import Made, Step, lines, made_stream, results
 from thinkling.train.pretrain import reasoning_corpus as corpus
+from thinkling.train.pretrain.config import TextConfig
+from thinkling.train.pretrain.packing import Batches
 from thinkling.train.pretrain.reviews import NO_MISTAKE, grade_of, review, spoil_quantities
-from thinkling.train.pretrain.trainer import Batches
 
 
 def text_of(document: list) -> str:
@@ -157,11 +158,11 @@ class Picks(Random):
 
 
 def test_workers_make_different_text_and_the_same_each_time(tiny_tokenizer: Tokenizer) -> None:
-    data = Batches(tiny_tokenizer.backend.to_str(), "seed", rows=2, length=300, name="reasoning")
+    data = Batches(tiny_tokenizer.backend.to_str(), TextConfig(corpus="reasoning", rows=2, length=300, workers=2))
 
     def first() -> list[torch.Tensor]:
         loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=2)
-        return [tokens for tokens, _ in islice(loader, 2)]
+        return [batch.tokens for batch in islice(loader, 2)]
 
     one, again = first(), first()
     assert not torch.equal(one[0], one[1])

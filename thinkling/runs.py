@@ -12,6 +12,7 @@ from pathlib import Path
 
 from thinkling.errors import UserError, refusal
 
+FINISHED = "finished.json"  # what a training run writes at its end: where its model is, how many steps it took
 MAY_DIFFER = ("out", "on_error", "timeout")  # settings that change no result: a run may resume with others
 
 

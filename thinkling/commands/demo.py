@@ -137,9 +137,8 @@ def main(settings: Demo) -> None:
 def learn(settings: Demo, model: LanguageModel, out: Path) -> tuple[Path, list[tuple[int, float]]]:
     """Train the model in place; returns the checkpoint that counts, and the reward after each step."""
     from thinkling.commands.grpo import Grpo, train
-    from thinkling.runs import read_object
+    from thinkling.runs import FINISHED, read_object
     from thinkling.train.rl.live_table import LiveTable
-    from thinkling.train.run import FINISHED
 
     plan = Grpo(
         out=out / "grpo", model=settings.model, steps=settings.grpo_steps, minutes=settings.grpo_minutes,

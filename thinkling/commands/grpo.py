@@ -46,8 +46,9 @@ class Grpo(ModelSettings):
     """Train a model with verifiable rewards: GRPO and its relatives, Dr. GRPO by default.
 
     Each step asks prompts-per-step problems, draws rollouts-per-prompt answers to each, rewards the right ones with 1,
-    and makes the answers that beat their siblings likelier. Checkpoints in OUT/checkpoints load by their path;
-    OUT/checkpoints/best is the one that did best on held-out problems. thinkling microscope OUT shows what happened.
+    and makes the answers that beat their siblings likelier. --model OUT is then the trained model, and
+    --model OUT/checkpoints/best the one that did best on held-out problems. thinkling microscope OUT shows what
+    happened.
     """
 
     out: Path
@@ -265,13 +266,12 @@ def train(
     schedule, and rollouts that overlap. The steps before it are shown again.
     """
     from thinkling.commands.load import language_model
-    from thinkling.runs import alone_in, check_run, open_run, write_json
+    from thinkling.runs import FINISHED, alone_in, check_run, open_run, write_json
     from thinkling.train import checkpoint
     from thinkling.train.rl.check_loss import loss_named
     from thinkling.train.rl.curriculum import Curriculum, unaskable
     from thinkling.train.rl.guard.validation import problems_of
     from thinkling.train.rl.rewards import part_named
-    from thinkling.train.run import FINISHED
 
     refuse_after_collapse(settings.out)  # what needs no model is said before one is loaded
     check_run(settings.out, settings, FINISHED, LIMITS)
@@ -298,8 +298,7 @@ def train(
 
 def refuse_after_collapse(out: Path) -> None:
     """A run that the watchdog stopped does not go on: its last weights are the collapsed ones."""
-    from thinkling.runs import read_object
-    from thinkling.train.run import FINISHED
+    from thinkling.runs import FINISHED, read_object
 
     if (out / FINISHED).exists():
         finished = read_object(out / FINISHED)
@@ -349,10 +348,9 @@ def run(
 def main(settings: Grpo) -> Path | None:
     from rich.console import Console
 
-    from thinkling.runs import read_object
+    from thinkling.runs import FINISHED, read_object
     from thinkling.scale.failures import Failure, tell
     from thinkling.train.rl.live_table import LiveTable
-    from thinkling.train.run import FINISHED
 
     if settings.plan:
         show_plan(settings)

@@ -1,9 +1,10 @@
-"""What attention reads. The network asks one of three, and need not know which: where the tokens of a pass stand
+"""What attention reads. The network asks one of four, and need not know which: where the tokens of a pass stand
 (`begin`), and what their queries find in each layer (`attend`).
 
 NoCache: whole rows, each token sees itself and those before it. KVCache: the same behind what each row has read in
-earlier passes. Packed: prompts and their completions in one long row, as training reads them. Position lives here and
-never on the model, so two users of one model cannot disturb each other.
+earlier passes. Documents: rows of several documents that do not see each other. Packed: prompts and their completions
+in one long row. The last two are what training reads. Position lives here and never on the model, so two users of one
+model cannot disturb each other.
 """
 
 from collections.abc import Sequence
@@ -117,6 +118,29 @@ class KVCache:
         self.lengths[row] = length
 
 
+class Documents:
+    """Rows in which whole documents stand side by side: a token sees itself and those before it in its own document.
+
+    documents: (B, T), which document of its row each token is of. Nothing is stored.
+    """
+
+    def __init__(self, documents: Tensor) -> None:
+        T = documents.shape[1]
+        causal = torch.ones(T, T, dtype=torch.bool, device=documents.device).tril()
+        self.visible = (documents[:, None, :, None] == documents[:, None, None, :]) & causal  # (B, 1, T, T)
+
+    def begin(self, tokens: Tensor) -> Tensor:
+        """The positions (B, T), which run on through a row: rotary positions only say how far two tokens are apart."""
+        B, T = tokens.shape
+        return torch.arange(T, device=tokens.device).expand(B, T)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attention of (B, H, T, E) over (B, K, T, E), as (B, T, H E). Heads are repeated here: with a mask, CUDA's
+        memory-efficient kernel takes no groups, and what does would write the weights out."""
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+        return heads_joined(F.scaled_dot_product_attention(q, k, v, attn_mask=self.visible))
+
+
 class Packed:
     """Prompts and their completions in one row of N tokens, without padding: what a training pass reads at once.
 
@@ -197,4 +221,4 @@ def heads_joined(out: Tensor) -> Tensor:
     return out.transpose(1, 2).flatten(2)
 
 
-Cache = NoCache | KVCache | Packed
+Cache = NoCache | KVCache | Documents | Packed

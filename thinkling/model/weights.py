@@ -20,7 +20,7 @@ from thinkling.model.config import ModelConfig
 from thinkling.model.config_file import config_json, read_config, read_object
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
-from thinkling.runs import write_json
+from thinkling.runs import FINISHED, write_json
 
 BUILTIN = Path(__file__).parent / "builtin"
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
@@ -36,7 +36,8 @@ def builtin_names() -> list[str]:
 def resolve(name: str) -> Path:
     """The folder of a model: a built-in name, a local folder, or a Hub id `org/name` or `org/name@revision`.
 
-    A Hub model is downloaded once and then read from the Hub's own cache. Raises UserError if there is no such model.
+    A training run's folder stands for the checkpoint that it ended with. A Hub model is downloaded once and then read
+    from the Hub's own cache. Raises UserError if there is no such model.
     """
     if name in builtin_names():
         return BUILTIN / name
@@ -46,13 +47,26 @@ def resolve(name: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, no such home, a NUL
         raise UserError(f"{name[:60]!r}: no path to a model ({str(error)[:80]})") from None
     if is_folder:
-        return folder
+        return trained(folder)
     if exists:
         raise UserError(f"{name}: a file; pass the folder that holds config.json and *.safetensors")
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", name):
         return _download(name)
     known = ", ".join(builtin_names()) or "none"
     raise UserError(f"{name}: no such folder. Built-in models: {known}; a Hub model is written org/name")
+
+
+def trained(folder: Path) -> Path:
+    """The checkpoint that counts, if this is the folder of a training run; else the folder itself. Raises UserError
+    where the run is not finished."""
+    if (folder / FINISHED).exists():
+        checkpoint = Path(str(read_object(folder / FINISHED).get("checkpoint")))
+        moved = folder / "checkpoints" / checkpoint.name
+        return moved if moved.is_dir() else checkpoint
+    if (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder}: a training run that is not finished: run its command again to resume it, or name "
+                        f"one of {folder / 'checkpoints'}")  # fmt: skip
+    return folder
 
 
 def _download(name: str) -> Path:

@@ -15,12 +15,13 @@ OptimizerName = Literal["adamw", "adamw-8bit", "muon"]
 class RunConfig:
     """A run in its folder `out`.
 
-    steps: how many. minutes: of training, over all starts; it ends at the first step behind them. save_every: steps
-    between two checkpoints; 0 saves only at the end. trackers: where the metrics go besides metrics.jsonl.
+    steps: how many; None as many as there is time for. minutes: of training, over all starts; it ends at the first step
+    behind them. save_every: steps between two checkpoints; 0 saves only at the end. trackers: where the metrics go
+    besides metrics.jsonl.
     """
 
     out: Path
-    steps: int
+    steps: int | None
     minutes: float | None = None
     save_every: int = 20
     trackers: tuple[TrackerName, ...] = ()

@@ -11,12 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from thinkling.runs import append_jsonl, read_jsonl, write_json
+from thinkling.runs import FINISHED, append_jsonl, read_jsonl, write_json
 from thinkling.train import checkpoint
 from thinkling.train.config import RunConfig
 from thinkling.train.trackers import numbers, open_tracker
 
-FINISHED = "finished.json"
 Metrics = TypeVar("Metrics")  # a frozen dataclass with a field `step`, from 0
 
 
@@ -113,7 +112,7 @@ class Run(Generic[Metrics]):
     def go(self) -> Path:
         """Run to the end; returns the folder of the last checkpoint, or of the last good one if it was stopped."""
         config, started = self.config, time.perf_counter() - self.seconds
-        while self.step < config.steps:
+        while not self.over():
             if self.validator and self.step % self.validator.every == 0:
                 self.measure(self.step)
             self.log(self.trainee.take(self.step))
@@ -121,13 +120,15 @@ class Run(Generic[Metrics]):
             wrong = self.watch(self.rows) if self.watch else None
             if wrong:
                 return self.roll_back(wrong)
-            if config.minutes is not None and self.seconds >= 60 * config.minutes:
-                break
-            if config.save_every and self.step % config.save_every == 0 and self.step < config.steps:
+            if config.save_every and self.step % config.save_every == 0 and not self.over():
                 self.save()
         if self.validator:
             self.measure(self.step)
         return self.finish(self.save())
+
+    def over(self) -> bool:
+        steps, minutes = self.config.steps, self.config.minutes
+        return (steps is not None and self.step >= steps) or (minutes is not None and self.seconds >= 60 * minutes)
 
     def log(self, metrics: Metrics) -> None:
         self.rows.append(metrics)

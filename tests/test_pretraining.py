@@ -1,0 +1,188 @@
+"""Training a base model: documents that do not see each other, text that can be resumed anywhere, exact resuming."""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from thinkling import cli
+from thinkling.commands import pretrain
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.model.config import ModelConfig
+from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.transformer import Transformer, init_weights
+from thinkling.model.weights import load_model, resolve
+from thinkling.train.config import OptimizerConfig
+from thinkling.train.pretrain import packing
+from thinkling.train.pretrain.config import CorpusName, TextConfig
+from thinkling.train.pretrain.packing import Batch, Batches, batches_from, laid_out, packed_batches
+from thinkling.train.pretrain.trainer import PretrainMetrics, Trainer, weighted_loss
+
+SMALL = (
+    "--rows",
+    "2",
+    "--length",
+    "100",
+    "--warmup-steps",
+    "1",
+    "--no-compile",
+    "--device",
+    "cpu",
+    "--dtype",
+    "float32",
+)
+
+
+def network(vocab_size: int, seed: int = 0) -> Transformer:
+    shape = ModelConfig(
+        vocab_size=vocab_size, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=512, rope_theta=10_000.0,
+    )  # fmt: skip
+    return init_weights(Transformer(shape), seed)
+
+
+def test_the_corpora_are_those_of_the_flag() -> None:
+    assert set(CorpusName.__args__) == set(packing.CORPORA)
+
+
+# --- documents ---
+
+
+def loss_alone(model: Transformer, batch: Batch) -> torch.Tensor:
+    """The same loss, each document read by itself; between two of them nothing but the first token's loss crosses."""
+    total = weight = torch.tensor(0.0)
+    for tokens, weights, numbers in zip(batch.tokens, batch.weights, batch.documents, strict=True):
+        for place in range(len(tokens) - 1):
+            first = int((numbers == numbers[place]).nonzero()[0])
+            logits = model.logits(model(tokens[None, first : place + 1]))[0, -1]
+            total = total + weights[place + 1] * F.cross_entropy(logits, tokens[place + 1])
+            weight = weight + weights[place + 1]
+    return total / weight
+
+
+def test_a_document_is_read_as_if_it_stood_alone() -> None:
+    """The loss and every gradient of packed rows are those of documents that are read one by one, token by token."""
+    random, model = torch.Generator().manual_seed(3), network(50)
+    lengths = ((5, 1, 6), (8, 3))
+    rows = [
+        [packing.Document(torch.randint(50, (n,), generator=random).tolist(), [0.5] * (n - 1) + [1.0]) for n in own]
+        for own in lengths
+    ]
+    batch = laid_out(rows, 13, end=49)
+    assert batch.documents[0].tolist() == [0] * 5 + [1] + [2] * 6 + [3]
+    assert batch.documents[1].tolist() == [0] * 8 + [1] * 3 + [2] * 2
+    assert batch.weights[1].tolist() == [0.5] * 7 + [1, 0.5, 0.5, 1, 0, 0]
+    packed, alone = weighted_loss(model, batch), loss_alone(model, batch)
+    assert packed.item() == pytest.approx(alone.item(), abs=1e-6)
+    parameters = list(model.parameters())
+    for mine, theirs in zip(
+        torch.autograd.grad(packed, parameters), torch.autograd.grad(alone, parameters), strict=True
+    ):
+        assert torch.allclose(mine, theirs, atol=1e-6)
+
+
+# --- streams of text ---
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return torch.equal(one.tokens, other.tokens) and torch.equal(one.documents, other.documents)
+
+
+def test_a_stream_can_be_entered_anywhere(tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins anew every three batches here, so that never more than two are made for nothing."""
+    backend, text = tiny_tokenizer.backend, TextConfig(rows=2, length=100)
+    monkeypatch.setattr(packing, "STREAM_TOKENS", 600)
+    whole = list(islice(batches_from(backend, text, "s", 0), 8))
+    made = []
+
+    def counting(*args: object, **more: object):
+        for batch in packed_batches(*args, **more):
+            made.append(batch)
+            yield batch
+
+    monkeypatch.setattr(packing, "packed_batches", counting)
+    for first in range(8):
+        made.clear()
+        assert same(next(batches_from(backend, text, "s", first)), whole[first])
+        assert len(made) == first % 3 + 1
+    assert not any(same(whole[i], whole[j]) for i in range(8) for j in range(i))
+
+
+def test_the_workers_take_turns_from_any_step_on(tiny_tokenizer: Tokenizer) -> None:
+    text = TextConfig(rows=2, length=100, workers=2)
+
+    def from_step(step: int, num: int) -> list[Batch]:
+        data = Batches(tiny_tokenizer.backend.to_str(), text, step)
+        return list(islice(torch.utils.data.DataLoader(data, batch_size=None, num_workers=2), num))
+
+    whole = from_step(0, 5)
+    for step in (1, 2):
+        assert all(same(a, b) for a, b in zip(from_step(step, 3), whole[step : step + 3], strict=True))
+
+
+# --- the run ---
+
+
+@pytest.fixture
+def few_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 300)
+
+
+def run(out: Path, *more: str) -> Path:
+    cli.main(["pretrain", "--out", str(out), "--num-tokens", "1200", "--dtype", "float32", *SMALL, *more])
+    return resolve(str(out))
+
+
+def rows_of(out: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_a_run_that_died_ends_with_the_same_bits(
+    tmp_path: Path, few_documents: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies in its fifth step of six, behind a checkpoint at the fourth: rows and weights are those of one that did
+    not. Once it began anew from the start, or lost the optimizer's moments, these would differ."""
+    whole = run(tmp_path / "whole", "--save-every", "2")
+    take = Trainer.take
+
+    def dies(self: Trainer, step: int) -> PretrainMetrics:
+        if step == 4:
+            raise KeyboardInterrupt
+        return take(self, step)
+
+    monkeypatch.setattr(Trainer, "take", dies)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(tmp_path / "died", "--save-every", "2")
+    with pytest.raises(UserError, match="a training run that is not finished: run its command again"):
+        resolve(str(tmp_path / "died"))
+    monkeypatch.setattr(Trainer, "take", take)
+    died = run(tmp_path / "died", "--save-every", "2")
+    assert rows_of(tmp_path / "died") == rows_of(tmp_path / "whole")
+    assert [row["tokens"] for row in rows_of(tmp_path / "died")] == [200, 400, 600, 800, 1000, 1200]
+    mine, theirs = (load_file(folder / "model.safetensors") for folder in (died, whole))
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_run_may_move_and_be_loaded_by_its_folder(tmp_path: Path, few_documents: None) -> None:
+    run(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    folder = resolve(str(tmp_path / "moved"))
+    assert folder == tmp_path / "moved" / "checkpoints" / "step-00006"
+    assert load_model(folder).config.num_hidden_layers == 4
+
+
+def test_the_rate_falls_with_the_minutes(tiny_tokenizer: Tokenizer) -> None:
+    """A run by time has as many steps as its pace lets expect: after 30 of 60 seconds and ten steps, twenty."""
+    model = LanguageModel("tiny", network(tiny_tokenizer.backend.get_vocab_size()), tiny_tokenizer)
+    trainer = Trainer(model, TextConfig(rows=1, length=64), OptimizerConfig(name="muon"), None, minutes=1.0)
+    trainer.seconds = 30.0
+    assert trainer.steps_expected(10) == pytest.approx(20)
+    trainer.seconds = 90.0
+    assert trainer.steps_expected(10) == 10  # over
