@@ -45,7 +45,7 @@ train.rl train.rl.objective train.rl.config train.rl.terms train.rl.loss train.r
 train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
 train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
-train.reward_head
+train.head_measure train.reward_head
 serve serve.wrapping serve.chat
 commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope

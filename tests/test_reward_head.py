@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +24,13 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.weights import load_model, resolve, save_model
 from thinkling.problem import Problem
+from thinkling.runs import read_jsonl
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.reward_head import FILE, RewardHead, features
 from thinkling.tasks.builtin import is_held_out, problems
-from thinkling.train import reward_head
-from thinkling.train.reward_head import WAYS, GradedCompletion, chance, fit, measure, read, split, table
+from thinkling.train import head_measure, reward_head
+from thinkling.train.head_measure import WAYS, GradedCompletion, chance, measure, table
+from thinkling.train.reward_head import fit, read, split
 from thinkling.verify.math.grade import Verdict, grade
 
 PROBLEM = Problem("p", "1 + 1?", "2")
@@ -217,7 +220,7 @@ POOL = [
 
 
 def test_ways_of_choosing_by_hand() -> None:
-    groups = reward_head.by_problem(POOL)
+    groups = head_measure.by_problem(POOL)
     assert [group[0].problem.id for group in groups] == ["a", "b", "c"]
     right = {name: [choose(group) for group in groups] for name, choose in WAYS.items()}
     assert right == {
@@ -299,7 +302,10 @@ def test_the_command_makes_a_head_that_scores(
     cli.main(command(checkpoint, out))
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("AUROC", "plain", "step-by-step", "together", FILE))
-    assert {path.name for path in out.iterdir()} == {"config.json", "metrics.json", "samples.jsonl", "reward_head"}
+    made = {"config.json", "metrics.json", "samples.jsonl", "reward_head"}
+    assert {path.name for path in out.iterdir() if path.name != ".lock"} == made | {
+        "metrics.jsonl", "finished.json", "checkpoints"
+    }  # fmt: skip
     assert graded == ["boxed-only"] * (12 * 3 * 2)
     rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     assert len(rows) == 3 * 3 * 2 and sizes == [
@@ -318,6 +324,41 @@ def test_the_command_makes_a_head_that_scores(
     completion = model.complete_all([prompt] * (place + 1), sampling)[place]
     assert completion.text == first["response"]
     assert asyncio.run(head(model, problem, completion)) == pytest.approx(first["score"], abs=1e-4)
+
+
+def test_a_run_that_died_resumes_and_ends_with_the_same_head(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked five problems at a time, in six steps, it draws what it would draw at once; and what was asked before it
+    died is not asked again."""
+
+    def even(problem: Problem, text: str, extraction: str) -> Verdict:
+        return Verdict("correct" if len(text) % 2 == 0 else "incorrect", None, "")
+
+    monkeypatch.setattr(reward_head, "verify", even)
+    cli.main(command(checkpoint, tmp_path / "at once"))
+    monkeypatch.setattr(reward_head, "PROBLEMS_PER_STEP", 5)
+    cli.main(command(checkpoint, tmp_path / "whole"))
+    take, steps = reward_head.Collector.take, []
+
+    def dies(self: reward_head.Collector, step: int) -> reward_head.CollectMetrics:
+        steps.append(step)
+        if steps == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return take(self, step)
+
+    monkeypatch.setattr(reward_head.Collector, "take", dies)
+    for end in (pytest.raises(SystemExit), nullcontext()):
+        with end:
+            cli.main(command(checkpoint, tmp_path / "died"))
+    assert steps == [0, 1, 2, 2, 3, 4, 5]
+    samples = [
+        [(row["question"], row["response"]) for row in read_jsonl(tmp_path / name / "samples.jsonl")]
+        for name in ("at once", "whole", "died")
+    ]
+    assert samples[0] == samples[1] == samples[2]
+    whole, died = (RewardHead.load(tmp_path / name) for name in ("whole", "died"))
+    assert torch.equal(whole.weight, died.weight)
 
 
 def test_a_model_that_is_never_right_teaches_nothing(

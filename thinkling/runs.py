@@ -77,6 +77,11 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, to_json(value, indent=2) + "\n")
 
 
+def write_jsonl(path: Path, rows: Iterable[object]) -> None:
+    """`write_text` of a line for each row."""
+    write_text(path, "".join(to_json(row) + "\n" for row in rows))
+
+
 def append_jsonl(path: Path, rows: Iterable[object]) -> None:
     path = Path(path)
     with refused_by_name(path):

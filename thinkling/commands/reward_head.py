@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thinkling.checks import above_zero, at_least
 from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
+
+if TYPE_CHECKING:
+    from thinkling.train.reward_head import HeadConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +22,7 @@ class RewardHeadTraining(ModelSettings):
     """
 
     out: Path
-    """The run's folder; it must not hold a run yet."""
+    """The run's folder. A run that was interrupted resumes."""
     num_problems: int = 1000
     """How many training problems to ask."""
     validation_share: float = 0.25
@@ -49,24 +53,45 @@ class RewardHeadTraining(ModelSettings):
             raise UserError("--templates needs at least one template")
 
 
-def main(settings: RewardHeadTraining) -> Path:
-    from rich.console import Console
-
-    from thinkling.commands.load import language_model
+def head_config(settings: RewardHeadTraining) -> "HeadConfig":
     from thinkling.generate.sampling import Sampling
-    from thinkling.runs import new_run
-    from thinkling.scale.reward_head import FILE
-    from thinkling.tasks.builtin import problems
-    from thinkling.train.reward_head import HeadConfig, table, train
+    from thinkling.train.reward_head import HeadConfig
 
-    config = HeadConfig(
+    return HeadConfig(
         templates=settings.templates, num_samples=settings.num_samples, validation_share=settings.validation_share,
         weight_decay=settings.weight_decay, max_iterations=settings.max_iterations, tolerance=settings.tolerance,
         sampling=Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed),
     )  # fmt: skip
+
+
+def main(settings: RewardHeadTraining) -> Path:
+    from rich.console import Console
+
+    from thinkling.commands.load import language_model
+    from thinkling.progress import Progress
+    from thinkling.runs import alone_in, check_run, open_run
+    from thinkling.scale.reward_head import FILE
+    from thinkling.tasks.builtin import problems
+    from thinkling.train import checkpoint
+    from thinkling.train.config import RunConfig
+    from thinkling.train.head_measure import table
+    from thinkling.train.reward_head import MEASURED, CollectMetrics, Collector, train
+    from thinkling.train.run import Run
+
+    check_run(settings.out, settings, MEASURED)
     model = language_model(settings)
-    out = new_run(settings.out, settings)
-    measured = train(config, model, problems("train", settings.num_problems, settings.seed), out)
+    asked = problems("train", settings.num_problems, settings.seed)
+    collector = Collector(head_config(settings), model, asked)
+    config = RunConfig(out=settings.out, steps=len(collector.steps), save_every=1)
+    with alone_in(settings.out), Progress("asking", config.steps) as progress:
+
+        def show(metrics: CollectMetrics) -> None:
+            progress.advance(f"{metrics.template}, {metrics.right:.0%} right")
+
+        out = open_run(settings.out, settings, MEASURED)
+        checkpoint.sweep(out)
+        Run(config, collector, show=show).go()
+        measured = train(collector, out)
     console = Console()
     console.print(table(measured))
     console.print(f"The head: {out / FILE}", highlight=False, soft_wrap=True)

@@ -46,6 +46,16 @@ class Completion:
         return self.finish_reason in ("length", "repetition")
 
 
+def completion_of(row: dict) -> Completion:
+    """The completion that `dataclasses.asdict` and JSON made this of."""
+    return Completion(**{name: frozen(value) for name, value in row.items()})
+
+
+def frozen(value: object) -> object:
+    """Lists as tuples, all the way down."""
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+
 def finish_reason(
     tokens: Sequence[int], confidence: Sequence[float], sampling: Sampling, stop_ids: Collection[int], room: int
 ) -> str | None:

@@ -165,12 +165,14 @@ class LanguageModel:
     # --- plain calls ---
 
     def complete_all(
-        self, prompts: Iterable[Prompt], sampling: Sampling, progress: bool = False, label: str = "generating"
-    ) -> list[Completion]:
-        """Complete all prompts, batched; prompt i draws from the seed derived from (sampling.seed, i)."""
+        self, prompts: Iterable[Prompt], sampling: Sampling, progress: bool = False, label: str = "generating",
+        first: int = 0,
+    ) -> list[Completion]:  # fmt: skip
+        """Complete all prompts, batched; prompt i draws from the seed derived from (sampling.seed, first + i). So a
+        long list that is asked piece by piece gets the completions that it would get at once."""
         prompts = _several(prompts)
         found: dict[int, Completion] = {}
-        ended = self._as_they_end(prompts, sampling)
+        ended = self._as_they_end(prompts, sampling, first)
         with closing(ended), Progress(label, len(prompts)) if progress else nullcontext() as shown:
             for place, completion in ended:
                 found[place] = completion
@@ -188,12 +190,14 @@ class LanguageModel:
                 yield found.pop(place)
                 place += 1
 
-    def _as_they_end(self, prompts: list[Prompt], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+    def _as_they_end(
+        self, prompts: list[Prompt], sampling: Sampling, first: int = 0
+    ) -> Iterator[tuple[int, Completion]]:
         """The completions, each with its prompt's place."""
         requests: dict[int, tuple[int, StopStrings | None]] = {}
         jobs = []
         for place, prompt in enumerate(prompts):
-            own = replace(sampling, seed=derive_seed(sampling.seed, place))
+            own = replace(sampling, seed=derive_seed(sampling.seed, first + place))
             watcher = StopStrings(self.tokenizer, own.stop) if own.stop else None
             jobs.append(self.engine.request(self.tokens_of(prompt), own, watcher))
             requests[jobs[-1].id] = place, watcher

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from thinkling.generate.completion import Completion
+from thinkling.generate.completion import completion_of, frozen
 from thinkling.generate.language_model import LanguageModel
 from thinkling.problem import Problem
 from thinkling.train.rl.config import RolloutConfig
@@ -112,12 +112,6 @@ def batch_of(row: dict) -> RolloutBatch:
 
 
 def rollout_of(row: dict) -> Rollout:
-    known = {name: frozen(value) for name, value in row.items()}
     made = {"problem": Problem(**row["problem"]), "verdict": Verdict(**row["verdict"])}
-    completion = Completion(**{name: frozen(value) for name, value in row["completion"].items()})
-    return Rollout(**known | made | {"completion": completion})
-
-
-def frozen(value: object) -> object:
-    """Lists as tuples, all the way down."""
-    return tuple(map(frozen, value)) if isinstance(value, list) else value
+    known = {name: frozen(value) for name, value in row.items()}
+    return Rollout(**known | made | {"completion": completion_of(row["completion"])})
