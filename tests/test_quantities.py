@@ -196,9 +196,8 @@ def test_the_english_holds(pools: dict[str, list[Problem]]) -> None:
     for problem in (p for own in pools.values() for p in own):
         text = problem.question
         assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", text), text
-        assert not re.search(
-            r"(?<!\d)1 (?:more |fewer )?(?!is )[a-z]+s\b(?! (?:in|that))", text.replace(" less", "")
-        ), text
+        one_of_many = r"(?<!\d)1 (?:more |fewer )?(?!(?:is|equals|makes|leaves) )[a-z]+s\b(?! (?:in|that))"
+        assert not re.search(one_of_many, text.replace(" less", "")), text
         assert not re.search(r"\b[2-9] (?:more |fewer )?(?:stamp|dollar|kilogram|year|minute|metre|foot|inch)\b", text)
         assert not re.search(r"[{}]|  |\bNone\b", text)
         assert text.endswith(("?", "."))
@@ -234,4 +233,4 @@ def test_an_unknown_split_is_said() -> None:
         problems("unseen-templates", 5, suite="quantities")
 
 
-PINNED = [("quantities/4d1595668f36", "35"), ("quantities/92269493758b", "69")]
+PINNED = [("quantities/6dbaff9e4084", "35"), ("quantities/ca28e9e4c089", "69")]

@@ -10,22 +10,29 @@ would break.
 # --- phrasings: of both sorts of scene, of counted things, of measures ----------------------------------------------
 
 BOTH = {
-    "given": ["{np} is {amount}.", "We know that {np} is {amount}."],
+    "given": ["{np} is {amount}.", "We know that {np} is {amount}.", "{np} equals {amount}."],
     "more": ["{np} is {amount} more than {np2}.", "{np} is {np2} plus {amount}.", "{np2} plus {amount} is {np}.",
+             "{np2} plus {amount} equals {np}.", "Adding {amount} to {np2} makes {np}.",
              "If you add {amount} to {np2}, you get {np}.", "Add {amount} to {np2} to get {np}.",
              "{np} is {amount} greater than {np2}.", "Compared with {np2}, {np} is {amount} more."],
     "fewer": ["{np} is {amount} less than {np2}.", "{np} is {np2} minus {amount}.",
+              "{np2} minus {amount} equals {np}.", "{np2} minus {amount} leaves {np}.",
               "If you subtract {amount} from {np2}, you get {np}.", "Subtract {amount} from {np2} to get {np}.",
               "Subtracting {amount} from {np2} gives {np}.", "{np} is {amount} smaller than {np2}.",
               "You get {np} if you subtract {amount} from {np2}."],
     "times": ["{np} is {times} {np2}.", "{np} is {np2} times {n}.", "If you multiply {np2} by {n}, you get {np}.",
+              "{np2} times {n} equals {np}.", "{np2} times {n} makes {np}.",
               "Multiply {np2} by {n} to get {np}.", "Multiplying {np2} by {n} gives {np}."],
     "part": ["{np} is {part} of {np2}.", "{np} is {np2} divided by {n}.", "If you divide {np2} by {n}, you get {np}.",
+             "{np2} divided by {n} equals {np}.", "{np2} divided by {n} makes {np}.",
              "Divide {np2} by {n} to get {np}.", "Dividing {np2} by {n} gives {np}."],
     "sum": ["{np} is the sum of {np2} and {np3}.", "{np} is {np2} plus {np3}.", "{np2} plus {np3} is {np}.",
+            "{np2} plus {np3} equals {np}.", "The sum of {np2} and {np3} equals {np}.", "{np2} and {np3} make {np}.",
             "If you add {np2} and {np3}, you get {np}.", "Add {np2} and {np3} to get {np}.",
             "Adding {np2} and {np3} gives {np}."],
     "difference": ["{np} is the difference between {np2} and {np3}.", "{np} is {np2} minus {np3}.",
+                   "{np2} minus {np3} equals {np}.", "The difference between {np2} and {np3} equals {np}.",
+                   "{np2} minus {np3} leaves {np}.",
                    "If you subtract {np3} from {np2}, you get {np}.", "Subtract {np3} from {np2} to get {np}.",
                    "Subtracting {np3} from {np2} gives {np}.", "You get {np} if you subtract {np3} from {np2}."],
 }  # fmt: skip
@@ -57,7 +64,7 @@ OF_MEASURED = {
 }  # fmt: skip
 # The words are all seen, and most forms too, of another relation: what is new is to read this relation so.
 UNSEEN = {
-    "given": ["We know that exactly {amount} is {np}."],
+    "given": ["{np} is exactly {amount}."],
     "more": ["Adding {amount} to {np2} gives {np}.", "You get {np} if you add {amount} to {np2}."],
     "fewer": ["{np2} minus {amount} is {np}.", "Compared with {np2}, {np} is {amount} less."],
     "times": ["{np2} times {n} is {np}.", "You get {np} if you multiply {np2} by {n}."],
