@@ -59,9 +59,9 @@ class LossInputs:
 
     logprobs: (B, T) of the tokens, in nats, with gradient, at the sampling temperature and among those that were left
     to draw from. old, sampled, reference: the same of the policy before the step's updates, of the sampler, and of the
-    reference model (None in a run without --kl), without gradient. advantages: (B,). mask: which tokens are real. The
-    last three numbers are those of the whole step, by which a loss must divide. Its value is to be minimised; what it
-    returns for the micro-batches of a step is added up.
+    reference model (None in a run without --kl), without gradient. advantages: (B,). mask: of sampled tokens; no
+    others may count. The last three numbers are those of the whole step, by which a loss must divide. Its value is to
+    be minimised; what it returns for the micro-batches of a step is added up.
     """
 
     logprobs: Float[Tensor, "B T"]
