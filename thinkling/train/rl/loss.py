@@ -17,7 +17,7 @@ from thinkling.train.rl.objective import Objective
 
 @dataclass(frozen=True)
 class Denominators:
-    """Of a whole optimizer step: completions, tokens of completions, and the longest that one may be."""
+    """Of a whole optimizer step: completions, their sampled tokens, and the most that one request may sample."""
 
     num_completions: int
     num_tokens: int

@@ -1,8 +1,9 @@
 """A trajectory: what a rollout's method sampled and was given, as one sequence, with a mask of what was sampled.
 
 A rollout is drawn by a method (scale/method.py), so an environment of several turns, or one with a tool, is a method
-too: it asks, appends what the environment says to all that the model has read and written, and asks again. Left out:
-answers of which the parts do not go on behind each other (votes, critiques in a fresh prompt); they are refused.
+too: it asks, appends what the environment says to all that the model has read and written, and asks again. `max_tokens`
+is then the limit of each turn, and the context that of them all. Left out: answers of which the parts do not go on
+behind each other (votes, critiques in a fresh prompt); they are refused.
 """
 
 from collections.abc import Callable
