@@ -41,8 +41,8 @@ train train.config train.batch train.adam8bit train.muon train.optim train.lora 
 train.trackers train.run
 train.pretrain train.pretrain.config train.pretrain.corpus train.pretrain.reviews train.pretrain.reasoning_corpus
 train.pretrain.bpe train.pretrain.packing train.pretrain.trainer
-train.rl train.rl.objective train.rl.config train.rl.terms train.rl.loss train.rl.exact train.rl.check_loss
-train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
+train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms train.rl.loss train.rl.exact
+train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
 train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.head_measure train.reward_head

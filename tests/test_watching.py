@@ -276,7 +276,7 @@ def test_held_out_by_hand(tiny: LanguageModel, tmp_path: Path, monkeypatch: pyte
     """2 of 4, 4 of 4 and none right: pass@1 is their mean, 0.5; two of three problems are solved at all."""
     right, wrong = r"\boxed{42}", r"\boxed{41}"
     groups = [rollouts(right, wrong, right, wrong), rollouts(*[right] * 4), rollouts(*[wrong] * 4)]
-    monkeypatch.setattr(validation, "roll_out", lambda *_: groups)
+    monkeypatch.setattr(validation, "roll_out", lambda *_, **__: groups)
     found = rl_steps.measure(settings(tmp_path, eval_samples=4), tiny, step=7)
     assert (found.step, found.pass_1, found.pass_k) == (7, 0.5, pytest.approx(2 / 3))
     half = 4.30265 * 0.5 / 3**0.5  # deviation of (0.5, 1, 0) is 0.5, of two degrees of freedom: clustered by problem

@@ -24,6 +24,7 @@ class Completion:
     stop_string: the one that ended it, if one did.
     confidence, certainty, margin: one per token where Sampling.measure asked (see distribution.measure), else ().
     sampling_mask: the ids that each token was drawn among, where Sampling.sampling_mask asked for them, else ().
+    mask: of a trajectory (train/rl/trajectory.py), which tokens were sampled and not given; () where all were.
     pieces: each token's text, where only a server knows it. seconds: its share of the time that the engine was at work.
     """
 
@@ -37,6 +38,7 @@ class Completion:
     certainty: tuple[float, ...] = ()
     margin: tuple[float, ...] = ()
     sampling_mask: tuple[tuple[int, ...], ...] = ()
+    mask: tuple[bool, ...] = ()
     pieces: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
 
@@ -44,6 +46,10 @@ class Completion:
     def truncated(self) -> bool:
         """Was it cut off before it ended, and not on purpose?"""
         return self.finish_reason in ("length", "repetition")
+
+    @property
+    def num_sampled(self) -> int:
+        return sum(self.mask) if self.mask else len(self.tokens)
 
 
 def completion_of(row: dict) -> Completion:

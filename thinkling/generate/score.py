@@ -5,6 +5,7 @@ Here the head runs over a limited number of tokens at a time, and the backward p
 """
 
 from collections.abc import Sequence
+from itertools import compress
 
 import torch
 from jaxtyping import Float, Int
@@ -64,12 +65,13 @@ def score_packed(
     temperature: float,
     sampling_mask: Int[Tensor, "N K"] | None = None,
     recompute: bool = False,
+    mask: Sequence[bool] = (),
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """Log-probabilities and entropies of all N tokens of all completions, one behind the other (`packed_states`).
+    """Log-probabilities and entropies of the N tokens of all completions, one behind the other (`packed_states`).
 
     sampling_mask: of these N tokens, see `token_logprobs`. recompute: see `Transformer.forward`.
     """
-    behind, targets = packed_states(model, prompts, completions, recompute)
+    behind, targets = packed_states(model, prompts, completions, recompute, mask)
     return token_logprobs(behind, model.lm_head.weight, targets, temperature, sampling_mask)
 
 
@@ -78,10 +80,12 @@ def packed_states(
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[Sequence[int]]],
     recompute: bool = False,
+    mask: Sequence[bool] = (),
 ) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"]]:
     """The hidden state that each of the N tokens was predicted from, and the tokens; completions[i] are of prompts[i].
 
-    Each prompt is read once for all of its completions, and nothing is padded (see cache.Packed).
+    mask: which of all tokens these are, () for all; the others are read only. Each prompt is read once for all of its
+    completions, and nothing is padded (see cache.Packed).
     """
     groups = [(len(p), [len(c) - 1 for c in own]) for p, own in zip(prompts, completions, strict=True)]
     packed = Packed(groups, model.device)
@@ -93,5 +97,8 @@ def packed_states(
         for c in own:
             source += [end - 1, *range(start, start + len(c) - 1)]
             start += len(c) - 1
+    targets = [token for own in completions for c in own for token in c]
+    if mask:
+        source, targets = list(compress(source, mask)), list(compress(targets, mask))
     behind = hidden.index_select(0, torch.tensor(source, device=model.device))
-    return behind, torch.tensor([token for own in completions for c in own for token in c], device=model.device)
+    return behind, torch.tensor(targets, device=model.device)

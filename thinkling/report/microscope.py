@@ -85,12 +85,14 @@ def group_of(rows: Sequence[dict], names: "Names") -> dict:
 
 def rollout_of(row: dict, names: "Names") -> dict:
     """Short names, for there are many: t tokens, l log-probabilities, h entropies, r ratios, k credits, c the places
-    that were clipped."""
+    that were clipped, g those that were given, not sampled."""
     found = only(row, ("status", "reason", "reward", "parts", "advantage", "finish_reason"))
     found |= {"t": [names.number(token) for token in row["tokens"]]}
     columns = {"l": row.get("logprobs"), "h": row.get("entropy"), "r": row.get("ratio"), "k": row.get("credits")}
     found |= {short: [round(value, 3) for value in values] for short, values in columns.items() if values}
-    return found | ({"c": row["clipped"]} if row.get("clipped") else {})
+    given = [place for place, sampled in enumerate(row.get("mask", ())) if not sampled]
+    places = {"c": row.get("clipped"), "g": given}
+    return found | {short: own for short, own in places.items() if own}
 
 
 class Names:

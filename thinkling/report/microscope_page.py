@@ -69,6 +69,7 @@ button { cursor: pointer; font-size: .8125rem; margin-right: .4rem; }
 .running span { border-radius: .15rem; }
 .up { background: color-mix(in srgb, var(--accent) calc(var(--heat) * 1%), transparent); }
 .down { background: color-mix(in srgb, var(--loud) calc(var(--heat) * 1%), transparent); }
+.given { color: var(--muted); font-style: italic; }
 .cut { text-decoration: line-through 2px var(--loud); }
 .swatch { padding: 0 .4rem; margin-right: .5rem; border-radius: .15rem; color: var(--ink); }
 details { margin-top: .6rem; } summary { cursor: pointer; }

@@ -95,6 +95,7 @@ function examples() {
 }
 
 function look(rollout, i, mode) {
+  if ((rollout.g || []).includes(i)) return ["given", 0];
   if (mode === "advantage") {
     const value = (rollout.advantage || 0) + (rollout.k ? rollout.k[i] || 0 : 0);
     return [value >= 0 ? "up" : "down", Math.min(60, 60 * Math.abs(value))];
@@ -122,17 +123,19 @@ function card(rollout, mode, times) {
     const name = data.tokens[number], told = [name, "log-probability " + (rollout.l ? rollout.l[i] : "?")];
     if (rollout.h) told.push("entropy " + rollout.h[i]);
     if (rollout.r) told.push("ratio " + rollout.r[i]);
+    if (kind === "given") told.splice(1, told.length, "given, not sampled");
     const span = make("span", {class: kind, title: told.join(", ")}, name.replace(/·/g, " "));
     span.style.setProperty("--heat", heat);
     if (mode === "clip" && heat) span.classList.add("cut");
     text.append(span);
     if (name.includes("⏎")) text.append("\\n".repeat(name.split("⏎").length - 1));
   });
+  const given = (rollout.g || []).length;
   const parts = rollout.parts && rollout.parts.length > 1 ? " (" + rollout.parts.map(plain).join(" + ") + ")" : "";
   return make("div", {class: "card " + (right ? "right" : "wrong")},
     make("p", {}, make("b", {}, (times > 1 ? times + " times " : "") + rollout.status), " " + rollout.reason),
     make("p", {}, "reward " + plain(rollout.reward) + parts + ", advantage " + plain(rollout.advantage) + ", " +
-      rollout.t.length + " tokens, " + rollout.finish_reason), text);
+      (rollout.t.length - given) + " tokens, " + (given ? given + " given, " : "") + rollout.finish_reason), text);
 }
 
 function cards(rollouts, mode) {

@@ -1,6 +1,7 @@
 """Token lists -> padded tensors and masks. Masks go by position, never by a token's value."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,13 +13,13 @@ from thinkling.generate.completion import Completion
 def pad(
     completions: Sequence[Completion], device: torch.device
 ) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"], Float[Tensor, "B T"]]:
-    """Completions without their prompts, padded on the right: tokens, which of them are real, their logprobs."""
+    """Completions without their prompts, padded on the right: tokens, which of them were sampled, their logprobs."""
     shape = len(completions), max(len(c.tokens) for c in completions)
     tokens = torch.zeros(shape, dtype=torch.long)
     mask = torch.zeros(shape, dtype=torch.bool)
     for row, c in enumerate(completions):
         tokens[row, : len(c.tokens)] = torch.tensor(c.tokens)
-        mask[row, : len(c.tokens)] = True
+        mask[row, : len(c.tokens)] = torch.tensor(c.mask) if c.mask else True
     return tokens.to(device), mask.to(device), pad_values([c.logprobs for c in completions], device)
 
 
@@ -41,6 +42,19 @@ def pad_sampling_mask(completions: Sequence[Completion], device: torch.device) -
         for place, ids in enumerate(c.sampling_mask):
             padded[row, place, : len(ids)] = torch.tensor(ids)
     return padded.to(device)
+
+
+def by_prompt(completions: Sequence[Completion]) -> tuple[list[Sequence[int]], list[list[Sequence[int]]]]:
+    """Prompts, and the tokens of the completions of each; those of one prompt stand side by side."""
+    groups = [list(own) for _, own in groupby(completions, key=lambda c: c.prompt_tokens)]
+    return [own[0].prompt_tokens for own in groups], [[c.tokens for c in own] for own in groups]
+
+
+def flat_mask(completions: Sequence[Completion]) -> list[bool]:
+    """Which of all their tokens were sampled, one completion behind the other; [] where all were."""
+    if not any(c.mask for c in completions):
+        return []
+    return [own for c in completions for own in c.mask or (True,) * len(c.tokens)]
 
 
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

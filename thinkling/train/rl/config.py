@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from thinkling.generate.sampling import Sampling
+from thinkling.train.rl.trajectory import RolloutMethod, SingleTurn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,15 +15,18 @@ class RolloutConfig:
     """What a step asks, and how.
 
     prompts_per_step: problems. rollouts_per_prompt: completions of each, the group. template: how the question is put.
-    sampling: how completions are drawn; its seed is the run's, from which each batch derives its own. rewards: the
-    weight of each part of the reward. dynamic_sampling: ask up to this many times more to replace groups whose rewards
-    are all alike (DAPO, arXiv:2503.14476). overlap: draw the next step's rollouts while this one's are learnt from.
+    sampling: how completions are drawn; its seed is the run's, from which each batch derives its own. method: what
+    answers a problem, made of a sampling and the template: one completion, or an environment of several turns
+    (trajectory.py), all drawn with that temperature and truncation. rewards: the weight of each part of the reward.
+    dynamic_sampling: ask up to this many times more to replace groups whose rewards are all alike (DAPO,
+    arXiv:2503.14476). overlap: draw the next step's rollouts while this one's are learnt from.
     """
 
     prompts_per_step: int = 16
     rollouts_per_prompt: int = 8
     template: str = "plain"
     sampling: Sampling = field(default_factory=lambda: Sampling(sampling_mask=True))
+    method: RolloutMethod = SingleTurn
     rewards: Mapping[str, float] = field(default_factory=lambda: {"correct": 1.0})
     dynamic_sampling: int = 0
     overlap: bool = False

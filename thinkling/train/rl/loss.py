@@ -17,7 +17,7 @@ from thinkling.train.rl.objective import Objective
 
 @dataclass(frozen=True)
 class Denominators:
-    """Of a whole optimizer step: completions, tokens of completions, and the longest that one may be."""
+    """Of a whole optimizer step: completions, their sampled tokens, and the most that one request may sample."""
 
     num_completions: int
     num_tokens: int
@@ -59,9 +59,9 @@ class LossInputs:
 
     logprobs: (B, T) of the tokens, in nats, with gradient, at the sampling temperature and among those that were left
     to draw from. old, sampled, reference: the same of the policy before the step's updates, of the sampler, and of the
-    reference model (None in a run without --kl), without gradient. advantages: (B,). mask: which tokens are real. The
-    last three numbers are those of the whole step, by which a loss must divide. Its value is to be minimised; what it
-    returns for the micro-batches of a step is added up.
+    reference model (None in a run without --kl), without gradient. advantages: (B,). mask: of sampled tokens; no
+    others may count. The last three numbers are those of the whole step, by which a loss must divide. Its value is to
+    be minimised; what it returns for the micro-batches of a step is added up.
     """
 
     logprobs: Float[Tensor, "B T"]

@@ -17,7 +17,7 @@ class StepMetrics:
 
     asked: groups that were drawn; the next ones are of all of them, whether they were learnt from or not. reward: mean;
     parts: of each part, without its weight. right: share of right answers. signal: share of groups whose rewards
-    differ; all_right, all_wrong: of those with only right, or only wrong, answers. length: mean tokens of a rollout;
+    differ; all_right, all_wrong: of those with only right, or only wrong, answers. length: mean sampled tokens;
     length_right, length_wrong: of the right and of the wrong ones, None where there is none. length_reward: correlation
     of the two within groups, None where one does not vary. truncated: share of rollouts that were cut off; repetitive:
     that were, in the middle of saying one thing for the fourth time.
@@ -68,13 +68,13 @@ def describe(groups: list[list[Rollout]], parts: Sequence[str]) -> dict[str, obj
         "signal": fmean(has_signal(group) for group in groups),
         "all_right": fmean(all(r.verdict.correct for r in group) for group in groups),
         "all_wrong": fmean(not any(r.verdict.correct for r in group) for group in groups),
-        "length": fmean(len(r.completion.tokens) for r in rollouts),
+        "length": fmean(r.completion.num_sampled for r in rollouts),
         "length_right": mean_length([r for r in rollouts if r.verdict.correct]),
         "length_wrong": mean_length([r for r in rollouts if not r.verdict.correct]),
         "length_reward": length_reward(groups),
         "truncated": len(cut_off) / len(rollouts),
         "repetitive": sum(repeats(c.tokens, TIMES) for c in cut_off) / len(rollouts),
-        "tokens": sum(len(r.completion.tokens) for r in rollouts),
+        "tokens": sum(r.completion.num_sampled for r in rollouts),
     }
 
 
@@ -83,10 +83,10 @@ def length_reward(groups: list[list[Rollout]]) -> float | None:
     pairs = []
     for group in groups:
         length, reward = mean_length(group), fmean(r.reward for r in group)
-        pairs += [(len(r.completion.tokens) - length, r.reward - reward) for r in group]
+        pairs += [(r.completion.num_sampled - length, r.reward - reward) for r in group]
     both, lengths, rewards = (sum(p[i] * p[j] for p in pairs) for i, j in ((0, 1), (0, 0), (1, 1)))
     return both / math.sqrt(lengths * rewards) if lengths > 1e-9 and rewards > 1e-9 else None
 
 
 def mean_length(rollouts: list[Rollout]) -> float | None:
-    return fmean(len(r.completion.tokens) for r in rollouts) if rollouts else None
+    return fmean(r.completion.num_sampled for r in rollouts) if rollouts else None

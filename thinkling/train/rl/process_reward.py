@@ -14,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from thinkling.generate.completion import Completion
+from thinkling.generate.language_model import LanguageModel
+from thinkling.train.rl.trajectory import turns
 from thinkling.verify.verifier import verifier_named
 
 NUMBER = r"\$?\(?-?\d+(?:\.\d+)?(?:/\d+)?%?\)?"
@@ -67,6 +70,21 @@ def credits(texts: Sequence[str], pieces: Sequence[Sequence[bytes]], weight: flo
     return [
         at_tokens(text, own, parts, weight, baseline) for text, own, parts in zip(texts, found, pieces, strict=True)
     ]
+
+
+def trajectory_credits(
+    model: LanguageModel, trajectories: Sequence[Completion], weight: float
+) -> list[tuple[float, ...]]:
+    """The credits of a group's trajectories. Each turn is read by itself: what was given between is no claim of the
+    model's."""
+    places = [(number, turn) for number, own in enumerate(trajectories) for turn in turns(own)]
+    texts = [model.text_of(trajectories[number].tokens[turn]) for number, turn in places]
+    pieces = [model.pieces(own) for own in trajectories]
+    found = credits(texts, [pieces[number][turn] for number, turn in places], weight)
+    values = [[0.0] * len(own.tokens) for own in trajectories]
+    for (number, turn), credit in zip(places, found, strict=True):
+        values[number][turn] = credit or values[number][turn]
+    return [tuple(own) if any(own) else () for own in values]
 
 
 def at_tokens(

@@ -75,7 +75,7 @@ def length(group: GradedGroup) -> list[float]:
 
     Kimi k1.5, arXiv:2501.12599, section 2.3.3.
     """
-    lengths = [len(completion.tokens) for completion in group.completions]
+    lengths = [completion.num_sampled for completion in group.completions]
     shortest, spread = min(lengths), max(lengths) - min(lengths)
     values = [0.5 - (n - shortest) / spread if spread else 0.0 for n in lengths]
     return [v if verdict.correct else min(0.0, v) for v, verdict in zip(values, group.verdicts, strict=True)]
@@ -84,11 +84,13 @@ def length(group: GradedGroup) -> list[float]:
 def overlong(group: GradedGroup) -> list[float]:
     """0 up to 80% of max_tokens, then down to -1 at max_tokens (DAPO, arXiv:2503.14476, eq. 13).
 
-    A completion can only be as long as max_tokens here, so the last fifth of them is the paper's soft buffer.
+    A completion can only be as long as max_tokens here, so the last fifth of them is the paper's soft buffer. The turns
+    of a trajectory count together, and from max_tokens on it is -1.
     """
     buffer = OVERLONG_SHARE * group.max_tokens
     start = group.max_tokens - buffer
-    return [min(0.0, (start - len(completion.tokens)) / buffer) for completion in group.completions]
+    lengths = [min(completion.num_sampled, group.max_tokens) for completion in group.completions]
+    return [min(0.0, (start - n) / buffer) for n in lengths]
 
 
 def random(group: GradedGroup) -> list[float]:

@@ -1,14 +1,17 @@
-"""Problems -> groups of graded completions: what a policy-gradient step learns from."""
+"""Problems -> groups of graded trajectories: what a policy-gradient step learns from."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from thinkling.anywhere import run_anywhere
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
-from thinkling.scale.prompts import prompt_of
+from thinkling.scale.method import Answer
 from thinkling.train.rl.rewards import GradedGroup, rewards_of
+from thinkling.train.rl.trajectory import RolloutMethod, SingleTurn, trajectory_of
 from thinkling.verify.verifier import Verdict, verify
 
 CORRECT = {"correct": 1.0}
@@ -16,9 +19,10 @@ CORRECT = {"correct": 1.0}
 
 @dataclass(frozen=True)
 class Rollout:
-    """One completion of one problem, judged. advantage: how it compares, once all of its step is known.
+    """One trajectory of one problem, judged. advantage: how it compares, once all of its step is known.
 
-    credits: of each of its tokens, on top of the advantage (process.py); () where there are none.
+    completion: all behind the first prompt; its `mask` says what of it was sampled, and only that is learnt from.
+    credits: of each of its tokens, on top of the advantage (process_reward.py); () where there are none.
     parts: of the reward, without their weights, in the order of `--reward`; reward is their weighted sum.
     old, reference: log-probabilities of its tokens under the weights that it is trained on first, and under the
     reference model; () where nothing asks for them.
@@ -37,14 +41,23 @@ class Rollout:
 
 def roll_out(
     model: LanguageModel, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str,
-    weights: Mapping[str, float] = CORRECT,
+    weights: Mapping[str, float] = CORRECT, method: RolloutMethod = SingleTurn,
 ) -> list[list[Rollout]]:  # fmt: skip
-    """One group of `group_size` rollouts per problem. weights: of the parts that the reward is made of."""
-    prompts = [prompt_of(model, template, problem.question) for problem in problems]
-    completions = model.complete_all([p for p in prompts for _ in range(group_size)], sampling)
+    """One group of `group_size` rollouts per problem. weights: of the parts that the reward is made of.
+
+    method: makes what answers a problem once, of `sampling` with rollout i's seed, which is derived from (seed, i), and
+    of `template`. All are asked at once. Raises UserError where one's answer is no trajectory (trajectory.py).
+    """
+
+    async def answers() -> list[Answer]:
+        owners = [problem for problem in problems for _ in range(group_size)]
+        asked = (method(sampling_for(sampling, i), template)(model, problem) for i, problem in enumerate(owners))
+        return await asyncio.gather(*asked)
+
+    trajectories = [trajectory_of(answer) for answer in run_anywhere(answers())]
     groups = []
     for i, problem in enumerate(problems):
-        group = completions[i * group_size : (i + 1) * group_size]
+        group = trajectories[i * group_size : (i + 1) * group_size]
         verdicts = [verify(problem, c.text, "boxed-only") for c in group]
         judged = GradedGroup(problem, group, verdicts, sampling.max_tokens, derive_seed(sampling.seed, "group", i))
         parts = rewards_of(judged, tuple(weights))

@@ -59,7 +59,8 @@ def one_round(
 ) -> Groups:
     sampling = sampling_for(config.sampling, "rollout", *place)
     problems = curriculum.ask(num)
-    groups = roll_out(model, problems, config.rollouts_per_prompt, sampling, config.template, config.rewards)
+    num, template = config.rollouts_per_prompt, config.template
+    groups = roll_out(model, problems, num, sampling, template, config.rewards, config.method)
     for group in groups:
         curriculum.learn(group[0].problem, sum(r.verdict.correct for r in group) / len(group))
     return groups

@@ -98,7 +98,7 @@ def row_of(step: int, group: int, rollout: Rollout, stats: TokenStats | None) ->
         **asdict(rollout.verdict), "reward": rollout.reward, "parts": rollout.parts, "advantage": rollout.advantage,
         "finish_reason": c.finish_reason, "response": c.text, "prompt_tokens": c.prompt_tokens, "tokens": c.tokens,
         "logprobs": rounded(c.logprobs),
-    }  # fmt: skip
+    } | ({"mask": c.mask} if c.mask else {})  # fmt: skip
     if stats is not None:
         row |= {"credits": rollout.credits} if rollout.credits else {}
         row |= {"entropy": rounded(stats.entropy), "ratio": rounded(stats.ratio), "clipped": stats.clipped}

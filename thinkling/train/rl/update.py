@@ -5,24 +5,22 @@ How rollouts are split into passes through the model changes the memory that a s
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from thinkling.errors import UserError
-from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import packed_states, score_packed
 from thinkling.model.transformer import Transformer
-from thinkling.train.batch import pad, pad_sampling_mask, pad_values
+from thinkling.train.batch import by_prompt, flat_mask, pad, pad_sampling_mask, pad_values
 from thinkling.train.lora import adapters_off
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl.config import RolloutConfig, UpdateConfig
 from thinkling.train.rl.loss import Denominators, Loss, LossInputs, TokenTensors, UserLoss, loss_of, rewards_after_kl
 from thinkling.train.rl.objective import Objective
-from thinkling.train.rl.process_reward import credits
+from thinkling.train.rl.process_reward import trajectory_credits
 from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.terms import advantages
 
@@ -66,9 +64,10 @@ class StepTotals:
         return found | {"mismatch_max": self.mismatch_max, "ess": ess}
 
     def add(
-        self, mask: Tensor, entropy: Tensor, difference: Tensor, loss: Loss, keys: Sequence[tuple[int, int]]
-    ) -> None:
-        """A pass, (B, T) each. difference: log-probabilities of old policy less sampler. keys: of its rows."""
+        self, mask: Tensor, entropy: Tensor, difference: Tensor, loss: Loss, keys: Sequence[tuple[int, int]],
+        lengths: Sequence[int],
+    ) -> None:  # fmt: skip
+        """A pass, (B, T) each. difference: log-probabilities of old policy less sampler. keys, lengths: of its rows."""
         own = difference[mask]
         weight = own.clamp(-20, 20).exp()
         self.entropy += float(entropy.sum())
@@ -79,7 +78,7 @@ class StepTotals:
         self.weight += float(weight.sum())
         self.weight_squared += float((weight**2).sum())
         self.num_tokens += int(mask.sum())
-        columns = (entropy.tolist(), loss.ratio.tolist(), loss.clipped.tolist(), mask.sum(-1).tolist())
+        columns = (entropy.tolist(), loss.ratio.tolist(), loss.clipped.tolist(), lengths)
         for key, h, r, c, n in zip(keys, *columns, strict=True):
             self.token_stats[key] = TokenStats(tuple(h[:n]), tuple(r[:n]), tuple(i for i in range(n) if c[i]))
 
@@ -122,9 +121,9 @@ class Updater:
         if objective.advantage == "gdpo" and len(weights) > 1:
             rewards = torch.tensor([r.parts for r in rollouts])
             shares = torch.tensor(list(weights.values()))
-        lengths = torch.tensor([len(r.completion.tokens) for r in rollouts])
+        lengths = torch.tensor([r.completion.num_sampled for r in rollouts])
         if objective.kl == "k1-in-reward":
-            mask = torch.arange(int(lengths.max())) < lengths[:, None]
+            _, mask, _ = pad([r.completion for r in rollouts], rewards.device)
             old, known = (pad_values([getattr(r, n) for r in rollouts], rewards.device) for n in ("old", "reference"))
             rewards = rewards_after_kl(objective, rewards, old, known, mask)
         owners = torch.tensor([i for i, group in enumerate(groups) for _ in group])
@@ -134,8 +133,7 @@ class Updater:
 
     def credited(self, group: list[Rollout]) -> list[Rollout]:
         """The group with the credits of its equations."""
-        texts, pieces = zip(*((r.completion.text, self.model.pieces(r.completion)) for r in group), strict=True)
-        found = credits(texts, pieces, self.config.process_reward)
+        found = trajectory_credits(self.model, [r.completion for r in group], self.config.process_reward)
         return [replace(rollout, credits=own) for rollout, own in zip(group, found, strict=True)]
 
     @torch.no_grad()
@@ -143,20 +141,21 @@ class Updater:
         """The group with the log-probabilities that this network gives its tokens, as the field `name`."""
         found = list(group)
         for keys in self.packs({0: group}, {0: range(len(group))}):
-            mask, _, logprobs, _ = self.read(network, [group[place] for _, place in keys])
-            for (_, place), values, own in zip(keys, logprobs.tolist(), mask.sum(-1).tolist(), strict=True):
+            _, _, logprobs, _ = self.read(network, [group[place] for _, place in keys])
+            for (_, place), values in zip(keys, logprobs.tolist(), strict=True):
+                own = len(group[place].completion.tokens)
                 found[place] = replace(group[place], **{name: tuple(values[:own])})
         return found
 
     def read(self, network: Transformer, rollouts: Sequence[Rollout]) -> tuple[Tensor, ...]:
-        """Completions through the network, those of one prompt side by side: (B, T) each, the mask, the
-        log-probabilities as the sampler and as this network have them, and the network's entropy."""
+        """Completions through the network, those of one prompt side by side: (B, T) each, the mask of what was sampled,
+        the log-probabilities as the sampler and as this network have them, and the network's entropy."""
         completions = [rollout.completion for rollout in rollouts]
         _, mask, sampled = pad(completions, network.device)
         kept = pad_sampling_mask(completions, network.device)
         logprobs, entropy = score_packed(
             network, *by_prompt(completions), self.rollout.sampling.temperature, None if kept is None else kept[mask],
-            self.config.recompute,
+            self.config.recompute, flat_mask(completions),
         )  # fmt: skip
         zeros = torch.zeros(mask.shape, device=network.device)
         return mask, sampled, zeros.masked_scatter(mask, logprobs), zeros.masked_scatter(mask, entropy)
@@ -181,7 +180,7 @@ class Updater:
         learn)."""
         gone = self.objective.truncated == "dropped"
         counted = [r for group in groups.values() for r in group if not (gone and r.completion.truncated)]
-        lengths = [len(rollout.completion.tokens) for rollout in counted]
+        lengths = [rollout.completion.num_sampled for rollout in counted]
         denominators = Denominators(len(lengths), sum(lengths), self.rollout.sampling.max_tokens)
         before = totals.num_tokens
         with self.optimizer.summing():
@@ -203,14 +202,16 @@ class Updater:
         loss = loss_of(self.objective, tensors, denominators)
         value = loss.value if self.loss is None else self.loss(self.inputs(rollouts, tensors, denominators))
         value.backward()
-        totals.add(mask, entropy, old - sampled, loss, keys)
+        totals.add(mask, entropy, old - sampled, loss, keys, [len(r.completion.tokens) for r in rollouts])
 
     def inputs(self, rollouts: list[Rollout], tensors: TokenTensors, denominators: Denominators) -> LossInputs:
         """A micro-batch as a user's own loss sees it."""
         completions, device = [rollout.completion for rollout in rollouts], self.network.device
 
         def make_logits() -> Tensor:
-            behind, _ = packed_states(self.network, *by_prompt(completions), self.config.recompute)
+            behind, _ = packed_states(
+                self.network, *by_prompt(completions), self.config.recompute, flat_mask(completions)
+            )
             found = self.network.logits(behind).float()
             return torch.zeros(*tensors.mask.shape, found.shape[-1], device=device).masked_scatter(
                 tensors.mask[..., None], found
@@ -282,9 +283,3 @@ class Updater:
             ) from None
         finally:
             self.network.zero_grad(set_to_none=True)
-
-
-def by_prompt(completions: Sequence[Completion]) -> tuple[list[Sequence[int]], list[list[Sequence[int]]]]:
-    """Prompts, and the tokens of the completions of each; those of one prompt stand side by side."""
-    groups = [list(own) for _, own in groupby(completions, key=lambda c: c.prompt_tokens)]
-    return [own[0].prompt_tokens for own in groups], [[c.tokens for c in own] for own in groups]

@@ -49,7 +49,8 @@ def examine(
                         f"{NUM_PROBLEMS} references, such as '{unreadable[0][:60]}', so right answers would earn "
                         f"nothing: run thinkling lint-data on the file {SKIP}")  # fmt: skip
     sampling = sampling_for(config.sampling, "doctor")
-    groups = roll_out(model, problems, config.rollouts_per_prompt, sampling, config.template, config.rewards)
+    num, template = config.rollouts_per_prompt, config.template
+    groups = roll_out(model, problems, num, sampling, template, config.rewards, config.method)
     rollouts = [rollout for group in groups for rollout in group]
     found = Findings(
         len(problems), config.rollouts_per_prompt,

@@ -84,7 +84,7 @@ def share_of(tasks: str, num: int) -> list[Problem]:
 
 
 class Validator:
-    """Asks held-out problems, with the rollouts' sampling and template and the same random numbers every time.
+    """Asks held-out problems, with the rollouts' sampling, template and method, and the same random numbers every time.
 
     The intervals are over problems: those are independent, a problem's samples are not (Miller, arXiv:2411.00640).
     """
@@ -102,15 +102,15 @@ class Validator:
 
     def measure(self, step: int) -> Validation:
         """The accuracy of the weights as they are, after `step` steps."""
-        num = self.config.num_samples
-        sampling = sampling_for(self.rollout.sampling, "held-out")
-        groups = roll_out(self.model, self.problems, num, sampling, self.rollout.template)
+        num, rollout = self.config.num_samples, self.rollout
+        sampling = sampling_for(rollout.sampling, "held-out")
+        groups = roll_out(self.model, self.problems, num, sampling, rollout.template, method=rollout.method)
         right = [sum(r.verdict.correct for r in group) for group in groups]
         one, some = [n / num for n in right], [pass_at_k(num, n, num) for n in right]
         completions = [r.completion for group in groups for r in group]
         return Validation(
             step, len(self.problems), num, fmean(one), share_interval(one), fmean(some), share_interval(some),
-            fmean(len(c.tokens) for c in completions), fmean(c.truncated for c in completions),
+            fmean(c.num_sampled for c in completions), fmean(c.truncated for c in completions),
             tuple(example_of(group[0]) for group in groups[:NUM_EXAMPLES]),
         )  # fmt: skip
 
