@@ -51,7 +51,7 @@ commands commands.options commands.load commands.generate commands.chat commands
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
 commands.env
-cli __main__
+flags cli __main__
 """.split()
 
 

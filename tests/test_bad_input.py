@@ -155,9 +155,10 @@ def test_broken_runs(capsys: pytest.CaptureFixture, tmp_path: Path, content: str
 # A terminal, a pipe, a hurry
 
 
-@pytest.mark.parametrize("words", ["--help", "eval --help"])
+@pytest.mark.parametrize("words", ["--help", "eval --help", "prompts"])
 def test_a_reader_that_goes_away(words: str) -> None:
-    """As in `thinkling --help | head -1`: no traceback, not even after the end."""
+    """As in `thinkling --help | head -1`: no traceback, not even after the end. What rich prints (prompts) ended with
+    1."""
     read, write = os.pipe()
     os.close(read)
     ended = thinkling(*words.split(), stdout=write)
@@ -187,7 +188,7 @@ def test_an_ascii_terminal(words: str, tmp_path: Path) -> None:
     assert ended.returncode == (2 if "nope" in words else 0)
     assert (rb'"response": "\u221a2"' in ended.stdout) == ("grade" in words)
     if "nope" in words:
-        assert ended.stderr == b"thinkling: Unrecognized options: --nope (see thinkling prompts --help)\n"
+        assert ended.stderr == b"thinkling: there is no flag --nope (see thinkling prompts --help)\n"
 
 
 def test_stopped_says_that_the_same_command_goes_on(
