@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from thinkling.checks import at_least
 from thinkling.commands.options import ScalingSettings
+from thinkling.words import counted
 
 if TYPE_CHECKING:
     from thinkling.evaluate.result import Result
@@ -127,15 +128,16 @@ def report(settings: Scale, sweep: Sweep, pool: CachedModel, took: float) -> Non
         console.print(f"\n[bold]{name}[/]")
         tell(console, rounds, examples=0)
     problems = f"{len(sweep.problems)} of {settings.tasks}, {settings.split}"
-    run = f"{took:.0f} s, {pool.num_asked:,} answers asked in it"
+    run = f"{took:.0f} s, {counted(pool.num_asked, 'answer')} asked in it"
     known = facts() | {"model": pool.name, "problems": problems, "run": run}
     told = [f"{name}: {line}" for name, rounds in sweep.rounds.items() for line in map(in_words, rounds)]
     table = {"settings": settings, "facts": known, "points": points, "rounds": told, "failed": sweep.skipped}
     write_json(out / "table.json", table)
     write_page(out / "report.html", f"What accuracy costs: {settings.model}", points, known, NOTES + told)
     write_pngs(out / "plots", points)
-    console.print(f"\n{len(points)} rows in {took:.0f} s; {pool.num_asked:,} answers asked now, the rest from "
-                  f"{pool.path}.\nThe report: [bold]{out / 'report.html'}[/]", highlight=False)  # fmt: skip
+    console.print(f"\n{counted(len(points), 'row')} in {took:.0f} s; {counted(pool.num_asked, 'answer')} asked "
+                  f"now, the rest from {pool.path}.\nThe report: [bold]{out / 'report.html'}[/]",
+                  highlight=False)  # fmt: skip
 
 
 NOTES = [

@@ -23,6 +23,7 @@ from thinkling.runs import append_jsonl, read_jsonl, write_json
 from thinkling.scale.failures import Failure
 from thinkling.scale.method import Answer, Method
 from thinkling.verify.verifier import Verdict, verify
+from thinkling.words import counted
 
 GRACE = 10.0  # seconds that requests under way have to come back once a problem has failed
 SECONDS = "seconds.jsonl"  # of a run under way: how long it has taken when each answer came
@@ -87,7 +88,7 @@ def evaluate(
     ordered = [samples[place] for place in sorted(samples)]
     if not ordered:
         first = min(skipped, key=lambda failure: failure.row)
-        raise UserError(f"{label}: none of {len(problems)} problems got an answer; {first}")
+        raise UserError(f"{label}: none of {counted(len(problems), 'problem')} got an answer; {first}")
     report = summarise(label, ordered, time.perf_counter() - started)
     if out is not None:
         write_json(out / "report.json", asdict(report) | ({} if skipped is None else {"failed": skipped}))

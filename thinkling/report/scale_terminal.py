@@ -16,6 +16,7 @@ from thinkling.report import scale_words as words
 from thinkling.report.scale_plots import curves
 from thinkling.report.scale_words import COSTS
 from thinkling.report.tables import MUCH_TRUNCATED, Either, Sheet
+from thinkling.words import counted
 
 LOUD = {"clear": "bold green", "hint": "yellow", "unsure": "dim"}
 
@@ -45,7 +46,7 @@ def _all_rows(points: Sequence[Result]) -> Either:
             drawn.append(f"{point.truncated:>8.1%}", style="bold red" if point.truncated > MUCH_TRUNCATED else "")
             drawn.append(f"  {words.marks(point, fronts)}".rstrip() + "\n", style="bold green")
     num = max(point.num_problems for point in points)
-    note = f"{num:,} problems; in brackets, the 95% interval. {words.marks_explained(fronts)}"
+    note = f"{counted(num, 'problem')}; in brackets, the 95% interval. {words.marks_explained(fronts)}"
     drawn.append(f"{note}\n", style="dim italic")
     headers = ("point", "accuracy", *(COSTS[cost] for cost in known), "cut off", "front")
     stacked = [

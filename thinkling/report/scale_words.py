@@ -11,6 +11,7 @@ from thinkling.evaluate.frontier import CostName, FrontierStep, pareto, rivals
 from thinkling.evaluate.result import Result
 from thinkling.report.page import safe
 from thinkling.report.tables import interval
+from thinkling.words import counted
 
 COSTS: dict[CostName, str] = {"tokens": "tokens", "seconds": "seconds", "flops": "GFLOPs"}
 UNITS: dict[CostName, float] = {"tokens": 1, "seconds": 1, "flops": 1e9}
@@ -115,8 +116,8 @@ def headline_html(points: Sequence[Result]) -> str:
     front = pareto(points)
     first, best = front[0], front[-1]
     start = (
-        f"Of {first.num_problems:,} problems, <b>{safe(label(first))}</b> solves <b>{first.accuracy:.1%}</b> with "
-        f"{number(first.tokens)} tokens each"
+        f"Of {counted(first.num_problems, 'problem')}, <b>{safe(label(first))}</b> solves <b>{first.accuracy:.1%}</b> "
+        f"with {number(first.tokens)} tokens each"
     )
     if best is first:
         return f"{start}, and nothing dearer does better."

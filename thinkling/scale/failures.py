@@ -14,6 +14,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of, render
+from thinkling.words import counted
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,12 @@ def too_long(model: Model, templates: Iterable[str], problems: Sequence[Problem]
 def refuse(failures: Sequence[Failure], tasks: str) -> None:
     """Raises UserError with the first of these, if there are any."""
     if failures:
-        more = f" ({len(failures) - 1} more are like it)" if len(failures) > 1 else ""
+        more = {1: "", 2: " (1 more is like it)"}.get(len(failures), f" ({len(failures) - 1:,} more are like it)")
         raise UserError(f"{tasks}, {failures[0]}{more} (--on-error skip goes on without it)")
 
 
 def tell(failures: Sequence[Failure], what: str, where: object, console: Console) -> None:
     """How many were skipped, what became of them, why the first one was, and where all are listed."""
     if failures:
-        num = "1 problem" if len(failures) == 1 else f"{len(failures):,} problems"
-        console.print(f"{num} {what}: {failures[0]}. Listed in {where}", style="bold red", markup=False,
-                      highlight=False, soft_wrap=True)  # fmt: skip
+        line = f"{counted(len(failures), 'problem')} {what}: {failures[0]}. Listed in {where}"
+        console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)
