@@ -5,6 +5,7 @@ Leaves out what can be said of the points (frontier.py), the words for it (scale
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich import box
 from rich.console import RenderableType
@@ -65,11 +66,15 @@ def _needs(drawn: Text) -> int:
 
 
 def _ways(points: Sequence[Result]) -> Sheet:
+    """A row for each point that is the cheapest way to one accuracy or to several."""
     rows = []
-    for goal in cheapest(points, round_targets(pareto(points))):
-        measured = words.accuracy(goal.point) + (" ✓" if goal.sure else "  ")
-        rows.append((f"{goal.target:.0%}", words.label(goal.point), measured, words.amount(goal.point, "tokens")))
-    return Sheet(("accuracy", "by", "measured", "tokens"), rows, left=(1,), title="Cheapest way to reach",
+    for point, found in groupby(cheapest(points, round_targets(pareto(points))), lambda goal: goal.point):
+        goals = list(found)
+        rows.append(
+            (words.span(goals), words.label(point), words.accuracy(point), words.sure(goals),
+             words.amount(point, "tokens"))
+        )  # fmt: skip
+    return Sheet(("accuracy", "by", "measured", "", "tokens"), rows, left=(0, 1, 3), title="Cheapest way to reach",
                  caption="✓ its whole 95% interval reaches there.", border=box.SIMPLE_HEAD)  # fmt: skip
 
 

@@ -7,7 +7,7 @@ Plain text, or HTML where the name says so. Leaves out the terminal's tables (sc
 import re
 from collections.abc import Mapping, Sequence
 
-from thinkling.evaluate.frontier import CostName, FrontierStep, pareto, rivals
+from thinkling.evaluate.frontier import CostName, FrontierStep, Reached, pareto, rivals
 from thinkling.evaluate.result import Result
 from thinkling.report.page import safe
 from thinkling.report.tables import interval
@@ -53,6 +53,18 @@ def amount(point: Result, cost: CostName) -> str:
 
 def accuracy(point: Result) -> str:
     return f"{point.accuracy:.1%} {interval(point.low, point.high)}"
+
+
+def span(goals: Sequence[Reached]) -> str:
+    """The targets of these goals, which rise: "50%", "50% to 70%"."""
+    first, last = goals[0].target, goals[-1].target
+    return f"{first:.0%}" if first == last else f"{first:.0%} to {last:.0%}"
+
+
+def sure(goals: Sequence[Reached]) -> str:
+    """Whether the whole interval of the point that reaches all of these reaches them too: "✓", "✓ to 60%" or ""."""
+    reached = [goal.target for goal in goals if goal.sure]
+    return "✓" if len(reached) == len(goals) else f"✓ to {reached[-1]:.0%}" if reached else ""
 
 
 def known_costs(points: Sequence[Result]) -> list[CostName]:
