@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from thinkling.evaluate.sweep import Sweep
     from thinkling.generate.cached import CachedModel
     from thinkling.problem import Problem
+    from thinkling.scale.failures import Failure
     from thinkling.scale.methods import Recipe
 
 # Without --methods. Steps are sampled at Qwen3's temperature for thinking. What samples or reads the most stops early,
@@ -62,21 +63,21 @@ class Scale(ScalingSettings):
 def main(settings: Scale) -> None:
     from rich.console import Console
 
+    from thinkling.commands.load import problems_of
     from thinkling.runs import alone_in, config_in
     from thinkling.scale.methods import parse
-    from thinkling.tasks.benchmarks import load_problems
 
     recipes = [parse(text, settings.budgets) for text in settings.methods or METHODS]
     if settings.server is not None and not settings.methods:
         recipes = [recipe for recipe in recipes if not recipe.needs]
         Console().print("Of the default methods those that any server can run; name others with --methods.")
     config_in(settings.out, settings)
-    problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    problems, unasked = problems_of(settings)
     with alone_in(settings.out):
-        run(settings, recipes, problems)
+        run(settings, recipes, problems, unasked)
 
 
-def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem]) -> None:
+def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem], unasked: Sequence[Failure]) -> None:
     from rich.console import Console
 
     from thinkling.commands.load import model_of, scorer_from
@@ -100,7 +101,7 @@ def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem])
     measure = settings.server is None or any(recipe.measures for recipe in recipes)
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=measure)
     sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config,
-                  skip=settings.on_error == "skip")  # fmt: skip
+                  skip=settings.on_error == "skip", skipped=unasked)  # fmt: skip
 
     def told(recipe: Recipe, budget: int, point: Result) -> None:
         console.print(f"{recipe.title(budget)}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
@@ -123,7 +124,7 @@ def report(settings: Scale, sweep: Sweep, pool: CachedModel, took: float) -> Non
     console, out, points = Console(), settings.out, sweep.points
     for part in terminal(points):
         console.print(part)
-    tell_failures(sweep.skipped, "got no answer and count in no number above", out / "table.json", console)
+    tell_failures(sweep.skipped, "left out of every number above", out / "table.json", console)
     for name, rounds in sweep.rounds.items():
         console.print(f"\n[bold]{name}[/]")
         tell(console, rounds, examples=0)

@@ -49,11 +49,13 @@ def evaluate(
     """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress.
 
     A problem that fails raises UserError with its row and id. Where there is a list `skipped` it is added to that, and
-    to the two files, and is in no number of the report; UserError only if all fail, or FatalError.
+    to the two files, and is in no number of the report; UserError only if all fail, or FatalError. What stands in that
+    list before is not asked.
     """
     started = time.perf_counter() - (seconds_before(out) if out is not None else 0.0)
     samples: dict[int, Sample] = {}
     correct: list[bool] = []
+    unasked = {failure.row: failure for failure in skipped or ()}
     if out is not None:
         (out / "samples.jsonl").unlink(missing_ok=True)  # of a run that was interrupted; its answers come back at once
 
@@ -61,8 +63,9 @@ def evaluate(
         with Progress(label, len(problems)) as progress:
 
             async def one(place: int, problem: Problem) -> None:
+                failure = unasked.get(place + 1)
                 try:
-                    answer = await method(model, problem)
+                    answer = None if failure else await method(model, problem)
                 except FatalError:
                     raise
                 except UserError as error:
@@ -70,6 +73,7 @@ def evaluate(
                     if skipped is None:
                         raise UserError(f"{label}, {failure} (--on-error skip goes on without it)") from error
                     skipped.append(failure)
+                if failure is not None:
                     if out is not None:
                         append_jsonl(out / "samples.jsonl", [asdict(failure) | {"status": "failed"}])
                     progress.advance()

@@ -27,16 +27,18 @@ class Sweep:
 
     sampling: how every method draws, but for its own temperature. scorer: gives one by its name and template. config:
     the network's shape, if it is known, from which floating-point operations are counted. skip: leave a problem that
-    gets no answer out of every number, instead of ending. skipped: those problems.
+    gets no answer out of every number, instead of ending. skipped: those problems; some may be there from the start.
     """
 
     def __init__(
         self, model: CachedModel, problems: Sequence[Problem], sampling: Sampling,
         scorer: Callable[[str, str], Scorer], config: ModelConfig | None = None, skip: bool = False,
+        skipped: Sequence[Failure] = (),
     ) -> None:  # fmt: skip
-        self.model, self.problems, self.sampling, self.config, self.skip = model, problems, sampling, config, skip
+        self.model, self.sampling, self.config, self.skip = model, sampling, config, skip
         self.rows = {problem.id: row for row, problem in enumerate(problems, start=1)}
-        self.skipped: list[Failure] = []
+        self.skipped, gone = list(skipped), {failure.row for failure in skipped}
+        self.problems = [problem for row, problem in enumerate(problems, start=1) if row not in gone]
         self._make_scorer = scorer
         self.points: list[Result] = []
         self.rounds: dict[str, list[Round]] = {}

@@ -18,6 +18,7 @@ from thinkling.report.tables import BAR_HEAD, MUCH_TRUNCATED, Sheet, bar_cell, i
 from thinkling.runs import write_text
 from thinkling.words import counted
 
+ADVICE = "allow more tokens before comparing"
 HEADERS = ("accuracy", "tokens / problem", "seconds", "truncated")
 
 
@@ -33,15 +34,16 @@ class BeforeAfter:
     after_reason: str
 
 
-def table(rows: Sequence[Result]) -> Sheet:
-    """The rows as a table for the terminal; a row that was truncated too often is marked."""
+def table(rows: Sequence[Result], advice: str = ADVICE) -> Sheet:
+    """The rows as a table for the terminal; a row that was truncated too often is marked, and what to do about it said
+    once."""
     lines = []
     for row in rows:
         share, span, tokens, seconds, truncated = _cells(row)
         loud = "bold red" if row.truncated > MUCH_TRUNCATED else ""
         lines.append((row.method, f"{share}  {span}", tokens, seconds, Text(truncated, loud)))
     headers = (header.replace("/ ", "/ \n") for header in HEADERS)
-    return Sheet(("method", *headers), lines, caption=_small_print(rows))
+    return Sheet(("method", *headers), lines, caption=_small_print(rows, advice))
 
 
 def write_html(
@@ -122,12 +124,12 @@ def _num_problems(rows: Sequence[Result]) -> str:
     return counted(counts[0], "problem") if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} problems"
 
 
-def _small_print(rows: Sequence[Result]) -> str:
+def _small_print(rows: Sequence[Result], advice: str = ADVICE) -> str:
     if not rows:
         return "no results yet"
     note = f"{_num_problems(rows)}; in brackets, the 95% interval."
     if any(row.truncated > MUCH_TRUNCATED for row in rows):
-        note += f" ⚠ More than {MUCH_TRUNCATED:.0%} ran into the token limit: allow more tokens before comparing."
+        note += f" ⚠ More than {MUCH_TRUNCATED:.0%} ran into the token limit: {advice}."
     return note
 
 

@@ -1,6 +1,7 @@
-"""Problems that get no answer: too long to be asked, which is checked before any work, or failed while they were asked.
+"""Problems that cannot be measured: no answer could be right, or they are too long, or failed while they were asked.
 
-Such a problem is never counted as wrong. It ends the run, which then names it; or it is skipped, counted and listed.
+The first two are checked before any work. Such a problem is never counted as wrong. It ends the run, which then names
+it; or it is skipped, counted and listed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of, render
+from thinkling.tasks.benchmarks import is_users
+from thinkling.verify.verifier import verifier_of
 from thinkling.words import counted
 
 
@@ -29,6 +32,22 @@ class Failure:
 
     def __str__(self) -> str:
         return f"row {self.row} ({self.id}): {self.error}"
+
+
+def unusable(tasks: str, problems: Sequence[Problem]) -> list[Failure]:
+    """Those that no answer could be right on: their verifier does not even take the reference for one; in order.
+
+    Only a user's own rows are looked at; what is made here has its own tests.
+    """
+    if not is_users(tasks):
+        return []
+    found = []
+    for row, problem in enumerate(problems, start=1):
+        why = verifier_of(problem).complaint(problem)
+        if why is not None:
+            error = f"no answer can be right, for the reference {problem.reference[:40]!r}: {why}: correct it"
+            found.append(Failure(problem.id, problem.question, row, error))
+    return found
 
 
 def too_long(model: Model, templates: Iterable[str], problems: Sequence[Problem]) -> list[Failure]:

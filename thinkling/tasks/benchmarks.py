@@ -57,6 +57,11 @@ def is_file(source: str) -> bool:
     return Path(source).suffix in (".json", ".jsonl")
 
 
+def is_users(source: str) -> bool:
+    """Are the rows a user's own, of a file or a function, and not made by a suite or a family?"""
+    return is_file(source) or source.rpartition(":")[0].endswith(".py")
+
+
 def check_number(num_problems: object) -> None:
     if num_problems is not None and (not isinstance(num_problems, int) or num_problems < 1):
         raise UserError(f"the number of problems must be a whole number of at least 1, not {num_problems!r}")
