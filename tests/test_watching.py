@@ -354,6 +354,17 @@ def test_the_live_table_says_what_was_found(capsys: pytest.CaptureFixture) -> No
     assert "after   1 step:  pass@1" in printed_row(replace(measured, step=1))
 
 
+def test_what_goes_wrong_has_a_line_of_its_own(capsys: pytest.CaptureFixture) -> None:
+    """In a log, the message stood behind the table's last row."""
+    with pytest.raises(UserError), LiveTable(10) as table:
+        table(CALM)
+        raise UserError("no")
+    assert capsys.readouterr().out.endswith("\n")
+    with pytest.raises(UserError), LiveTable(10):
+        raise UserError("no")
+    assert capsys.readouterr().out.strip() == ""
+
+
 def printed_row(found: validation.Validation) -> str:
     return live_table.measured_row(found, 80).wide.plain
 

@@ -152,9 +152,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     """No second process may write to this run meanwhile. Raises UserError if one is at it already."""
     from filelock import FileLock, Timeout  # here, so that --help does not pay for it
 
-    lock = FileLock(Path(folder) / ".lock")
+    path = Path(folder) / ".lock"
+    lock = FileLock(path)
     with refused_by_name(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
+    with refused_by_name(path):
         try:
             lock.acquire(timeout=0)
         except Timeout:

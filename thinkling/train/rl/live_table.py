@@ -46,6 +46,8 @@ class LiveTable:
             self.beat.__exit__(None, None, None)
         self.live.transient = not (self.rows or self.measured or self.findings)  # an error before anything: it alone
         self.live.__exit__(*error)
+        if any(error) and not (self.live.transient or self.live.console.is_terminal):
+            self.live.console.print()  # rich ends no line there, and what went wrong wants its own
 
     def __call__(self, shown: StepMetrics | Validation | Findings) -> None:
         if isinstance(shown, StepMetrics):
