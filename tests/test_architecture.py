@@ -14,7 +14,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-anywhere threads errors checks device runs terminal progress problem
+anywhere threads errors words checks device runs terminal progress problem
 model model.config model.config_file model.cache model.transformer model.chat_template model.tokenizer model.weights
 model.builtin
 verify verify.verifier
@@ -51,7 +51,7 @@ commands commands.options commands.load commands.generate commands.chat commands
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
 commands.env
-cli __main__
+flags cli __main__
 """.split()
 
 

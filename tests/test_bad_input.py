@@ -13,10 +13,11 @@ from test_cli import fails
 
 from thinkling import cli, runs
 from thinkling.commands.eval import Eval
-from thinkling.commands.grpo import Grpo
+from thinkling.commands.grpo import LIMITS, Grpo
 from thinkling.device import pick_device
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.tasks.benchmarks import load_problems
 
 
 def thinkling(*words: str, **settings: object) -> subprocess.CompletedProcess:
@@ -141,6 +142,21 @@ def test_a_finished_run_is_said_before_the_model_is_loaded(
     assert "already holds a run, which is finished" in fails(capsys, "eval", "--out", tmp_path / "eval")
 
 
+def test_a_finished_run_says_which_limit_takes_it_further(tmp_path: Path) -> None:
+    def refusal(**settings: object) -> str:
+        chosen = Grpo(out=tmp_path / str(len(settings)), **settings)
+        runs.new_run(chosen.out, chosen)
+        (chosen.out / "finished.json").write_text("{}")
+        with pytest.raises(UserError, match="already holds a run, which is finished") as error:
+            runs.check_run(chosen.out, chosen, "finished.json", LIMITS)
+        return str(error.value).partition("finished: ")[2]
+
+    assert refusal() == "raise --steps to go on with it, choose another --out, or remove it first"
+    assert refusal(minutes=5.0) == (
+        "raise --steps or --minutes to go on with it, choose another --out, or remove it first"
+    )
+
+
 @pytest.mark.parametrize(("content", "said"), [("[1]", "found list"), ('{"a":', "cannot be read"),
                                                ("{}", "lacks model, tasks")])  # fmt: skip
 def test_broken_runs(capsys: pytest.CaptureFixture, tmp_path: Path, content: str, said: str) -> None:
@@ -155,9 +171,10 @@ def test_broken_runs(capsys: pytest.CaptureFixture, tmp_path: Path, content: str
 # A terminal, a pipe, a hurry
 
 
-@pytest.mark.parametrize("words", ["--help", "eval --help"])
+@pytest.mark.parametrize("words", ["--help", "eval --help", "prompts"])
 def test_a_reader_that_goes_away(words: str) -> None:
-    """As in `thinkling --help | head -1`: no traceback, not even after the end."""
+    """As in `thinkling --help | head -1`: no traceback, not even after the end. What rich prints (prompts) ended with
+    1."""
     read, write = os.pipe()
     os.close(read)
     ended = thinkling(*words.split(), stdout=write)
@@ -187,7 +204,7 @@ def test_an_ascii_terminal(words: str, tmp_path: Path) -> None:
     assert ended.returncode == (2 if "nope" in words else 0)
     assert (rb'"response": "\u221a2"' in ended.stdout) == ("grade" in words)
     if "nope" in words:
-        assert ended.stderr == b"thinkling: Unrecognized options: --nope (see thinkling prompts --help)\n"
+        assert ended.stderr == b"thinkling: there is no flag --nope (see thinkling prompts --help)\n"
 
 
 def test_stopped_says_that_the_same_command_goes_on(
@@ -232,6 +249,42 @@ def test_a_loss_that_is_none(capsys: pytest.CaptureFixture, tmp_path: Path, body
     file = tmp_path / "mine.py"
     file.write_text(body)
     assert said.format(file=file) in fails(capsys, "check-loss", f"{file}:loss")
+
+
+@pytest.mark.parametrize(
+    ("content", "fix"),
+    [
+        ('[{"question": "café?", "reference": "1"}]'.encode("latin-1"), "is no UTF-8.*save it as UTF-8"),
+        (b"[" * 100_000, "brackets within brackets, too many levels: make it flatter"),
+        (
+            b'[{"question": "a", "reference": ' + b"9" * 5000 + b"}]",
+            "more digits than Python reads: write it in quotes",
+        ),
+    ],
+    ids=["latin-1", "deep", "long"],
+)
+def test_what_json_cannot_read_has_a_fix(tmp_path: Path, content: bytes, fix: str) -> None:
+    """The message was Python's own, and named none."""
+    for name in ("a.json", "a.jsonl"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=fix):
+            load_problems(str(tmp_path / name))
+    with pytest.raises(UserError, match=fix):
+        runs.read_object(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"question": "a"}', r"found dict: put \[ \] around the rows"),
+        ('[{"question": "a", "reference": "1"}, "b"]', "its element 2 is str: write"),
+        ("3", "found int"),
+    ],
+)
+def test_what_an_array_of_objects_is_not_is_named(tmp_path: Path, content: str, found: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match=f"a.json: expected an array of objects,.*{found}"):
+        load_problems(str(tmp_path / "a.json"))
 
 
 def test_json_that_a_run_holds_is_an_object(tmp_path: Path) -> None:

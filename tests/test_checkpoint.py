@@ -169,6 +169,17 @@ def test_the_newest_checkpoint_is_that_of_the_most_steps(tiny: LanguageModel, tm
     assert checkpoint.latest(tmp_path).step == 100_000
 
 
+def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
+    """Of a run that another user began: the advice was to make room."""
+
+    def refuses(_: Path) -> None:
+        raise PermissionError(13, "Permission denied", "x")
+
+    for save in (lambda: checkpoint.save(tmp_path, 1, 0.0, refuses), lambda: checkpoint.save_best(tmp_path, refuses)):
+        with pytest.raises(UserError, match=r"cannot be saved \(.*Permission denied.*make the folder writable"):
+            save()
+
+
 def test_what_a_kill_during_a_save_leaves_is_removed(tiny: LanguageModel, start: dict, tmp_path: Path) -> None:
     train(tiny, start, plan(tmp_path / "run"), die_at=3)
     home = tmp_path / "run" / "checkpoints"

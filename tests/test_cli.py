@@ -155,7 +155,10 @@ def test_eval_writes_a_run_and_never_over_another(
     arguments = ["eval", "--model", str(checkpoint), "--num-problems", "4", "--max-tokens", "8"]
     arguments += ["--out", str(tmp_path / "run"), "--method", "self-consistency", "--num-samples", "2"]
     cli.main(arguments)
-    assert "self-consistency" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "self-consistency" in shown
+    assert shown.count("token limit") == shown.count("raise --max-tokens (now 8)") == 1  # it was said twice
+    assert "allow more tokens" not in shown and "cut off" not in shown
     written = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"config.json", "prompts.json", "pool.jsonl", "report.json", "samples.jsonl"} == written - {".lock"}
     before = (tmp_path / "run" / "samples.jsonl").read_text()

@@ -199,8 +199,8 @@ def test_rows_are_limited_by_the_memory_for_the_cache(model: Transformer) -> Non
     """Two layers, two key-value heads of 8, keys and values, 4 bytes: 256 bytes a token, 24,576 for 96 tokens."""
     assert Engine(model, STOP, max_rows=9, max_length=96, cache_gb=24_576 * 3.5 / 1e9).max_rows == 3
     assert Engine(model, STOP, max_rows=2, max_length=96).max_rows == 2
-    with pytest.raises(UserError, match="raise --cache-gb or lower --max-length"):
-        Engine(model, STOP, max_rows=2, max_length=96, cache_gb=24_000 / 1e9)
+    with pytest.raises(UserError, match=r"96 tokens needs 2.5e-05 GB .*, more than --cache-gb 2.4e-05: raise it, or"):
+        Engine(model, STOP, max_rows=2, max_length=96, cache_gb=24_000 / 1e9)  # it was "needs 0.0 GB, but only 2.4e-05"
 
 
 # --- what goes wrong ---

@@ -193,7 +193,7 @@ def test_one_refused_of_twenty_is_named_and_the_others_are_kept(
     assert failed["row"] == 8 and failed["question"] == "What is 7 + 7?" and "not allowed" in failed["error"]
     assert [row["id"] for row in rows_of(out / "samples.jsonl") if row["status"] == "failed"] == [failed["id"]]
     said = capsys.readouterr().out
-    assert "1 problem got no answer" in said and "row 8" in said
+    assert "1 problem left out of every number above: row 8" in said and "row 8" in said
 
 
 @pytest.mark.parametrize(

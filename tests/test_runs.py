@@ -58,6 +58,13 @@ def test_two_processes_never_write_to_one_run(tmp_path: Path) -> None:
             runs.alone_in(tmp_path / "run").__enter__()
         with runs.alone_in(tmp_path / "other"):
             pass
+
+
+def test_a_lock_that_cannot_be_taken_is_named(tmp_path: Path) -> None:
+    """Of a run that another user began: the message named the folder, which could be written to."""
+    (tmp_path / ".lock").mkdir()  # stands for another user's file, which root may open
+    with pytest.raises(UserError, match=rf"^{tmp_path}/\.lock: "), runs.alone_in(tmp_path):
+        pass
     with pytest.raises(ZeroDivisionError), runs.alone_in(tmp_path / "run"):
         raise ZeroDivisionError
     with runs.alone_in(tmp_path / "run"):

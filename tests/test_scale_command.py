@@ -97,12 +97,14 @@ def test_a_points_cost_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
 
 
 def test_oracle_is_pass_at_n_by_hand(tiny: LanguageModel, tmp_path: Path) -> None:
-    """Four samples each: one right of four, and none. pass@1 is 1/8, pass@2 is (1/2 + 0) / 2, pass@4 is 1/2."""
-    problems = [Problem("a", "?", "1"), Problem("b", "?", "2")]
-    samples = []
-    for problem in problems:
-        completions = tuple(boxed(value, -1.0, -1.0) for value in (1, 7, 8, 9))
-        samples.append(Sample(problem, Answer("\\boxed{7}", "7", completions), grade("\\boxed{7}", problem.reference)))
+    """Four samples each: the first is right, the third is, none is. It averaged over all of them once, and so lay below
+    the vote of those that came first: 1/6 of them is right, and the vote of one solved a third."""
+    problems = [Problem("a", "?", "1"), Problem("b", "?", "8"), Problem("c", "?", "2")]
+    completions = tuple(boxed(value, -1.0, -1.0) for value in (1, 7, 8, 9))
+    samples = [
+        Sample(problem, Answer("\\boxed{1}", "1", completions), grade("\\boxed{1}", problem.reference))
+        for problem in problems
+    ]
     sweep = Sweep(CachedModel(tiny, tmp_path / "pool.jsonl"), problems, Sampling(), scorer_named)
     recipe = parse("self-consistency=1,2,4")
     for n in recipe.budgets:
@@ -110,9 +112,10 @@ def test_oracle_is_pass_at_n_by_hand(tiny: LanguageModel, tmp_path: Path) -> Non
         sweep.points.append(sweep.point(str(recipe), "samples", n, first))
     found = sweep.oracle(recipe, samples)
     assert [(p.budget, p.accuracy, p.tokens, p.oracle) for p in found] == [
-        (1, 0.125, 2.0, True), (2, 0.25, 4.0, True), (4, 0.5, 8.0, True)
+        (1, 1 / 3, 2.0, True), (2, 1 / 3, 4.0, True), (4, 2 / 3, 8.0, True)
     ]  # fmt: skip
-    assert all(p.flops is None for p in found)
+    assert [p.correct for p in found] == [(True, False, False)] * 2 + [(True, True, False)]
+    assert all(p.flops is None and p.accuracy >= vote.accuracy for p, vote in zip(found, sweep.points, strict=True))
 
 
 def test_the_table_without_methods_can_be_parsed() -> None:

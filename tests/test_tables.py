@@ -4,11 +4,13 @@ rich drops whole columns where there is no room: at 40 columns `scale` once lost
 """
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
+from thinkling.commands import demo
 from thinkling.evaluate.result import Result
 from thinkling.evaluate.scorer_quality import Ranking
 from thinkling.generate.explain import explain
@@ -93,6 +95,20 @@ def test_live_table(width: int) -> None:
     text = printed(live.render(), width=width)
     assert_holds(text, *LiveTable.COLUMNS, "42", "81%", "0.77", "31%", "62", "2%", "0.123", "0.456", "2.0", "7.9k/7.9k")
     assert live.words() == "GRPO  1/60 steps  right 81%  reward 0.77  62 tokens  entropy 0.123"
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_a_measurement_of_the_demo(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 40 columns the line was broken inside the interval."""
+    row = Result(method="x", num_problems=9, accuracy=0.734, low=0.692, high=0.781, tokens=28.0, truncated=0.0,
+                 wall_seconds=7.25)  # fmt: skip
+    monkeypatch.setattr("thinkling.evaluate.run.evaluate", lambda *_: (row, []))
+    console = Console(width=width, file=StringIO())
+    demo.Measurements(console, [], tmp_path).add("plain, after GRPO", None, None)
+    lines = console.file.getvalue().splitlines()
+    assert any("[69.2, 78.1]" in line for line in lines) and max(map(len, lines)) <= width
+    if width == 100:
+        assert lines == ["  plain, after GRPO       73.4%  [69.2, 78.1]     28 tokens a problem    7.2 s"]
 
 
 @WIDTHS

@@ -209,7 +209,7 @@ def test_the_benchmarks_are_clean(capsys: pytest.CaptureFixture, name: str, num:
     if not (DATA / name).is_file():
         pytest.skip(f"needs {name} beside the project, in shared/data")
     code, out, _ = run(capsys, "lint-data", DATA / name)
-    assert (code, out) == (0, f"{num} references, and each verifies against itself\n")
+    assert (code, out) == (0, f"{num:,} references, and each verifies against itself\n")
 
 
 # lint-reward

@@ -19,6 +19,7 @@ from thinkling.model.weights import load_model, resolve
 from thinkling.problem import Problem
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.train import checkpoint
+from thinkling.train.rl import live_table
 from thinkling.train.rl.curriculum import Curriculum
 from thinkling.train.rl.guard import preflight, validation, watchdog
 from thinkling.train.rl.guard.watchdog import SILENT, alarm
@@ -177,7 +178,9 @@ def test_steps_that_trained_on_nothing_are_no_collapse(capsys: pytest.CaptureFix
     table(nothing)
     Console(width=100).print(table.render())
     text = capsys.readouterr().out
-    assert "KL -, clipped -" in text and "0.000" not in text
+    assert "correct 0.50; nothing to learn from: all answers to a problem earned the same" in " ".join(text.split())
+    assert "KL" not in text and "0.000" not in text
+    assert table.words().endswith("tokens  nothing to learn from")
 
 
 # --- preflight ----------------------------------------------------------------------------------------------------
@@ -208,8 +211,22 @@ def test_preflight_asks_before_training(tiny: LanguageModel, tmp_path: Path) -> 
 def test_references_that_the_verifier_cannot_read_are_refused(tiny: LanguageModel, tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text("".join(json.dumps({"question": f"{i}?", "reference": "3}{4"}) + "\n" for i in range(5)))
-    with pytest.raises(UserError, match=r"does not recognise 32 of 32 references, such as '3}{4'"):
+    with pytest.raises(UserError, match=r"does not recognise 5 of 5 references, such as '3}{4'"):
         rl_steps.examine(settings(tmp_path / "run", tasks=(str(path),)), tiny)
+
+
+def test_preflight_asks_a_short_file_once(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asked five problems six times each and said "none of 32 problems"."""
+    path = tmp_path / "short.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{i}?", "reference": "1"}) + "\n" for i in (1, 2, 3, 4, 5, 1)))
+    asked = []
+    original = preflight.roll_out
+    monkeypatch.setattr(preflight, "roll_out", lambda model, *rest: asked.append(rest[0]) or original(model, *rest))
+    monkeypatch.setattr(preflight, "refuse_if_hopeless", lambda *_: None)
+    found = rl_steps.examine(settings(tmp_path / "run", tasks=(str(path),)), tiny)
+    assert sorted(problem.question for problem in asked[0]) == ["1?", "2?", "3?", "4?", "5?"]
+    assert found.num_problems == 5 and found.words.endswith("(5 problems)")
+    assert replace(found, num_problems=1).words.endswith("(1 problem)")
 
 
 def test_the_built_in_model_is_found_healthy(tmp_path: Path) -> None:
@@ -330,6 +347,26 @@ def test_the_live_table_says_what_was_found(capsys: pytest.CaptureFixture) -> No
     assert "held-out after   0 steps: pass@1 30.2% [25.0%, 36.0%], pass@8 82.8%" in text
     assert "1.6k/1.6k" in text
     assert "…" not in text  # nothing is cut off at 80 columns
+    table.console = Console(width=40)
+    table.console.print(table.render())
+    lines = capsys.readouterr().out.splitlines()
+    assert any("pass@1 30.2% [25.0%, 36.0%]," in line for line in lines)  # it was broken inside the interval
+    assert "after   1 step:  pass@1" in printed_row(replace(measured, step=1))
+
+
+def test_what_goes_wrong_has_a_line_of_its_own(capsys: pytest.CaptureFixture) -> None:
+    """In a log, the message stood behind the table's last row."""
+    with pytest.raises(UserError), LiveTable(10) as table:
+        table(CALM)
+        raise UserError("no")
+    assert capsys.readouterr().out.endswith("\n")
+    with pytest.raises(UserError), LiveTable(10):
+        raise UserError("no")
+    assert capsys.readouterr().out.strip() == ""
+
+
+def printed_row(found: validation.Validation) -> str:
+    return live_table.measured_row(found, 80).wide.plain
 
 
 # --- trackers -----------------------------------------------------------------------------------------------------

@@ -4,19 +4,14 @@ Bad input is one line on standard error and exit code 2; Ctrl+C is exit code 130
 traceback.
 """
 
-import contextlib
-import io
 import math
 import os
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-import tyro
-
-from thinkling import __version__
+from thinkling import __version__, flags
 from thinkling.commands import (
     chat,
     check_loss,
@@ -104,23 +99,7 @@ def usage() -> str:
 
 def parse(name: str, arguments: list[str]) -> object:
     """The command's settings from its flags. Raises UserError in one line; --help prints and exits."""
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(COMMANDS[name].settings, prog=f"thinkling {name}", args=arguments)
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise UserError(one_line(name, complaint.getvalue())) from None
-
-
-def one_line(name: str, panel: str) -> str:
-    """tyro draws a panel of several lines; its content in one."""
-    words = re.sub(r"[╭╮╰╯│─]+|-{4,}", " ", panel)
-    words = re.sub(r"For full helptext.*", "", words, flags=re.DOTALL)
-    titles = "Unrecognized options|Value error|Parsing error|Required options|Invalid choice|Missing argument"
-    words = re.sub(rf"^\s*({titles})\s+", "", words)
-    return f"{' '.join(words.split())} (see thinkling {name} --help)"
+    return flags.parse(COMMANDS[name].settings, name, arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -137,6 +116,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # as in `thinkling --help | head -1`
         drop_output()
         sys.exit(141)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich has met it, and would end with 1
+            sys.exit(141)
+        raise
     except OSError as error:
         line = refusal(error)
         if line is None:

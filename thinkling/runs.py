@@ -113,14 +113,25 @@ def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[
             except json.JSONDecodeError as error:
                 start = line.decode().strip()[:60]
                 raise UserError(f"{path}, line {number}: not JSON ({error.msg}): {start}") from None
-            except (ValueError, RecursionError) as error:  # no UTF-8, a number of a million digits, a million brackets
-                raise UserError(f"{path}, line {number}: cannot be read: {str(error)[:80]}") from None
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}, line {number}: cannot be read: {why_not_read(error)}") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
             for field in required:
                 if field not in row:
                     raise UserError(f"{path}, line {number}: the field '{field}' is missing; it has {sorted(row)}")
             yield number, row
+
+
+def why_not_read(error: Exception) -> str:
+    """What is wrong with bytes that json could not read, and what to do about it."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, line {error.lineno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is no UTF-8 (another encoding, such as Latin-1?): save it as UTF-8"
+    if isinstance(error, RecursionError):
+        return "brackets within brackets, too many levels: make it flatter"
+    return "a number of more digits than Python reads: write it in quotes"
 
 
 def check_place(path: Path, folder: bool) -> None:
@@ -147,9 +158,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     """No second process may write to this run meanwhile. Raises UserError if one is at it already."""
     from filelock import FileLock, Timeout  # here, so that --help does not pay for it
 
-    lock = FileLock(Path(folder) / ".lock")
+    path = Path(folder) / ".lock"
+    lock = FileLock(path)
     with refused_by_name(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
+    with refused_by_name(path):
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -186,7 +199,10 @@ def check_run(folder: Path, config: object, finished: str, limits: tuple[str, ..
         return False
     raised = raised_limits(found, config, limits)
     if (Path(folder) / finished).exists() and not raised:
-        raise UserError(f"{folder} already holds a run, which is finished: choose another --out, or remove it first")
+        able = " or ".join(f"--{name.replace('_', '-')}" for name in limits if found.get(name) is not None)
+        more = f"raise {able} to go on with it, " if able else ""
+        raise UserError(f"{folder} already holds a run, which is finished: {more}choose another --out, or remove it "
+                        "first")  # fmt: skip
     wanted = json.loads(to_json(config))
     changed = [name for name in wanted if wanted[name] != found.get(name) and name not in {*MAY_DIFFER, *raised}]
     if changed:
@@ -218,7 +234,7 @@ def read_object(path: Path) -> dict:
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON: {str(error)[:80]}") from None
+        raise UserError(f"{path}: cannot be read as JSON: {why_not_read(error)}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected a JSON object, found {type(found).__name__}")
     return found

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from thinkling.checks import above_zero, at_least, finite
+from thinkling.words import counted
 
 if TYPE_CHECKING:
     from thinkling.evaluate.result import Result
@@ -61,16 +63,14 @@ class Measurements:
 
     def add(self, name: str, model: LanguageModel, method: Method) -> list[Sample]:
         from thinkling.evaluate.run import evaluate
-        from thinkling.report.tables import interval
+        from thinkling.report.tables import flowing, interval
 
         folder = self.out / f"{len(self.rows) + 1}-{name.replace(' ', '-').replace(',', '')}"
         report, samples = evaluate(model, method, self.held_out, folder, name)
         self.rows.append(report)
-        self.console.print(
-            f"  {name:<22} [bold]{report.accuracy:6.1%}[/]  {interval(report.low, report.high)}"
-            f"  {report.tokens:5.0f} tokens a problem  {report.wall_seconds:5.1f} s",
-            highlight=False,
-        )
+        cells = [Text(f"{name:<22} ").append(f"{report.accuracy:6.1%}", "bold"), interval(report.low, report.high),
+                 f"{report.tokens:5.0f} tokens a problem", f"{report.wall_seconds:5.1f} s"]  # fmt: skip
+        self.console.print(*flowing(cells, self.console.width), sep="\n", highlight=False)
         return samples
 
 
@@ -91,7 +91,9 @@ def main(settings: Demo) -> None:
         held_out = problems("held-out", settings.num_problems)
         model = LanguageModel.load(settings.model, settings.device)
     size = model.network.config.num_parameters()
-    console.rule(f"[bold]{settings.model}[/]: {size / 1e6:.1f} million parameters, {len(held_out)} held-out problems")
+    console.rule(
+        f"[bold]{settings.model}[/]: {size / 1e6:.1f} million parameters, {counted(len(held_out), 'held-out problem')}"
+    )
     measure = Measurements(console, held_out, out)
 
     console.print("\n[bold]1. The base model, as it is.[/] It answers at once.")

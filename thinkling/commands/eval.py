@@ -77,24 +77,22 @@ def method_of(settings: Eval) -> Method:
 def main(settings: Eval) -> None:
     from rich.console import Console
 
-    from thinkling.commands.load import model_of
+    from thinkling.commands.load import model_of, problems_of
     from thinkling.evaluate.refinement_changes import changes, tell
     from thinkling.evaluate.run import evaluate
     from thinkling.generate.cached import CachedModel
     from thinkling.report.eval_report import table
-    from thinkling.report.tables import MUCH_TRUNCATED
     from thinkling.runs import alone_in, check_run, open_run, write_json
-    from thinkling.scale.failures import Failure, refuse, too_long
+    from thinkling.scale.failures import refuse, too_long
     from thinkling.scale.failures import tell as tell_failures
     from thinkling.scale.methods import saying_what_needs_it
     from thinkling.scale.prompts import manifest
-    from thinkling.tasks.benchmarks import load_problems
 
     method = method_of(settings)
     check_run(settings.out, settings, "report.json")
-    problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    problems, unasked = problems_of(settings)
     model, (recipe, _) = model_of(settings), recipe_of(settings)
-    skipped: list[Failure] | None = [] if settings.on_error == "skip" else None
+    skipped = unasked if settings.on_error == "skip" else None
     if skipped is None:
         refuse(too_long(model, [recipe.template], problems), settings.tasks)
     out = open_run(settings.out, settings, "report.json")
@@ -103,14 +101,10 @@ def main(settings: Eval) -> None:
         pool = CachedModel(model, out / "pool.jsonl")
         report, samples = evaluate(pool, method, problems, out, settings.method, skipped)
     console = Console()
-    console.print(table([report]))
-    if report.truncated > MUCH_TRUNCATED:
-        console.print(
-            f"[bold red]{report.truncated:.0%} of the completions were cut off[/]: what they would have answered is "
-            f"not known. Raise --max-tokens (now {settings.max_tokens})."
-        )
+    advice = f"what they would have answered is not known, so raise --max-tokens (now {settings.max_tokens})"
+    console.print(table([report], advice))
     if report.unparsed:
         console.print(f"{report.unparsed:.1%} of the problems got no answer that could be read.")
-    tell_failures(skipped or [], "got no answer and count in no number above", out / "report.json", console)
+    tell_failures(skipped or [], "left out of every number above", out / "report.json", console)
     tell(console, changes(samples))
     console.print(f"Every response: {out / 'samples.jsonl'}")

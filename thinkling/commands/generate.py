@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from thinkling.checks import at_least
 from thinkling.commands.options import PromptSettings
 from thinkling.errors import UserError
+from thinkling.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,5 +49,6 @@ def main(settings: Generate) -> None:
         print()
         return
     for i, completion in enumerate(model.complete_each([prompt] * settings.num_samples, sampling), start=1):
-        print(f"--- sample {i}: {len(completion.tokens)} tokens, log-probability {sum(completion.logprobs):.2f}")
+        length = counted(len(completion.tokens), "token")
+        print(f"--- sample {i}: {length}, log-probability {sum(completion.logprobs):.2f}")
         print(completion.text, flush=True)

@@ -23,6 +23,7 @@ from thinkling.tasks.benchmarks import verifier_from
 from thinkling.verify.adversarial.audit import auditor
 from thinkling.verify.isolated import Call
 from thinkling.verify.verifier import ExtractMode, Verdict, verify
+from thinkling.words import counted
 
 SHOWN = 5  # rules and reasons in the summary
 
@@ -113,7 +114,7 @@ def graded_line(row: dict, verdict: Verdict) -> str:
 def summary_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
     num = len(verdicts)
     statuses = Counter(verdict.status for verdict in verdicts)
-    yield f"{num} rows; in brackets the 95% interval (Wilson)"
+    yield f"{counted(num, 'row')}; in brackets the 95% interval (Wilson)"
     for status in ("correct", "incorrect", "unparsed"):
         count = statuses[status]
         low, high = wilson_interval(count, num)
@@ -164,7 +165,7 @@ def audit_lines(second: Callable[..., Call], asked: Sequence[Asked]) -> Iterator
         yield f"line {number}: answer {short(verdict.answer)}, reference {short(references)}"
         yield f"  ours: {verdict.status} ({verdict.reason})"
         yield f"  Math-Verify: {theirs}"
-    yield f"Math-Verify disagrees on {disagreements} of {len(asked)} rows, and gave no verdict on {silent}"
+    yield f"Math-Verify disagrees on {disagreements} of {counted(len(asked), 'row')}, and gave no verdict on {silent}"
 
 
 def opinion(second: Callable[..., Call], response: str, references: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from thinkling.train.config import (
 )
 from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName, Truncated
 from thinkling.train.rl.rewards import reward_weights
+from thinkling.words import counted
 
 if TYPE_CHECKING:
     from thinkling.generate.language_model import LanguageModel
@@ -135,7 +136,7 @@ class Grpo(ModelSettings):
     eval_samples: int = 8
     """Answers to each of them, drawn as the rollouts are; pass@1 is their mean, pass@8 the share solved at all."""
     preflight: bool = True
-    """Before training, ask 32 problems, and refuse a run that cannot learn anything."""
+    """Before training, ask 32 problems, or all there are, and refuse a run that cannot learn anything."""
     watchdog: bool = True
     """Stop a run that collapses, and roll back to the last good checkpoint."""
     trackers: tuple[TrackerName, ...] = ()
@@ -303,9 +304,9 @@ def refuse_after_collapse(out: Path) -> None:
     if (out / FINISHED).exists():
         finished = read_object(out / FINISHED)
         if finished["stopped"]:
-            raise UserError(f"{out} already holds a run, which was stopped after {finished['steps']} steps: "
-                            f"{finished['stopped']}. Choose another --out, with --model "
-                            f"{finished['checkpoint']}")  # fmt: skip
+            raise UserError(f"{out} already holds a run, which was stopped after "
+                            f"{counted(finished['steps'], 'step')}: {finished['stopped']}. Choose another --out, with "
+                            f"--model {finished['checkpoint']}")  # fmt: skip
 
 
 def run(
@@ -359,8 +360,8 @@ def main(settings: Grpo) -> Path | None:
         folder = train(settings, show=table)
     finished = read_object(settings.out / FINISHED)
     if finished["stopped"]:
-        raise UserError(f"stopped after {finished['steps']} steps: {finished['stopped']}. The last good weights: "
-                        f"{folder}")  # fmt: skip
+        raise UserError(f"stopped after {counted(finished['steps'], 'step')}: {finished['stopped']}. The last good "
+                        f"weights: {folder}")  # fmt: skip
     console = Console(highlight=False)
     if finished["steps"] < settings.steps:
         console.print(f"\nStopped by --minutes {settings.minutes:g} after {finished['steps']} of {settings.steps} "
@@ -370,7 +371,8 @@ def main(settings: Grpo) -> Path | None:
         skipped = json.loads((settings.out / SKIPPED).read_text(encoding="utf-8"))
         tell([Failure(**row) for row in skipped], "were never asked", settings.out / SKIPPED, console)
     if finished["best"] and finished["best"]["step"] != finished["steps"]:
-        console.print(f"The best on held-out problems, after {finished['best']['step']} steps: "
+        console.print(f"The best on held-out problems, after "
+                      f"{counted(finished['best']['step'], 'step')}: "
                       f"{settings.out / 'checkpoints' / 'best'}")  # fmt: skip
     console.print(f"What it learnt from: thinkling microscope {settings.out}")
     return folder
@@ -396,7 +398,8 @@ def show_plan(settings: Grpo) -> None:
     table.add_row("all together", f"{found.total:.2f}")
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"{settings.prompts_per_step} prompts x {settings.rollouts_per_prompt} rollouts of at most "
-                  f"{settings.max_tokens} tokens; up to {found.tokens:,} tokens in one pass")  # fmt: skip
+    prompts, length = counted(settings.prompts_per_step, "prompt"), counted(settings.max_tokens, "token")
+    console.print(f"{prompts} x {settings.rollouts_per_prompt} rollouts of at most {length}; up to {found.tokens:,} "
+                  "tokens in one pass")  # fmt: skip
     if settings.memory_gb is None:
         console.print(f"No limit was set (--memory-gb). {memory.advice(work)}, if that is too much.")

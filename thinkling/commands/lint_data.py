@@ -14,6 +14,7 @@ from thinkling.problem import Problem
 from thinkling.runs import numbered_rows
 from thinkling.tasks.benchmarks import check_fields, rows_of, verifier_from
 from thinkling.verify.verifier import verifier_named
+from thinkling.words import counted
 
 FIELDS = ("reference", "answer")
 
@@ -43,9 +44,10 @@ def main(settings: LintData) -> None:
     if not num:
         raise UserError(f"{settings.file}: no references in this file")
     if num_bad:
-        print(f"{num_bad} of {num} references do not verify against themselves")
+        fail = "does not verify against itself" if num_bad == 1 else "do not verify against themselves"
+        print(f"{num_bad} of {counted(num, 'reference')} {fail}")
         sys.exit(1)
-    print(f"{num} references, and each verifies against itself")
+    print(f"{counted(num, 'reference')}, and each verifies against itself")
 
 
 def rows_with_places(path: Path) -> Iterator[tuple[str, dict]]:

@@ -9,6 +9,7 @@ import tyro
 from thinkling.checks import above_zero, finite
 from thinkling.verify.adversarial import lint
 from thinkling.verify.adversarial.hostile import PAIRS, hostile
+from thinkling.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,5 +43,5 @@ def main(settings: LintReward) -> None:
         lines = [str(finding) for finding in findings if finding.kind == kind]
         if lines:
             print(f"{kind} ({meaning}):", *lines, sep="\n  ")
-    print(f"{len(findings)} findings in {settings.reward}: {tried}")
+    print(f"{counted(len(findings), 'finding')} in {settings.reward}: {tried}")
     sys.exit(1)

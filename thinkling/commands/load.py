@@ -6,13 +6,18 @@ Imported inside each command's main, since it imports torch.
 import os
 
 from thinkling.commands.options import ModelSettings, ScalingSettings
+from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
+from thinkling.problem import Problem
+from thinkling.scale.failures import Failure, refuse, unusable
 from thinkling.scale.judge import Judge
 from thinkling.scale.methods import scorer_for
 from thinkling.scale.scorers import Scorer
+from thinkling.tasks.benchmarks import load_problems
+from thinkling.words import counted
 
 
 def language_model(settings: ModelSettings) -> LanguageModel:
@@ -31,6 +36,20 @@ def model_of(settings: ScalingSettings) -> Model:
 def on_server(settings: ScalingSettings, url: str, name: str) -> RemoteModel:
     key = os.environ.get(settings.api_key_env)
     return RemoteModel(url, name, key, concurrency=settings.max_rows, timeout=settings.timeout)
+
+
+def problems_of(settings: ScalingSettings) -> tuple[list[Problem], list[Failure]]:
+    """The problems that the flags name, and those of them that are skipped, for no answer to them could be right.
+
+    Raises UserError that names the first of those, unless they may be skipped; or if there are no others.
+    """
+    problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    failures = unusable(settings.tasks, problems)
+    if settings.on_error == "stop":
+        refuse(failures, settings.tasks)
+    if len(failures) == len(problems):
+        raise UserError(f"{settings.tasks}: none of {counted(len(problems), 'problem')} can be measured; {failures[0]}")
+    return problems, failures
 
 
 def scorer_from(settings: ScalingSettings, name: str, template: str) -> Scorer:

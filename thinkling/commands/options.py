@@ -62,8 +62,8 @@ class ScalingSettings(ModelSettings):
     timeout: float = 300.0
     """Seconds that a server may take for one whole answer."""
     on_error: OnError = "stop"
-    """What a problem does that gets no answer, because it is too long, or refused, or timed out: stop ends the run and
-    names it; skip leaves it out of every number, and counts and lists it."""
+    """What a problem does that gets no answer (too long, refused, timed out), or whose reference its verifier cannot
+    use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
     """builtin, larger-numbers, quantities, gym:FAMILY (of reasoning-gym), a .jsonl or .json file whose rows have
     question and reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which yields such

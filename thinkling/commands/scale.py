@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from thinkling.checks import at_least
 from thinkling.commands.options import ScalingSettings
+from thinkling.words import counted
 
 if TYPE_CHECKING:
     from thinkling.evaluate.result import Result
     from thinkling.evaluate.sweep import Sweep
     from thinkling.generate.cached import CachedModel
     from thinkling.problem import Problem
+    from thinkling.scale.failures import Failure
     from thinkling.scale.methods import Recipe
 
 # Without --methods. Steps are sampled at Qwen3's temperature for thinking. What samples or reads the most stops early,
@@ -61,21 +63,21 @@ class Scale(ScalingSettings):
 def main(settings: Scale) -> None:
     from rich.console import Console
 
+    from thinkling.commands.load import problems_of
     from thinkling.runs import alone_in, config_in
     from thinkling.scale.methods import parse
-    from thinkling.tasks.benchmarks import load_problems
 
     recipes = [parse(text, settings.budgets) for text in settings.methods or METHODS]
     if settings.server is not None and not settings.methods:
         recipes = [recipe for recipe in recipes if not recipe.needs]
         Console().print("Of the default methods those that any server can run; name others with --methods.")
     config_in(settings.out, settings)
-    problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    problems, unasked = problems_of(settings)
     with alone_in(settings.out):
-        run(settings, recipes, problems)
+        run(settings, recipes, problems, unasked)
 
 
-def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem]) -> None:
+def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem], unasked: Sequence[Failure]) -> None:
     from rich.console import Console
 
     from thinkling.commands.load import model_of, scorer_from
@@ -99,7 +101,7 @@ def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem])
     measure = settings.server is None or any(recipe.measures for recipe in recipes)
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=measure)
     sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config,
-                  skip=settings.on_error == "skip")  # fmt: skip
+                  skip=settings.on_error == "skip", skipped=unasked)  # fmt: skip
 
     def told(recipe: Recipe, budget: int, point: Result) -> None:
         console.print(f"{recipe.title(budget)}: {point.accuracy:.1%}, {point.tokens:,.0f} tokens", highlight=False)
@@ -122,20 +124,21 @@ def report(settings: Scale, sweep: Sweep, pool: CachedModel, took: float) -> Non
     console, out, points = Console(), settings.out, sweep.points
     for part in terminal(points):
         console.print(part)
-    tell_failures(sweep.skipped, "got no answer and count in no number above", out / "table.json", console)
+    tell_failures(sweep.skipped, "left out of every number above", out / "table.json", console)
     for name, rounds in sweep.rounds.items():
         console.print(f"\n[bold]{name}[/]")
         tell(console, rounds, examples=0)
     problems = f"{len(sweep.problems)} of {settings.tasks}, {settings.split}"
-    run = f"{took:.0f} s, {pool.num_asked:,} answers asked in it"
+    run = f"{took:.0f} s, {counted(pool.num_asked, 'answer')} asked in it"
     known = facts() | {"model": pool.name, "problems": problems, "run": run}
     told = [f"{name}: {line}" for name, rounds in sweep.rounds.items() for line in map(in_words, rounds)]
     table = {"settings": settings, "facts": known, "points": points, "rounds": told, "failed": sweep.skipped}
     write_json(out / "table.json", table)
     write_page(out / "report.html", f"What accuracy costs: {settings.model}", points, known, NOTES + told)
     write_pngs(out / "plots", points)
-    console.print(f"\n{len(points)} rows in {took:.0f} s; {pool.num_asked:,} answers asked now, the rest from "
-                  f"{pool.path}.\nThe report: [bold]{out / 'report.html'}[/]", highlight=False)  # fmt: skip
+    console.print(f"\n{counted(len(points), 'row')} in {took:.0f} s; {counted(pool.num_asked, 'answer')} asked "
+                  f"now, the rest from {pool.path}.\nThe report: [bold]{out / 'report.html'}[/]",
+                  highlight=False)  # fmt: skip
 
 
 NOTES = [

@@ -52,6 +52,7 @@ def main(settings: Scorers) -> None:
     from thinkling.report.scorer_table import table
     from thinkling.runs import alone_in, read_object, write_json
     from thinkling.scale.direct import samples
+    from thinkling.scale.failures import unusable
     from thinkling.scale.methods import scorer_for
     from thinkling.tasks.benchmarks import load_problems
 
@@ -66,6 +67,8 @@ def main(settings: Scorers) -> None:
     if run.get("server"):
         raise UserError(f"{settings.run} was drawn from a server: scorers needs the weights here")
     problems = load_problems(run["tasks"], run["split"], run["num_problems"])
+    skipped = {failure.row for failure in unusable(run["tasks"], problems)}
+    problems = [problem for row, problem in enumerate(problems, start=1) if row not in skipped]
     sampling = Sampling(temperature=temperature, max_tokens=run["max_tokens"], seed=run["seed"])
     model = LanguageModel.load(run["model"], settings.device, settings.dtype)
 

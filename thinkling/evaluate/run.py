@@ -23,6 +23,7 @@ from thinkling.runs import append_jsonl, read_jsonl, write_json
 from thinkling.scale.failures import Failure
 from thinkling.scale.method import Answer, Method
 from thinkling.verify.verifier import Verdict, verify
+from thinkling.words import counted
 
 GRACE = 10.0  # seconds that requests under way have to come back once a problem has failed
 SECONDS = "seconds.jsonl"  # of a run under way: how long it has taken when each answer came
@@ -48,11 +49,13 @@ def evaluate(
     """Measure a method. Writes OUT/samples.jsonl as it goes and OUT/report.json at the end; shows progress.
 
     A problem that fails raises UserError with its row and id. Where there is a list `skipped` it is added to that, and
-    to the two files, and is in no number of the report; UserError only if all fail, or FatalError.
+    to the two files, and is in no number of the report; UserError only if all fail, or FatalError. What stands in that
+    list before is not asked.
     """
     started = time.perf_counter() - (seconds_before(out) if out is not None else 0.0)
     samples: dict[int, Sample] = {}
     correct: list[bool] = []
+    unasked = {failure.row: failure for failure in skipped or ()}
     if out is not None:
         (out / "samples.jsonl").unlink(missing_ok=True)  # of a run that was interrupted; its answers come back at once
 
@@ -60,8 +63,9 @@ def evaluate(
         with Progress(label, len(problems)) as progress:
 
             async def one(place: int, problem: Problem) -> None:
+                failure = unasked.get(place + 1)
                 try:
-                    answer = await method(model, problem)
+                    answer = None if failure else await method(model, problem)
                 except FatalError:
                     raise
                 except UserError as error:
@@ -69,6 +73,7 @@ def evaluate(
                     if skipped is None:
                         raise UserError(f"{label}, {failure} (--on-error skip goes on without it)") from error
                     skipped.append(failure)
+                if failure is not None:
                     if out is not None:
                         append_jsonl(out / "samples.jsonl", [asdict(failure) | {"status": "failed"}])
                     progress.advance()
@@ -87,7 +92,7 @@ def evaluate(
     ordered = [samples[place] for place in sorted(samples)]
     if not ordered:
         first = min(skipped, key=lambda failure: failure.row)
-        raise UserError(f"{label}: none of {len(problems)} problems got an answer; {first}")
+        raise UserError(f"{label}: none of {counted(len(problems), 'problem')} got an answer; {first}")
     report = summarise(label, ordered, time.perf_counter() - started)
     if out is not None:
         write_json(out / "report.json", asdict(report) | ({} if skipped is None else {"failed": skipped}))

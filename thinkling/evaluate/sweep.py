@@ -11,7 +11,7 @@ from statistics import fmean
 from thinkling.evaluate.refinement_changes import Round, changes
 from thinkling.evaluate.result import Result
 from thinkling.evaluate.run import Sample, evaluate, summarise
-from thinkling.evaluate.stats import pass_at_k, share_interval
+from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.cached import CachedModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import ModelConfig
@@ -27,16 +27,18 @@ class Sweep:
 
     sampling: how every method draws, but for its own temperature. scorer: gives one by its name and template. config:
     the network's shape, if it is known, from which floating-point operations are counted. skip: leave a problem that
-    gets no answer out of every number, instead of ending. skipped: those problems.
+    gets no answer out of every number, instead of ending. skipped: those problems; some may be there from the start.
     """
 
     def __init__(
         self, model: CachedModel, problems: Sequence[Problem], sampling: Sampling,
         scorer: Callable[[str, str], Scorer], config: ModelConfig | None = None, skip: bool = False,
+        skipped: Sequence[Failure] = (),
     ) -> None:  # fmt: skip
-        self.model, self.problems, self.sampling, self.config, self.skip = model, problems, sampling, config, skip
+        self.model, self.sampling, self.config, self.skip = model, sampling, config, skip
         self.rows = {problem.id: row for row, problem in enumerate(problems, start=1)}
-        self.skipped: list[Failure] = []
+        self.skipped, gone = list(skipped), {failure.row for failure in skipped}
+        self.problems = [problem for row, problem in enumerate(problems, start=1) if row not in gone]
         self._make_scorer = scorer
         self.points: list[Result] = []
         self.rounds: dict[str, list[Round]] = {}
@@ -90,11 +92,13 @@ class Sweep:
         return sampled + sum(self.config.flops(len(prompt)) for prompt in prompts)
 
     def oracle(self, recipe: Recipe, samples: Sequence[Sample]) -> list[Result]:
-        """pass@n: what a perfect judge would choose from the samples of each vote. It needs to know the answers."""
+        """pass@n: what a perfect judge would choose from the very samples of each vote, so never less than the vote. It
+        needs to know the answers."""
         right = [[verify(s.problem, c.text).correct for c in s.answer.completions] for s in samples]
         found, name = [], recipe.title().replace(recipe.kind.title, "pass@n, the oracle")
         for vote in self.points[-len(recipe.budgets) :]:
-            rates = [pass_at_k(len(row), sum(row), vote.budget) for row in right]
-            low, high = share_interval(rates)
-            found.append(replace(vote, method=name, correct=(), accuracy=fmean(rates), low=low, high=high, oracle=True))
+            correct = tuple(any(row[: vote.budget]) for row in right)
+            low, high = wilson_interval(sum(correct), len(correct))
+            share = fmean(correct)
+            found.append(replace(vote, method=name, correct=correct, accuracy=share, low=low, high=high, oracle=True))
         return found

@@ -48,8 +48,8 @@ def rows_that_fit(model: Transformer, max_length: int, cache_gb: float) -> int:
     """How many rows of `max_length` tokens a key-value cache of `cache_gb` GB holds."""
     row_gb = bytes_per_token(model.config, model.dtype) * max_length / 1e9
     if row_gb > cache_gb:
-        raise UserError(f"one request of {max_length:,} tokens needs {row_gb:.1f} GB of key-value cache, but only "
-                        f"{cache_gb} GB are allowed: raise --cache-gb or lower --max-length")  # fmt: skip
+        raise UserError(f"one request of {max_length:,} tokens needs {row_gb:.2g} GB of key-value cache, more than "
+                        f"--cache-gb {cache_gb:g}: raise it, or lower --max-length")  # fmt: skip
     return int(cache_gb / row_gb)
 
 

@@ -11,6 +11,7 @@ from thinkling.evaluate.result import Result
 from thinkling.report.page import safe, svg
 from thinkling.report.palette import ON_PAGE
 from thinkling.report.plots import dress, new_axes, place_labels
+from thinkling.words import counted
 
 INK, MUTED, ACCENT, PAPER = (ON_PAGE[role] for role in ("ink", "muted", "accent", "paper"))
 WIDTH, HEIGHT, FONT = 420, 300, 11.5  # points; on the page a plot scales with its column
@@ -34,7 +35,7 @@ def reward_figure(curve: Sequence[tuple[int, float]]) -> str:
     axes.xaxis.get_major_locator().set_params(integer=True)
     if min(rewards) >= 0 and max(rewards) <= 1:
         axes.set_ylim(0, 1.02)
-    ends = f"From {smooth[0]:.2f} to {smooth[-1]:.2f} in {len(rewards)} steps"
+    ends = f"From {smooth[0]:.2f} to {smooth[-1]:.2f} in {counted(len(rewards), 'step')}"
     how = f"Thin: every step. Thick: mean over {2 * reach + 1} steps, fewer at the ends."
     picture = svg(axes, "reward", f"Mean reward over GRPO steps. {ends}.")
     return f"<figure><h2>Reward while training</h2>{picture}<figcaption>{ends}. {how}</figcaption></figure>"

@@ -16,7 +16,9 @@ from thinkling.report.eval_plots import reward_figure, tokens_figure
 from thinkling.report.page import header, how_it_was_made, page, safe, section
 from thinkling.report.tables import BAR_HEAD, MUCH_TRUNCATED, Sheet, bar_cell, interval
 from thinkling.runs import write_text
+from thinkling.words import counted
 
+ADVICE = "allow more tokens before comparing"
 HEADERS = ("accuracy", "tokens / problem", "seconds", "truncated")
 
 
@@ -32,15 +34,16 @@ class BeforeAfter:
     after_reason: str
 
 
-def table(rows: Sequence[Result]) -> Sheet:
-    """The rows as a table for the terminal; a row that was truncated too often is marked."""
+def table(rows: Sequence[Result], advice: str = ADVICE) -> Sheet:
+    """The rows as a table for the terminal; a row that was truncated too often is marked, and what to do about it said
+    once."""
     lines = []
     for row in rows:
         share, span, tokens, seconds, truncated = _cells(row)
         loud = "bold red" if row.truncated > MUCH_TRUNCATED else ""
         lines.append((row.method, f"{share}  {span}", tokens, seconds, Text(truncated, loud)))
     headers = (header.replace("/ ", "/ \n") for header in HEADERS)
-    return Sheet(("method", *headers), lines, caption=_small_print(rows))
+    return Sheet(("method", *headers), lines, caption=_small_print(rows, advice))
 
 
 def write_html(
@@ -78,7 +81,7 @@ def training_headline(rows: Sequence[Result], before: Result, after: Result) -> 
     """What training did to the same question; then what the untrained model did when it was asked in other ways."""
     told = [
         f"Reinforcement learning took the {before.method} question from {before.accuracy:.1%} to {after.accuracy:.1%} "
-        f"of {before.num_problems:,} problems ({_how_sure(before, after)})."
+        f"of {counted(before.num_problems, 'problem')} ({_how_sure(before, after)})."
     ]
     others = [row for row in rows[: list(rows).index(after)] if row is not before]
     if others:
@@ -118,22 +121,22 @@ def _number(value: float) -> str:
 
 def _num_problems(rows: Sequence[Result]) -> str:
     counts = sorted({row.num_problems for row in rows})
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    return counted(counts[0], "problem") if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,} problems"
 
 
-def _small_print(rows: Sequence[Result]) -> str:
+def _small_print(rows: Sequence[Result], advice: str = ADVICE) -> str:
     if not rows:
         return "no results yet"
-    note = f"{_num_problems(rows)} problems; in brackets, the 95% interval."
+    note = f"{_num_problems(rows)}; in brackets, the 95% interval."
     if any(row.truncated > MUCH_TRUNCATED for row in rows):
-        note += f" ⚠ More than {MUCH_TRUNCATED:.0%} ran into the token limit: allow more tokens before comparing."
+        note += f" ⚠ More than {MUCH_TRUNCATED:.0%} ran into the token limit: {advice}."
     return note
 
 
 def _headline(rows: Sequence[Result]) -> str:
     """What happened, in one sentence: the first row against the best one."""
     first, best = rows[0], max(rows, key=lambda row: row.accuracy)
-    start = f"Of {_num_problems(rows)} problems, <b>{safe(first.method)}</b> solves <b>{first.accuracy:.1%}</b>"
+    start = f"Of {_num_problems(rows)}, <b>{safe(first.method)}</b> solves <b>{first.accuracy:.1%}</b>"
     if best is first:
         return start + ("." if len(rows) == 1 else ", and no other row does better.")
     return (

@@ -13,7 +13,7 @@ from thinkling.generate.explain import DrawnToken, Explanation
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.report.explain_words import COIN, MAKER, headline, label, percent, stage_cells, visible, with_signs
 from thinkling.report.palette import LIGHT as COLOURS
-from thinkling.report.tables import counted
+from thinkling.words import counted
 
 DRAWN_STEPS = 200  # so many tokens of the completion are drawn, at most
 UNFIT = ("Noto Color Emoji", "Last Resort High-Efficiency")  # cannot be drawn, or has a box for every character

@@ -20,8 +20,9 @@ from thinkling.model.tokenizer import Tokenizer
 from thinkling.report.explain_page import page
 from thinkling.report.explain_picture import png
 from thinkling.report.explain_words import COIN, MAKER, headline, label, percent, stage_cells, visible, with_signs
-from thinkling.report.tables import Either, Sheet, counted
+from thinkling.report.tables import Either, Sheet
 from thinkling.runs import write_bytes, write_text
+from thinkling.words import counted
 
 STEPS_WIDTH = 60  # cells; in less, the table of steps is printed in blocks
 EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from thinkling.generate.explain import Explanation, Stage
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.report.tables import counted
+from thinkling.words import counted
 
 MAKER = "thinkling explain"  # written into each drawing, so that only drawings are ever replaced
 SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}

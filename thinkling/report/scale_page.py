@@ -6,6 +6,7 @@ The page loads nothing and runs nothing, and all text in it is escaped. Leaves o
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from thinkling.evaluate.frontier import CostName, cheapest, check_measured, pareto, round_targets, steps_of
@@ -89,17 +90,17 @@ def _html_ways(points: Sequence[Result], costs: Sequence[CostName]) -> str:
     heads = "".join(f'<th scope="col">by {COSTS[cost]}</th>' for cost in costs)
     columns = [cheapest(points, targets, cost) for cost in costs]
     lines = []
-    for target, *goals in zip(targets, *columns, strict=True):
-        cells, before = "", None
-        for cost, goal in zip(costs, goals, strict=True):
-            spent = f"<b>{words.amount(goal.point, cost)} {COSTS[cost]}</b>"
-            measured = f", {words.accuracy(goal.point)}{' ✓' if goal.sure else ''}"
-            if goal.point is before:
+    for ways, found in groupby(zip(*columns, strict=True), lambda goals: [goal.point for goal in goals]):
+        reached, cells, before = list(zip(*found, strict=True)), "", None
+        for cost, point, goals in zip(costs, ways, reached, strict=True):
+            spent = f"<b>{words.amount(point, cost)} {COSTS[cost]}</b>"
+            measured = f", {words.accuracy(point)} {words.sure(goals)}".rstrip()
+            if point is before:
                 cells += f"<td class=same><span>the same</span><small>{spent}</small></td>"
             else:
-                cells += f"<td>{safe(words.label(goal.point))}<small>{spent}{measured}</small></td>"
-            before = goal.point
-        lines.append(f'<tr><th scope="row">{target:.0%}</th>{cells}</tr>')
+                cells += f"<td>{safe(words.label(point))}<small>{spent}{measured}</small></td>"
+            before = point
+        lines.append(f'<tr><th scope="row">{words.span(reached[0])}</th>{cells}</tr>')
     return (
         f'<section><h2>The cheapest way to reach</h2><table class=ways><thead><tr><th scope="col">accuracy</th>{heads}'
         f"</tr></thead><tbody>{''.join(lines)}</tbody></table><p class=note>Costs are per problem. ✓ its whole 95% "

@@ -5,6 +5,7 @@ Leaves out what can be said of the points (frontier.py), the words for it (scale
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich import box
 from rich.console import RenderableType
@@ -16,6 +17,7 @@ from thinkling.report import scale_words as words
 from thinkling.report.scale_plots import curves
 from thinkling.report.scale_words import COSTS
 from thinkling.report.tables import MUCH_TRUNCATED, Either, Sheet
+from thinkling.words import counted
 
 LOUD = {"clear": "bold green", "hint": "yellow", "unsure": "dim"}
 
@@ -45,7 +47,7 @@ def _all_rows(points: Sequence[Result]) -> Either:
             drawn.append(f"{point.truncated:>8.1%}", style="bold red" if point.truncated > MUCH_TRUNCATED else "")
             drawn.append(f"  {words.marks(point, fronts)}".rstrip() + "\n", style="bold green")
     num = max(point.num_problems for point in points)
-    note = f"{num:,} problems; in brackets, the 95% interval. {words.marks_explained(fronts)}"
+    note = f"{counted(num, 'problem')}; in brackets, the 95% interval. {words.marks_explained(fronts)}"
     drawn.append(f"{note}\n", style="dim italic")
     headers = ("point", "accuracy", *(COSTS[cost] for cost in known), "cut off", "front")
     stacked = [
@@ -64,11 +66,15 @@ def _needs(drawn: Text) -> int:
 
 
 def _ways(points: Sequence[Result]) -> Sheet:
+    """A row for each point that is the cheapest way to one accuracy or to several."""
     rows = []
-    for goal in cheapest(points, round_targets(pareto(points))):
-        measured = words.accuracy(goal.point) + (" ✓" if goal.sure else "  ")
-        rows.append((f"{goal.target:.0%}", words.label(goal.point), measured, words.amount(goal.point, "tokens")))
-    return Sheet(("accuracy", "by", "measured", "tokens"), rows, left=(1,), title="Cheapest way to reach",
+    for point, found in groupby(cheapest(points, round_targets(pareto(points))), lambda goal: goal.point):
+        goals = list(found)
+        rows.append(
+            (words.span(goals), words.label(point), words.accuracy(point), words.sure(goals),
+             words.amount(point, "tokens"))
+        )  # fmt: skip
+    return Sheet(("accuracy", "by", "measured", "", "tokens"), rows, left=(0, 1, 3), title="Cheapest way to reach",
                  caption="✓ its whole 95% interval reaches there.", border=box.SIMPLE_HEAD)  # fmt: skip
 
 

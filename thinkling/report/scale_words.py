@@ -7,10 +7,11 @@ Plain text, or HTML where the name says so. Leaves out the terminal's tables (sc
 import re
 from collections.abc import Mapping, Sequence
 
-from thinkling.evaluate.frontier import CostName, FrontierStep, pareto, rivals
+from thinkling.evaluate.frontier import CostName, FrontierStep, Reached, pareto, rivals
 from thinkling.evaluate.result import Result
 from thinkling.report.page import safe
 from thinkling.report.tables import interval
+from thinkling.words import counted
 
 COSTS: dict[CostName, str] = {"tokens": "tokens", "seconds": "seconds", "flops": "GFLOPs"}
 UNITS: dict[CostName, float] = {"tokens": 1, "seconds": 1, "flops": 1e9}
@@ -52,6 +53,18 @@ def amount(point: Result, cost: CostName) -> str:
 
 def accuracy(point: Result) -> str:
     return f"{point.accuracy:.1%} {interval(point.low, point.high)}"
+
+
+def span(goals: Sequence[Reached]) -> str:
+    """The targets of these goals, which rise: "50%", "50% to 70%"."""
+    first, last = goals[0].target, goals[-1].target
+    return f"{first:.0%}" if first == last else f"{first:.0%} to {last:.0%}"
+
+
+def sure(goals: Sequence[Reached]) -> str:
+    """Whether the whole interval of the point that reaches all of these reaches them too: "✓", "✓ to 60%" or ""."""
+    reached = [goal.target for goal in goals if goal.sure]
+    return "✓" if len(reached) == len(goals) else f"✓ to {reached[-1]:.0%}" if reached else ""
 
 
 def known_costs(points: Sequence[Result]) -> list[CostName]:
@@ -115,8 +128,8 @@ def headline_html(points: Sequence[Result]) -> str:
     front = pareto(points)
     first, best = front[0], front[-1]
     start = (
-        f"Of {first.num_problems:,} problems, <b>{safe(label(first))}</b> solves <b>{first.accuracy:.1%}</b> with "
-        f"{number(first.tokens)} tokens each"
+        f"Of {counted(first.num_problems, 'problem')}, <b>{safe(label(first))}</b> solves <b>{first.accuracy:.1%}</b> "
+        f"with {number(first.tokens)} tokens each"
     )
     if best is first:
         return f"{start}, and nothing dearer does better."

@@ -31,10 +31,6 @@ def interval(low: float, high: float) -> str:
     return f"[{low:.1f}, {high:.1f}]"
 
 
-def counted(num: int, what: str) -> str:
-    return f"{num:,} {what}" if num == 1 else f"{num:,} {what}s"
-
-
 @dataclass
 class Sheet:
     """Rows under headers, for rich to print in whatever width there is.
@@ -128,10 +124,10 @@ class Either:
         yield self.wide if options.max_width >= self.needs else self.narrow
 
 
-def flowing(cells: Sequence[Text], room: int) -> Iterator[Text]:
-    """As many cells in a line as there is room for, each line two cells in."""
+def flowing(cells: Sequence[str | Text], room: int) -> Iterator[Text]:
+    """As many cells in a line as there is room for, none of them broken; each line is two columns in."""
     line = Text("  ")
-    for cell in cells:
+    for cell in map(text, cells):
         if line.plain.strip() and line.cell_len + 2 + cell.cell_len > room:
             yield line
             line = Text("  ")

@@ -1,6 +1,7 @@
-"""Problems that get no answer: too long to be asked, which is checked before any work, or failed while they were asked.
+"""Problems that cannot be measured: no answer could be right, or they are too long, or failed while they were asked.
 
-Such a problem is never counted as wrong. It ends the run, which then names it; or it is skipped, counted and listed.
+The first two are checked before any work. Such a problem is never counted as wrong. It ends the run, which then names
+it; or it is skipped, counted and listed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,9 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.scale.prompts import prompt_of, render
+from thinkling.tasks.benchmarks import is_users
+from thinkling.verify.verifier import verifier_of
+from thinkling.words import counted
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,22 @@ class Failure:
 
     def __str__(self) -> str:
         return f"row {self.row} ({self.id}): {self.error}"
+
+
+def unusable(tasks: str, problems: Sequence[Problem]) -> list[Failure]:
+    """Those that no answer could be right on: their verifier does not even take the reference for one; in order.
+
+    Only a user's own rows are looked at; what is made here has its own tests.
+    """
+    if not is_users(tasks):
+        return []
+    found = []
+    for row, problem in enumerate(problems, start=1):
+        why = verifier_of(problem).complaint(problem)
+        if why is not None:
+            error = f"no answer can be right, for the reference {problem.reference[:40]!r}: {why}: correct it"
+            found.append(Failure(problem.id, problem.question, row, error))
+    return found
 
 
 def too_long(model: Model, templates: Iterable[str], problems: Sequence[Problem]) -> list[Failure]:
@@ -53,13 +73,12 @@ def too_long(model: Model, templates: Iterable[str], problems: Sequence[Problem]
 def refuse(failures: Sequence[Failure], tasks: str) -> None:
     """Raises UserError with the first of these, if there are any."""
     if failures:
-        more = f" ({len(failures) - 1} more are like it)" if len(failures) > 1 else ""
+        more = {1: "", 2: " (1 more is like it)"}.get(len(failures), f" ({len(failures) - 1:,} more are like it)")
         raise UserError(f"{tasks}, {failures[0]}{more} (--on-error skip goes on without it)")
 
 
 def tell(failures: Sequence[Failure], what: str, where: object, console: Console) -> None:
     """How many were skipped, what became of them, why the first one was, and where all are listed."""
     if failures:
-        num = "1 problem" if len(failures) == 1 else f"{len(failures):,} problems"
-        console.print(f"{num} {what}: {failures[0]}. Listed in {where}", style="bold red", markup=False,
-                      highlight=False, soft_wrap=True)  # fmt: skip
+        line = f"{counted(len(failures), 'problem')} {what}: {failures[0]}. Listed in {where}"
+        console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)

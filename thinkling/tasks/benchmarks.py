@@ -19,7 +19,7 @@ from pathlib import Path
 
 from thinkling.errors import UserError
 from thinkling.problem import Problem
-from thinkling.runs import read_jsonl
+from thinkling.runs import read_jsonl, why_not_read
 from thinkling.tasks import builtin
 from thinkling.verify.isolated import load
 from thinkling.verify.verifier import verifier_named
@@ -55,6 +55,11 @@ def load_problems(
 def is_file(source: str) -> bool:
     """Is the source a file of rows, which has an end and no splits?"""
     return Path(source).suffix in (".json", ".jsonl")
+
+
+def is_users(source: str) -> bool:
+    """Are the rows a user's own, of a file or a function, and not made by a suite or a family?"""
+    return is_file(source) or source.rpartition(":")[0].endswith(".py")
 
 
 def check_number(num_problems: object) -> None:
@@ -128,10 +133,14 @@ def rows_of(path: Path) -> Iterator[dict]:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not JSON ({error.msg}, line {error.lineno})") from None
-    except (ValueError, RecursionError) as error:  # no UTF-8, a number of a million digits, a million brackets
-        raise UserError(f"{path}: cannot be read: {str(error)[:80]}") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path}: expected an array of objects")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read: {why_not_read(error)}") from None
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: expected an array of objects, found {type(rows).__name__}: put [ ] around the rows")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}: expected an array of objects, but its element {number} is {type(row).__name__}: "
+                            'write {"question": ..., "reference": ...}')  # fmt: skip
     return iter(rows)
 
 

@@ -67,8 +67,8 @@ def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None], win
         flush(home)
     except NOT_SAVED as error:
         shutil.rmtree(growing, ignore_errors=True)
-        raise UserError(f"{folder}: cannot be saved ({error}); earlier checkpoints are whole: make room, and start the "
-                        "same command again to resume") from None  # fmt: skip
+        raise UserError(f"{folder}: cannot be saved ({error}); earlier checkpoints are whole: make room, or make the "
+                        "folder writable, and start the same command again to resume") from None  # fmt: skip
     kept = retained((step_of(path) for path in folders(out)), window)
     for old in folders(out):
         if step_of(old) not in kept:
@@ -109,7 +109,8 @@ def save_best(out: Path, fill: Callable[[Path], None]) -> Path:
         os.replace(growing, folder)
         flush(home)
     except NOT_SAVED as error:
-        raise UserError(f"{folder}: cannot be saved ({error}): make room, and start the same command again") from None
+        raise UserError(f"{folder}: cannot be saved ({error}): make room, or make the folder writable, and "
+                        "start the same command again") from None  # fmt: skip
     shutil.rmtree(old, ignore_errors=True)
     return folder
 

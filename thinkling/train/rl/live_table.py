@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from thinkling.progress import heartbeat
-from thinkling.report.tables import Sheet
+from thinkling.report.tables import Either, Sheet, flowing
 from thinkling.train.rl.guard.preflight import Findings
 from thinkling.train.rl.guard.validation import Validation
 from thinkling.train.rl.metrics import StepMetrics
@@ -46,6 +46,8 @@ class LiveTable:
             self.beat.__exit__(None, None, None)
         self.live.transient = not (self.rows or self.measured or self.findings)  # an error before anything: it alone
         self.live.__exit__(*error)
+        if any(error) and not (self.live.transient or self.live.console.is_terminal):
+            self.live.console.print()  # rich ends no line there, and what went wrong wants its own
 
     def __call__(self, shown: StepMetrics | Validation | Findings) -> None:
         if isinstance(shown, StepMetrics):
@@ -61,11 +63,11 @@ class LiveTable:
         sheet = self.sheet(self.num_rows)
         if sheet.width(range(len(self.COLUMNS))) > self.console.width:
             sheet = self.sheet(self.num_rows // 2)  # each row takes several lines
-        lines = [Text(self.findings.words)] if self.findings else []
+        lines: list[Text | Either] = [Text(self.findings.words)] if self.findings else []
         lines.append(Text(f"right    {sparkline([m.right for m in self.rows])}"))
         if self.rows:
             lines.append(Text(latest(self.rows[-1])))
-        lines += [Text(words_of(found)) for found in self.measured[:1] + self.measured[1:][-3:]]
+        lines += [measured_row(found, self.console.width) for found in self.measured[:1] + self.measured[1:][-3:]]
         return Group(self.progress, *lines, sheet)
 
     def sheet(self, num_rows: int) -> Sheet:
@@ -78,8 +80,9 @@ class LiveTable:
         if not self.rows:
             return f"GRPO  0/{total:.0f} steps"
         m = self.rows[-1]
+        entropy = "nothing to learn from" if m.entropy is None else f"entropy {m.entropy:.3f}"
         return (f"GRPO  {len(self.rows)}/{total:.0f} steps  right {m.right:.0%}  reward {m.reward:.2f}  "
-                f"{m.length:.0f} tokens  entropy {told(m.entropy, '.3f')}")  # fmt: skip
+                f"{m.length:.0f} tokens  {entropy}")  # fmt: skip
 
 
 def row_of(m: StepMetrics) -> tuple[str, ...]:
@@ -94,6 +97,9 @@ def row_of(m: StepMetrics) -> tuple[str, ...]:
 def latest(m: StepMetrics) -> str:
     """What the table has no room for, of the last step."""
     parts = ", ".join(f"{name} {value:.2f}" for name, value in m.parts.items())
+    if m.kl is None:
+        why = "" if m.signal else ": all answers to a problem earned the same"
+        return f"now      {parts}; nothing to learn from{why}"
     return (f"now      {parts}; KL {told(m.kl, '.3f')}, clipped {told(m.clipped, '.1%')}; sampler and trainer differ "
             f"by {told(m.mismatch, '.0e')}, at most {told(m.mismatch_max, '.0e')}")  # fmt: skip
 
@@ -106,10 +112,14 @@ def rate(tokens: int, seconds: float) -> str:
     return f"{tokens / max(seconds, 1e-9) / 1000:.1f}k"
 
 
-def words_of(found: Validation) -> str:
+def measured_row(found: Validation, room: int) -> Either:
+    """In a line, or in a narrow window in several, none of which breaks the interval."""
     low, high = found.pass_1_interval
-    return (f"held-out after {found.step:>3} steps: pass@1 {found.pass_1:.1%} [{low:.1%}, {high:.1%}], "
-            f"pass@{found.num_samples} {found.pass_k:.1%}")  # fmt: skip
+    steps = "step: " if found.step == 1 else "steps:"
+    cells = [f"held-out after {found.step:>3} {steps}", f"pass@1 {found.pass_1:.1%} [{low:.1%}, {high:.1%}],",
+             f"pass@{found.num_samples} {found.pass_k:.1%}"]  # fmt: skip
+    whole = " ".join(cells)
+    return Either(len(whole), Text(whole), Group(*flowing(cells, room)))
 
 
 def sparkline(values: Sequence[float], width: int = 64) -> str:

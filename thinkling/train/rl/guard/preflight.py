@@ -1,4 +1,4 @@
-"""Before training: can this run learn anything at all? 32 problems are asked, and what comes back is looked at."""
+"""Before training: can this run learn anything at all? At most 32 problems are asked, and the answers looked at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,12 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
+from thinkling.tasks.benchmarks import distinct
 from thinkling.train.rl.config import RolloutConfig
 from thinkling.train.rl.curriculum import Curriculum
 from thinkling.train.rl.rollout import has_signal, roll_out, sampling_for
 from thinkling.verify.verifier import verifier_of
+from thinkling.words import counted
 
 NUM_PROBLEMS = 32
 SKIP = "(--no-preflight trains all the same)"
@@ -32,22 +34,23 @@ class Findings:
 
     @property
     def words(self) -> str:
+        num = counted(self.num_problems, "problem")
         return (f"before training: pass@1 {self.pass_1:.0%}, pass@{self.k} {self.pass_k:.0%}, groups with a signal "
-                f"{self.signal:.0%}, cut off {self.truncated:.0%} ({self.num_problems} problems)")  # fmt: skip
+                f"{self.signal:.0%}, cut off {self.truncated:.0%} ({num})")  # fmt: skip
 
 
 def examine(
     config: RolloutConfig, tasks: Sequence[str], model: LanguageModel, without: frozenset[str] = frozenset()
 ) -> Findings:
-    """Ask the first problems of a stream that training does not use, but for the questions `without`. Raises UserError
-    where training is hopeless."""
+    """Ask the first different problems of a stream that training does not use, but for the questions `without`. Raises
+    UserError where training is hopeless."""
     seed = derive_seed(config.sampling.seed, "doctor")
-    problems = Curriculum(tasks, seed, by_spread=False, without=without).ask(NUM_PROBLEMS)
+    problems = distinct(Curriculum(tasks, seed, by_spread=False, without=without).problems, NUM_PROBLEMS)
     unreadable = references_not_recognised(problems)
-    if len(unreadable) > 0.1 * NUM_PROBLEMS:
+    if len(unreadable) > 0.1 * len(problems):
         raise UserError(f"{', '.join(tasks)}: the verifier does not recognise {len(unreadable)} of "
-                        f"{NUM_PROBLEMS} references, such as '{unreadable[0][:60]}', so right answers would earn "
-                        f"nothing: run thinkling lint-data on the file {SKIP}")  # fmt: skip
+                        f"{counted(len(problems), 'reference')}, such as '{unreadable[0][:60]}', so right answers "
+                        f"would earn nothing: run thinkling lint-data on the file {SKIP}")  # fmt: skip
     sampling = sampling_for(config.sampling, "doctor")
     num, template = config.rollouts_per_prompt, config.template
     groups = roll_out(model, problems, num, sampling, template, config.rewards, config.method)
@@ -75,10 +78,10 @@ def refuse_if_hopeless(found: Findings, max_tokens: int) -> None:
                         f"is cut off earns nothing: raise --max-tokens {SKIP}")  # fmt: skip
     if found.signal > 0:
         return
+    num = counted(found.num_problems, "problem")
     if found.pass_k == 0:
-        raise UserError(f"none of {found.num_problems} problems was answered right in {found.k} tries, so there is "
-                        "nothing to make likelier: take easier problems, another --template (few-shot), or a better "
-                        f"model {SKIP}")  # fmt: skip
-    raise UserError(f"all {found.k} answers to each of {found.num_problems} problems earn the same, so nothing can be "
-                    f"learnt from them (pass@1 is {found.pass_1:.0%}): take harder problems, or a higher "
-                    f"--temperature {SKIP}")  # fmt: skip
+        raise UserError(f"none of {num} was answered right in {found.k} tries, so there is nothing to make "
+                        "likelier: take easier problems, another --template (few-shot), or a better model "
+                        f"{SKIP}")  # fmt: skip
+    raise UserError(f"all {found.k} answers to each of {num} earn the same, so nothing can be learnt from them (pass@1 "
+                    f"is {found.pass_1:.0%}): take harder problems, or a higher --temperature {SKIP}")  # fmt: skip

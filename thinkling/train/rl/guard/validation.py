@@ -20,6 +20,7 @@ from thinkling.tasks.benchmarks import is_file, load_problems
 from thinkling.train.lora import merged
 from thinkling.train.rl.config import RolloutConfig, ValidationConfig
 from thinkling.train.rl.rollout import Rollout, roll_out, sampling_for
+from thinkling.words import counted
 
 SEED = 1_000_003  # of the built-in problems; `thinkling eval` takes those of seed 0 unless told otherwise
 NUM_EXAMPLES = 6
@@ -63,9 +64,9 @@ def problems_of(config: ValidationConfig, tasks: Sequence[str]) -> list[Problem]
         known = load_problems(own, "train") if is_file(own) else []  # what is made has disjoint splits
         both = questions & {problem.question for problem in known}
         if both:
-            raise UserError(f"--tasks {own} and --held-out {config.tasks} have {len(both)} questions in common, such "
-                            f"as '{min(both)[:60]}': name another file, or leave --held-out away to keep a share of "
-                            "the tasks aside")  # fmt: skip
+            raise UserError(f"--tasks {own} and --held-out {config.tasks} have {counted(len(both), 'question')} in "
+                            f"common, such as '{min(both)[:60]}': name another file, or leave --held-out away to keep "
+                            "a share of the tasks aside")  # fmt: skip
     return found
 
 
@@ -77,8 +78,9 @@ def share_of(tasks: str, num: int) -> list[Problem]:
     known = {problem.question: problem for problem in load_problems(tasks, "train")}
     num = min(num, max(2, int(HELD_OUT_SHARE * len(known))))
     if len(known) < 2 * num:
-        raise UserError(f"--tasks {tasks} has {len(known)} questions, too few to keep some aside for measuring: name "
-                        "other problems with --held-out, or measure nothing with --eval-every 0")  # fmt: skip
+        raise UserError(f"--tasks {tasks} has {counted(len(known), 'question')}, too few to keep some aside for "
+                        "measuring: name other problems with --held-out, or measure nothing with "
+                        "--eval-every 0")  # fmt: skip
     ordered = sorted(known.values(), key=lambda problem: hashlib.sha256(problem.question.encode()).digest())
     return ordered[:num]
 
