@@ -196,7 +196,7 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     capsys.readouterr()
     cli.main(["generate", "What is 1 + 1?", "--model", str(out), "--max-tokens", "4"])
     assert capsys.readouterr().out
-    assert "a run, which is finished: choose another --out" in fails(
+    assert "a run, which is finished: raise --num-tokens to go on with it" in fails(
         capsys, "pretrain", "--out", out, "--num-tokens", "200", "--warmup-steps", "1", *small
     )
     made, timed = out / "checkpoints" / "step-00001", tmp_path / "timed"
