@@ -259,3 +259,18 @@ def test_grpo_takes_steps_on_countdown(tiny: LanguageModel, tmp_path: Path) -> N
     grpo.train(plan, tiny)
     rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
     assert len(rows) == 8 and all("score" in row for row in rows)
+
+
+def test_the_guides_own_tasks() -> None:
+    """Chapter 6 trains on them: a function judges the one, reasoning-gym the other."""
+    folder = Path(__file__).parent.parent / "guide" / "tasks"
+    multiples = load_problems(f"{folder}/multiples.py:problems", "train", 3)
+    for problem in multiples:
+        n, low = problem.metadata["n"], problem.metadata["low"]
+        right = n * (low // n + 1)
+        said = [verify(problem, f"\\boxed{{{number}}}").correct for number in (right, right + n, right - n, right + 1)]
+        assert said == [True, True, False, False]
+        assert not verify(problem, f"It is {right}.").correct
+    (small,) = load_problems(f"{folder}/small_gcd.py:problems", "train", 1)
+    assert verify(small, f"\\boxed{{{small.reference}}}").reason == "gym:gcd scores it 1"
+    assert not verify(small, f"\\boxed{{{int(small.reference) + 1}}}").correct

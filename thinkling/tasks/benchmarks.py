@@ -115,7 +115,7 @@ def user_rows(path: Path, function: str, split: str, seed: int | str) -> Iterato
     try:
         yield from load(f"{path}:{function}")(split, seed)
     except Exception as error:  # whatever it is, the function is its home
-        raise UserError(f"{path}:{function} makes no tasks: {type(error).__name__}: {error}") from error
+        raise UserError(f"{path}:{function}(split, seed) makes no tasks: {type(error).__name__}: {error}") from error
 
 
 # Rows
