@@ -98,5 +98,6 @@ def test_env_says_what_a_bug_report_needs(capsys: pytest.CaptureFixture, monkeyp
                           "folders", "output", "libraries"]  # fmt: skip
     assert thinkling.__version__ in rows["thinkling"]
     assert "OMP_NUM_THREADS 3, OMP_WAIT_POLICY passive" in rows["threads"]
+    assert rows["threads"].endswith("; with OMP_WAIT_POLICY=active training is faster where nothing else runs")
     assert "tyro " in rows["libraries"]
     assert "hf_secret" not in shown

@@ -1,10 +1,11 @@
 """How torch's CPU threads wait for each other. It must be said before torch is first imported, so this imports nothing.
 
 GNU OpenMP, which torch's Linux builds bring along, lets threads that wait at a barrier spin. On a machine that does
-other work they spin away the time of the very thread that they wait for: generation with a small model, whose passes
-are full of short parallel parts, becomes 5 to 9 times as slow. Threads that sleep cost next to nothing where the
-machine is idle (bench/threads.py measures both). Left out: how many threads; torch takes one per core, and
-OMP_NUM_THREADS another number.
+other work they spin away the time of the very thread that they wait for, and a small model, whose passes are full of
+short parallel parts, becomes many times as slow. Threads that sleep are never slow like that. They cost generation
+nothing; training on an otherwise idle machine they cost about half its speed (bench/threads.py, docs/results.md), which
+OMP_WAIT_POLICY=active gives back to whoever has the machine to himself. Left out: how many threads; torch takes one per
+core, and OMP_NUM_THREADS another number.
 """
 
 import os

@@ -45,7 +45,9 @@ def lines() -> Iterator[tuple[str, str]]:
     yield "system", platform.platform()
     yield "machine", machine()
     told = ", ".join(f"{name} {os.environ.get(name, 'not set')}" for name in THREAD_VARIABLES)
-    yield "threads", f"torch uses {torch.get_num_threads()}; {told}"
+    passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive" and torch.get_num_threads() > 1
+    alone = "; with OMP_WAIT_POLICY=active training is faster where nothing else runs" if passive else ""
+    yield "threads", f"torch uses {torch.get_num_threads()}; {told}{alone}"
     yield "torch", f"{torch.__version__}, CUDA {torch.version.cuda or 'not built in'}"
     device = pick_device()
     yield "device", f"auto is {device}; CPU, {gpus()}"
