@@ -91,6 +91,7 @@ def test_env_says_what_a_bug_report_needs(capsys: pytest.CaptureFixture, monkeyp
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
     cli.main(["env"])
     shown = capsys.readouterr().out
     rows = dict(line.split(":", 1) for line in shown.splitlines())
