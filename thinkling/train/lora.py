@@ -19,11 +19,13 @@ from thinkling.train.optim import is_layer_matrix
 
 
 class LoraLinear(nn.Linear):
-    """A linear layer that keeps its weight, (out, in), frozen, and learns lora_a (rank, in) and lora_b (out, rank)."""
+    """A linear layer that keeps its weight, (out, in), and its bias frozen, and learns lora_a (rank, in) and lora_b
+    (out, rank)."""
 
     def __init__(self, layer: nn.Linear, rank: int, alpha: float, random: torch.Generator) -> None:
         super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
         self.weight = layer.weight.requires_grad_(False)
+        self.bias = None if layer.bias is None else layer.bias.requires_grad_(False)
         bound = math.sqrt(3 / layer.in_features)
         start = torch.empty(rank, layer.in_features).uniform_(-bound, bound, generator=random)
         device, dtype = layer.weight.device, layer.weight.dtype
@@ -32,7 +34,7 @@ class LoraLinear(nn.Linear):
         self.scale, self.on = alpha / rank, True
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.linear(x, self.weight)
+        out = F.linear(x, self.weight, self.bias)
         return out + F.linear(F.linear(x, self.lora_a), self.lora_b) * self.scale if self.on else out
 
 
