@@ -99,7 +99,7 @@ def main(settings: Eval) -> None:
         refuse(too_long(model, [recipe.template], problems), settings.tasks)
     out = open_run(settings.out, settings, "report.json")
     with alone_in(out), saying_what_needs_it([recipe]):
-        write_json(out / "prompts.json", manifest([recipe.template], problems[0].question))
+        write_json(out / "prompts.json", manifest(model, [recipe.template], problems[0].question))
         pool = CachedModel(model, out / "pool.jsonl")
         report, samples = evaluate(pool, method, problems, out, settings.method, skipped)
     console = Console()

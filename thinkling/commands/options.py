@@ -41,13 +41,14 @@ class PromptSettings(ModelSettings):
     """The question, or with --template none the exact text to continue."""
     template: Template = "plain"
     """How the question is put: `thinkling prompts` shows each. none continues the text as it is."""
-    temperature: float = 0.0
-    """Divides the logits; 0 always takes the likeliest token."""
-    top_k: int = 0
+    temperature: float | None = None
+    """Divides the logits; 0 always takes the likeliest token. Default, here and below: what the checkpoint's
+    generation_config.json recommends; else 0."""
+    top_k: int | None = None
     """Keep only the k likeliest tokens; 0 keeps all."""
-    top_p: float = 1.0
+    top_p: float | None = None
     """Keep only the smallest set of tokens with this much probability; 1 keeps all."""
-    min_p: float = 0.0
+    min_p: float | None = None
     """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
     seed: int = 0
 

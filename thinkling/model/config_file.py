@@ -37,7 +37,11 @@ def read_config(folder: Path) -> ModelConfig:
     Raises UserError naming the file and the key: one that is missing, senseless, or asks for what thinkling has not.
     """
     path = Path(folder) / "config.json"
-    whole = read_object(path)
+    return config_of_object(path, read_object(path))
+
+
+def config_of_object(path: Path, whole: dict) -> ModelConfig:
+    """The same from the keys of a config.json, wherever they were found; `path` is named in complaints."""
     stored = {key: value for key, value in whole.items() if value is not None}
     kind = stored.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
@@ -125,7 +129,7 @@ def _check_window(path: Path, window: object, config: ModelConfig) -> None:
 
 def _refuse_the_unsupported(path: Path, stored: dict) -> None:
     quantised = stored.get("quantization_config")
-    if quantised:
+    if quantised and _block_of(quantised) is None:
         method = quantised.get("quant_method", "a method") if isinstance(quantised, dict) else quantised
         raise UserError(f"{path}: the weights are quantised ({method}), which thinkling does not read: take the "
                         "checkpoint in bfloat16, often the same name without its ending")  # fmt: skip
@@ -137,6 +141,19 @@ def _refuse_the_unsupported(path: Path, stored: dict) -> None:
     kinds = stored.get("layer_types", [])
     if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
         raise UserError(f"{path}: layer_types may hold nothing but 'full_attention'; thinkling has no other attention")
+
+
+def fp8_block(folder: Path) -> tuple[int, int] | None:
+    """How many rows and columns of a weight share a scale, where the checkpoint is of FP8 with block scales."""
+    return _block_of(read_object(folder / "config.json").get("quantization_config"))
+
+
+def _block_of(quantised: object) -> tuple[int, int] | None:
+    if not isinstance(quantised, dict) or quantised.get("quant_method") != "fp8":
+        return None
+    block = quantised.get("weight_block_size")
+    good = isinstance(block, list) and len(block) == 2 and all(type(n) is int and 0 < n <= 10**6 for n in block)
+    return tuple(block) if good and quantised.get("fmt", "e4m3") == "e4m3" else None
 
 
 def _read_rope(path: Path, stored: dict) -> dict:
