@@ -1,6 +1,5 @@
 """A family is a row of flags: for each, the one decoder computes what transformers' own class does, in every path."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parity import SCALINGS, compare, drawn, make
 
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_packed
@@ -19,9 +19,6 @@ from thinkling.train.checkpoint import restore_model_state, save_model_state
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.lora import adapters_off, add_adapters, merged
 from thinkling.train.optim import Optimizer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-from parity import SCALINGS, compare, drawn, make
 
 each_family = pytest.mark.parametrize("kind", FAMILIES)
 PROMPTS, COMPLETIONS = [list(range(9)), [5, 6, 7]], [[[1, 2, 3], [4, 5]], [[9, 8, 7, 6]]]

@@ -59,7 +59,16 @@ class Gguf:
 
     def of(self, key: str, default: object = None) -> object:
         """A key of the architecture's own, such as llama.block_count."""
-        return self.metadata.get(f"{self.metadata['general.architecture']}.{key}", default)
+        found = self.metadata.get(f"{self.metadata['general.architecture']}.{key}", default)
+        return round_trip(found) if isinstance(found, float) else found
+
+
+def round_trip(value: float) -> float:
+    """The shortest decimal that the same float32 stands for: 1e-5, not 9.999999747e-6."""
+    if not abs(value) < 3e38:  # no float32, or none that is finite
+        return value
+    shortest = (float(f"{value:.{digits}g}") for digits in range(1, 9))
+    return next((short for short in shortest if struct.pack("<f", short) == struct.pack("<f", value)), value)
 
 
 class _Header:

@@ -5,7 +5,6 @@ are compared before anything takes its place in the cache folder, so a model the
 download left behind is removed by the next.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -152,9 +151,3 @@ def _check(path: Path, wanted: str) -> None:
     if found != wanted:
         raise UserError(f"{path.name}: its sha256 is {found}, not {wanted}: not the file that was published, so it is "
                         "not used")  # fmt: skip
-
-
-def forget(name: str) -> None:
-    """Remove a model from the cache."""
-    with contextlib.suppress(FileNotFoundError):
-        (cache_folder() / f"{name}.gguf").unlink()
