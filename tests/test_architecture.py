@@ -15,7 +15,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
 anywhere threads errors checks isolated device runs terminal progress problem
-model model.config model.config_file model.cache model.transformer model.gguf_file model.stored
+model model.config model.config_file model.cache model.transformer model.adapter model.gguf_file model.stored
 model.chat_template model.jinja_template model.thinking model.gguf_tokenizer model.tokenizer model.package_index
 model.weights
 model.builtin

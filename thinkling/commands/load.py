@@ -22,7 +22,7 @@ from thinkling.scale.scorers import Scorer
 def language_model(settings: ModelSettings) -> LanguageModel:
     """The model that the flags name, its weights loaded here."""
     limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb}
-    return LanguageModel.load(settings.model, settings.device, settings.dtype, **limits)
+    return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, **limits)
 
 
 def sampling_for(model: LanguageModel, sampling: Sampling, thinking: bool, **flags: float | None) -> Sampling:

@@ -67,7 +67,8 @@ def main(settings: Scorers) -> None:
         raise UserError(f"{settings.run} was drawn from a server: scorers needs the weights here")
     problems = load_problems(run["tasks"], run["split"], run["num_problems"])
     sampling = Sampling(temperature=temperature, max_tokens=run["max_tokens"], seed=run["seed"])
-    model = LanguageModel.load(run["model"], settings.device, settings.dtype)
+    adapter = Path(run["adapter"]) if run.get("adapter") else None
+    model = LanguageModel.load(run["model"], settings.device, settings.dtype, adapter)
 
     async def measure() -> list[Ranking]:
         pool, numbers = CachedModel(model, settings.run / "pool.jsonl"), range(settings.num_samples)

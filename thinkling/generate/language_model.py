@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from thinkling.generate.model import Prompt
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.score import token_logprobs
 from thinkling.generate.stop_strings import StopStrings
+from thinkling.model.adapter import merge_adapter, read_adapter
 from thinkling.model.chat_template import END_THINK, THINK
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
@@ -46,10 +48,15 @@ class LanguageModel:
         weakref.finalize(self, self.engine_thread.stop).atexit = False  # else the thread would keep the weights alive
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", dtype: str = "auto", **limits: float) -> "LanguageModel":
-        """Load a built-in model by name, a folder by path, or a Hub id, as `org/name` or `org/name@revision`."""
+    def load(
+        cls, name: str, device: str = "auto", dtype: str = "auto", adapter: Path | None = None, **limits: float
+    ) -> "LanguageModel":
+        """Load a built-in model by name, a folder or a GGUF file by path, or a Hub id, as `org/name` or
+        `org/name@revision`. adapter: the folder of a PEFT LoRA adapter, which is added to the weights."""
         folder, where = resolve(name), pick_device(device)
         network = load_model(folder, where, pick_dtype(dtype, where))
+        if adapter is not None:
+            merge_adapter(network, read_adapter(adapter, network))
         return cls(name, network, Tokenizer.load(folder), **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:
