@@ -33,7 +33,7 @@ class Eval(ScalingSettings):
     """For best-of-n, beam and dvts (default mean-logprob), for refine to keep what is not worse (default: always the
     revision), for self-consistency to weigh the votes."""
     template: Template | None = None
-    """Another way to put the question than the method's own; for a Qwen3 checkpoint try boxed or chat-thinking."""
+    """Another way to put the question than the method's own; for a checkpoint try boxed, chat or chat-thinking."""
     num_samples: int = 8
     """Samples or paths per problem, for the methods that take several; at most, for adaptive and deepconf."""
     rounds: int = 1
