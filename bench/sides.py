@@ -17,9 +17,10 @@ import torch
 
 from thinkling.errors import UserError
 from thinkling.model.config import SIZES
+from thinkling.model.stored import is_gguf
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer, init_weights
-from thinkling.model.weights import resolve, save_model
+from thinkling.model.weights import load_model, resolve, save_model
 
 
 class Side:
@@ -46,9 +47,13 @@ class Side:
 
 
 def weights_of(model: str, size: str | None, folder: Path, dtype: torch.dtype) -> Path:
-    """The model's folder; or with a size, a new one with random weights of this shape and the model's tokenizer."""
+    """The model's folder, made of a GGUF file where it is one; or with a size, a new one with random weights of this
+    shape and the model's tokenizer."""
+    if size is None and not is_gguf(found := resolve(model)):
+        return found
     if size is None:
-        return resolve(model)
+        save_model(folder / "converted", load_model(found, dtype=dtype), Tokenizer.load(found))
+        return folder / "converted"
     if size not in SIZES:
         raise UserError(f"unknown size '{size}': use one of {', '.join(SIZES)}")
     save_model(

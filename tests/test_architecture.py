@@ -14,19 +14,21 @@ PAGE = ROOT / "ARCHITECTURE.md"
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-anywhere threads errors words checks device runs terminal progress problem
-model model.config model.config_file model.cache model.transformer model.chat_template model.tokenizer model.weights
+anywhere threads errors words checks isolated device runs terminal progress problem
+model model.config model.config_file model.cache model.transformer model.adapter model.gguf_file model.stored
+model.chat_template model.jinja_template model.thinking model.gguf_tokenizer model.tokenizer model.package_index
+model.weights
 model.builtin
 verify verify.verifier
 verify.math.formulas verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
 verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
 verify.math.reals verify.math.relations verify.math.equal verify.math.grade
-verify.math verify.isolated verify.choice verify.gym verify.user
+verify.math verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
 tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
-generate generate.sampling generate.completion generate.model generate.distribution generate.reference
-generate.scheduler generate.runner generate.engine generate.engine_thread generate.score generate.stop_strings
-generate.language_model generate.explain
+generate generate.sampling generate.recommended generate.completion generate.model generate.distribution
+generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
+generate.stop_strings generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
 generate.cached
 scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale.vote scale.best_of_n scale.refine

@@ -12,7 +12,7 @@ from thinkling.model.config import FAMILIES, SIZES, ModelConfig, RopeScaling
 from thinkling.model.config_file import config_json, read_config
 
 TINY = ModelConfig(
-    vocab_size=261, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    vocab_size=261, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=8,
     num_key_value_heads=2, head_dim=16, max_position_embeddings=128, rope_theta=500.0, rms_norm_eps=1e-5,
 )  # fmt: skip
 EXPERTS = replace(
@@ -68,7 +68,7 @@ def test_a_missing_key_is_an_error_or_takes_the_familys_default(kind: str, tmp_p
             if key == "head_dim" and found is None:
                 found = whole["hidden_size"] // whole["num_attention_heads"]
             assert ours == (tuple(found) if isinstance(found, list) else found), key
-    assert required == SIZE_KEYS
+    assert required == SIZE_KEYS - FAMILIES[kind].defaults.keys()
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,11 @@ def test_a_missing_key_is_an_error_or_takes_the_familys_default(kind: str, tmp_p
             {"rope_parameters": {"rope_type": "llama3", "rope_theta": 9.0, "factor": 8.0, "low_freq_factor": 1.0,
                                  "high_freq_factor": 4.0, "original_max_position_embeddings": 64}},
             9.0, RopeScaling("llama3", 8.0, 1.0, 4.0, 64),
+        ),
+        (  # as Qwen3's cards write it; 0.1 ln 4 + 1
+            {"rope_theta": 3.0, "rope_scaling": {"rope_type": "yarn", "factor": 4.0,
+                                                 "original_max_position_embeddings": 64}},
+            3.0, RopeScaling("yarn", 4.0, 0.0, 0.0, 64, 1.1386294361119891),
         ),
     ],
 )  # fmt: skip
@@ -103,8 +108,13 @@ def test_rope_is_read_as_transformers_reads_it(
 @pytest.mark.parametrize(
     "keys, said",
     [
-        ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "RoPE with rope_type 'yarn' is not supported"),
-        ({"rope_parameters": {"type": "yarn", "factor": 4.0}}, "RoPE with rope_type 'yarn' is not supported"),
+        ({"rope_scaling": {"type": "longrope", "factor": 4.0}}, "RoPE with rope_type 'longrope' is not supported"),
+        ({"rope_parameters": {"type": "dynamic", "factor": 4.0}}, "RoPE with rope_type 'dynamic' is not supported"),
+        ({"rope_scaling": {"type": "yarn"}}, "RoPE with rope_type 'yarn' needs the key 'factor'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "mscale": 1.0}}, "RoPE of type 'yarn' with mscale"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "truncate": False}}, "with truncate set to false"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "beta_fast": 1, "beta_slow": 2}},
+         "beta_slow 2 must be less than beta_fast 1"),
         ({"rope_scaling": {"type": "yarn"}, "rope_parameters": {"rope_type": "default"}}, "different kinds of RoPE"),
         ({"rope_scaling": {"type": "linear"}}, "RoPE with rope_type 'linear' needs the key 'factor'"),
         ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "factor must be a positive number, not nan"),
@@ -123,14 +133,15 @@ def test_rope_is_read_as_transformers_reads_it(
         ({"vocab_size": 261.0}, "vocab_size must be a whole number"),
         ({"num_attention_heads": True}, "num_attention_heads must be a whole number"),
         ({"max_position_embeddings": 10**30}, "max_position_embeddings must be a whole number"),
-        ({"num_key_value_heads": 3}, "num_attention_heads 4 is no multiple of num_key_value_heads 3"),
+        ({"num_key_value_heads": 3}, "num_attention_heads 8 is no multiple of num_key_value_heads 3"),
         ({"head_dim": 7}, "head_dim 7 must be even"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings must be true or false, not 'yes'"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; thinkling computes 'silu'"),
         ({"attention_bias": True}, "attention_bias is set"),
         ({"layer_types": ["sliding_attention", "full_attention"]}, "layer_types may hold nothing but 'full_attention'"),
         ({"quantization_config": {"quant_method": "fp8"}}, "the weights are quantised (fp8)"),
-        ({"model_type": ["qwen3"]}, "model_type is ['qwen3']; thinkling reads 'qwen3', 'qwen3_moe'"),
+        ({"model_type": ["qwen3"]}, "model_type is ['qwen3']; thinkling reads 'qwen3', 'qwen3_moe', 'qwen2', "
+         "'llama', 'mistral'"),
         ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
     ],
 )  # fmt: skip
@@ -176,6 +187,22 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
     with pytest.raises(UserError, match=r"config.json: cannot be read \(Is a directory\)"):
         read_config(tmp_path)
+
+
+@pytest.mark.parametrize("window, said", [(None, ""), (4096, ""), (127, "sliding_window is 127, less than"),
+                                          ("wide", "sliding_window is 'wide'")])  # fmt: skip
+def test_a_window_that_hides_nothing_is_welcome(window: object, said: str, tmp_path: Path) -> None:
+    """Mistral's config.json asks for one of 4,096 where it says nothing, and for none where it says null."""
+    content = stored(replace(TINY, model_type="mistral")) | {"sliding_window": window}
+    if said:
+        assert said in complaint(tmp_path, content)
+    else:
+        assert read(tmp_path, content).model_type == "mistral"
+    del content["sliding_window"]
+    read(tmp_path, content)
+    assert "sliding_window is 4096, less than max_position_embeddings 8192" in complaint(
+        tmp_path, content | {"max_position_embeddings": 8192}
+    )
 
 
 def test_experts_need_a_family_that_has_them() -> None:

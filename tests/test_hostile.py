@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from thinkling.errors import UserError
+from thinkling.isolated import Isolated
 from thinkling.verify.adversarial.hostile import PAIRS, Hostile, Pair, box, hostile
 from thinkling.verify.adversarial.lint import Finding, lint_reward, reward
-from thinkling.verify.isolated import Isolated
 from thinkling.verify.math.grade import grade
 
 GROUPS = {"guesses", "hidden", "echoes", "quoted", "giants", "code", "look-alikes", "control", "sizes", "nested",
@@ -300,6 +300,6 @@ def test_a_function_that_is_not_there_is_a_user_error(rewards: Callable[[str], s
     ):  # fmt: skip
         with pytest.raises(UserError, match=complaint):
             lint(target)
-    monkeypatch.setattr("thinkling.verify.isolated.START_LIMIT", 4.0)
+    monkeypatch.setattr("thinkling.isolated.START_LIMIT", 4.0)
     with pytest.raises(UserError, match="hangs or dies even on an honest answer"):
         lint(rewards("always_hangs"))

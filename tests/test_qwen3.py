@@ -135,10 +135,13 @@ def test_parameters_are_counted_right(config: ModelConfig) -> None:
     assert config.num_parameters() == sum(weight.numel() for weight in Transformer(config).parameters())
 
 
-# From the technical report's Table 1 and the model cards: billions in all.
+# From the technical reports and the model cards: billions in all.
 PUBLISHED = {
     "Qwen3-0.6B": 0.6, "Qwen3-1.7B": 1.7, "Qwen3-4B": 4.0, "Qwen3-8B": 8.2, "Qwen3-14B": 14.8, "Qwen3-32B": 32.8,
-    "Qwen3-30B-A3B": 30.5, "Qwen3-235B-A22B": 235.0,
+    "Qwen3-30B-A3B": 30.5, "Qwen3-235B-A22B": 235.0, "Qwen2.5-0.5B": 0.49, "Qwen2.5-1.5B": 1.54, "Qwen2.5-3B": 3.09,
+    "Qwen2.5-7B": 7.61, "Qwen2.5-14B": 14.7, "Qwen2.5-32B": 32.5, "Qwen2.5-72B": 72.7, "Llama-3.2-1B": 1.23,
+    "Llama-3.2-3B": 3.21, "Llama-3.1-8B": 8.03, "Llama-3.1-70B": 70.6, "SmolLM2-135M": 0.135, "SmolLM2-360M": 0.362,
+    "SmolLM2-1.7B": 1.71, "Mistral-Nemo-12B": 12.2,
 }  # fmt: skip
 
 

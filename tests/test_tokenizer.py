@@ -13,7 +13,8 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from thinkling.errors import UserError
 from thinkling.model.chat_template import JINJA, render_chat
-from thinkling.model.tokenizer import StreamDecoder, Thinking, Tokenizer, split_thinking
+from thinkling.model.thinking import Thinking, split_thinking
+from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 
 VECTORS = Path(__file__).parents[2] / "shared" / "data" / "qwen3_chat_vectors.json"
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -217,7 +218,7 @@ def test_bad_messages(messages: list, culprit: str) -> None:
 
 def test_a_tokenizer_without_chat_tokens_says_so() -> None:
     plain = Tokenizer(train(False, None, []), (0,))
-    with pytest.raises(UserError, match=r"no <\|im_start\|> token"):
+    with pytest.raises(UserError, match=r"no chat template, and its tokenizer no <\|im_start\|>"):
         plain.encode_chat([{"role": "user", "content": "a"}])
 
 

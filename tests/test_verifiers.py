@@ -25,7 +25,7 @@ from thinkling.verify.math.grade import grade
 from thinkling.verify.verifier import Verdict, verifier_named, verifier_of, verify
 
 OPEN = (  # what others may import of verify/: the protocol, the child process, and what tries rewards and data
-    "thinkling.verify.verifier", "thinkling.verify.isolated", "thinkling.verify.adversarial",
+    "thinkling.verify.verifier", "thinkling.isolated", "thinkling.verify.adversarial",
     "thinkling.verify.adversarial.hostile", "thinkling.verify.adversarial.lint", "thinkling.verify.adversarial.audit",
 )  # fmt: skip
 

@@ -372,9 +372,10 @@ def test_resolve_names_what_there_is(name: str, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "builtin" / "thinkling-x").mkdir(parents=True)
     (tmp_path / "builtin" / "thinkling-x" / "config.json").touch()
     monkeypatch.setattr(weights, "BUILTIN", tmp_path / "builtin")
-    with pytest.raises(
-        UserError, match=r"no such folder. Built-in models: thinkling-x; a Hub model is written org/name"
-    ):
+    said = (
+        "no such folder. Built-in models: thinkling-x; fetched by name: smollm2-135m; a Hub model is written org/name"
+    )
+    with pytest.raises(UserError, match=said):
         resolve(name)
 
 
@@ -385,7 +386,7 @@ def test_resolve_what_is_no_path(name: str) -> None:
 
 
 def test_resolve_a_file(folder: Path) -> None:
-    with pytest.raises(UserError, match="a file; pass the folder"):
+    with pytest.raises(UserError, match=r"a file; pass a .gguf file, or the folder"):
         resolve(str(folder / "config.json"))
 
 

@@ -15,17 +15,19 @@ class Chat(ModelSettings):
 
     thinking: bool = True
     """Let the model think before it answers."""
-    temperature: float = 0.0
-    """Divides the logits; 0 always takes the likeliest token."""
+    temperature: float | None = None
+    """Divides the logits; 0 always takes the likeliest token. Default: what the checkpoint's generation_config.json
+    recommends, top-k and top-p too; else 0."""
     max_tokens: int = 512
     """Length of one reply at most, thinking included, in tokens."""
     seed: int = 0
 
 
 def main(settings: Chat) -> None:
-    from thinkling.commands.load import language_model
+    from thinkling.commands.load import language_model, sampling_for
     from thinkling.generate.sampling import Sampling
     from thinkling.serve.chat import talk
 
-    sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
-    talk(language_model(settings), sampling, settings.thinking)
+    model, sampling = language_model(settings), Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
+    sampling = sampling_for(model, sampling, settings.thinking, temperature=settings.temperature)
+    talk(model, sampling, settings.thinking)

@@ -33,7 +33,7 @@ class Eval(ScalingSettings):
     """For best-of-n, beam and dvts (default mean-logprob), for refine to keep what is not worse (default: always the
     revision), for self-consistency to weigh the votes."""
     template: Template | None = None
-    """Another way to put the question than the method's own; for a Qwen3 checkpoint try boxed or chat-thinking."""
+    """Another way to put the question than the method's own; for a checkpoint try boxed, chat or chat-thinking."""
     num_samples: int = 8
     """Samples or paths per problem, for the methods that take several; at most, for adaptive and deepconf."""
     rounds: int = 1
@@ -97,7 +97,7 @@ def main(settings: Eval) -> None:
         refuse(too_long(model, [recipe.template], problems), settings.tasks)
     out = open_run(settings.out, settings, "report.json")
     with alone_in(out), saying_what_needs_it([recipe]):
-        write_json(out / "prompts.json", manifest([recipe.template], problems[0].question))
+        write_json(out / "prompts.json", manifest(model, [recipe.template], problems[0].question))
         pool = CachedModel(model, out / "pool.jsonl")
         report, samples = evaluate(pool, method, problems, out, settings.method, skipped)
     console = Console()

@@ -33,25 +33,24 @@ class Explain(PromptSettings):
 def main(settings: Explain) -> None:
     from rich.console import Console
 
-    from thinkling.commands.load import language_model
+    from thinkling.commands.load import flags_of, language_model, prompt_sampling
     from thinkling.generate.explain import explain
     from thinkling.generate.sampling import Sampling
     from thinkling.report.explain_terminal import check_free, show, write
     from thinkling.scale.prompts import prompt_of
 
-    sampling = Sampling(
-        settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.max_tokens, seed=settings.seed
-    )
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, **flags_of(settings))
     if settings.out is not None:
         check_free(settings.out)
     model = language_model(settings)
+    sampling = prompt_sampling(model, settings, sampling)
     prompt = prompt_of(model, settings.template, settings.prompt)
     explanation = explain(model, prompt, sampling, settings.top)
     console = Console(highlight=False)
     show(explanation, model.tokenizer, console)
     if settings.out is not None:
         facts = {"model": model.name, "template": settings.template} | {
-            field.replace("_", "-"): str(getattr(settings, field))
+            field.replace("_", "-"): str(getattr(sampling, field))
             for field in ("temperature", "top_k", "top_p", "min_p", "max_tokens", "seed")
         }
         write(settings.out, explanation, model.tokenizer, facts)

@@ -27,21 +27,26 @@ class Generate(PromptSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, num_samples=self.num_samples)
-        if self.num_samples > 1 and self.temperature == 0:
+        self.check_samples(self.temperature)
+
+    def check_samples(self, temperature: float | None) -> None:
+        if self.num_samples > 1 and temperature == 0:
             raise UserError(f"--num-samples {self.num_samples} at --temperature 0 would be one text {self.num_samples} "
                             "times: raise --temperature, or draw one sample")  # fmt: skip
 
 
 def main(settings: Generate) -> None:
-    from thinkling.commands.load import language_model
+    from thinkling.commands.load import flags_of, language_model, prompt_sampling
     from thinkling.generate.sampling import Sampling
     from thinkling.scale.prompts import prompt_of
 
     sampling = Sampling(
-        settings.temperature, settings.top_k, settings.top_p, settings.min_p, settings.max_tokens, settings.stop,
-        settings.max_repeats, settings.seed,
+        max_tokens=settings.max_tokens, stop=settings.stop, max_repeats=settings.max_repeats, seed=settings.seed,
+        **flags_of(settings),
     )  # fmt: skip
     model = language_model(settings)
+    sampling = prompt_sampling(model, settings, sampling)
+    settings.check_samples(sampling.temperature)
     prompt = prompt_of(model, settings.template, settings.prompt)
     if settings.num_samples == 1:
         for piece in model.stream(prompt, sampling):

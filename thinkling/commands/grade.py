@@ -16,12 +16,12 @@ import tyro
 
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import wilson_interval
+from thinkling.isolated import Call
 from thinkling.problem import Problem
 from thinkling.progress import tracked
 from thinkling.runs import numbered_rows, write_text
 from thinkling.tasks.benchmarks import verifier_from
 from thinkling.verify.adversarial.audit import auditor
-from thinkling.verify.isolated import Call
 from thinkling.verify.verifier import ExtractMode, Verdict, verify
 from thinkling.words import counted
 

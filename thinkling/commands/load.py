@@ -4,17 +4,21 @@ Imported inside each command's main, since it imports torch.
 """
 
 import os
+import sys
+from dataclasses import replace
 
-from thinkling.commands.options import ModelSettings, ScalingSettings
+from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.generate.openai.remote import RemoteModel
+from thinkling.generate.recommended import chosen, greedy_thinking
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.failures import Failure, refuse, unusable
 from thinkling.scale.judge import Judge
 from thinkling.scale.methods import scorer_for
+from thinkling.scale.prompts import CHATS
 from thinkling.scale.scorers import Scorer
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.words import counted
@@ -23,7 +27,27 @@ from thinkling.words import counted
 def language_model(settings: ModelSettings) -> LanguageModel:
     """The model that the flags name, its weights loaded here."""
     limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb}
-    return LanguageModel.load(settings.model, settings.device, settings.dtype, **limits)
+    return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, **limits)
+
+
+def sampling_for(model: LanguageModel, sampling: Sampling, thinking: bool, **flags: float | None) -> Sampling:
+    """`sampling` with the flags' parameters, or else the checkpoint's; what those are is printed on standard error."""
+    own = model.tokenizer.kept.get("generation_config.json", {})
+    parameters, said = chosen(flags, own)
+    warning = greedy_thinking(parameters["temperature"], own) if thinking else ""
+    for line in filter(None, (said, warning)):
+        print(line, file=sys.stderr)
+    return replace(sampling, **parameters)
+
+
+def flags_of(settings: PromptSettings) -> dict[str, float]:
+    """The sampling parameters that the person gave."""
+    flags = {name: getattr(settings, name) for name in ("temperature", "top_k", "top_p", "min_p")}
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def prompt_sampling(model: LanguageModel, settings: PromptSettings, sampling: Sampling) -> Sampling:
+    return sampling_for(model, sampling, bool(CHATS.get(settings.template)), **flags_of(settings))
 
 
 def model_of(settings: ScalingSettings) -> Model:

@@ -1,11 +1,13 @@
 """What the settings of several commands share: names that flags may take, checks, the flags of every model and task."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from thinkling.checks import above_zero, at_least, finite
+from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
 
 Split = Literal["train", "held-out", "unseen-templates", "longer", "rephrased"]
@@ -16,7 +18,10 @@ OnError = Literal["stop", "skip"]
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     model: str = "thinkling-base"
-    """A built-in model's name, a checkpoint's folder, or a Hub id: org/name or org/name@revision."""
+    """A built-in model's name, a checkpoint's folder or .gguf file, smollm2-135m (98 MB, fetched once), or a Hub id:
+    org/name or org/name@revision."""
+    adapter: Path | None = None
+    """The folder of a PEFT LoRA adapter for this model, added to its weights."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     dtype: str = "auto"
@@ -41,13 +46,14 @@ class PromptSettings(ModelSettings):
     """The question, or with --template none the exact text to continue."""
     template: Template = "plain"
     """How the question is put: `thinkling prompts` shows each. none continues the text as it is."""
-    temperature: float = 0.0
-    """Divides the logits; 0 always takes the likeliest token."""
-    top_k: int = 0
+    temperature: float | None = None
+    """Divides the logits; 0 always takes the likeliest token. Default, here and below: what the checkpoint's
+    generation_config.json recommends; else 0."""
+    top_k: int | None = None
     """Keep only the k likeliest tokens; 0 keeps all."""
-    top_p: float = 1.0
+    top_p: float | None = None
     """Keep only the smallest set of tokens with this much probability; 1 keeps all."""
-    min_p: float = 0.0
+    min_p: float | None = None
     """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
     seed: int = 0
 
@@ -88,4 +94,6 @@ class ScalingSettings(ModelSettings):
         at_least(1, max_tokens=self.max_tokens, confidence_window=self.confidence_window)
         if self.num_problems is not None:
             at_least(1, num_problems=self.num_problems)
+        if self.server is not None and self.adapter is not None:
+            raise UserError("--adapter has no meaning with --server, which has the weights: leave one of the two out")
         above_zero(timeout=self.timeout)

@@ -97,7 +97,9 @@ def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem],
         refuse(too_long(model, sorted({r.template for r in recipes}), problems), settings.tasks)
     pool = CachedModel(model, settings.out / "pool.jsonl")
     write_json(settings.out / "config.json", settings)
-    write_json(settings.out / "prompts.json", manifest(sorted({r.template for r in recipes}), problems[0].question))
+    write_json(
+        settings.out / "prompts.json", manifest(model, sorted({r.template for r in recipes}), problems[0].question)
+    )
     measure = settings.server is None or any(recipe.measures for recipe in recipes)
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=measure)
     sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config,

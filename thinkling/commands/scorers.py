@@ -70,7 +70,8 @@ def main(settings: Scorers) -> None:
     skipped = {failure.row for failure in unusable(run["tasks"], problems)}
     problems = [problem for row, problem in enumerate(problems, start=1) if row not in skipped]
     sampling = Sampling(temperature=temperature, max_tokens=run["max_tokens"], seed=run["seed"])
-    model = LanguageModel.load(run["model"], settings.device, settings.dtype)
+    adapter = Path(run["adapter"]) if run.get("adapter") else None
+    model = LanguageModel.load(run["model"], settings.device, settings.dtype, adapter)
 
     async def measure() -> list[Ranking]:
         pool, numbers = CachedModel(model, settings.run / "pool.jsonl"), range(settings.num_samples)

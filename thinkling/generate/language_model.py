@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from thinkling.generate.model import Prompt
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.score import token_logprobs
 from thinkling.generate.stop_strings import StopStrings
+from thinkling.model.adapter import merge_adapter, read_adapter
+from thinkling.model.chat_template import END_THINK, THINK
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
@@ -45,10 +48,15 @@ class LanguageModel:
         weakref.finalize(self, self.engine_thread.stop).atexit = False  # else the thread would keep the weights alive
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", dtype: str = "auto", **limits: float) -> "LanguageModel":
-        """Load a built-in model by name, a folder by path, or a Hub id, as `org/name` or `org/name@revision`."""
+    def load(
+        cls, name: str, device: str = "auto", dtype: str = "auto", adapter: Path | None = None, **limits: float
+    ) -> "LanguageModel":
+        """Load a built-in model by name, a folder or a GGUF file by path, or a Hub id, as `org/name` or
+        `org/name@revision`. adapter: the folder of a PEFT LoRA adapter, which is added to the weights."""
         folder, where = resolve(name), pick_device(device)
         network = load_model(folder, where, pick_dtype(dtype, where))
+        if adapter is not None:
+            merge_adapter(network, read_adapter(adapter, network))
         return cls(name, network, Tokenizer.load(folder), **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:
@@ -63,7 +71,7 @@ class LanguageModel:
 
     def text_prompt(self, text: str) -> list[int]:
         self._check_size(text)
-        return self.tokenizer.encode(text)
+        return [*self.tokenizer.first_ids, *self.tokenizer.encode(text)]
 
     def _check_size(self, text: str) -> None:
         """Refuse what cannot fit before it is made into tokens: for 30 MB that would take a minute."""
@@ -88,7 +96,7 @@ class LanguageModel:
         if tokens and tokens[-1] in self.tokenizer.stop_ids:
             tokens.pop()
         if texts and completion.stop_string is not None:
-            tokens, rest = self._cut(tokens, completion.text)
+            tokens, rest = self._cut(tokens, self._sampled(completion))
         return [*self.tokens_of(prompt), *tokens, *self.tokenizer.encode_pieces([rest, *texts])]
 
     def _cut(self, tokens: Sequence[int], text: str) -> tuple[list[int], str]:
@@ -107,9 +115,11 @@ class LanguageModel:
         names = ("tokens", "logprobs", "confidence", "certainty", "margin", "sampling_mask")
         rows = {name: tuple(value for part in parts for value in getattr(part, name)) for name in names}
         last = parts[-1]
-        text, cut = self.text_of(rows["tokens"]), len(self.text_of(last.tokens)) - len(last.text)
-        return replace(last, prompt_tokens=parts[0].prompt_tokens, text=text[: len(text) - cut],
-                       seconds=sum(part.seconds for part in parts), **rows)  # fmt: skip
+        text, cut = self.text_of(rows["tokens"]), len(self.text_of(last.tokens)) - len(self._sampled(last))
+        whole = replace(last, prompt_tokens=parts[0].prompt_tokens, seconds=sum(part.seconds for part in parts), **rows)
+        text = text[: len(text) - cut]
+        opened = END_THINK not in text and self.tokenizer.opens_thinking(whole.prompt_tokens)
+        return replace(whole, text=THINK + text if opened else text)
 
     def pieces(self, completion: Completion) -> list[bytes]:
         """The bytes of each of the completion's tokens."""
@@ -124,10 +134,19 @@ class LanguageModel:
         return self._with_text(await self.engine_thread.outcome(request), watcher)
 
     def _with_text(self, completion: Completion, watcher: StopStrings | None) -> Completion:
-        text = self.text_of(completion.tokens)
-        if watcher is None or watcher.found is None:
-            return replace(completion, text=text)
-        return replace(completion, text=text[: watcher.found], stop_string=watcher.hit)
+        """Thinking that the prompt opened and nothing closed begins with its tag, so that no reader takes it for an
+        answer."""
+        text, stop_string = self.text_of(completion.tokens), None
+        if watcher is not None and watcher.found is not None:
+            text, stop_string = text[: watcher.found], watcher.hit
+        if END_THINK not in text and self.tokenizer.opens_thinking(completion.prompt_tokens):
+            text = THINK + text
+        return replace(completion, text=text, stop_string=stop_string)
+
+    def _sampled(self, completion: Completion) -> str:
+        """A completion's text without a tag that was put in front of it (`_with_text`)."""
+        added = self.text_of(completion.tokens)[: len(THINK)] != THINK
+        return completion.text.removeprefix(THINK) if added else completion.text
 
     # --- async: read given tokens, batched with whatever else is read at this moment ---
 

@@ -1,7 +1,7 @@
 """Qwen3's chat template, twice: in plain Python for this package, and in Jinja for the others who read a checkpoint.
 
 Control tokens are pieces of a kind of their own (`Mark`), so that nothing a message says can spell one. Left out:
-tools; and the templates of other checkpoints, which are copied when one is saved, but not used here.
+tools. The templates of other checkpoints: jinja_template.py.
 """
 
 from collections.abc import Sequence
@@ -61,10 +61,7 @@ def chat_pieces(messages: Sequence[dict], add_generation_prompt: bool, enable_th
     "reasoning_content". The thinking of turns before the last question is dropped; later it is kept. With
     `enable_thinking=False` the reply starts with thinking that is empty and closed.
     """
-    for number, message in enumerate(messages, start=1):
-        _check_message(message, number)
-    if not messages:
-        raise UserError("a chat needs at least one message")
+    check_messages(messages)
     queries = [i for i, message in enumerate(messages) if _is_query(message)]
     last_query = queries[-1] if queries else len(messages) - 1
     pieces: list[str] = []
@@ -83,6 +80,14 @@ def chat_pieces(messages: Sequence[dict], add_generation_prompt: bool, enable_th
         if enable_thinking is False:
             pieces += [THINK, "\n\n", END_THINK, "\n\n"]
     return pieces
+
+
+def check_messages(messages: Sequence[dict]) -> None:
+    """Raises UserError naming the message that no template can hold."""
+    for number, message in enumerate(messages, start=1):
+        _check_message(message, number)
+    if not messages:
+        raise UserError("a chat needs at least one message")
 
 
 def _check_message(message: dict, number: int) -> None:

@@ -16,7 +16,8 @@ class Family:
     defaults: what its config.json may leave out, as transformers' config class has it. None follows from other keys: a
     head_dim is D / H then, and there are as many key-value heads as heads.
     qk_norm: queries and keys are normalised. qkv_bias: the projections to queries, keys and values have biases.
-    experts: some layers are mixtures.
+    experts: some layers are mixtures. window: where config.json says nothing, attention is to this many tokens; None
+    for families that have no such default.
     """
 
     architecture: str
@@ -24,6 +25,7 @@ class Family:
     qk_norm: bool = False
     qkv_bias: bool = False
     experts: bool = False
+    window: int | None = None
 
 
 _DEFAULTS = {"head_dim": None, "max_position_embeddings": 32_768, "rope_theta": 10_000.0, "rms_norm_eps": 1e-6,
@@ -33,7 +35,11 @@ _EXPERT_DEFAULTS = {"moe_intermediate_size": 768, "num_experts": 128, "num_exper
 FAMILIES: dict[str, Family] = {
     "qwen3": Family("Qwen3ForCausalLM", _DEFAULTS | {"head_dim": 128}, qk_norm=True),
     "qwen3_moe": Family("Qwen3MoeForCausalLM", _DEFAULTS | _EXPERT_DEFAULTS, qk_norm=True, experts=True),
-}
+    "qwen2": Family("Qwen2ForCausalLM", _DEFAULTS, qkv_bias=True),
+    "llama": Family("LlamaForCausalLM", _DEFAULTS | {"num_key_value_heads": None, "max_position_embeddings": 2048}),
+    "mistral": Family("MistralForCausalLM", _DEFAULTS | {"num_key_value_heads": 8, "max_position_embeddings": 131_072},
+                      window=4096),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class RopeScaling:
     """Positions turned more slowly, for contexts longer than those of the first training.
 
     rope_type: "linear" slows every frequency by `factor` (arXiv:2306.15595); "llama3" only those that turn less than
-    `low_freq_factor` times within the original context, and blends up to `high_freq_factor` turns (arXiv:2407.21783).
+    `low_freq_factor` times within the original context, and blends up to `high_freq_factor` turns (arXiv:2407.21783);
+    "yarn" those that turn less than `beta_slow` times, blends up to `beta_fast` turns, dimension by dimension, and
+    multiplies queries and keys by `attention_factor` each (arXiv:2309.00071).
     """
 
     rope_type: str
@@ -49,6 +57,9 @@ class RopeScaling:
     low_freq_factor: float = 0.0
     high_freq_factor: float = 0.0
     original_max_position_embeddings: int = 0
+    attention_factor: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,19 @@ _BASE = ModelConfig(
     vocab_size=151_936, hidden_size=1024, intermediate_size=3072, num_hidden_layers=28, num_attention_heads=16,
     num_key_value_heads=8, head_dim=128, max_position_embeddings=40_960,
 )  # fmt: skip
+_QWEN2 = replace(_BASE, model_type="qwen2", head_dim=128, max_position_embeddings=32_768)
+_LLAMA = ModelConfig(
+    model_type="llama", vocab_size=128_256, hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32,
+    num_attention_heads=32, num_key_value_heads=8, head_dim=128, max_position_embeddings=131_072, rope_theta=500_000.0,
+    rms_norm_eps=1e-5, tie_word_embeddings=False, rope_scaling=RopeScaling("llama3", 8.0, 1.0, 4.0, 8192),
+)  # fmt: skip
+_SMALLER_LLAMA = replace(
+    _LLAMA, intermediate_size=8192, tie_word_embeddings=True, rope_scaling=RopeScaling("llama3", 32.0, 1.0, 4.0, 8192)
+)
+_SMOLLM2 = replace(
+    _LLAMA, vocab_size=49_152, head_dim=64, max_position_embeddings=8192, rope_theta=100_000.0,
+    tie_word_embeddings=True, rope_scaling=None,
+)  # fmt: skip
 _EXPERTS = replace(
     _BASE, model_type="qwen3_moe", num_key_value_heads=4, tie_word_embeddings=False, num_experts=128,
     num_experts_per_tok=8,
@@ -147,6 +171,53 @@ SIZES: dict[str, ModelConfig] = {
     "Qwen3-235B-A22B": replace(
         _EXPERTS, hidden_size=4096, intermediate_size=12_288, num_hidden_layers=94, num_attention_heads=64,
         moe_intermediate_size=1536,
+    ),
+    "Qwen2.5-0.5B": replace(
+        _QWEN2, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
+        num_key_value_heads=2, head_dim=64,
+    ),
+    "Qwen2.5-1.5B": replace(
+        _QWEN2, hidden_size=1536, intermediate_size=8960, num_attention_heads=12, num_key_value_heads=2
+    ),
+    "Qwen2.5-3B": replace(
+        _QWEN2, hidden_size=2048, intermediate_size=11_008, num_hidden_layers=36, num_key_value_heads=2
+    ),
+    "Qwen2.5-7B": replace(
+        _QWEN2, vocab_size=152_064, hidden_size=3584, intermediate_size=18_944, num_attention_heads=28,
+        num_key_value_heads=4, tie_word_embeddings=False,
+    ),
+    "Qwen2.5-14B": replace(
+        _QWEN2, vocab_size=152_064, hidden_size=5120, intermediate_size=13_824, num_hidden_layers=48,
+        num_attention_heads=40, tie_word_embeddings=False,
+    ),
+    "Qwen2.5-32B": replace(
+        _QWEN2, vocab_size=152_064, hidden_size=5120, intermediate_size=27_648, num_hidden_layers=64,
+        num_attention_heads=40, tie_word_embeddings=False,
+    ),
+    "Qwen2.5-72B": replace(
+        _QWEN2, vocab_size=152_064, hidden_size=8192, intermediate_size=29_568, num_hidden_layers=80,
+        num_attention_heads=64, tie_word_embeddings=False,
+    ),
+    "Llama-3.2-1B": replace(_SMALLER_LLAMA, hidden_size=2048, num_hidden_layers=16, head_dim=64),
+    "Llama-3.2-3B": replace(_SMALLER_LLAMA, hidden_size=3072, num_hidden_layers=28, num_attention_heads=24),
+    "Llama-3.1-8B": _LLAMA,
+    "Llama-3.1-70B": replace(
+        _LLAMA, hidden_size=8192, intermediate_size=28_672, num_hidden_layers=80, num_attention_heads=64
+    ),
+    "SmolLM2-135M": replace(
+        _SMOLLM2, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3,
+    ),
+    "SmolLM2-360M": replace(
+        _SMOLLM2, hidden_size=960, intermediate_size=2560, num_attention_heads=15, num_key_value_heads=5
+    ),
+    "SmolLM2-1.7B": replace(
+        _SMOLLM2, hidden_size=2048, intermediate_size=8192, num_hidden_layers=24, num_key_value_heads=32,
+        rope_theta=130_000.0,
+    ),
+    "Mistral-Nemo-12B": replace(
+        _LLAMA, model_type="mistral", vocab_size=131_072, hidden_size=5120, num_hidden_layers=40, rope_theta=1e6,
+        rope_scaling=None,
     ),
     "thinkling-base": ModelConfig(
         vocab_size=1024, hidden_size=256, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4,

@@ -5,13 +5,14 @@ error; and so is whatever thinkling has not, such as quantised weights or other 
 """
 
 import json
+import math
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from thinkling.errors import UserError
 from thinkling.model.config import FAMILIES, ModelConfig, RopeScaling
 
-ROPE_TYPES = ("default", "linear", "llama3")
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 _MOE = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "norm_topk_prob", "decoder_sparse_step",
         "mlp_only_layers")  # fmt: skip
 # The largest sizes that are believed: a few zeros too many are a line, not an hour or all of the memory.
@@ -24,8 +25,10 @@ _LIMITS = {
 _SCALING = {
     "linear": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    "yarn": ("factor", "original_max_position_embeddings", "attention_factor", "beta_fast", "beta_slow"),
 }
-_POSITIVE = ("rope_theta", "rms_norm_eps", "factor", "low_freq_factor", "high_freq_factor")
+_POSITIVE = ("rope_theta", "rms_norm_eps", "factor", "low_freq_factor", "high_freq_factor", "attention_factor",
+             "beta_fast", "beta_slow")  # fmt: skip
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -34,7 +37,12 @@ def read_config(folder: Path) -> ModelConfig:
     Raises UserError naming the file and the key: one that is missing, senseless, or asks for what thinkling has not.
     """
     path = Path(folder) / "config.json"
-    stored = {key: value for key, value in read_object(path).items() if value is not None}
+    return config_of_object(path, read_object(path))
+
+
+def config_of_object(path: Path, whole: dict) -> ModelConfig:
+    """The same from the keys of a config.json, wherever they were found; `path` is named in complaints."""
+    stored = {key: value for key, value in whole.items() if value is not None}
     kind = stored.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise UserError(f"{path}: model_type is {kind!r}; thinkling reads {', '.join(map(repr, FAMILIES))}")
@@ -57,6 +65,7 @@ def read_config(folder: Path) -> ModelConfig:
         stored["mlp_only_layers"] = tuple(stored["mlp_only_layers"])
     config = ModelConfig(**{key: stored[key] for key in [*names, "rope_scaling"]})
     _check_together(path, config)
+    _check_window(path, whole.get("sliding_window", family.window) if family.window else None, config)
     return config
 
 
@@ -111,9 +120,16 @@ def _check_together(path: Path, config: ModelConfig) -> None:
                         f"{config.num_experts}")  # fmt: skip
 
 
+def _check_window(path: Path, window: object, config: ModelConfig) -> None:
+    """A window at least as wide as the context hides nothing."""
+    if window is not None and not (type(window) is int and window >= config.max_position_embeddings):
+        raise UserError(f"{path}: sliding_window is {repr(window)[:40]}, less than max_position_embeddings "
+                        f"{config.max_position_embeddings}; thinkling has no sliding windows")  # fmt: skip
+
+
 def _refuse_the_unsupported(path: Path, stored: dict) -> None:
     quantised = stored.get("quantization_config")
-    if quantised:
+    if quantised and _block_of(quantised) is None:
         method = quantised.get("quant_method", "a method") if isinstance(quantised, dict) else quantised
         raise UserError(f"{path}: the weights are quantised ({method}), which thinkling does not read: take the "
                         "checkpoint in bfloat16, often the same name without its ending")  # fmt: skip
@@ -125,6 +141,19 @@ def _refuse_the_unsupported(path: Path, stored: dict) -> None:
     kinds = stored.get("layer_types", [])
     if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
         raise UserError(f"{path}: layer_types may hold nothing but 'full_attention'; thinkling has no other attention")
+
+
+def fp8_block(folder: Path) -> tuple[int, int] | None:
+    """How many rows and columns of a weight share a scale, where the checkpoint is of FP8 with block scales."""
+    return _block_of(read_object(folder / "config.json").get("quantization_config"))
+
+
+def _block_of(quantised: object) -> tuple[int, int] | None:
+    if not isinstance(quantised, dict) or quantised.get("quant_method") != "fp8":
+        return None
+    block = quantised.get("weight_block_size")
+    good = isinstance(block, list) and len(block) == 2 and all(type(n) is int and 0 < n <= 10**6 for n in block)
+    return tuple(block) if good and quantised.get("fmt", "e4m3") == "e4m3" else None
 
 
 def _read_rope(path: Path, stored: dict) -> dict:
@@ -149,6 +178,8 @@ def _read_rope(path: Path, stored: dict) -> dict:
         return theta | {"rope_scaling": None}
     keys = _SCALING[kind]
     found.setdefault("original_max_position_embeddings", stored.get("max_position_embeddings"))
+    if kind == "yarn":
+        found = _yarn_defaults(path, found)
     for key in keys:
         if found.get(key) is None:
             raise UserError(f"{path}: RoPE with rope_type {kind!r} needs the key '{key}'")
@@ -156,7 +187,22 @@ def _read_rope(path: Path, stored: dict) -> dict:
     if kind == "llama3" and found["low_freq_factor"] >= found["high_freq_factor"]:
         raise UserError(f"{path}: low_freq_factor {found['low_freq_factor']} must be less than high_freq_factor "
                         f"{found['high_freq_factor']}")  # fmt: skip
+    if kind == "yarn" and found["beta_slow"] >= found["beta_fast"]:
+        raise UserError(f"{path}: beta_slow {found['beta_slow']} must be less than beta_fast {found['beta_fast']}")
     return theta | {"rope_scaling": RopeScaling(kind, **{key: found[key] for key in keys})}
+
+
+def _yarn_defaults(path: Path, found: dict) -> dict:
+    """What YaRN's keys may leave out, and what is made of the factor: 0.1 ln(factor) + 1 (arXiv:2309.00071, eq. 22)."""
+    for key in ("mscale", "mscale_all_dim"):
+        if key in found:
+            raise UserError(f"{path}: RoPE of type 'yarn' with {key} is not supported; nor have the families here it")
+    if found.get("truncate", True) is not True:
+        raise UserError(f"{path}: RoPE of type 'yarn' with truncate set to false is not supported")
+    found = {"beta_fast": 32.0, "beta_slow": 1.0} | found
+    if "attention_factor" not in found and type(found.get("factor")) in (int, float) and found["factor"] > 0:
+        found["attention_factor"] = 0.1 * math.log(found["factor"]) + 1.0 if found["factor"] > 1 else 1.0
+    return found
 
 
 def config_json(config: ModelConfig, stop_ids: tuple[int, ...], dtype: str) -> dict:
@@ -166,6 +212,8 @@ def config_json(config: ModelConfig, stop_ids: tuple[int, ...], dtype: str) -> d
     if scaling:
         kind = scaling["rope_type"]
         stored["rope_scaling"] = {"rope_type": kind} | {key: scaling[key] for key in _SCALING[kind]}
+    if config.family.window:
+        stored["sliding_window"] = None
     unused = () if config.family.experts else _MOE
     return {key: value for key, value in stored.items() if key not in (*unused, "model_type")} | {
         "architectures": [config.family.architecture],

@@ -1,4 +1,4 @@
-"""Text to token ids and back: a checkpoint's tokenizer, streaming, thinking split from answer.
+"""Text to token ids and back: a checkpoint's tokenizer, its chat template, streaming.
 
 One rule runs through the file: a control token such as <|im_start|> is an id that the chat template puts in, never
 something that text can spell. Left out: tokenizers other than byte-level BPE.
@@ -7,7 +7,6 @@ something that text can spell. Left out: tokenizers other than byte-level BPE.
 import codecs
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -15,8 +14,11 @@ from pathlib import Path
 import tokenizers
 
 from thinkling.errors import UserError
-from thinkling.model.chat_template import END, JINJA, START, Mark, chat_pieces
+from thinkling.model.chat_template import END, END_THINK, JINJA, START, THINK, Mark, chat_pieces
 from thinkling.model.config_file import read_object, read_text
+from thinkling.model.gguf_file import gguf_config, read_gguf
+from thinkling.model.gguf_tokenizer import gguf_backend, gguf_kept, gguf_stop_ids
+from thinkling.model.jinja_template import JinjaTemplate
 from thinkling.runs import write_json, write_text
 
 # What a checkpoint says beside its tokenizer.json: how others tokenize, chat and sample by default.
@@ -30,6 +32,7 @@ class Tokenizer:
     stop_ids: the ids that end a completion.
     special_ids: every added token of the file (in Qwen3 also <think>); `encode` never produces one.
     num_ids: all ids are below it.
+    first_ids: what the file puts before a text that is no chat (Llama's <|begin_of_text|>); () for most.
     kept: of the checkpoint that it came from, the files of KEPT_JSON and KEPT_JINJA by name; a copy gets them too.
     """
 
@@ -48,14 +51,20 @@ class Tokenizer:
         self._skipped_ids = frozenset(token["id"] for token in stored["added_tokens"] if token["special"])
         self._text_backend = _without_special(stored, self.special_ids)
         self._bytes_of_id: dict[int, bytes] = {}
+        self.first_ids = _before_text(backend, self._text_backend)
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
-        """Read `tokenizer.json`, and the stop ids from generation_config.json or else config.json.
+        """Read `tokenizer.json`, and the stop ids from generation_config.json or else config.json; or those of a GGUF.
 
         Raises UserError naming the file that is missing or broken, or a tokenizer with more ids than the network knows.
         """
         folder = Path(folder)
+        if folder.suffix.lower() == ".gguf":
+            file = read_gguf(folder)
+            found = cls(gguf_backend(file), gguf_stop_ids(file), gguf_kept(file))
+            _check_ids(folder, found, gguf_config(file).vocab_size)
+            return found
         backend = _read_backend(folder / "tokenizer.json")
         files: dict = {name: read_object(folder / name) for name in (*KEPT_JSON, CONFIG) if (folder / name).exists()}
         if (folder / KEPT_JINJA).exists():
@@ -83,7 +92,7 @@ class Tokenizer:
             config.setdefault("pad_token", "<|endoftext|>")
         if KEPT_JINJA in self.kept:
             write_text(folder / KEPT_JINJA, self.kept[KEPT_JINJA])
-        elif not config.get("chat_template") and None not in (self.special_id(START), self.special_id(END)):
+        elif not config.get("chat_template") and self._chats_like_qwen3:
             config["chat_template"] = JINJA
         write_json(folder / "generation_config.json", generation)
         write_json(folder / "tokenizer_config.json", config)
@@ -124,11 +133,42 @@ class Tokenizer:
     def encode_chat(
         self, messages: Sequence[dict], add_generation_prompt: bool = True, enable_thinking: bool | None = None
     ) -> list[int]:
-        """`render_chat` as ids: the template's control tokens by id, everything else by `encode`.
+        """The chat as ids, by the checkpoint's own template: its control tokens by id, everything else by `encode`.
 
-        Raises UserError for a message that the template cannot hold.
+        Raises UserError for a message that the template cannot hold, and where there is no template.
         """
+        if self._own_template is not None:
+            return self.encode_pieces(self._own_template.pieces(messages, add_generation_prompt, enable_thinking))
+        if not self._chats_like_qwen3:
+            raise UserError("this checkpoint has no chat template, and its tokenizer no <|im_start|> token and the "
+                            "others of Qwen3's, so it cannot chat; use a plain prompt")  # fmt: skip
         return self.encode_pieces(chat_pieces(messages, add_generation_prompt, enable_thinking))
+
+    @property
+    def _chats_like_qwen3(self) -> bool:
+        return None not in map(self.special_id, (START, END, THINK, END_THINK))
+
+    @cached_property
+    def _own_template(self) -> JinjaTemplate | None:
+        """The template that the checkpoint brought along; None for Qwen3's as this package writes it."""
+        config = self.kept.get("tokenizer_config.json", {})
+        text = self.kept.get(KEPT_JINJA) or config.get("chat_template")
+        if isinstance(text, list):  # several, by name
+            text = next((row.get("template") for row in text if isinstance(row, dict) and row.get("name") == "default"),
+                        None)  # fmt: skip
+        if not isinstance(text, str) or text == JINJA:
+            return None
+        tokens = {key: value for key, value in config.items() if key.endswith("_token")}
+        named = {key: value.get("content") if isinstance(value, dict) else value for key, value in tokens.items()}
+        return JinjaTemplate(text, self._id_of_special, {k: v for k, v in named.items() if isinstance(v, str)})
+
+    def opens_thinking(self, prompt: Sequence[int]) -> bool:
+        """Does this prompt end inside <think>, so that the reply begins with thinking?"""
+        return self.decode(prompt[-8:]).rstrip().endswith(THINK)
+
+    @property
+    def has_think_tokens(self) -> bool:
+        return None not in map(self.special_id, (THINK, END_THINK))
 
     def encode_pieces(self, pieces: Sequence[str]) -> list[int]:
         """The ids of texts and marks that follow each other: a `Mark` is its control token, a text never is."""
@@ -143,6 +183,14 @@ class Tokenizer:
             else:
                 tokens += self.encode("".join(run))  # joined first: a BPE may merge across the seam
         return tokens
+
+
+def _before_text(backend: tokenizers.Tokenizer, plain: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """The ids that the file's post-processor puts in front."""
+    if backend.post_processor is None:
+        return ()
+    whole, text = backend.encode("a").ids, plain.encode("a", add_special_tokens=False).ids
+    return tuple(whole[: next((i for i in range(len(whole)) if whole[i : i + len(text)] == text), 0)])
 
 
 def _without_special(stored: dict, special_ids: frozenset[int]) -> tokenizers.Tokenizer:
@@ -193,7 +241,7 @@ def _stop_ids(folder: Path, files: Mapping[str, dict]) -> tuple[int, ...]:
 
 def _check_ids(folder: Path, tokenizer: Tokenizer, vocab_size: object) -> None:
     """No id may lie beyond the embedding: that fails late, and on a GPU without a name. Some stop id must exist."""
-    path = folder / "tokenizer.json"
+    path = folder / "tokenizer.json" if folder.is_dir() else folder
     if isinstance(vocab_size, int) and tokenizer.num_ids > vocab_size:
         raise UserError(f"{path}: has ids up to {tokenizer.num_ids - 1:,}, but vocab_size in config.json is "
                         f"{vocab_size:,}: it belongs to another model")  # fmt: skip
@@ -226,29 +274,3 @@ class StreamDecoder:
 
     def finish(self) -> str:
         return self._utf8.decode(b"", final=True)
-
-
-@dataclass(frozen=True)
-class Thinking:
-    """A completion's tokens without the two marks; `closed`: was </think> there?"""
-
-    thinking: list[int]
-    answer: list[int]
-    closed: bool
-
-
-def split_thinking(tokens: Sequence[int], think_id: int | None, end_think_id: int | None, opened: bool) -> Thinking:
-    """Split a completion at the id of </think>; the same characters spelt by ordinary tokens do not count.
-
-    opened: the prompt already ended inside <think>. Only the first </think> closes. Thinking that never closes is all
-    thinking, with an empty answer; a completion with neither mark, and none in the prompt, is all answer.
-    """
-    tokens = list(tokens)
-    closed = end_think_id in tokens
-    if not closed and not opened and think_id not in tokens:
-        return Thinking([], tokens, closed=False)
-    end = tokens.index(end_think_id) if closed else len(tokens)
-    thinking, answer = tokens[:end], tokens[end + 1 :]
-    if think_id in thinking:
-        thinking.remove(think_id)
-    return Thinking(thinking, answer, closed)

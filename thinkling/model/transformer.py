@@ -40,7 +40,8 @@ def rope_table(
     """Cosines and sines of the angle position * frequency, in float32 (RoFormer, arXiv:2104.09864, eq. 15)."""
     angles = positions[:, None, :, None].float() * rope_frequencies(config, positions.device)
     angles = torch.cat([angles, angles], dim=-1)  # dimension i turns together with dimension i + E/2
-    return angles.cos(), angles.sin()
+    scale = config.rope_scaling.attention_factor if config.rope_scaling else 1.0
+    return angles.cos() * scale, angles.sin() * scale
 
 
 def rope_frequencies(config: ModelConfig, device: torch.device) -> Float[Tensor, " half_E"]:
@@ -52,10 +53,27 @@ def rope_frequencies(config: ModelConfig, device: torch.device) -> Float[Tensor,
     slowed = frequencies / scaling.factor
     if scaling.rope_type == "linear":
         return slowed
+    if scaling.rope_type == "yarn":
+        return torch.lerp(frequencies, slowed, yarn_ramp(config, device))
     # llama3: what turns often within the original context keeps its frequency, what turns seldom is slowed.
     turns = frequencies * scaling.original_max_position_embeddings / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     return torch.lerp(slowed, frequencies, ((turns - low) / (high - low)).clamp(0, 1))
+
+
+def yarn_ramp(config: ModelConfig, device: torch.device) -> Float[Tensor, " half_E"]:
+    """How far each pair of dimensions is slowed, from 0 (it turns `beta_fast` times within the original context, or
+    more) to 1 (`beta_slow` times, or less). The bounds are whole pairs, as in YaRN's own code."""
+    E, scaling = config.head_dim, config.rope_scaling
+
+    def pair(turns: float) -> float:
+        """The pair, counted with fractions, that turns so often: theta^(-2i/E) * context = 2 pi turns."""
+        context = scaling.original_max_position_embeddings
+        return E * math.log(context / (turns * 2 * math.pi)) / (2 * math.log(config.rope_theta))
+
+    low, high = max(math.floor(pair(scaling.beta_fast)), 0), min(math.ceil(pair(scaling.beta_slow)), E - 1)
+    pairs = torch.arange(E // 2, device=device, dtype=torch.float32)
+    return ((pairs - low) / (high - low if high != low else 0.001)).clamp(0, 1)
 
 
 def rotate(

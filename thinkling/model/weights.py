@@ -1,7 +1,7 @@
-"""Weights in and out: safetensors in the Hub's layout, whole or sharded, from a local folder or the Hub.
+"""Models found, loaded and saved: built in, a folder, a GGUF file, a name that is known, or a model of the Hub.
 
-Tensors are read one at a time into a network without memory, so loading peaks at about the weights' own size. Left
-out: pickled weights, which can run code, and checkpoints whose weights are quantised.
+Tensors are read one at a time into a network without memory, so loading peaks at about the weights' own size. How they
+are stored: stored.py. What is saved is safetensors in the Hub's layout, which transformers reads.
 """
 
 import os
@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from thinkling.errors import UserError
 from thinkling.model.config import ModelConfig
-from thinkling.model.config_file import config_json, read_config, read_object
+from thinkling.model.config_file import config_json, read_object
+from thinkling.model.package_index import KNOWN, fetched
+from thinkling.model.stored import Stored, config_at, is_gguf, stored_at
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.runs import FINISHED, write_json
@@ -34,7 +35,8 @@ def builtin_names() -> list[str]:
 
 
 def resolve(name: str) -> Path:
-    """The folder of a model: a built-in name, a local folder, or a Hub id `org/name` or `org/name@revision`.
+    """The folder of a model, or its GGUF file: a built-in name, a local path, a name of package_index.py, or a Hub id
+    `org/name` or `org/name@revision`.
 
     A training run's folder stands for the checkpoint that it ended with. A Hub model is downloaded once and then read
     from the Hub's own cache. Raises UserError if there is no such model.
@@ -49,11 +51,16 @@ def resolve(name: str) -> Path:
     if is_folder:
         return trained(folder)
     if exists:
-        raise UserError(f"{name}: a file; pass the folder that holds config.json and *.safetensors")
+        if is_gguf(folder):
+            return folder
+        raise UserError(f"{name}: a file; pass a .gguf file, or the folder that holds config.json and *.safetensors")
+    if name in KNOWN:
+        return fetched(name)
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", name):
         return _download(name)
     known = ", ".join(builtin_names()) or "none"
-    raise UserError(f"{name}: no such folder. Built-in models: {known}; a Hub model is written org/name")
+    raise UserError(f"{name}: no such folder. Built-in models: {known}; fetched by name: {', '.join(KNOWN)}; a Hub "
+                    "model is written org/name")  # fmt: skip
 
 
 def trained(folder: Path) -> Path:
@@ -87,51 +94,42 @@ def _download(name: str) -> Path:
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
-    """The network of a checkpoint's folder, in eval mode, its weights converted to `dtype`.
+    """The network of a checkpoint's folder, or of a GGUF file, in eval mode, its weights converted to `dtype`.
 
     Every name, shape and size is compared with config.json, and with the memory, before anything is read. Raises
     UserError naming the file, the tensor and both shapes.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    file_of, shapes = {}, {}
-    for path in shard_paths(folder):
-        for name, shape in _stored_shapes(path).items():
-            file_of[name], shapes[name] = path, shape
-    _check_counts(folder, config, shapes)
+    config = config_at(folder)
+    stored = stored_at(folder, config)
+    _check_counts(folder, config, stored)
     with torch.device("meta"):
         model = Transformer(config)
     expected = {name: tuple(weight.shape) for name, weight in model.named_parameters(remove_duplicate=False)}
+    head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
     if config.tie_word_embeddings:  # the head is the embedding, also where a checkpoint stores it twice
-        shapes.pop("lm_head.weight", None)
         expected.pop("lm_head.weight")
-    _check_shapes(folder, file_of, shapes, expected)
+    _check_shapes(folder, stored, expected)
     _check_memory(folder, config, torch.device(device), dtype)
     for name, shape in expected.items():
         owner, _, leaf = name.rpartition(".")
         weight = torch.empty(shape, dtype=dtype, device=device)
-        weight.copy_(_read(file_of[name], name))
+        weight.copy_(stored[name].read())
         setattr(model.get_submodule(owner), leaf, nn.Parameter(weight))
     if config.tie_word_embeddings:
-        _check_head(file_of)
+        _check_head(head, stored["model.embed_tokens.weight"])
         model.lm_head.weight = model.model.embed_tokens.weight
     return model.eval()
 
 
-def _read(path: Path, name: str) -> Tensor:
-    with safe_open(path, framework="pt") as file:  # once a tensor: closing gives back the pages it read
-        return file.get_tensor(name)
-
-
-def _check_head(file_of: Mapping[str, Path]) -> None:
+def _check_head(head: Stored | None, embedding: Stored) -> None:
     """A head beside a tied embedding must be the same: else one of the two would be dropped without a word."""
-    head, embedding = "lm_head.weight", "model.embed_tokens.weight"
-    if head not in file_of:
+    if head is None:
         return
-    kept = _read(file_of[embedding], embedding)
-    if not torch.equal(_read(file_of[head], head).to(kept.dtype), kept):
-        raise UserError(f"{file_of[head]}: {head} differs from {embedding}, but tie_word_embeddings in config.json is "
-                        "true: set it to false to use both, or remove the tensor")  # fmt: skip
+    kept = embedding.read()
+    if not torch.equal(head.read().to(kept.dtype), kept):
+        raise UserError(f"{head.path}: lm_head.weight differs from model.embed_tokens.weight, but tie_word_embeddings "
+                        "in config.json is true: set it to false to use both, or remove the tensor")  # fmt: skip
 
 
 def _check_counts(folder: Path, config: ModelConfig, names: Iterable[str]) -> None:
@@ -146,19 +144,18 @@ def _check_counts(folder: Path, config: ModelConfig, names: Iterable[str]) -> No
             raise UserError(f"{folder}: {key} in config.json is {wanted:,}, but the weights hold {stored:,}")
 
 
-def _check_shapes(folder: Path, file_of: Mapping[str, Path], stored: Mapping, expected: Mapping) -> None:
-    for name, shape in stored.items():
+def _check_shapes(folder: Path, stored: Mapping[str, Stored], expected: Mapping) -> None:
+    of, where = ("metadata", "file") if is_gguf(folder) else ("config.json", "*.safetensors files")
+    for name, tensor in stored.items():
         if name not in expected:
+            raise UserError(f"{tensor.path}: the tensor {name} {tensor.shape} has no place in the network of its {of}")
+        if tensor.shape != expected[name]:
             raise UserError(
-                f"{file_of[name]}: the tensor {name} {shape} has no place in the network of its config.json"
-            )
-        if shape != expected[name]:
-            raise UserError(
-                f"{file_of[name]}: the tensor {name} has shape {shape}; config.json asks for {expected[name]}"
+                f"{tensor.path}: the tensor {name} has shape {tensor.shape}; {of} asks for {expected[name]}"
             )
     for name, shape in expected.items():
         if name not in stored:
-            raise UserError(f"{folder}: the tensor {name} {shape} is missing from the *.safetensors files")
+            raise UserError(f"{folder}: the tensor {name} {shape} is missing from the {where}")
 
 
 def _check_memory(folder: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
@@ -174,45 +171,6 @@ def device_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def shard_paths(folder: Path) -> list[Path]:
-    """The safetensors files that make up a checkpoint: one, or those that its index names."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        weight_map = read_object(index).get("weight_map")
-        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-            raise UserError(f"{index}: not an index with a weight_map of file names; download it again")
-        names = sorted(set(weight_map.values()))
-        for name in names:
-            if not re.fullmatch(r"[\w.-]+\.safetensors", name):
-                raise UserError(f"{index}: {name!r} is not the name of a safetensors file beside it")
-            if not (folder / name).is_file():
-                raise UserError(f"{folder / name}: missing, though {index.name} names it; download it again")
-        return [folder / name for name in names]
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
-    pickled = sorted(path for ending in ("*.bin", "*.pth", "*.pt") for path in folder.glob(ending))
-    if pickled:
-        raise UserError(f"{pickled[0]}: pickled weights can run code, so convert them to safetensors first")
-    raise UserError(f"{folder}: no model.safetensors and no model.safetensors.index.json in this folder")
-
-
-def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    if not os.access(path, os.R_OK):  # the library would say that there is no such file
-        raise UserError(f"{path}: cannot be read (Permission denied)")
-    try:
-        with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, no dict
-            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-            kinds = {name: part.get_dtype() for name, part in slices.items()}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: truncated or not safetensors ({error}); download or save it again") from None
-    for name, kind in kinds.items():
-        if kind not in ("F64", "F32", "F16", "BF16"):
-            raise UserError(f"{path}: the tensor {name} is stored as {kind}: quantised weights, which thinkling does "
-                            "not read; take the checkpoint in bfloat16")  # fmt: skip
-    return shapes
 
 
 # ------------------------------------------------------------------------------------------------------------ saving

@@ -14,7 +14,7 @@ from thinkling.generate.completion import check_prompt
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.problem import Problem
-from thinkling.scale.prompts import prompt_of, render
+from thinkling.scale.prompts import CHATS, prompt_of, render
 from thinkling.tasks.benchmarks import is_users
 from thinkling.verify.verifier import verifier_of
 from thinkling.words import counted
@@ -60,8 +60,11 @@ def too_long(model: Model, templates: Iterable[str], problems: Sequence[Problem]
     found: dict[int, Failure] = {}
     for template in templates:
         for row, problem in enumerate(problems, start=1):
-            # A token is a byte at least: most prompts need not be encoded.
-            if len(render(template, problem.question).encode(errors="replace")) < model.engine.max_length:
+            # A token is a byte at least: most prompts need not be encoded. What a chat template adds is not known.
+            if (
+                template not in CHATS
+                and len(render(template, problem.question).encode(errors="replace")) < model.engine.max_length
+            ):
                 continue
             try:
                 check_prompt(prompt_of(model, template, problem.question), model.engine.max_length)

@@ -50,14 +50,15 @@ CHAT_ABOUT = {
 
 
 def render(template: str, question: str) -> str:
-    """The prompt as text, for reading; of the chat templates too, which a model gets as messages (`prompt_of`)."""
+    """The prompt as text, for reading; of a chat as Qwen3's template writes it. A model gets `prompt_of`."""
     if template in CHATS:
         return render_chat([_turn("user", question)], enable_thinking=CHATS[template])
     return TEMPLATES[template].format(question=question)
 
 
 def prompt_of(model: Model, template: str, question: str) -> Any:
-    """The prompt as this model takes it. `chat` switches Qwen3's thinking off, `chat-thinking` leaves it on."""
+    """The prompt as this model takes it. `chat` switches thinking off where the model's own template can,
+    `chat-thinking` leaves it on."""
     if template in CHATS:
         return model.chat_prompt([_turn("user", question)], CHATS[template])
     return model.text_prompt(render(template, question))
@@ -84,14 +85,27 @@ def judge_prompt(judge: Model, chat: bool, question: str, response: str) -> Any:
     return judge.chat_prompt([_turn("user", text)], False) if chat else judge.text_prompt(text)
 
 
-def manifest(templates: Sequence[str], question: str) -> dict:
+def manifest(model: Model, templates: Sequence[str], question: str) -> dict:
     """What a run keeps of its prompts: each template as it is, the first question's prompt as the model sees it, and
     what is asked about responses."""
     shown = {
-        name: {"template": TEMPLATES.get(name, "the model's own chat template"), "first_prompt": render(name, question)}
+        name: {
+            "template": TEMPLATES.get(name, "the model's own chat template"),
+            "first_prompt": _seen(model, name, question),
+        }
         for name in templates
     }
     return {"templates": shown, "about_a_response": ABOUT, "about_a_response_in_a_chat": CHAT_ABOUT}
+
+
+def _seen(model: Model, template: str, question: str) -> str:
+    """The prompt as the model reads it; of one on a server, whose template is not known, the question."""
+    from thinkling.generate.language_model import LanguageModel  # here: it imports torch, and --help need not
+
+    prompt = prompt_of(model, template, question)
+    if isinstance(model, LanguageModel):
+        return model.tokenizer.decode(prompt)
+    return question if template in CHATS else prompt
 
 
 def _about(model: Model, kind: str, template: str, question: str, response: str, **more: str) -> Any:

@@ -6,9 +6,10 @@ ones. In a pipe, each line that comes in is a message, and only replies go out.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from rich.console import Console
 from rich.text import Text
@@ -16,7 +17,8 @@ from rich.text import Text
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.model.tokenizer import StreamDecoder, split_thinking
+from thinkling.model.thinking import TAGS, TaggedText, split_thinking
+from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.weights import builtin_names
 from thinkling.serve.wrapping import WrappedStream
 
@@ -43,21 +45,48 @@ class Conversation:
 
 
 def reply(model: LanguageModel, prompt: list[int], sampling: Sampling, console: Console) -> str:
-    """Write the reply as it comes, thinking dimmed; returns the answer without it. They are told apart by token id."""
-    begin, end = model.tokenizer.special_id("<think>"), model.tokenizer.special_id("</think>")
-    tokens, decoder, thinking, written = [], StreamDecoder(model.tokenizer), False, WrappedStream(console)
+    """Write the reply as it comes, thinking dimmed; returns the answer without it. They are told apart by token id, or
+    by the tags where the model has no tokens for them."""
+    tokenizer, written, tokens, answer = model.tokenizer, WrappedStream(console), [], ""
+    opened = tokenizer.opens_thinking(prompt)
+    pieces = by_id if tokenizer.has_think_tokens else by_tags
     with closing(model.stream_tokens(prompt, sampling)) as drawn:
-        for token in drawn:
-            if token in model.tokenizer.stop_ids:
-                break
-            tokens.append(token)
-            if token in (begin, end):
-                thinking = token == begin
-                continue
-            written.write(decoder.push(token), "dim italic" if thinking else "")
-    written.write(decoder.finish(), "dim italic" if thinking else "")
+        until_stop = takewhile(lambda token: token not in tokenizer.stop_ids, drawn)
+        for text, thinking in pieces(tokenizer, noted(until_stop, tokens), opened):
+            written.write(text, "dim italic" if thinking else "")
+            answer += "" if thinking else text
     written.end()
-    return model.tokenizer.decode(split_thinking(tokens, begin, end, opened=False).answer).strip()
+    if tokenizer.has_think_tokens:
+        begin, end = map(tokenizer.special_id, TAGS)
+        answer = tokenizer.decode(split_thinking(tokens, begin, end, opened).answer)
+    return answer.strip()
+
+
+def noted(tokens: Iterable[int], kept: list[int]) -> Iterator[int]:
+    for token in tokens:
+        kept.append(token)
+        yield token
+
+
+def by_id(tokenizer: Tokenizer, tokens: Iterable[int], opened: bool) -> Iterator[tuple[str, bool]]:
+    """Text as it comes, and whether it is thinking: of a model that has tokens for both tags."""
+    begin, end = map(tokenizer.special_id, TAGS)
+    decoder, thinking = StreamDecoder(tokenizer), opened
+    for token in tokens:
+        if token in (begin, end):
+            thinking = token == begin
+        else:
+            yield decoder.push(token), thinking
+    yield decoder.finish(), thinking
+
+
+def by_tags(tokenizer: Tokenizer, tokens: Iterable[int], opened: bool) -> Iterator[tuple[str, bool]]:
+    """The same of a model that writes the tags as text, if it thinks at all."""
+    decoder, tagged = StreamDecoder(tokenizer, skip_special=True), TaggedText(opened)
+    for token in tokens:
+        yield from tagged.push(decoder.push(token))
+    yield from tagged.push(decoder.finish())
+    yield from tagged.finish()
 
 
 def greeting(name: str) -> str:

@@ -18,10 +18,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 from thinkling.errors import UserError
+from thinkling.isolated import load
 from thinkling.problem import Problem
 from thinkling.runs import read_jsonl, why_not_read
 from thinkling.tasks import builtin
-from thinkling.verify.isolated import load
 from thinkling.verify.verifier import verifier_named
 
 FIELDS = ("question", "problem", "reference", "answer", "subject", "solution", "metadata")

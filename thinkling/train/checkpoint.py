@@ -20,9 +20,10 @@ from safetensors.torch import load_file, save_file
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.model.adapter import write_adapter
 from thinkling.model.weights import load_model, save_model
 from thinkling.runs import write_json, write_text
-from thinkling.train.lora import adapters, merged
+from thinkling.train.lora import adapter_of, adapters, merged
 from thinkling.train.optim import Optimizer
 
 NOT_SAVED = (OSError, SafetensorError, UserError)  # a full disk, as each library says it
@@ -149,7 +150,8 @@ def is_whole(folder: Path) -> bool:
 
 
 def save_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer, state: dict | None = None) -> None:
-    """Write a model, adapters merged, as an ordinary model folder, and behind it what training it further needs.
+    """Write a model, adapters merged, as an ordinary model folder, and behind it what training it further needs; the
+    adapters also on their own, in PEFT's layout, in `adapter/`.
 
     state: what else must be known to resume, as JSON can hold it.
     """
@@ -159,6 +161,7 @@ def save_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer, s
     training.mkdir(parents=True, exist_ok=True)
     if adapters(model.network):
         save_file(adapters(model.network), training / ADAPTERS)
+        write_adapter(folder / "adapter", adapter_of(model.network), model.name)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, training / "optimizer.safetensors")
     write_json(training / "state.json", {"optimizer": plain, "state": state})
 

@@ -17,7 +17,7 @@ from thinkling.errors import UserError
 from thinkling.generate.score import CHUNK_ELEMENTS, score_packed
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.config import SIZES, ModelConfig
-from thinkling.model.config_file import read_config
+from thinkling.model.stored import config_at
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import resolve
 from thinkling.train.adam8bit import BLOCK, SMALLEST
@@ -171,7 +171,7 @@ def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute:
 
 def config_of(model: str) -> ModelConfig:
     """A size by its name, without any weights, or a checkpoint's."""
-    return SIZES[model] if model in SIZES else read_config(resolve(model))
+    return SIZES[model] if model in SIZES else config_at(resolve(model))
 
 
 def advice(work: Workload) -> str:

@@ -10,8 +10,8 @@ import re
 from functools import cache, partial
 
 from thinkling.errors import UserError
+from thinkling.isolated import Isolated
 from thinkling.problem import Problem
-from thinkling.verify.isolated import Isolated
 from thinkling.verify.math.extract import extract
 from thinkling.verify.verifier import ExtractMode, Verdict, Verifier
 

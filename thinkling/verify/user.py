@@ -12,8 +12,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from thinkling.errors import UserError
+from thinkling.isolated import Isolated, load
 from thinkling.problem import Problem
-from thinkling.verify.isolated import Isolated, load
 from thinkling.verify.math.extract import extract
 from thinkling.verify.verifier import ExtractMode, Verdict, Verifier
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from thinkling.errors import UserError
+from thinkling.isolated import load
 from thinkling.train.rl.exact import gradient_of, groups_of, stated_gradient, thinklings, worlds
 from thinkling.train.rl.loss import LossInputs, UserLoss
 from thinkling.train.rl.objective import Objective
-from thinkling.verify.isolated import load
 
 TOLERANCE = 1e-4  # of the relative difference between two gradients; float32 leaves about 1e-6
 

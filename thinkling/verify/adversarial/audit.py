@@ -4,7 +4,7 @@ It is known to hang, and its own time limit works on the main thread only: call 
 """
 
 from thinkling.errors import UserError
-from thinkling.verify.isolated import Isolated
+from thinkling.isolated import Isolated
 
 LIMIT = 5.0  # seconds for one verdict
 

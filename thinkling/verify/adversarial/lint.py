@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from thinkling.isolated import REFUSED, Call, Isolated
 from thinkling.verify.adversarial.hostile import PAIRS, Hostile, Pair, box, hostile
-from thinkling.verify.isolated import REFUSED, Call, Isolated
 from thinkling.verify.math.grade import grade
 
 Kind = Literal["rewards nothing", "pays", "no number", "raises", "hangs", "dies", "touches"]

@@ -1,7 +1,8 @@
 """Call a function that may hang, crash or misbehave: in a child process, timed, watched, killed when its time is up.
 
 What an audit hook (PEP 578) sees during a call is reported, and what would change the world beyond reading is refused.
-It is a linter's eye and a stopwatch, not a sandbox: memory is not limited, and C code can do what it likes.
+It is a linter's eye and a stopwatch, not a sandbox: C code can do what it likes. Memory is limited on request, where
+the system can.
 """
 
 import contextlib
@@ -48,14 +49,18 @@ class Isolated:
 
     A call that takes more than `limit_s` seconds is killed, whatever it does, and the next starts a fresh child. Every
     child first makes the `warm_up` calls, unwatched, so that what is loaded on first use is not held against a call.
-    With `watch` false nothing is reported or refused: for a function that may do what it likes. Raises UserError where
-    the function cannot be imported. Any thread may call it, one after the other; close it, or use `with`.
+    With `watch` false nothing is reported or refused: for a function that may do what it likes. memory: bytes that the
+    child may have, 0 for any. Raises UserError where the function cannot be imported. Any thread may call it, one after
+    the other; close it, or use `with`.
     """
 
-    def __init__(self, target: str, limit_s: float, warm_up: Sequence[tuple] = (), watch: bool = True) -> None:
+    def __init__(
+        self, target: str, limit_s: float, warm_up: Sequence[tuple] = (), watch: bool = True, memory: int = 0
+    ) -> None:
         if not all(target.rpartition(":")[::2]):
             raise UserError(f"'{target}' names no function: give MODULE:FUNCTION or FILE.py:FUNCTION")
         self.target, self.limit_s, self.warm_up, self.watch = target, limit_s, warm_up, watch
+        self.memory = memory
         self.lock = threading.Lock()
         self.child: subprocess.Popen | None = None
 
@@ -84,8 +89,8 @@ class Isolated:
     def _start(self) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *filter(None, sys.path)])}
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "thinkling.verify.isolated", self.target], stdin=subprocess.PIPE, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+            [sys.executable, "-m", "thinkling.isolated", self.target, str(self.memory)], stdin=subprocess.PIPE,
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         first = self._ask(None, watch=False, limit_s=START_LIMIT)
         if first.ended != "returned":
@@ -204,7 +209,14 @@ def end_with_nobody_left() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def serve(target: str) -> None:
+def have_at_most(memory: int) -> None:
+    """Whoever asks for more address space gets a MemoryError."""
+    if memory and resource is not None:
+        with contextlib.suppress(ValueError, OSError):  # macOS knows the limit and takes none
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def serve(target: str, memory: int) -> None:
     """Answer calls, one JSON line each, until standard input ends. What the function prints goes nowhere."""
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -231,6 +243,7 @@ def serve(target: str) -> None:
         function = load(target)
     except BaseException as error:  # also SystemExit: whatever stops the import is the answer
         return answer("raised", why=f"{type(error).__name__}: {error}")
+    have_at_most(memory)
     sys.addaudithook(hook)
     answer("returned")
     for line in calls:
@@ -248,4 +261,4 @@ def serve(target: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], int(sys.argv[2]))
