@@ -19,8 +19,9 @@ model model.config model.config_file model.cache model.transformer model.chat_te
 model.builtin
 verify verify.verifier
 verify.math.formulas verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
-verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
-verify.math.reals verify.math.relations verify.math.equal verify.math.grade
+verify.math.build verify.math.grammar verify.math.latex verify.math.angles verify.math.exact verify.math.numeric
+verify.math.points verify.math.arithmetic verify.math.reals verify.math.relations verify.math.equations
+verify.math.equal verify.math.grade
 verify.math verify.isolated verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
 tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks

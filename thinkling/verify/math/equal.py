@@ -8,11 +8,12 @@ It is not transitive, on purpose, where one of two answers leaves something out:
 from collections import Counter
 from fractions import Fraction
 
+import thinkling.verify.math.equations as equations
 from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.build import SETS, as_matrix, as_set, is_variable
+from thinkling.verify.math.build import SETS, as_matrix, as_set
 from thinkling.verify.math.exact import Undefined
 from thinkling.verify.math.reals import NotReal, differ, openness, pieces
-from thinkling.verify.math.relations import from_zero, is_function, is_head, named_values, one_name, renamed
+from thinkling.verify.math.relations import in_order, named_values, one_name
 from thinkling.verify.math.tree import (
     ELLIPSIS,
     EXPRESSIONS,
@@ -65,8 +66,16 @@ class _Comparison:
         if isinstance(a, Solution) and isinstance(b, Solution) and a.name != b.name:
             return f"it bounds {a.name}, the reference {b.name}"
         a, b = _without_name(a), _without_name(b)
+        if isinstance(a, Relation | Listing) and isinstance(b, Relation | Listing):
+            named, wanted = named_values(a), named_values(b)
+            if named is not None and wanted is not None:
+                return equations.by_name(self, named, wanted)
+        for relation, other in ((a, b), (b, a)):
+            if isinstance(relation, Relation) and isinstance(other, Tuple) and (named := named_values(relation)):
+                values = in_order(named, relation)
+                return self.entries(*((values, b.items) if relation is a else (a.items, values)), "entry")
         if isinstance(a, Relation) or isinstance(b, Relation):
-            return self._relations(a, b)
+            return equations.difference(self, a, b)
         if any(isinstance(side, Listing) for side in (a, b)):
             return self._listings(a, b)
         if isinstance(a, SETS) or isinstance(b, SETS):
@@ -76,7 +85,7 @@ class _Comparison:
         if isinstance(a, Numeral) or isinstance(b, Numeral):
             return self._numerals(a, b)
         if isinstance(a, Tuple) or isinstance(b, Tuple):
-            return _kinds(a, b) if type(a) is not type(b) else self._entries(a.items, b.items, "entry")
+            return _kinds(a, b) if type(a) is not type(b) else self.entries(a.items, b.items, "entry")
         return self._quantities(a, b)
 
     def _texts(self, a: object, b: object) -> str | None:
@@ -141,7 +150,7 @@ class _Comparison:
 
     # Several values.
 
-    def _entries(self, a: tuple, b: tuple, noun: str) -> str | None:
+    def entries(self, a: tuple, b: tuple, noun: str) -> str | None:
         if len(a) != len(b):
             return f"{len(a)} {_plural(noun, len(a))}, the reference has {len(b)}"
         for i, (x, y) in enumerate(zip(a, b, strict=True), 1):
@@ -151,10 +160,10 @@ class _Comparison:
         return None
 
     def _listings(self, a: object, b: object) -> str | None:
-        if isinstance(a, Tuple) and (values := named_values(b)):
-            return self._entries(a.items, values, "entry")
-        if isinstance(b, Tuple) and (values := named_values(a)):
-            return self._entries(values, b.items, "entry")
+        if isinstance(a, Tuple) and (named := named_values(b)):
+            return self.entries(a.items, in_order(named, b), "entry")
+        if isinstance(b, Tuple) and (named := named_values(a)):
+            return self.entries(in_order(named, a), b.items, "entry")
         if isinstance(a, Tuple) or isinstance(b, Tuple):
             return _kinds(a, b)
         if not isinstance(a, Listing | Set) or not isinstance(b, Listing | Set):
@@ -164,7 +173,7 @@ class _Comparison:
             count = len(listing.items)
             return f"{count} answers, the reference has one" if isinstance(a, Listing) else f"one of {count} answers"
         if Symbol(ELLIPSIS) in a.items or Symbol(ELLIPSIS) in b.items:
-            return self._entries(a.items, b.items, "term")
+            return self.entries(a.items, b.items, "term")
         return self._unordered(one_name(a.items), one_name(b.items))
 
     def _unordered(self, a: tuple, b: tuple) -> str | None:
@@ -192,7 +201,7 @@ class _Comparison:
             return openness(mine, wanted, self.calculator) or _is_not(first, second)
         except (NotReal, Undefined):  # ends without a value, or without an order
             if isinstance(first, Interval) and isinstance(second, Interval):
-                ends = self._entries((first.low, first.high), (second.low, second.high), "end")
+                ends = self.entries((first.low, first.high), (second.low, second.high), "end")
                 closed = (first.low_closed, first.high_closed) == (second.low_closed, second.high_closed)
                 return ends or (None if closed else _is_not(a, b))
             return _is_not(a, b)
@@ -203,62 +212,6 @@ class _Comparison:
             if not any(self.difference(item, other) is None for other in kept):
                 kept.append(item)
         return tuple(kept)
-
-    # Equations and inequalities.
-
-    def _relations(self, a: object, b: object) -> str | None:
-        if not (isinstance(a, Relation) and isinstance(b, Relation)):
-            value = self._value(a if isinstance(a, Relation) else b)
-            if value is None:
-                return _kinds(a, b)
-            return self.difference(value, b) if isinstance(a, Relation) else self.difference(a, value)
-        if is_function(a.sides[0]) != is_function(b.sides[0]) and (values := self._defined(a, b)):
-            return self.difference(*values)
-        a, b = renamed(a, b)
-        if len(a.sides) > 2 or len(b.sides) > 2:
-            return self._chains(a, b)
-        if not all(isinstance(side, EXPRESSIONS) for side in (*a.sides, *b.sides)):
-            return None if a.operators == b.operators and not self._entries(a.sides, b.sides, "side") else _is_not(a, b)
-        (first, sense), (second, wanted) = from_zero(a), from_zero(b)
-        if sense != wanted:
-            return f"{a.operators[0]} is not {b.operators[0]}"
-        sign = self.calculator.proportional(first, second)
-        same = sign > 0 or (sign < 0 and sense in "=≠≈")
-        return None if same else _is_not(a, b)
-
-    def _defined(self, a: Relation, b: Relation) -> tuple | None:
-        """The values of `f(x) = x^2` and `y = x^2`; None where they are no such pair."""
-        function, other = (a, b) if is_function(a.sides[0]) else (b, a)
-        name = other.sides[0]
-        if not is_variable(name) or name in function.sides[0].arguments or name.name in variables(function):
-            return None
-        values = self._value(a), self._value(b)
-        return None if None in values else values
-
-    def _chains(self, a: Relation, b: Relation) -> str | None:
-        first, second = self._value(a), self._value(b)
-        if first is not None and second is not None and a.sides[0] == b.sides[0]:
-            return self.difference(first, second)
-        same = a.operators == b.operators and not self._entries(a.sides, b.sides, "side")
-        return None if same else _is_not(a, b)
-
-    def _value(self, node: Relation) -> object | None:
-        """The value that `x = 5`, `f(x) = 2x`, `Area = 10/4 = 2.5` or `1 + 1 = 2` states; None for other relations."""
-        if not set(node.operators) <= {"=", "≈"}:
-            return None
-        sides = node.sides
-        if is_head(sides[0]):
-            values = sides[1:]
-        elif len(sides) == 2 and is_head(sides[1]):
-            values = sides[:1]
-        elif all(isinstance(side, EXPRESSIONS) and not variables(side) for side in sides):
-            values = sides
-        else:
-            return None
-        exact = values[: node.operators.index("≈") + 1] if "≈" in node.operators[len(sides) - len(values) :] else values
-        exact = exact or values
-        agree = all(self.difference(exact[0], other) is None for other in exact[1:])
-        return exact[0] if agree else None
 
 
 def _without_name(node: object) -> object:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
+import thinkling.verify.math.angles as angles
 from thinkling.verify.math.tree import Apply, Matrix, Number, Numeral
 
 MAX_BITS = 25_000  # of an exact numerator or denominator
@@ -38,6 +39,10 @@ def exact(node: object, spend: Callable[[int], None]) -> object:
                     return Number(value)
             elif function == "*" and Number(Fraction(0)) in parts:
                 return Number(Fraction(0))
+            if function in angles.FUNCTIONS and (value := angles.value(function, parts[0])) is not None:
+                if value == "pole":
+                    raise Undefined(f"{function} at a pole")
+                return value
             return Apply(function, parts)
         case Matrix(rows):
             return Matrix(tuple(tuple(exact(entry, spend) for entry in row) for row in rows))

@@ -33,6 +33,11 @@ _INVERSE = {
 }  # fmt: skip
 
 
+def digits(value: object) -> str:
+    """The first fifteen digits, the same for the same number however it was computed."""
+    return MP.nstr(value, 15)
+
+
 class Numeric:
     """Evaluates an expression without variables at the context's precision. `real`: a complex value is Undefined."""
 
@@ -162,9 +167,6 @@ class Numeric:
             return abs(x)
         if function in ("Re", "Im"):
             return x.real if function == "Re" else x.imag
-        if function.endswith("()"):  # an unknown function f: any fixed one that no identity holds for
-            seed = sum(map(ord, function))
-            return MP.fsum(MP.sin(value * seed / (97 + i)) * (i + 1) for i, value in enumerate(values, 1)) + 3
         return self._of_reals(function, values)
 
     def _arc_of_zero(self, function: str) -> object:
