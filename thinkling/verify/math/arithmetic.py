@@ -118,17 +118,24 @@ class Calculator:
 
         return replace(node, value)
 
-    def rounds_to(self, answer: object, reference: Number) -> bool:
-        """Whether the answer has no finite decimal, and rounded to the reference's decimals is the reference.
+    def rounds_to(self, answer: object, reference: Number, measured: bool = False) -> bool:
+        """Whether the answer, rounded to the reference's decimals, is the reference, so that this may be rounded.
 
-        To three significant digits at least, so that 4.5 does not swallow all that lies near it.
+        It may be where the answer has no finite decimal, or where the reference was `measured` (a physical quantity, a
+        percentage) and the answer has more digits. To three significant digits at least, so that 4.5 does not swallow
+        all that lies near it.
         """
         significant = -math.floor(math.log10(abs(reference.value))) + 2 if reference.value else 3
         tolerance = Fraction(1, 2) / Fraction(10) ** max(reference.decimals, significant)
         try:
             value = exact(answer, self.spend)
             if isinstance(value, Number):
-                return not _is_decimal(value.value) and abs(value.value - reference.value) <= tolerance
+                finer = (
+                    (value.value * Fraction(10) ** reference.decimals).denominator != 1
+                    if measured
+                    else not _is_decimal(value.value)
+                )
+                return finer and abs(value.value - reference.value) <= tolerance
             return bool(abs(self._rough(value) - _mpf(reference.value)) <= _mpf(tolerance))
         except Undefined:
             return False

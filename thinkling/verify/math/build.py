@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from thinkling.verify.math.quantities.units import factor
 from thinkling.verify.math.tokens import NotMathematics
 from thinkling.verify.math.tree import (
     ELLIPSIS,
@@ -64,7 +65,7 @@ def number(digits: str) -> Number:
     if exponent:
         if len(exponent) > 4 or abs(int(exponent)) > 1000:
             raise NotMathematics("a power of ten past 10^1000")
-        return Number(value * Fraction(10) ** int(exponent))
+        return Number(value * Fraction(10) ** int(exponent), len(decimals) - int(exponent) if decimals else None)
     return Number(value, len(decimals) or None)
 
 
@@ -98,6 +99,28 @@ def quantity(node: object) -> object:
         case Apply("neg", (Apply("°" | "%" as unit, (inside,)),)):
             return Quantity(negated(inside), unit)
     return node
+
+
+def priced(currency: str, unit: str) -> str:
+    """The unit of `$12 each`, `$5 per day`, `$18 dollars`. Raises NotMathematics where the two do not go together."""
+    if unit == currency or unit in ("in total", "total", "altogether", "each", "only", "overall"):
+        return currency
+    if unit.startswith("per "):
+        return f"{currency} {unit}"
+    raise NotMathematics(f"a currency sign and the unit {unit!r}")
+
+
+def quantity_sum(first: Quantity, second: Quantity) -> Quantity:
+    """`2 hours` and `30 minutes` in the larger unit. Raises NotMathematics where the second is no part of the first."""
+    times = factor(second.unit, first.unit)
+    if (
+        times is None
+        or times >= 1
+        or not (isinstance(first.expression, Number) and isinstance(second.expression, Number))
+    ):
+        raise NotMathematics("two quantities side by side")
+    value = abs(first.expression.value) + second.expression.value * times
+    return Quantity(Number(-value if first.expression.value < 0 else value), first.unit)
 
 
 def bracketed(opening: str, items: tuple, joins: set[str], closing: str) -> object:
@@ -196,6 +219,10 @@ def joined(items: list, joins: set[str]) -> object:
     """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
     if len(items) == 1:
         return items[0]
+    if joins == {"and"} and len(items) == 2 and all(isinstance(item, Quantity) for item in items):
+        times = factor(items[1].unit, items[0].unit)
+        if times is not None and times < 1:
+            return quantity_sum(*items)  # 2 hours and 30 minutes
     names = {item.name if isinstance(item, Solution) else None for item in items}
     if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
         operator = "∪" if "or" in joins else "∩"

@@ -6,11 +6,11 @@ It is not transitive, on purpose, where one of two answers leaves something out:
 """
 
 from collections import Counter
-from fractions import Fraction
 
 import thinkling.verify.math.equations as equations
+import thinkling.verify.math.magnitudes as magnitudes
 from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.build import SETS, as_matrix, as_set
+from thinkling.verify.math.build import SETS, as_set
 from thinkling.verify.math.exact import Undefined
 from thinkling.verify.math.reals import NotReal, differ, openness, pieces
 from thinkling.verify.math.relations import in_order, named_values, one_name
@@ -18,15 +18,12 @@ from thinkling.verify.math.tree import (
     ELLIPSIS,
     EXPRESSIONS,
     NOUNS,
-    PI,
     Apply,
     Choice,
     Interval,
     Listing,
-    Matrix,
     Number,
     Numeral,
-    Quantity,
     Ratio,
     Relation,
     Set,
@@ -36,7 +33,6 @@ from thinkling.verify.math.tree import (
     Unread,
     Words,
     show,
-    variables,
 )  # fmt: skip
 
 
@@ -86,7 +82,7 @@ class _Comparison:
             return self._numerals(a, b)
         if isinstance(a, Tuple) or isinstance(b, Tuple):
             return _kinds(a, b) if type(a) is not type(b) else self.entries(a.items, b.items, "entry")
-        return self._quantities(a, b)
+        return magnitudes.difference(self, a, b)
 
     def _texts(self, a: object, b: object) -> str | None:
         if isinstance(a, Unread | Words) and isinstance(b, Unread | Words):
@@ -99,36 +95,6 @@ class _Comparison:
 
     # Numbers and expressions.
 
-    def _quantities(self, a: object, b: object) -> str | None:
-        first, unit = (a.expression, a.unit) if isinstance(a, Quantity) else (a, "")
-        second, wanted = (b.expression, b.unit) if isinstance(b, Quantity) else (b, "")
-        if unit and wanted and unit != wanted:
-            return f"{unit} is not {wanted}"
-        if self._same(first, second):
-            return None
-        if unit != wanted:  # one sign is missing: 50% may also be 0.5, and 180° π
-            factor = {"%": Number(Fraction(1, 100)), "°": Apply("/", (Symbol(PI), Number(Fraction(180))))}
-            if unit in factor and self._same(Apply("*", (first, factor[unit])), second):
-                return None
-            if wanted in factor and self._same(first, Apply("*", (second, factor[wanted])), exactly=True):
-                return None
-        return _is_not(a, b)
-
-    def _same(self, a: object, b: object, exactly: bool = False) -> bool:
-        a, b = as_matrix(a), as_matrix(b)
-        if isinstance(a, Matrix) or isinstance(b, Matrix):
-            return isinstance(a, Matrix) and isinstance(b, Matrix) and self._same_matrix(a, b)
-        if self.calculator.same(a, b):
-            return True
-        decimal = isinstance(b, Number) and b.decimals is not None
-        return self.rounded and not exactly and decimal and not variables(a) and self.calculator.rounds_to(a, b)
-
-    def _same_matrix(self, a: Matrix, b: Matrix) -> bool:
-        if (len(a.rows), len(a.rows[0])) != (len(b.rows), len(b.rows[0])):
-            return False
-        rows = zip(a.rows, b.rows, strict=True)
-        return all(self._same(x, y) for row, other in rows for x, y in zip(row, other, strict=True))
-
     def _numerals(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Numeral) and isinstance(b, Numeral)):
             base = a.base if isinstance(a, Numeral) else b.base
@@ -140,11 +106,11 @@ class _Comparison:
             whole, other = (a, b) if isinstance(a, Ratio) else (b, a)
             if len(whole.terms) != 2 or not isinstance(other, EXPRESSIONS):
                 return _kinds(a, b)
-            return None if self._same(Apply("/", whole.terms), other, exactly=True) else _is_not(a, b)
+            return None if magnitudes.same(self, Apply("/", whole.terms), other, exactly=True) else _is_not(a, b)
         if len(a.terms) != len(b.terms) or (_looks_like_time(a) and _looks_like_time(b)):
             return _is_not(a, b)
         for x, y in zip(a.terms[1:], b.terms[1:], strict=True):
-            if not self._same(Apply("*", (x, b.terms[0])), Apply("*", (y, a.terms[0])), exactly=True):
+            if not magnitudes.same(self, Apply("*", (x, b.terms[0])), Apply("*", (y, a.terms[0])), exactly=True):
                 return _is_not(a, b)
         return None
 

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from thinkling.verify.math.arithmetic import Calculator, unknowns
 from thinkling.verify.math.build import is_variable
+from thinkling.verify.math.quantities.units import factor
 from thinkling.verify.math.relations import Stated, from_zero, is_function, named_values, renamed, stated
-from thinkling.verify.math.tree import EXPRESSIONS, NOUNS, Number, Quantity, Relation, show, variables
+from thinkling.verify.math.tree import EXPRESSIONS, NOUNS, Apply, Number, Quantity, Relation, show, variables
 
 
 class Comparison(Protocol):
@@ -98,6 +99,8 @@ def _consistent(compare: Comparison, node: Relation) -> Stated | None:
 def _near(compare: Comparison, exact: object, rough: object) -> bool:
     if compare.difference(exact, rough) is None:
         return True
+    if isinstance(exact, Quantity) and isinstance(rough, Quantity) and (times := factor(exact.unit, rough.unit)):
+        exact = Apply("*", (Number(times), exact.expression))
     exact, rough = (side.expression if isinstance(side, Quantity) else side for side in (exact, rough))
     return isinstance(rough, Number) and isinstance(exact, EXPRESSIONS) and compare.calculator.near(exact, rough)
 

@@ -139,19 +139,26 @@ class Parser:
 
     def side(self) -> object:
         sign = self.take().kind if self.kind in ("+", "-") and self.ahead(1).kind == "$" else ""
-        currency = self.take().kind if self.kind == "$" else ""
+        currency = self.take().text.removeprefix("\\") if self.kind == "$" else ""
         node = self.sum()
         node = negated(node) if sign == "-" else node
         if self.kind in ("unit", "$"):
             unit = self.take().text.removeprefix("\\")
-            if currency and unit in ("in total", "total", "altogether", "each"):
-                unit = currency
-            if currency and unit != currency:
-                raise NotMathematics(f"a currency sign and the unit {unit!r}")
-            return Quantity(expression(node), unit)
+            if currency:
+                unit = build.priced(currency, unit)
+            return self.smaller_units(Quantity(expression(node), unit))
         if currency:
             return Quantity(expression(node), currency)
-        return build.quantity(node)
+        return self.smaller_units(build.quantity(node))
+
+    def smaller_units(self, node: object) -> object:
+        """`5 ft 6 in`, `2 hours 30 minutes` and `60° 30'` are one quantity."""
+        while isinstance(node, Quantity) and self.kind == "number":
+            digits, sign = self.take().text, self.kind
+            if sign not in ("unit", "'"):
+                raise NotMathematics("a number directly after a unit")
+            node = build.quantity_sum(node, Quantity(number(digits), self.take().text))
+        return node
 
     def sum(self) -> object:
         terms = []

@@ -4,8 +4,8 @@ import re
 from typing import NamedTuple
 
 from thinkling.verify.math.clean import GREEK, STYLE
+from thinkling.verify.math.quantities.phrases import unit_at
 from thinkling.verify.math.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
-from thinkling.verify.math.units import unit_of
 
 MAX_DIGITS = 1000
 
@@ -57,10 +57,14 @@ _TOKEN = re.compile(
     r"|(?P<degrees>\^ ?(?:\\circ(?![A-Za-z])|\{ ?\\circ ?\}))"
     r"(?P<scale> ?(?:\\(?:text|mathrm)\{ ?[CF] ?\}|[CF](?![A-Za-z])))?"
     r"|\\(?P<command>[A-Za-z]+)|(?P<run>[A-Za-z]+)"
-    r"|(?P<dots>\.\.\.)|(?P<sign>\\\\|\\[{}%$|]|\*\*|<=|>=|!=|==|[-+*/^_!,;:=<>()\[\]{}|%$'&])"
+    r"|(?P<dots>\.\.\.)|(?P<sign>\\\\|\\[{}%$|]|\*\*|<=|>=|!=|==|[-+*/^_!,;:=<>()\[\]{}|%$'&€£¥₹])"
+)
+_RUN = re.compile(r"[A-Za-zµμΩÅ]+")
+_MAY_BE_UNIT = re.compile(rf"[A-Za-zµμΩÅ€£¥₹¢]|\\(?:{STYLE}|mu|upmu|Omega|ohm|pounds|frac)(?![A-Za-z])")
+_UNIT_ENDS = re.compile(
+    r" *(?:\Z|[,;:=<>)\]}&0-9.]|\\[\\}]|\\(?:approx|text|mathrm|le|ge|leq|geq)(?![A-Za-z])|(?:and|or)\b)"
 )
 _LOG_BASE = re.compile(r"(10|2)(?=\()")
-_UNIT_POWER = re.compile(r" ?\^ ?(?:[23](?![0-9])|\{ ?[23] ?\})")
 _LETTER = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))")
 _DIGIT_RUN = re.compile(r"[0-9]+")
 _SAME_SIGN = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "\\%": "%", "\\$": "$", "\\|": "|"}
@@ -76,6 +80,12 @@ def tokens(text: str) -> list[Token]:
         if text[at] == " ":
             at, spaced = at + 1, True
             continue
+        if found and found[-1].kind in _OPERAND_ENDS and _MAY_BE_UNIT.match(text, at):
+            unit = _unit_here(text, at, found, spaced)
+            if unit is not None:
+                found.append(Token("unit", unit[0], spaced))
+                at, spaced = unit[1], False
+                continue
         match = _TOKEN.match(text, at)
         if match is None:
             raise NotMathematics(f"unexpected {text[at]!r}")
@@ -103,6 +113,28 @@ def tokens(text: str) -> list[Token]:
     return [*found, Token("end", "", spaced)]
 
 
+def _unit_here(text: str, at: int, found: list[Token], spaced: bool) -> tuple[str, int] | None:
+    """The unit that stands behind an operand: spaced or in `\\text{}`, or glued to a number's digits (5cm)."""
+    plain = text[at].isalpha()
+    if plain and not spaced and found[-1].kind != "number":
+        return None
+    if plain and _is_name(text, at):
+        return None
+    unit = unit_at(text, at, found[-1].kind, one=found[-1].text == "1")
+    if unit is not None and plain and not _UNIT_ENDS.match(text, unit[1]):
+        return None  # the letters of 2mg sin(x) are factors
+    return unit
+
+
+def _is_name(text: str, at: int) -> bool:
+    """A function's or a constant's name is no unit: 2 min(x, y), 3 pi; nor are joining words."""
+    run = _RUN.match(text, at)[0]
+    lower = _ALIASES.get(run.casefold(), run.casefold())
+    if lower in FUNCTIONS and lower != "min":
+        return True
+    return lower in ("or", "and", "u", "union", *_NAMES) or text[at + len(run) : at + len(run) + 1] in ("(", "_")
+
+
 def _number(digits: str, spaced: bool) -> Token:
     if sum(map(str.isdigit, digits)) > MAX_DIGITS:
         raise NotMathematics(f"a number of more than {MAX_DIGITS:,} digits")
@@ -123,7 +155,7 @@ def _sign(match: re.Match, text: str, found: list[Token], spaced: bool) -> Token
     if sign == "!=" and found and found[-1].kind in ("number", ")") and not spaced:
         raise NotMathematics("unclear '!=': a factorial, or unequal?")
     sign = _SAME_SIGN.get(sign, sign)
-    return Token(sign, sign, spaced)
+    return Token("$" if sign in "€£¥₹" else sign, sign, spaced)
 
 
 def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -> list[Token]:
@@ -137,10 +169,6 @@ def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -
         return [_number(words, spaced)]
     if words in _BASES and [token.kind for token in found[-2:]] in (["_", "{"], ["number", "_"]):
         return [Token("number", _BASES[words], spaced)]
-    after_operand = bool(found) and found[-1].kind in _OPERAND_ENDS
-    unit = unit_of(words + (power or ""), styled=True) if after_operand and words not in ("e", "i") else None
-    if unit is not None:
-        return [Token("unit", unit, spaced)]
     if power:
         raise NotMathematics(f"unknown unit {words!r}")
     if _ALIASES.get(words, words) in FUNCTIONS:
@@ -173,9 +201,6 @@ def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
     raise NotMathematics(f"unknown command \\{name[:40]}")
 
 
-_UNIT_WORDS = re.compile(r"[A-Za-z]+(?:(?: per |[ /])[A-Za-z]+){0,3}")
-
-
 def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> tuple[list[Token], int]:
     """A run of plain letters: a known name, a unit, a product of variables. Also where the next token starts."""
     at = start + len(run)
@@ -186,10 +211,6 @@ def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> t
     name = _known(run, lower, before, spaced)
     if name is not None:
         return [name], at
-    if before in _OPERAND_ENDS and (spaced or len(run) > 2) and len(run) > 1:
-        unit = _unit(text, start)
-        if unit is not None:
-            return [Token("unit", unit[0], spaced)], unit[1]
     if len(run) > 1 and before not in _TAKES_LETTERS and not _is_product(run, text, start, at):
         raise NotMathematics(f"the word {run[:40]!r}")
     return [Token("symbol", letter, spaced and i == 0) for i, letter in enumerate(run)], at
@@ -205,19 +226,6 @@ def _known(run: str, lower: str, before: str, spaced: bool) -> Token | None:
         return Token(lower, run, spaced)
     if lower in ("u", "union") and spaced and before in (")", "]", "\\}"):
         return Token("∪", run, spaced)
-    return None
-
-
-def _unit(text: str, start: int) -> tuple[str, int] | None:
-    """The longest unit of up to four plain words that starts here, and where it ends."""
-    words = _UNIT_WORDS.match(text, start)[0]
-    power = _UNIT_POWER.match(text, start + len(words))
-    while words:
-        suffix = power[0] if power and start + len(words) == power.start() else ""
-        unit = unit_of(words + suffix, styled=False)
-        if unit is not None:
-            return unit, start + len(words) + len(suffix)
-        words = re.sub(r"(?: per |[ /]|^)[A-Za-z]+$", "", words)
     return None
 
 

@@ -210,7 +210,7 @@ def show(node: object) -> str:
 def _show(node: object) -> str:
     join = ", ".join
     match node:
-        case Number(value, decimals) if decimals:
+        case Number(value, decimals) if decimals and decimals > 0:
             whole, rest = divmod(abs(value.numerator) * 10**decimals // value.denominator, 10**decimals)
             return f"{'-' * (value < 0)}{whole}.{rest:0{decimals}}"
         case Number(value):
