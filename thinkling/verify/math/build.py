@@ -17,6 +17,7 @@ from thinkling.verify.math.tree import (
     Numeral,
     Quantity,
     Relation,
+    Residue,
     Set,
     SetOperation,
     Solution,
@@ -163,6 +164,7 @@ _RISING, _FALLING = {"<", "≤"}, {">", "≥"}
 
 def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     """`x ≤ 2`, `0 < x < 5`, `x ≠ 3` and `x ∈ [0, 1]` bound one variable: sets with a name. The rest stay relations."""
+    operators = tuple("=" if operator == "≡" else operator for operator in operators)
     if "∈" in operators:
         values = as_set(sides[1])
         if len(sides) != 2 or not is_variable(sides[0]) or (values is None and not isinstance(sides[1], Symbol)):
@@ -187,6 +189,32 @@ def relation(sides: tuple, operators: tuple[str, ...]) -> object:
         name = next(side.name for side in kept if is_variable(side))
         return Solution(name, SetOperation("∖", (REALS, Set(tuple(bounds)))))
     return Relation(kept, operators)
+
+
+def as_relation(node: object) -> Relation | None:
+    """`x ≤ 2` and `0 < x < 5`, which are sets with a name, as relations again; None for what is no comparison."""
+    if isinstance(node, Relation):
+        return node
+    match node:
+        case Solution(name, Interval(low, high, low_closed, high_closed)):
+            sides, operators = [Symbol(name)], []
+            if low != REALS.low:
+                sides, operators = [low, *sides], ["≤" if low_closed else "<"]
+            if high != REALS.high:
+                sides, operators = [*sides, high], [*operators, "≤" if high_closed else "<"]
+            return Relation(tuple(sides), tuple(operators)) if operators else None
+        case Solution(name, SetOperation("∖", (whole, Set((one,))))) if whole == REALS:
+            return Relation((Symbol(name), one), ("≠",))
+    return None
+
+
+def residue(sides: tuple, operators: tuple[str, ...], modulus: object) -> Residue:
+    """`x ≡ 3 (mod 7)` and `3 (mod 7)`. Raises NotMathematics for all else with a modulus."""
+    if not operators:
+        return Residue("", expression(sides[0]), modulus)
+    if len(sides) != 2 or operators[0] not in ("≡", "=") or not is_variable(sides[0]):
+        raise NotMathematics("a congruence that is not of the form x ≡ a (mod m)")
+    return Residue(sides[0].name, expression(sides[1]), modulus)
 
 
 def such_that(head: object, conditions: list) -> Solution:

@@ -40,6 +40,13 @@ _REWRITES = tuple(
         (r"\\text\{ ?(?:\^\\circ|°) ?\}|\\text\{ \} ?(?=\^)", r"^\\circ "),
         (r"\\text\{ ?([€£¥₹¢]) ?\}|\\pounds(?![A-Za-z])", lambda found: found[1] or "£"),
         (r"\\(text|mbox|mathrm)\{([^{}]*[^{} ]) +(and|or) *\}", r"\\\1{\2}\\\1{ \3 }"),
+        (
+            r"\( ?\\[bp]?mod ?\{? ?(\d+|[a-z]) ?\}? ?\)|\\[bp]?mod(?![a-z]) ?\{? ?(\d+|[a-z])(?![0-9a-z]) ?\}?"
+            r"|\\(?:text|mathrm)\{ ?\(? ?mod ?(\d*) ?\)? ?\}(?: ?(\d+))?|\( ?(?:\\text\{ ?mod ?\}|mod) ?(\d+) ?\)",
+            lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
+        ),
+        (r"\b([A-Za-z]) ?: ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
+        (r"\\not ?=|\\not ?\\equiv", r"\\ne "),
         (r"\^ ?(?:\\prime(?![A-Za-z])|\{ ?\\prime ?\})", "'"),
         (r"\\(?:qty|SI)\{([^{}]*)\} ?\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1\\mathrm{\2}"),
         (r"\\mathrm\{([^{}~]*)~([^{}]*)\}", r"\\mathrm{\1 \2}"),

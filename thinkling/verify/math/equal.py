@@ -6,6 +6,7 @@ It is not transitive, on purpose, where one of two answers leaves something out:
 """
 
 from collections import Counter
+from fractions import Fraction
 
 import thinkling.verify.math.equations as equations
 import thinkling.verify.math.magnitudes as magnitudes
@@ -26,6 +27,7 @@ from thinkling.verify.math.tree import (
     Numeral,
     Ratio,
     Relation,
+    Residue,
     Set,
     Solution,
     Symbol,
@@ -76,6 +78,8 @@ class _Comparison:
             return self._listings(a, b)
         if isinstance(a, SETS) or isinstance(b, SETS):
             return self._sets(a, b)
+        if isinstance(a, Residue) or isinstance(b, Residue):
+            return self._residues(a, b)
         if isinstance(a, Ratio) or isinstance(b, Ratio):
             return self._ratios(a, b)
         if isinstance(a, Numeral) or isinstance(b, Numeral):
@@ -100,6 +104,18 @@ class _Comparison:
             base = a.base if isinstance(a, Numeral) else b.base
             return f"only {'the answer' if isinstance(a, Numeral) else 'the reference'} states its base, {base}"
         return None if (a.base, a.value) == (b.base, b.value) else _is_not(a, b)
+
+    def _residues(self, a: object, b: object) -> str | None:
+        if not (isinstance(a, Residue) and isinstance(b, Residue)):
+            whole, other = (a, b) if isinstance(a, Residue) else (b, a)
+            return self.difference(whole.value, other) if whole is a else self.difference(other, whole.value)
+        if a.name and b.name and a.name != b.name:
+            return f"{a.name} is not {b.name}"
+        if not magnitudes.same(self, a.modulus, b.modulus, exactly=True):
+            return _is_not(a, b)
+        difference = Apply("+", (a.value, Apply("neg", (b.value,))))
+        rest = Apply("mod", (difference, a.modulus))
+        return None if self.calculator.same(rest, Number(Fraction(0))) or a.value == b.value else _is_not(a, b)
 
     def _ratios(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Ratio) and isinstance(b, Ratio)):

@@ -17,12 +17,15 @@ from fractions import Fraction
 from functools import wraps
 
 import thinkling.verify.math.build as build
+import thinkling.verify.math.notation as notation
 from thinkling.verify.math.build import SIGN, expression, negated, number
 from thinkling.verify.math.tokens import NotMathematics, Token
 from thinkling.verify.math.tree import (
     ELLIPSIS,
+    EULER,
+    IMAGINARY,
+    PI,
     Apply,
-    Matrix,
     Number,
     Quantity,
     Ratio,
@@ -52,10 +55,28 @@ def _bounded(rule: Callable) -> Callable:
 
 
 _JOINS = (",", ";", "or", "and")
-_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈")
-_ENVIRONMENTS = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
+_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "≡", "≅", "∼", "⊥", "∥")
 _STARTS = frozenset(
-    ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin"]
+    [
+        "number",
+        "symbol",
+        "function",
+        "sqrt",
+        "frac",
+        "binom",
+        "(",
+        "[",
+        "{",
+        "\\{",
+        "|",
+        "⌊",
+        "⌈",
+        "begin",
+        "sum",
+        "prod",
+        "int",
+        "lim",
+    ]
 )
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
              "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
@@ -76,6 +97,8 @@ class Parser:
         self.tokens, self.at, self.depth = found, 0, 0
         self.bars = 0  # inside |...| or a set, a bar closes or divides; it does not open a factor
         self.signs = 0  # how many ± were seen
+        self.level = 0  # how deep sums, integrals and limits stand in one another
+        self.functions = {"f", "g", "h", *_defined_functions(found)}
 
     @property
     def kind(self) -> str:
@@ -120,6 +143,12 @@ class Parser:
         while self.kind in _RELATIONS:
             operators.append(self.take().kind)
             sides.append(self.union())
+        if self.kind == "pmod":
+            self.take()
+            self.take("{")
+            modulus = expression(self.sum())
+            self.take("}")
+            return build.residue(tuple(sides), tuple(operators), modulus)
         return build.relation(tuple(sides), tuple(operators)) if operators else sides[0]
 
     def union(self) -> object:
@@ -177,7 +206,7 @@ class Parser:
             if self.kind in ("*", "/"):
                 (over if self.take().kind == "*" else under).append(self.signed())
             elif self.kind in _STARTS and not (self.kind == "|" and self.bars):
-                if self.kind == "number":
+                if self.kind == "number" and not self._may_precede_number(over[-1]):
                     raise NotMathematics("a number directly after another factor")
                 over.append(self.power())
             else:
@@ -186,6 +215,19 @@ class Parser:
             return over[0]
         top = build.product(tuple(map(expression, over)))
         return Apply("/", (top, build.product(tuple(map(expression, under))))) if under else top
+
+    def _may_precede_number(self, factor: object) -> bool:
+        """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""
+        token, after = self.tokens[self.at], self.ahead(1).kind
+        if isinstance(factor, Number) or self.tokens[self.at - 1].kind in ("°", "%", "!", "unit"):
+            return False
+        if (
+            isinstance(factor, Apply)
+            and factor.function == "/"
+            and all(isinstance(p, Number) for p in factor.arguments)
+        ):
+            return False
+        return token.spaced or after == "^" or not isinstance(factor, Symbol)
 
     @_bounded
     def signed(self) -> object:
@@ -281,8 +323,26 @@ class Parser:
                 self.take(closing)
                 return Apply(name, (inside,))
             case "begin":
-                return self._matrix(token.text)
+                return notation.environment(self, token.text)
+            case "sum" | "prod":
+                return notation.big_operator(self, token.kind)
+            case "int":
+                return notation.integral(self)
+            case "lim":
+                return notation.limit(self)
         raise NotMathematics(f"unexpected {token.text!r}" if token.text else "it ends too early")
+
+    def inside(self, found: list[Token]) -> object:
+        """A sum that stands in tokens of its own, as the body of an integral does."""
+        kept = self.tokens, self.at
+        self.tokens, self.at = found, 0
+        node = self.sum()
+        self.take("end")
+        self.tokens, self.at = kept
+        return node
+
+    def atom_argument(self) -> object:
+        return expression(self._argument())
 
     def _number(self, digits: str) -> object:
         if self.kind == "_":
@@ -306,7 +366,7 @@ class Parser:
         if self.kind == "_":
             self.take()
             name += "_" + self._subscript()
-        if name.rstrip("'") in ("f", "g", "h") and self.kind == "(" and not self.tokens[self.at].spaced:
+        if name.rstrip("'") in self.functions and self.kind == "(" and not self.tokens[self.at].spaced:
             self.take()
             arguments, _ = self.items()
             self.take(")")
@@ -389,6 +449,9 @@ class Parser:
         if self.kind == "\\}":
             self.take()
             return Set(())
+        if self.kind == "begin" and self.tokens[self.at].text == "array":
+            self.take()
+            return notation.environment(self, "cases")  # its closing brace is \\right.
         bars, self.bars = self.bars, 1
         items, _ = self.items(expand=True)
         if self.kind in ("|", ":") and len(items) == 1:
@@ -399,18 +462,19 @@ class Parser:
         self.take("\\}")
         return items[0].values if isinstance(items[0], Solution) else Set(tuple(items))
 
-    def _matrix(self, environment: str) -> object:
-        if environment not in _ENVIRONMENTS:
-            raise NotMathematics(f"the environment {environment[:40]!r}")
-        rows, sign = [[]], ""
-        while sign != "end environment":
-            rows[-1].append(expression(self.side()))
-            sign = self.take("&", "\\\\", "end environment").kind
-            if sign == "\\\\" and self.kind == "end environment":
-                sign = self.take().kind
-            elif sign == "\\\\":
-                rows.append([])
-        if len({len(row) for row in rows}) > 1:
-            raise NotMathematics("a matrix whose rows differ in length")
-        matrix = Matrix(tuple(map(tuple, rows)))
-        return Apply("det", (matrix,)) if environment[0] in "vV" else matrix
+
+def _defined_functions(found: list[Token]) -> set[str]:
+    """The names that stand as `P(x) =`, `T(n) =` or `P(A) ≈` at the start of an item: they are functions."""
+    names = set()
+    for at, token in enumerate(found[:-4]):
+        starts = at == 0 or found[at - 1].kind in (*_JOINS, "begin", "\\\\", "&")
+        if not starts or token.kind != "symbol" or token.text in (EULER, IMAGINARY, PI) or found[at + 1].kind != "(":
+            continue
+        end = at + 2
+        while found[end].kind in ("symbol", "number", ","):
+            end += 1
+        inside = {argument.text for argument in found[at + 2 : end]}
+        called = found[end].kind == ")" and found[end + 1].kind in ("=", "≈", "≡")
+        if called and inside and token.text not in inside and (token.text not in "xyz" or inside <= set("tsn0123")):
+            names.add(token.text)
+    return names

@@ -26,7 +26,7 @@ class Token(NamedTuple):
 FUNCTIONS = {
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc", "sinh",
     "cosh", "tanh", "arsinh", "arcosh", "artanh", "ln", "log", "exp", "sqrt", "cbrt", "abs", "floor", "ceil", "gcd",
-    "lcm", "max", "min", "cis", "Re", "Im",
+    "lcm", "max", "min", "cis", "Re", "Im", "sgn", "det",
 }  # fmt: skip
 _ALIASES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "lg": "log",
@@ -38,12 +38,29 @@ _STRUCTURES = {
     "tbinom": "binom", "sqrt": "sqrt", "pm": "±", "mp": "∓", "times": "*", "cdot": "*",
     "ast": "*", "div": "/", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "lt": "<",
     "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "in": "∈", "cup": "∪", "cap": "∩", "setminus": "∖",
-    "backslash": "∖", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
+    "backslash": "∖", "smallsetminus": "∖", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
     "rceil": "⌉", "choose": "choose", "degree": "°", "emptyset": "∅", "varnothing": "∅", "colon": ":", "vee": "or",
     "lor": "or", "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
-    "langle": "(", "rangle": ")",
+    "langle": "(", "rangle": ")", "sum": "sum", "prod": "prod", "int": "int", "lim": "lim", "to": "→",
+    "rightarrow": "→", "longrightarrow": "→", "pmod": "pmod", "equiv": "≡", "cong": "≅", "sim": "∼", "perp": "⊥", "parallel": "∥",
+    "lVert": "|", "rVert": "|", "Vert": "|",
 }  # fmt: skip
-_LETTER_STYLES = {"mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde"}
+_LETTER_STYLES = {
+    "mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde", "dot", "ddot", "Bbb",
+    "mathfrak", "overrightarrow", "widehat",
+}  # fmt: skip
+_SIGNS_AS_NAMES = {"hbar", "partial", "nabla", "ell", "aleph", "dagger", "star"}
+_FIGURES = {
+    "angle",
+    "measuredangle",
+    "triangle",
+    "overline",
+    "overrightarrow",
+    "widehat",
+    "overleftrightarrow",
+    "wideparen",
+}
+_POINTS = re.compile(r" ?(?:\{ ?([A-Z](?:'?[ ]?[A-Z]'?){0,4}'?) ?\}|([A-Z](?: ?[A-Z]){0,4}))(?![a-z])")
 _BASES = {
     name: str(base)
     for base, name in enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2)
@@ -165,6 +182,8 @@ def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -
         return [Token(",", ",", spaced)] if "," in content else []
     if words.casefold() in ("or", "and"):
         return [Token(words.casefold(), words, True)]
+    if words.casefold() in ("if", "when", "for", "otherwise", "else"):
+        return [Token("otherwise" if words.casefold() in ("otherwise", "else") else "if", words, True)]
     if words.isdigit() and words.isascii() and not power:
         return [_number(words, spaced)]
     if words in _BASES and [token.kind for token in found[-2:]] in (["_", "{"], ["number", "_"]):
@@ -190,7 +209,13 @@ def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
     if name in ("infty", "pi"):
         return Token("symbol", _NAMES[name], spaced), at
     name = name.removeprefix("var") if name.removeprefix("var") in _NAMES else name
-    if f"\\{name}" in _NAMES.values() or name == "ell":
+    if name in _FIGURES and (points := _POINTS.match(text, at)):
+        named = (points[1] or points[2]).replace(" ", "")
+        if len(named) > 1 or name not in _LETTER_STYLES:
+            return Token("symbol", f"\\{name.removeprefix('measured')}{{{named}}}", spaced), points.end()
+    if name == "Bbb":
+        name = "mathbb"
+    if f"\\{name}" in _NAMES.values() or name in _SIGNS_AS_NAMES:
         return Token("symbol", f"\\{name}", spaced), at
     if name in _LETTER_STYLES:
         letter = _LETTER.match(text, at)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 INFINITY, PI, EULER, IMAGINARY, ELLIPSIS = "∞", "π", "e", "i", "…"
+BOUND = "•"  # begins the name of a variable that a sum, an integral or a limit binds
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,15 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class Residue:
+    """`x ≡ 3 (mod 7)`; the name is empty in `3 (mod 7)`."""
+
+    name: str
+    value: object
+    modulus: object
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """A choice letter that was marked as one: `(B)`, `\\text{B}`."""
 
@@ -144,7 +154,7 @@ NOUNS = {
     Number: "a number", Symbol: "a symbol", Apply: "an expression", Matrix: "a matrix",
     Numeral: "a numeral in a stated base", Quantity: "a quantity", Ratio: "a ratio", Tuple: "a tuple",
     Interval: "an interval", SetOperation: "a set", Set: "a set", Listing: "a list of answers", Solution: "a set",
-    Relation: "a relation", Choice: "a choice letter", Words: "words", Unread: "unread text",
+    Relation: "a relation", Residue: "a residue", Choice: "a choice letter", Words: "words", Unread: "unread text",
 }  # fmt: skip
 
 
@@ -161,6 +171,8 @@ def children(node: object) -> tuple:
             return (part,)
         case Interval(low, high, _, _):
             return (low, high)
+        case Residue(_, value, modulus):
+            return (value, modulus)
     return ()
 
 
@@ -172,7 +184,8 @@ def walk(node: object) -> Iterator[object]:
 
 def variables(node: object) -> set[str]:
     """The names of the variables in a tree: its symbols without the constants."""
-    return {part.name for part in walk(node) if isinstance(part, Symbol)} - {INFINITY, PI, EULER, IMAGINARY, ELLIPSIS}
+    names = {part.name for part in walk(node) if isinstance(part, Symbol)}
+    return {name for name in names if name[0] != BOUND} - {INFINITY, PI, EULER, IMAGINARY, ELLIPSIS}
 
 
 def replace(node: object, change: Callable[[object], object | None]) -> object:
@@ -198,6 +211,8 @@ def replace(node: object, change: Callable[[object], object | None]) -> object:
             return Solution(name, parts[0])
         case Interval(_, _, low_closed, high_closed):
             return Interval(*parts, low_closed, high_closed)
+        case Residue(name, _, _):
+            return Residue(name, *parts)
     return node
 
 
@@ -252,6 +267,8 @@ def _show(node: object) -> str:
         case Relation(sides, operators):
             pairs = zip(("", *operators), sides, strict=True)
             return "".join(f" {operator} {_show(side)}" for operator, side in pairs).strip()
+        case Residue(name, value, modulus):
+            return f"{name}{' ≡ ' if name else ''}{_show(value)} (mod {_show(modulus)})"
         case Choice(text) | Words(text) | Unread(text, _):
             return text
     raise TypeError(f"not a tree: {node!r}")
