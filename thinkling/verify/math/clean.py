@@ -37,7 +37,8 @@ _REWRITES = tuple(
         (r"\{ ?\\rm ([^{}]*)\}", r"\\mathrm{\1}"),
         (r"(?<![_^A-Za-z}])\{ ?(\\(?:text|mathrm)\{[^{}]*\}) ?\}", r"\1"),
         (r"(?<=[0-9)}]) ?(?:\\deg(?:ree)?(?![A-Za-z])|\^ ?(?:\\text)?(?:\{ ?)?o(?![A-Za-z]) ?\}?)", r"^\\circ "),
-        (r"\\text\{ ?(?:\^\\circ|°) ?\}|\\text\{ \} ?(?=\^)", r"^\\circ "),
+        (r"\\text\{ ?(?:\^\\circ|°) ?\}", r"^\\circ "),
+        (r"\\text\{ \} ?(?=\^)", ""),
         (r"\\text\{ ?([€£¥₹¢]) ?\}|\\pounds(?![A-Za-z])", lambda found: found[1] or "£"),
         (r"\\(text|mbox|mathrm)\{([^{}]*[^{} ]) +(and|or) *\}", r"\\\1{\2}\\\1{ \3 }"),
         (

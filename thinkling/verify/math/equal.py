@@ -25,6 +25,7 @@ from thinkling.verify.math.tree import (
     Listing,
     Number,
     Numeral,
+    Qualified,
     Ratio,
     Relation,
     Residue,
@@ -59,6 +60,8 @@ class _Comparison:
             return "there is nothing to compare"
         if a == b:
             return None
+        if isinstance(a, Qualified) or isinstance(b, Qualified):
+            return self._qualified(a, b)
         if isinstance(a, Unread | Words | Choice) or isinstance(b, Unread | Words | Choice):
             return self._texts(a, b)
         if isinstance(a, Solution) and isinstance(b, Solution) and a.name != b.name:
@@ -88,13 +91,28 @@ class _Comparison:
             return _kinds(a, b) if type(a) is not type(b) else self.entries(a.items, b.items, "entry")
         return magnitudes.difference(self, a, b)
 
+    def _qualified(self, a: object, b: object) -> str | None:
+        """A condition that one states and the other does not is no contradiction; two different ones are."""
+        value, conditions = (a.value, a.conditions) if isinstance(a, Qualified) else (a, ())
+        wanted, theirs = (b.value, b.conditions) if isinstance(b, Qualified) else (b, ())
+        if conditions and theirs and self.entries(conditions, theirs, "condition"):
+            return _is_not(a, b)
+        if bool(conditions) != bool(theirs) and not self.rounded:
+            return f"only {'the answer' if conditions else 'the reference'} states a condition"
+        return self.difference(value, wanted)
+
     def _texts(self, a: object, b: object) -> str | None:
         if isinstance(a, Unread | Words) and isinstance(b, Unread | Words):
             return None if a.text == b.text else _is_not(a, b)
         for choice, other in ((a, b), (b, a)):
             if isinstance(choice, Choice) and isinstance(other, Symbol | Choice):
                 name = other.letter if isinstance(other, Choice) else other.name
-                return None if choice.letter.casefold() == name.casefold() else _is_not(a, b)
+                if choice.letter.casefold() != name.casefold():
+                    return _is_not(a, b)
+                contents = (choice.content, other.content if isinstance(other, Choice) else None)
+                return self.difference(*contents) if None not in contents else None
+            if isinstance(choice, Choice) and choice.content is not None:
+                return self.difference(choice.content, b) if choice is a else self.difference(a, choice.content)
         return _kinds(a, b)
 
     # Numbers and expressions.

@@ -52,7 +52,8 @@ def _judge(answer: str, value: object, reference: str, rule: str, rounded: bool)
         return verdict("unparsed", f"past a bound: {limit}")
     if why is None:
         return verdict("correct", f"{_short(answer)} equals {_short(reference)}")
-    if isinstance(value, Unread) and not isinstance(wanted, Unread | Words):
+    number_in_words = isinstance(value, Words) and any(map(str.isdigit, value.text))
+    if (isinstance(value, Unread) or number_in_words) and not isinstance(wanted, Unread | Words):
         return verdict("unparsed", f"{_short(answer)} was not read as mathematics: {value.why}")
     plainly = why == f"{show(value)} is not {show(wanted)}"
     return verdict("incorrect", f"{_short(answer)} is not {_short(reference)}" + ("" if plainly else f": {why}"))

@@ -115,7 +115,7 @@ class Parser:
         return token
 
     def answer(self) -> object:
-        if self.kind in ("=", "≈"):
+        if self.kind in ("=", "≈", "∼"):
             self.take()  # a calculation whose beginning stands outside the box
         items, joins = self.items(expand=True)
         self.take("end")
@@ -205,6 +205,8 @@ class Parser:
         while True:
             if self.kind in ("*", "/"):
                 (over if self.take().kind == "*" else under).append(self.signed())
+            elif self.kind == "number" and self.tokens[self.at - 1].kind == "°":
+                break  # the minutes of 60° 30'
             elif self.kind in _STARTS and not (self.kind == "|" and self.bars):
                 if self.kind == "number" and not self._may_precede_number(over[-1]):
                     raise NotMathematics("a number directly after another factor")
@@ -219,7 +221,7 @@ class Parser:
     def _may_precede_number(self, factor: object) -> bool:
         """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""
         token, after = self.tokens[self.at], self.ahead(1).kind
-        if isinstance(factor, Number) or self.tokens[self.at - 1].kind in ("°", "%", "!", "unit"):
+        if isinstance(factor, Number) or self.tokens[self.at - 1].kind in ("%", "!", "unit"):
             return False
         if (
             isinstance(factor, Apply)
@@ -294,7 +296,10 @@ class Parser:
         token = self.take()
         match token.kind:
             case "number":
-                return self._number(token.text)
+                node = self._number(token.text)
+                while self.kind == "scale" and isinstance(node, Number):
+                    node = Number(node.value * int(self.take().text))
+                return node
             case "symbol":
                 return self._symbol(token.text)
             case "function":
@@ -366,7 +371,9 @@ class Parser:
         if self.kind == "_":
             self.take()
             name += "_" + self._subscript()
-        if name.rstrip("'") in self.functions and self.kind == "(" and not self.tokens[self.at].spaced:
+        glued = self.at > 1 and self.tokens[self.at - 2].kind == "symbol" and not self.tokens[self.at - 1].spaced
+        product = glued and name in "gh" and self.ahead(2).kind != ")"  # mg(sin x - 1)
+        if name.rstrip("'") in self.functions and self.kind == "(" and not self.tokens[self.at].spaced and not product:
             self.take()
             arguments, _ = self.items()
             self.take(")")

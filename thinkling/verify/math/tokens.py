@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from thinkling.verify.math.clean import GREEK, STYLE
 from thinkling.verify.math.quantities.phrases import unit_at
+from thinkling.verify.math.quantities.words import SCALES
 from thinkling.verify.math.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
 
 MAX_DIGITS = 1000
@@ -78,6 +79,8 @@ _TOKEN = re.compile(
 )
 _RUN = re.compile(r"[A-Za-zµμΩÅ]+")
 _MAY_BE_UNIT = re.compile(rf"[A-Za-zµμΩÅ€£¥₹¢]|\\(?:{STYLE}|mu|upmu|Omega|ohm|pounds|frac)(?![A-Za-z])")
+_SCALE_WORDS = "hundred|thousand|million|billion|trillion|lakh|crore|dozen|bn"
+_SCALE = re.compile(rf"\\(?:{STYLE})\{{ ?({_SCALE_WORDS})s? ?\}}|({_SCALE_WORDS})s?(?![A-Za-z])", re.IGNORECASE)
 _UNIT_ENDS = re.compile(
     r" *(?:\Z|[,;:=<>)\]}&0-9.]|\\[\\}]|\\(?:approx|text|mathrm|le|ge|leq|geq)(?![A-Za-z])|(?:and|or)\b)"
 )
@@ -100,7 +103,7 @@ def tokens(text: str) -> list[Token]:
         if found and found[-1].kind in _OPERAND_ENDS and _MAY_BE_UNIT.match(text, at):
             unit = _unit_here(text, at, found, spaced)
             if unit is not None:
-                found.append(Token("unit", unit[0], spaced))
+                found.append(Token("scale" if unit[0][0] == "×" else "unit", unit[0].removeprefix("×"), spaced))
                 at, spaced = unit[1], False
                 continue
         match = _TOKEN.match(text, at)
@@ -132,6 +135,9 @@ def tokens(text: str) -> list[Token]:
 
 def _unit_here(text: str, at: int, found: list[Token], spaced: bool) -> tuple[str, int] | None:
     """The unit that stands behind an operand: spaced or in `\\text{}`, or glued to a number's digits (5cm)."""
+    scale = _SCALE.match(text, at) if found[-1].kind == "number" else None
+    if scale:
+        return f"×{SCALES[(scale[1] or scale[2]).casefold().removesuffix('s')]}", scale.end()
     plain = text[at].isalpha()
     if plain and not spaced and found[-1].kind != "number":
         return None

@@ -129,16 +129,26 @@ class Residue:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A choice letter that was marked as one: `(B)`, `\\text{B}`."""
+    """A choice letter that was marked as one, `(B)`, `\\text{B}`; and what stood behind it: `(B) 42`."""
 
     letter: str
+    content: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """An answer and what restricts it: `2^n - 1, n ≥ 1`; that a name is whole or real restricts nothing."""
+
+    value: object
+    conditions: tuple
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Plain words, case and spacing normalised."""
+    """Plain words, case and spacing normalised; and why they were not read as mathematics."""
 
     text: str
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,7 @@ NOUNS = {
     Number: "a number", Symbol: "a symbol", Apply: "an expression", Matrix: "a matrix",
     Numeral: "a numeral in a stated base", Quantity: "a quantity", Ratio: "a ratio", Tuple: "a tuple",
     Interval: "an interval", SetOperation: "a set", Set: "a set", Listing: "a list of answers", Solution: "a set",
-    Relation: "a relation", Residue: "a residue", Choice: "a choice letter", Words: "words", Unread: "unread text",
+    Relation: "a relation", Residue: "a residue", Choice: "a choice letter", Qualified: "a qualified answer", Words: "words", Unread: "unread text",
 }  # fmt: skip
 
 
@@ -173,6 +183,10 @@ def children(node: object) -> tuple:
             return (low, high)
         case Residue(_, value, modulus):
             return (value, modulus)
+        case Qualified(value, conditions):
+            return (value, *conditions)
+        case Choice(_, content) if content is not None:
+            return (content,)
     return ()
 
 
@@ -213,6 +227,10 @@ def replace(node: object, change: Callable[[object], object | None]) -> object:
             return Interval(*parts, low_closed, high_closed)
         case Residue(name, _, _):
             return Residue(name, *parts)
+        case Qualified():
+            return Qualified(parts[0], parts[1:])
+        case Choice(letter, content) if content is not None:
+            return Choice(letter, *parts)
     return node
 
 
@@ -269,6 +287,10 @@ def _show(node: object) -> str:
             return "".join(f" {operator} {_show(side)}" for operator, side in pairs).strip()
         case Residue(name, value, modulus):
             return f"{name}{' ≡ ' if name else ''}{_show(value)} (mod {_show(modulus)})"
-        case Choice(text) | Words(text) | Unread(text, _):
+        case Choice(letter, content) if content is not None:
+            return f"({letter}) {_show(content)}"
+        case Qualified(value, conditions):
+            return join(map(_show, (value, *conditions)))
+        case Choice(text, _) | Words(text, _) | Unread(text, _):
             return text
     raise TypeError(f"not a tree: {node!r}")
