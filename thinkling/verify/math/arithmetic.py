@@ -173,6 +173,13 @@ class Calculator:
             return (a.value > b.value) - (a.value < b.value)
         return 0 if self._same_value(a, b, real=True) else self._sign(Apply("+", (a, Apply("neg", (b,)))))
 
+    def rational(self, node: object) -> Fraction:
+        """A rational within 10^-15 of a real value, or the value itself."""
+        value = exact(node, self.spend)
+        if isinstance(value, Number):
+            return value.value
+        return Fraction(numeric.digits(self._rough(value)))
+
     def _sign(self, node: object) -> int:
         if isinstance(node, Number):
             return (node.value > 0) - (node.value < 0)

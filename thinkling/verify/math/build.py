@@ -167,6 +167,8 @@ def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     operators = tuple("=" if operator == "≡" else operator for operator in operators)
     if "∈" in operators:
         values = as_set(sides[1])
+        if len(sides) == 2 and isinstance(sides[0], Tuple) and isinstance(sides[1], Set):
+            return Listing(tuple(Relation((sides[0], point), ("=",)) for point in sides[1].items))
         if len(sides) != 2 or not is_variable(sides[0]) or (values is None and not isinstance(sides[1], Symbol)):
             raise NotMathematics("∈ without a variable and a set")
         return Solution(sides[0].name, values or sides[1])

@@ -47,6 +47,10 @@ _REWRITES = tuple(
             lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
         ),
         (r"\b([A-Za-z]) ?: ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
+        (
+            r"\A ?(?:\\text\{ ?(?:for )?(?:all|any|every) ?\}|(?:for )?(?:all|any|every)) ?(?=[a-zA-Z] ?(?:\\(?:in|le|ge|ne)|<|>))",
+            "",
+        ),
         (r"\\not ?=|\\not ?\\equiv", r"\\ne "),
         (r"\^ ?(?:\\prime(?![A-Za-z])|\{ ?\\prime ?\})", "'"),
         (r"\\(?:qty|SI)\{([^{}]*)\} ?\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1\\mathrm{\2}"),

@@ -13,8 +13,11 @@ import thinkling.verify.math.magnitudes as magnitudes
 from thinkling.verify.math.arithmetic import Calculator
 from thinkling.verify.math.build import SETS, as_set
 from thinkling.verify.math.exact import Undefined
+from thinkling.verify.math.free_names import renamings
+from thinkling.verify.math.inequalities import solved
 from thinkling.verify.math.reals import NotReal, differ, openness, pieces
 from thinkling.verify.math.relations import in_order, named_values, one_name
+from thinkling.verify.math.rules import STRICT
 from thinkling.verify.math.tree import (
     ELLIPSIS,
     EXPRESSIONS,
@@ -30,6 +33,7 @@ from thinkling.verify.math.tree import (
     Relation,
     Residue,
     Set,
+    SetOperation,
     Solution,
     Symbol,
     Tuple,
@@ -39,21 +43,27 @@ from thinkling.verify.math.tree import (
 )  # fmt: skip
 
 
-def difference(answer: object, reference: object, rounded: bool = False) -> str | None:
+def difference(answer: object, reference: object, rules: frozenset[str] = STRICT) -> str | None:
     """Why the answer is not the reference, in words; None where it is. Raises CannotTell.
 
-    `rounded`: a decimal reference may be rounded. That shows where the answer has no finite decimal (1/3, π), so that
-    no decimal could equal it: it need only round to the reference's own digits (at least three significant ones). Two
-    decimals are equal or not. Without `rounded` the relation is symmetric.
+    `rules` names what is allowed beyond equality (rules.py). With "rounding" a decimal reference may be rounded: that
+    shows where the answer has no finite decimal (1/3, π), so that no decimal could equal it, or where the reference was
+    measured. By strict rules the relation is symmetric.
     """
-    return _Comparison(rounded).difference(answer, reference)
+    compare = _Comparison(rules)
+    why = compare.difference(answer, reference)
+    if why is not None and "free names" in rules:
+        for renamed in renamings(answer, reference):
+            if compare.difference(renamed, reference) is None:
+                return None
+    return why
 
 
 class _Comparison:
     """One comparison of two answers, with its budget of work."""
 
-    def __init__(self, rounded: bool) -> None:
-        self.rounded, self.calculator = rounded, Calculator()
+    def __init__(self, rules: frozenset[str]) -> None:
+        self.rules, self.calculator = rules, Calculator()
 
     def difference(self, a: object, b: object) -> str | None:
         if Unread("", "") in (a, b):
@@ -64,6 +74,7 @@ class _Comparison:
             return self._qualified(a, b)
         if isinstance(a, Unread | Words | Choice) or isinstance(b, Unread | Words | Choice):
             return self._texts(a, b)
+        a, b = self._as_bounds(a, b), self._as_bounds(b, a)
         if isinstance(a, Solution) and isinstance(b, Solution) and a.name != b.name:
             return f"it bounds {a.name}, the reference {b.name}"
         a, b = _without_name(a), _without_name(b)
@@ -91,13 +102,29 @@ class _Comparison:
             return _kinds(a, b) if type(a) is not type(b) else self.entries(a.items, b.items, "entry")
         return magnitudes.difference(self, a, b)
 
+    def _as_bounds(self, node: object, other: object) -> object:
+        """An inequality that is to be solved, or several bounds with commas, as the set that it is beside a set."""
+        if not isinstance(other, (Solution, Tuple, Listing, Relation, *SETS)):
+            return node
+        if isinstance(node, Relation) and not (isinstance(other, Relation) and set(other.operators) <= {"=", "≈"}):
+            return solved(node, self.calculator) or node
+        if isinstance(node, Listing) and isinstance(other, (Solution, *SETS)) and not isinstance(other, Set):
+            names = {item.name for item in node.items if isinstance(item, Solution)}
+            parts = [as_set(item.values if isinstance(item, Solution) else item) for item in node.items]
+            if None in parts or len(names) > 1:
+                return node
+            overlap = pieces(SetOperation("∩", tuple(parts)), self.calculator) if names else []
+            union = SetOperation("∩" if overlap else "∪", tuple(parts))
+            return Solution(names.pop(), union) if names else union
+        return node
+
     def _qualified(self, a: object, b: object) -> str | None:
         """A condition that one states and the other does not is no contradiction; two different ones are."""
         value, conditions = (a.value, a.conditions) if isinstance(a, Qualified) else (a, ())
         wanted, theirs = (b.value, b.conditions) if isinstance(b, Qualified) else (b, ())
         if conditions and theirs and self.entries(conditions, theirs, "condition"):
             return _is_not(a, b)
-        if bool(conditions) != bool(theirs) and not self.rounded:
+        if bool(conditions) != bool(theirs) and "conditions" not in self.rules:
             return f"only {'the answer' if conditions else 'the reference'} states a condition"
         return self.difference(value, wanted)
 

@@ -10,6 +10,7 @@ from thinkling.verify.math.arithmetic import CannotTell
 from thinkling.verify.math.equal import difference
 from thinkling.verify.math.extract import extract
 from thinkling.verify.math.latex import parse
+from thinkling.verify.math.rules import LENIENT, STRICT
 from thinkling.verify.math.tree import Unread, Words, show
 from thinkling.verify.verifier import ExtractMode, Status, Verdict, checked
 
@@ -47,7 +48,7 @@ def _judge(answer: str, value: object, reference: str, rule: str, rounded: bool)
         if isinstance(tree, Unread) and not tree.text:
             return verdict("unparsed", f"the {side} is {tree.why}")
     try:
-        why = difference(value, wanted, rounded)
+        why = difference(value, wanted, LENIENT if rounded else STRICT)
     except CannotTell as limit:
         return verdict("unparsed", f"past a bound: {limit}")
     if why is None:

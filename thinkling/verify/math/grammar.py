@@ -119,7 +119,7 @@ class Parser:
             self.take()  # a calculation whose beginning stands outside the box
         items, joins = self.items(expand=True)
         self.take("end")
-        return build.joined(items, joins)
+        return build.REALS if items == [Symbol("\\mathbb{R}")] else build.joined(items, joins)
 
     def items(self, expand: bool = False) -> tuple[list, set[str]]:
         """Items up to what is no item any more, and the words or signs that joined them."""
@@ -194,6 +194,8 @@ class Parser:
         while not terms or self.kind in ("+", "-", "±", "∓"):
             sign = self.take().kind if self.kind in ("+", "-", "±", "∓") else "+"
             term = self.product()
+            if sign == "-" and isinstance(term, Set) and len(terms) == 1:
+                return build.set_operation("∖", terms[0], term)  # ℝ - {1}
             if sign in "±∓":
                 self.signs += 1 if sign == "±" else _TOGETHER
                 term = build.product((SIGN if sign == "±" else negated(SIGN), expression(term)))

@@ -7,7 +7,7 @@ from thinkling.verify.math.clean import clean
 from thinkling.verify.math.grammar import Parser
 from thinkling.verify.math.prose import forms, qualifiers
 from thinkling.verify.math.tokens import NotMathematics, tokens
-from thinkling.verify.math.tree import Choice, Qualified, Relation, Symbol, Unread, Words, walk
+from thinkling.verify.math.tree import Choice, Qualified, Relation, Solution, Symbol, Unread, Words, walk
 
 MAX_CHARACTERS = 2000
 MAX_NODES = 600
@@ -37,7 +37,7 @@ def _parsed(cleaned: str, deeper: bool = True) -> object:
     qualified = qualifiers.split(cleaned) if deeper else None
     if qualified is not None:
         value, condition = _parsed(qualified[0], deeper=False), qualified[1]
-        if not isinstance(value, Unread | Words):
+        if not isinstance(value, Unread | Words | Solution):
             return Qualified(value, (_parsed(condition, deeper=False),) if condition else ())
     try:
         tree = mathematics(cleaned)

@@ -15,7 +15,7 @@ from thinkling.verify.math.tree import PI, Apply, Matrix, Number, Quantity, Symb
 
 class Comparison(Protocol):
     calculator: Calculator
-    rounded: bool
+    rules: frozenset[str]
 
 
 _PERCENT, _DEGREE = Number(Fraction(1, 100)), Apply("/", (Symbol(PI), Number(Fraction(180))))
@@ -53,7 +53,7 @@ def same(compare: Comparison, a: object, b: object, exactly: bool = False, measu
         return isinstance(a, Matrix) and isinstance(b, Matrix) and _same_matrix(compare, a, b)
     if compare.calculator.same(a, b):
         return True
-    if not compare.rounded or exactly or variables(a):
+    if "rounding" not in compare.rules or exactly or variables(a):
         return False
     written = decimals_of(b)
     if written is None:
@@ -138,7 +138,7 @@ def _letters_are_units(compare: Comparison, a: object, b: object) -> bool:
     """`60 m/s` in plain letters against 60: a quotient whose letters are all units. A lone letter is a variable."""
     for letters, bare in ((a, b), (b, a)):
         names = variables(letters)
-        if len(names) < 2 or variables(bare) or not compare.rounded or not factors_of(letters):
+        if len(names) < 2 or variables(bare) or "letter units" not in compare.rules or not factors_of(letters):
             continue
         quotient = any(isinstance(part, Apply) and part.function == "/" for part in walk(letters))
         if quotient and all(len(name) == 1 and known(name) for name in names):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from thinkling.verify.math.clean import GREEK, STYLE
 from thinkling.verify.math.quantities.phrases import unit_at
 from thinkling.verify.math.quantities.words import SCALES
+from thinkling.verify.math.short_words import SHORT_WORDS
 from thinkling.verify.math.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
 
 MAX_DIGITS = 1000
@@ -263,16 +264,15 @@ def _known(run: str, lower: str, before: str, spaced: bool) -> Token | None:
 def _is_product(run: str, text: str, start: int, end: int) -> bool:
     """Whether letters side by side are variables multiplied (`2xy`, `ab + 1`), and not a word.
 
-    A word has a vowel and more than three letters, or stands alone between spaces: "seat" is never s e a t.
+    A word has a vowel and more than three letters, or is one of a list, or stands between words: "seat" is never s e a
+    t, and "no" is never n o.
     """
+    if run.casefold() in SHORT_WORDS or (len(run) > 2 and run[0].isupper() and run[1:].islower()):
+        return False
     vowels = any(letter in "aeiouAEIOU" for letter in run)
     if len(run) > (3 if vowels else 6):
         return False
     before, after = text[:start].rstrip(" ")[-1:], text[end:].lstrip(" ")[:1]
     if not vowels:
         return True
-    return not (
-        (text[:start].endswith(" ") and before.isalnum())
-        or (text[end:].startswith(" ") and after.isalnum())
-        or (not before and not after)
-    )
+    return not ((text[:start].endswith(" ") and before.isalpha()) or (text[end:].startswith(" ") and after.isalpha()))
