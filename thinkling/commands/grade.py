@@ -22,7 +22,7 @@ from thinkling.runs import numbered_rows, write_text
 from thinkling.tasks.benchmarks import verifier_from
 from thinkling.verify.adversarial.audit import auditor
 from thinkling.verify.isolated import Call
-from thinkling.verify.verifier import ExtractMode, Verdict, verify
+from thinkling.verify.verifier import RuleSet, Verdict, verify
 
 SHOWN = 5  # rules and reasons in the summary
 
@@ -39,8 +39,8 @@ class Grade:
     """The .jsonl file to grade."""
     out: Path | None = None
     """Where the graded rows go; without it to standard output, and the summary to standard error."""
-    extract: ExtractMode = "lenient"
-    """boxed-only takes only a box for an answer, as rewards do; lenient also a stated answer or a formula."""
+    extract: RuleSet = "lenient"
+    """strict takes only a box for an answer, as rewards do; lenient also a stated answer or a formula."""
     audit: Literal["math-verify"] | None = None
     """Run this verifier beside ours, and print where the two disagree."""
 
@@ -87,7 +87,7 @@ def references_of(path: Path, number: int, row: dict) -> str | list[str]:
     return reference
 
 
-def verdict_on(row: dict, wanted: str | list[str], verifier: str, mode: ExtractMode) -> Verdict:
+def verdict_on(row: dict, wanted: str | list[str], verifier: str, mode: RuleSet) -> Verdict:
     """The best of the verdicts by each reference, any of which is right."""
     references = [wanted] if isinstance(wanted, str) else wanted
     asked = Problem("", str(row.get("question", "")), "", verifier=verifier, metadata=row.get("metadata") or {})

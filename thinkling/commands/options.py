@@ -9,7 +9,6 @@ from thinkling.checks import above_zero, at_least, finite
 from thinkling.scale.prompts import Template
 
 Split = Literal["train", "held-out", "unseen-templates", "longer", "rephrased"]
-ExtractMode = Literal["lenient", "boxed-only"]
 OnError = Literal["stop", "skip"]
 
 

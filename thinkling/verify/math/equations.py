@@ -11,6 +11,8 @@ from thinkling.verify.math.quantities.units import factor
 from thinkling.verify.math.relations import Stated, from_zero, is_function, named_values, renamed, stated
 from thinkling.verify.math.tree import EXPRESSIONS, NOUNS, Apply, Number, Quantity, Relation, show, variables
 
+_MUTUAL = (("≅",), ("∼",), ("∥",), ("⊥",))
+
 
 class Comparison(Protocol):
     calculator: Calculator
@@ -36,10 +38,12 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
             return _alike(compare, first, second, a, b)
         if _same_heads(compare, first.heads, second.heads):
             return _alike(compare, first, second, a, b)
+    if a.operators == b.operators and a.operators in _MUTUAL and not compare.entries(a.sides, b.sides[::-1], "side"):
+        return None
     if len(a.sides) > 2 or len(b.sides) > 2 or not unknowns((a, b)):
         same = a.operators == b.operators and not compare.entries(a.sides, b.sides, "side")
         return None if same else is_not(a, b)
-    if not all(isinstance(side, EXPRESSIONS) for side in (*a.sides, *b.sides)):
+    if a.operators in _MUTUAL or not all(isinstance(side, EXPRESSIONS) for side in (*a.sides, *b.sides)):
         same = a.operators == b.operators and not compare.entries(a.sides, b.sides, "side")
         return None if same else is_not(a, b)
     (left, sense), (right, wanted_sense) = from_zero(a), from_zero(b)

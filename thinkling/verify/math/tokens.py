@@ -90,7 +90,7 @@ _LETTER = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))")
 _DIGIT_RUN = re.compile(r"[0-9]+")
 _SAME_SIGN = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "\\%": "%", "\\$": "$", "\\|": "|"}
 _TAKES_LETTERS = frozenset(["frac", "binom", "sqrt", "^"])  # `\frac ab` is a over b
-_OPERAND_ENDS = frozenset(["number", "symbol", "°", ")", "}", "\\}", "]"])
+_OPERAND_ENDS = frozenset(["number", "scale", "symbol", "°", ")", "}", "\\}", "]"])
 
 
 def tokens(text: str) -> list[Token]:

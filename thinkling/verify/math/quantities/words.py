@@ -39,7 +39,7 @@ def value_of(text: str) -> Fraction | None:
     if nth:
         return Fraction(int(nth[1])) if nth[2] == _suffix(int(nth[1])) else None
     plain = re.sub(r"\\(?:text|mathrm|textrm|textbf|mbox)\{([^{}]*)\}", r" \1 ", text).casefold()
-    plain = " ".join(plain.replace("-", " " if not plain.startswith("-") else "-").split()).rstrip(".")
+    plain = " ".join(re.sub(r"(?<=[a-z])-(?=[a-z])", " ", plain).split()).rstrip(".")
     sign = _SIGN.match(plain)
     if sign:
         inner = value_of(plain[sign.end() :])
