@@ -12,7 +12,6 @@ from thinkling.verify.math.tree import (
     Apply,
     Interval,
     Listing,
-    Matrix,
     Number,
     Numeral,
     Quantity,
@@ -222,9 +221,11 @@ def residue(sides: tuple, operators: tuple[str, ...], modulus: object) -> Residu
 def such_that(head: object, conditions: list) -> Solution:
     """The set `{x | x > 2}` or `{x ∈ ℝ | ...}`. Raises NotMathematics where the condition is more than a bound."""
     name = head.name if isinstance(head, Symbol | Solution) else None
-    over_reals = not isinstance(head, Solution) or head.values == REALS
+    over_reals = not isinstance(head, Solution) or head.values == REALS or isinstance(head.values, Symbol)
     if len(conditions) != 1 or not isinstance(conditions[0], Solution) or conditions[0].name != name or not over_reals:
         raise NotMathematics("a set whose condition is no plain bound")
+    if isinstance(head, Solution) and isinstance(head.values, Symbol):  # n ∈ ℤ
+        return Solution(name, SetOperation("∩", (conditions[0].values, head.values)))
     return conditions[0]
 
 
@@ -258,17 +259,3 @@ def joined(items: list, joins: set[str]) -> object:
         operator = "∪" if "or" in joins else "∩"
         return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
     return Listing(tuple(items))
-
-
-def as_matrix(node: object) -> object:
-    """An expression in which one matrix is multiplied by numbers as one matrix; everything else as it is."""
-    match node:
-        case Apply("*", factors) if sum(isinstance(as_matrix(factor), Matrix) for factor in factors) == 1:
-            found = next(as_matrix(factor) for factor in factors if isinstance(as_matrix(factor), Matrix))
-            others = tuple(factor for factor in factors if not isinstance(as_matrix(factor), Matrix))
-            return Matrix(tuple(tuple(Apply("*", (*others, entry)) for entry in row) for row in found.rows))
-        case Apply("/", (top, bottom)) if isinstance(as_matrix(top), Matrix):
-            return Matrix(tuple(tuple(Apply("/", (entry, bottom)) for entry in row) for row in as_matrix(top).rows))
-        case Apply("neg", (part,)) if isinstance(as_matrix(part), Matrix):
-            return Matrix(tuple(tuple(Apply("neg", (entry,)) for entry in row) for row in as_matrix(part).rows))
-    return node

@@ -173,7 +173,7 @@ def _unboxed(text: str) -> Extraction | None:
         answer, number = _last(text, formulas, lambda span: claims.formula(text, span), bare_space_joins=False)
         return Extraction(answer, "the last formula" if number == 1 else "formulas side by side")
     line = text.strip()
-    if len(line) > MAX_BARE or "\n" in line or line[0] == "#":
+    if not line or len(line) > MAX_BARE or "\n" in line or line[0] == "#":
         return None
     answer = claims.clean(line)
     prose = len(claims.PROSE.findall(line))

@@ -373,6 +373,11 @@ class Parser:
         if self.kind == "_":
             self.take()
             name += "_" + self._subscript()
+        if name == "C" and self.kind == "(" and self._holds_two():
+            self.take()
+            several, _ = self.items()
+            self.take(")")
+            return Apply("binom", tuple(map(expression, several)))
         glued = self.at > 1 and self.tokens[self.at - 2].kind == "symbol" and not self.tokens[self.at - 1].spaced
         product = glued and name in "gh" and self.ahead(2).kind != ")"  # mg(sin x - 1)
         if name.rstrip("'") in self.functions and self.kind == "(" and not self.tokens[self.at].spaced and not product:
@@ -381,6 +386,16 @@ class Parser:
             self.take(")")
             return Apply(f"{name}()", tuple(map(expression, arguments)))
         return Symbol(name)
+
+    def _holds_two(self) -> bool:
+        """Whether the bracket ahead is the (10, 3) of C(10, 3)."""
+        kinds = [self.ahead(place).kind for place in range(1, 5)]
+        return (
+            kinds[0] in ("number", "symbol")
+            and kinds[1] == ","
+            and kinds[2] in ("number", "symbol")
+            and kinds[3] == ")"
+        )
 
     def _subscript(self) -> str:
         if self.kind != "{":

@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Protocol
 
 from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.build import as_matrix, is_variable
+from thinkling.verify.math.build import is_variable
+from thinkling.verify.math.matrices import as_matrix
 from thinkling.verify.math.quantities.units import factor, known, measure
 from thinkling.verify.math.tree import PI, Apply, Matrix, Number, Quantity, Symbol, replace, show, variables, walk
 

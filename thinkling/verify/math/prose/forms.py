@@ -69,7 +69,8 @@ def choice_with_text(cleaned: str) -> tuple[str, str] | None:
 
 
 _DERIVATIVE = re.compile(
-    r"(\\d?frac ?\{ ?d[^{}=]{0,12}\} ?\{ ?d ?[a-zA-Z](?:\^ ?\{?[2-9]\}?)? ?\}(?:\([a-z0-9]\))?) ?=(.+)"
+    r"(\\d?frac ?\{ ?(?:d|\\partial)(?![a-z]{2})[^{}=]{0,12}\} ?\{ ?(?:d|\\partial) ?[a-zA-Z](?:\^ ?\{?[2-9]\}?)? ?\}"
+    r"(?: ?[a-zA-Z]?(?:\([a-z0-9, ]*\))?)?) ?=(.+)"
 )
 _NAME = re.compile(
     r"(?:\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|Pr|angle|triangle|overline|det|lim|max|min|sup|inf|#)|[A-Za-z#\[|])"

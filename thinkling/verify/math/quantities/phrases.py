@@ -23,7 +23,8 @@ _CHANGING_WORDS = """
     owed owing overdue overdrawn withdrawn withdrawal decrease decreased reduced reduction discount increase
     increased gain fold double triple twice thrice multiple imaginary undefined absolute decline declined drop fall
     fell fallen lower higher greater smaller unknown hence apiece exponent percentage point bar repeating recurring
-    approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither
+    approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red south north east west many extra
+    other another spare too
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
 _IRREGULAR = frozenset("people children men women feet mice geese teeth fish sheep deer dice cattle oxen".split())
@@ -89,7 +90,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
         else:
             plain = False
             spelled += f" {_plain(piece['top'])}/{_plain(piece['bottom'])}"
-    spelled = re.sub(r"([μµkMmGn]) (?=[A-ZΩa-z])(?=m\b|s\b|g\b|A\b|F\b|C\b|Ω|L\b|V\b|W\b|J\b)", r"\1", spelled.strip())
+    spelled = re.sub(r"([μµ]) (?=[A-Za-z])|([kM]) (?=Ω)", r"\1\2", spelled.strip())
     if not spelled or spelled[0] in "/·^" or spelled[-1] in "/·":
         return None
     parts = _symbols(spelled, splits=not plain)
