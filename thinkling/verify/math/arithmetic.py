@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import thinkling.verify.math.numeric as numeric
 from thinkling.verify.math.atoms import with_atoms
-from thinkling.verify.math.exact import CannotTell, Undefined, exact
+from thinkling.verify.math.exact import CannotTell, NoCase, Undefined, exact
 from thinkling.verify.math.numeric import MP, Numeric
 from thinkling.verify.math.points import between_bends, generic, substituted
 from thinkling.verify.math.tree import ELLIPSIS, IMAGINARY, INFINITY, Apply, Number, Symbol, replace, variables, walk
@@ -101,6 +101,8 @@ class Calculator:
             self.draw += 1
             try:
                 told = differ(*(exact(self._drawn(substituted(tree, point)), self.spend) for tree in (a, b)))
+            except NoCase:
+                return False
             except Undefined:
                 return True
             agreed += told is False
@@ -152,16 +154,15 @@ class Calculator:
         except Undefined:
             return False
 
-    def near(self, value: object, rounded: Number) -> bool:
-        """Whether a value lies within one unit of the last digit that was written: 1/3 and 0.33, or 0.34."""
-        unit = Fraction(1, 10 ** (rounded.decimals or 0)) if (rounded.decimals or 0) >= 0 else 10**-rounded.decimals
+    def near(self, value: object, written: Number) -> bool:
+        """Whether a value was rounded, or cut off, to the digits that were written: 2/3 and 0.67, or 0.66."""
+        unit = Fraction(10) ** -(written.decimals or 0)
         try:
-            value = exact(value, self.spend)
-            if isinstance(value, Number):
-                return abs(value.value - rounded.value) <= unit
-            return bool(abs(self._rough(value) - _mpf(rounded.value)) <= _mpf(Fraction(unit)))
+            value = abs(self.rational(value))
         except Undefined:
             return False
+        over = value - abs(written.value)
+        return abs(over) <= unit / 2 or 0 <= over < unit
 
     def order(self, a: object, b: object) -> int:
         """-1, 0 or 1 as a is below, equal to or above b; both real, or infinite. Raises CannotTell or Undefined."""

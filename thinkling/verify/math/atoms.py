@@ -6,7 +6,7 @@ So twice an integral is twice the same integral, in any spelling; and of two dif
 from collections.abc import Callable
 
 from thinkling.verify.math.exact import Undefined, exact
-from thinkling.verify.math.polynomials import integrated
+from thinkling.verify.math.polynomials import integrated, limited
 from thinkling.verify.math.tree import Apply, Number, Symbol, replace, variables, walk
 
 _FORMS = ("integral", "antiderivative", "lim", "lim+", "lim-", "det", "tr", "set")
@@ -20,6 +20,8 @@ def with_atoms(tree: object, spend: Callable[[int], None]) -> tuple[object, set[
         if not isinstance(part, Apply) or not _is_form(part):
             return None
         if part.function == "integral" and (value := integrated(part)) is not None:
+            return value
+        if part.function.startswith("lim") and (value := limited(part)) is not None:
             return value
         name = f"⟦{_canonical(part, spend)!r}⟧"
         names.add(name)

@@ -124,7 +124,8 @@ class _Comparison:
         wanted, theirs = (b.value, b.conditions) if isinstance(b, Qualified) else (b, ())
         if conditions and theirs and self.entries(conditions, theirs, "condition"):
             return _is_not(a, b)
-        if bool(conditions) != bool(theirs) and "conditions" not in self.rules:
+        told = [condition for condition in (*conditions, *theirs) if not isinstance(condition, Words)]
+        if told and bool(conditions) != bool(theirs) and "conditions" not in self.rules:
             return f"only {'the answer' if conditions else 'the reference'} states a condition"
         return self.difference(value, wanted)
 
@@ -223,6 +224,8 @@ class _Comparison:
             return _kinds(a, b)
         try:
             mine, wanted = pieces(first, self.calculator), pieces(second, self.calculator)
+            if not mine and not wanted and isinstance(a, Tuple | Interval) and isinstance(b, Tuple | Interval):
+                raise NotReal  # (3, 1) and (3, 1] are no empty sets, but a point and a slip
             if not differ(mine, wanted, self.calculator):
                 return None
             return openness(mine, wanted, self.calculator) or _is_not(first, second)

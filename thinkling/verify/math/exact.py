@@ -22,6 +22,10 @@ class Undefined(Exception):
     """An expression has no value: a division by zero, the logarithm of zero, infinity in a calculation."""
 
 
+class NoCase(Undefined):
+    """A function by cases has no case for a point, or two that contradict each other."""
+
+
 def exact(node: object, spend: Callable[[int], None]) -> object:
     """The expression with every part that is a rational number, and small enough, put in as a Number."""
     match node:
@@ -71,14 +75,17 @@ def _series(function: str, body: object, low: object, high: object, index: Symbo
 
 
 def _by_cases(pieces: tuple, spend: Callable) -> object:
-    """The value of the first piece whose condition holds. Raises Undefined where none does."""
+    """The value of the piece whose condition holds. Raises NoCase where none does, or two that differ."""
+    found: list = []
     for value, condition in zip(pieces[::2], pieces[1::2], strict=True):
         holds = exact(condition, spend)
         if not isinstance(holds, Number):
             return Apply("cases", pieces)
-        if holds.value:
-            return exact(value, spend)
-    raise Undefined("no case holds")
+        if holds.value and not (found and condition == Number(Fraction(1))):  # 1: otherwise
+            found.append(exact(value, spend))
+    if not found or any(other != found[0] for other in found[1:]):
+        raise NoCase("no case holds, or two that differ")
+    return found[0]
 
 
 def bits(value: Fraction) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import permutations
 
 from thinkling.verify.math.relations import is_function
-from thinkling.verify.math.tree import PI, Qualified, Relation, Symbol, replace, variables, walk
+from thinkling.verify.math.tree import PI, Listing, Qualified, Relation, Symbol, replace, variables, walk
 
 MAX_NAMES = 3
 _CONSTANT = re.compile(r"[CcK](?:_\{?[0-9]\}?)?|[abk]_\{?[0-9]\}?")
@@ -21,7 +21,7 @@ _ANY = re.compile(r"[a-zA-Z](?:_\{?[0-9]\}?)?")
 def renamings(a: object, b: object) -> Iterator[object]:
     """The first tree with its free names put as the second one's, in every way that is allowed."""
     ours, theirs = variables(a) - variables(b), variables(b) - variables(a)
-    if not ours or len(ours) != len(theirs) or len(ours) > MAX_NAMES:
+    if not ours or len(ours) != len(theirs) or len(ours) > MAX_NAMES or (ours | theirs) & (_heads(a) | _heads(b)):
         return
     allowed = [kind for kind, holds in _kinds(a, b) if holds and all(map(kind.fullmatch, ours | theirs))]
     if not allowed:
@@ -29,6 +29,15 @@ def renamings(a: object, b: object) -> Iterator[object]:
     for order in permutations(sorted(theirs)):
         names = dict(zip(sorted(ours), order, strict=True))
         yield _renamed(a, names)
+
+
+def _heads(tree: object) -> set[str]:
+    """The names that are said to equal something: the y of y = Ce^x."""
+    if isinstance(tree, Qualified):
+        return _heads(tree.value)
+    if isinstance(tree, Listing):
+        return {name for item in tree.items for name in _heads(item)}
+    return {side.name for side in tree.sides if isinstance(side, Symbol)} if isinstance(tree, Relation) else set()
 
 
 def _renamed(tree: object, names: dict[str, str]) -> object:

@@ -36,9 +36,9 @@ def parse(text: str) -> object:
 def _parsed(cleaned: str, deeper: bool = True) -> object:
     qualified = qualifiers.split(cleaned) if deeper else None
     if qualified is not None:
-        value, condition = _parsed(qualified[0], deeper=False), qualified[1]
+        value = _parsed(qualified[0], deeper=False)
         if not isinstance(value, Unread | Words | Solution):
-            return Qualified(value, (_parsed(condition, deeper=False),) if condition else ())
+            return Qualified(value, (condition_of(qualified[1]),) if qualified[1] else ())
     try:
         tree = mathematics(cleaned)
     except NotMathematics as problem:
@@ -49,6 +49,10 @@ def _parsed(cleaned: str, deeper: bool = True) -> object:
                 return Relation((Symbol(named[0]), value), ("=",))
         return forms.plain_words(cleaned, str(problem)) or Unread(forms.spelled_alike(cleaned), str(problem))
     return tree
+
+
+def condition_of(text: str) -> object:
+    return Words(text) if text in qualifiers.KINDS else _parsed(text, deeper=False)
 
 
 def mathematics(cleaned: str) -> object:

@@ -112,7 +112,7 @@ def value_at(a: Polynomial, x: Fraction) -> Fraction:
 
 
 def real_roots(a: Polynomial) -> list[object] | None:
-    """The real roots as trees, each once, in no order; None where a factor of more than degree two has no rational root."""
+    """The real roots as trees, each once; None where a factor of more than degree two has no rational root."""
     a, roots = trimmed(a), []
     if len(a) == 1:
         return [] if a[0] else None
@@ -169,6 +169,20 @@ def _divided(a: Polynomial, root: Fraction) -> Polynomial:
         carry = carry * root + c
         result.append(carry)
     return result[-2::-1]
+
+
+def limited(node: Apply) -> Number | None:
+    """The limit of a rational function at a number where it has one; None for all others."""
+    body, to, index = node.arguments
+    fraction = quotient(body, index.name) if isinstance(to, Number) else None
+    if fraction is None:
+        return None
+    top, bottom = map(trimmed, fraction)
+    while value_at(bottom, to.value) == 0:
+        if value_at(top, to.value) or len(top) == 1:
+            return None
+        top, bottom = _divided(top, to.value), _divided(bottom, to.value)
+    return Number(value_at(top, to.value) / value_at(bottom, to.value))
 
 
 def integrated(node: Apply) -> Number | None:

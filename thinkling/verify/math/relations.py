@@ -94,7 +94,9 @@ def is_head(side: object) -> bool:
 
 def is_function(side: object) -> bool:
     """f(x) or f(x, y), as it stands before `=` in a definition."""
-    return isinstance(side, Apply) and side.function.endswith("()") and all(map(is_variable, side.arguments))
+    if not (isinstance(side, Apply) and side.function.endswith("()") and all(map(is_variable, side.arguments))):
+        return False
+    return not any(argument.name.isupper() for argument in side.arguments)  # the A of P(A) is an event
 
 
 def renamed(a: Relation, b: Relation) -> tuple[Relation, Relation]:
@@ -106,8 +108,10 @@ def renamed(a: Relation, b: Relation) -> tuple[Relation, Relation]:
         or len(first.arguments) != len(second.arguments)
     ):
         return a, b
-    if variables(b) & variables(first) and first.arguments != second.arguments:
-        return a, b
+    if first.arguments != second.arguments and (
+        variables(b) & variables(first) or (variables(a) - variables(first)) & variables(second)
+    ):
+        return a, b  # f(q) = ax + b is not f(x) = ax + b
     names = dict(zip(first.arguments, second.arguments, strict=True))
     return replace(a, lambda part: names.get(part) if isinstance(part, Symbol) else None), b
 

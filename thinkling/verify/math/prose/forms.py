@@ -93,9 +93,26 @@ def named_value(cleaned: str) -> tuple[str, str] | None:
     name, value = cleaned[:at].strip(), cleaned[at + 1 :].strip()
     words = re.findall(r"[A-Za-z]{2,}", re.sub(r"\\[A-Za-z]+", " ", name))
     changed = any(word.casefold() in CHANGING and word.casefold() not in _ASKED for word in words)
-    if not value or not _NAME.fullmatch(name) or changed or len(words) > 6 or name.endswith(("<", ">", "!", "\\")):
+    if (
+        not value
+        or not _NAME.fullmatch(name)
+        or not _balanced(name)
+        or changed
+        or len(words) > 6
+        or name.endswith(("<", ">", "!", "\\"))
+    ):
         return None
     return re.sub(r" +", "", name) if not words else " ".join(without_style(name).casefold().split()), value
+
+
+def _balanced(text: str) -> bool:
+    opened: list[str] = []
+    for sign in text:
+        if sign in "([{":
+            opened.append({"(": ")", "[": "]", "{": "}"}[sign])
+        elif sign in ")]}" and (not opened or opened.pop() != sign):
+            return False
+    return not opened
 
 
 def _top_level_equals(text: str) -> int | None:

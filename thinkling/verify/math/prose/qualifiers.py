@@ -1,6 +1,6 @@
 r"""What restricts an answer, behind it: `2^n - 1, n \ge 1`, `k\pi \text{ for any integer } k`, `y = 2x \ (x > 0)`.
 
-That a name is whole, real or any restricts nothing that a value could show, and is left out.
+That a name is real or any restricts nothing, and is left out; of a whole one only that it is whole is kept.
 """
 
 import re
@@ -12,11 +12,18 @@ _BEHIND = (
     re.compile(r"(.+?) ?\(((?:[^()]|\([^()]*\))*(?:\\in|\\ge|\\le|\\ne|\\geq|\\leq|\\neq|\\forall|<|>)(?![a-z])(?:[^()]|\([^()]*\))*)\)"),
     re.compile(r"(.+?) ?[,;] ?(?:\\forall ?)?((?:[A-Za-z](?:_[0-9])? ?, ?)*[A-Za-z](?:_\{?[0-9]\}?)? ?(?:\\in(?![a-z])|\\ge|\\le|\\ne|\\geq|\\leq|\\neq|<|>).+)"),
 )  # fmt: skip
-_NOTHING = re.compile(
-    r"(?:(?:all|any|every|each|some|an?|is|are|arbitrary|constants?|integers?|whole|real|natural|positive|numbers?|values? of|the"
-    r"|\\forall|and|\\in|\\mathbb ?\{? ?[RZNQC] ?\}?(?:\^\+|_\+|\^\*)?|\\mathbf ?\{? ?[RZ] ?\}?|\\Z|\\R|[A-Za-z](?:_\{?[0-9]\}?)?|[,.{}() ])(?![a-z]))+",
-    re.IGNORECASE,
+_FILLER = re.compile(
+    r"\b(?:all|any|every|each|some|an?|is|are|arbitrary|constants?|numbers?|values? of|the|and|of)\b|\\forall|[,.]",
+    re.I,
 )
+_SETS = (
+    (re.compile(r"\\in ?\\(?:mathbb|mathbf) ?\{? ?R ?\}?|\\in ?\\R(?![A-Za-z])|\breals?\b", re.I), ""),
+    (re.compile(r"\\in ?\\(?:mathbb|mathbf) ?\{? ?Z ?\}?|\\in ?\\Z(?![A-Za-z])"), "integer"),
+    (re.compile(r"\bpositive integers?\b|\bnatural\b|\\in ?\\(?:mathbb|mathbf) ?\{? ?(?:N|Z ?\}? ?[_^] ?\{?\+) ?\}?"), "natural"),
+    (re.compile(r"\bintegers?\b|\bwhole\b", re.I), "integer"),
+)  # fmt: skip
+KINDS = ("integer", "natural")
+_NAMES = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _STYLED = re.compile(r"\\(?:text|mbox|textrm|mathrm)\s*\{([^{}]*)\}")
 _COMPASS = re.compile(r"(.+?) ?\\text\{ ?(?:north|south|east|west) of (?:north|south|east|west) ?\}|(.+?) (?:north|south|east|west) of (?:north|south|east|west)", re.I)  # fmt: skip
 
@@ -35,5 +42,22 @@ def split(cleaned: str) -> tuple[str, str] | None:
             continue
         condition = condition.replace("}", "", 1) if condition.count("}") > condition.count("{") else condition
         condition = " ".join(condition.split())
-        return answer, "" if _NOTHING.fullmatch(condition) else condition
+        if not set(_NAMES.findall(_without_sets(condition))) <= set(re.sub(r"\\[A-Za-z]+", "", answer)):
+            return None  # a condition on a name that the answer does not have
+        return answer, _in_short(condition)
     return None
+
+
+def _without_sets(condition: str) -> str:
+    return re.sub(r"\\(?:mathbb|mathbf|R|Z)(?![a-z]) ?\{? ?[A-Z]? ?\}?", "", condition)
+
+
+def _in_short(condition: str) -> str:
+    """What a condition says of its names: "integer", "natural", "" for real or any; all else as it is written."""
+    kind, rest = "", condition
+    for pattern, name in _SETS:
+        if pattern.search(rest):
+            kind, rest = kind or name, pattern.sub(" ", rest)
+    if not _NAMES.sub("", _FILLER.sub(" ", rest)).strip(" (){}"):
+        return kind
+    return condition
