@@ -8,13 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from thinkling.verify.math.arithmetic import Calculator
 from thinkling.verify.math.equal import difference
-from thinkling.verify.math.exact import MAX_BITS, CannotTell
+from thinkling.verify.math.expressions.arithmetic import Calculator
+from thinkling.verify.math.expressions.exact import MAX_BITS, CannotTell
+from thinkling.verify.math.expressions.tree import Number
 from thinkling.verify.math.grade import same_answer
 from thinkling.verify.math.latex import parse
 from thinkling.verify.math.rules import LENIENT
-from thinkling.verify.math.tree import Number
 
 EQUAL = [
     # numbers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from thinkling.verify.math.extract import Extraction, extract
+from thinkling.verify.math.prose.extract import Extraction, extract
 
 NOTHING = "no final answer: no \\boxed{}, no stated answer, no formula"
 EMPTY_BOX = "no final answer: the boxed answer is empty"

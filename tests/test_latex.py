@@ -4,8 +4,7 @@ from fractions import Fraction as F
 
 import pytest
 
-from thinkling.verify.math.latex import MAX_CHARACTERS, MAX_NODES, parse
-from thinkling.verify.math.tree import (
+from thinkling.verify.math.expressions.tree import (
     Apply,
     Choice,
     Interval,
@@ -25,6 +24,7 @@ from thinkling.verify.math.tree import (
     Words,
     show,
 )  # fmt: skip
+from thinkling.verify.math.latex import MAX_CHARACTERS, MAX_NODES, parse
 
 
 def n(value: int | F) -> Number:

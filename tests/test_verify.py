@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thinkling.verify.math.expressions.tree import Number, Unread, Words
 from thinkling.verify.math.grade import Verdict, grade, same_answer, why_unreadable
 from thinkling.verify.math.latex import MAX_CHARACTERS, parse
-from thinkling.verify.math.tree import Number, Unread, Words
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -7,7 +7,7 @@ option's words: B, (B), B. Paris. Left out is an option's text without its lette
 import re
 
 from thinkling.problem import Problem
-from thinkling.verify.math.extract import extract
+from thinkling.verify.math.prose.extract import extract
 from thinkling.verify.verifier import RuleSet, Verdict, Verifier, no_argument
 
 _WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|boldsymbol)\s*\{([^{}]*)\}|[$*]")

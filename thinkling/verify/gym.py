@@ -12,7 +12,7 @@ from functools import cache, partial
 from thinkling.errors import UserError
 from thinkling.problem import Problem
 from thinkling.verify.isolated import Isolated
-from thinkling.verify.math.extract import extract
+from thinkling.verify.math.prose.extract import extract
 from thinkling.verify.verifier import RuleSet, Verdict, Verifier
 
 LIMIT = 5.0  # seconds for one answer

@@ -14,7 +14,7 @@ from pathlib import Path
 from thinkling.errors import UserError
 from thinkling.problem import Problem
 from thinkling.verify.isolated import Isolated, load
-from thinkling.verify.math.extract import extract
+from thinkling.verify.math.prose.extract import extract
 from thinkling.verify.verifier import RuleSet, Verdict, Verifier
 
 LIMIT = 10.0  # seconds for one response

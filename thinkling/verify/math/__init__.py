@@ -5,8 +5,8 @@ Here the pipeline (extract, parse, compare) is put into the form that all verifi
 
 from functools import lru_cache
 
-import thinkling.verify.math.extract as extracting
 import thinkling.verify.math.grade as grading
+import thinkling.verify.math.prose.extract as extracting
 from thinkling.problem import Problem
 from thinkling.verify.verifier import RuleSet, Verdict, Verifier, no_argument
 

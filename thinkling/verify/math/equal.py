@@ -8,17 +8,16 @@ It is not transitive, on purpose, where one of two answers leaves something out:
 from collections import Counter
 from fractions import Fraction
 
-import thinkling.verify.math.equations as equations
-import thinkling.verify.math.magnitudes as magnitudes
-from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.build import SETS, as_set
-from thinkling.verify.math.exact import Undefined
-from thinkling.verify.math.free_names import renamings
-from thinkling.verify.math.inequalities import solved
-from thinkling.verify.math.reals import NotReal, differ, openness, pieces
-from thinkling.verify.math.relations import in_order, named_values, one_name
-from thinkling.verify.math.rules import STRICT
-from thinkling.verify.math.tree import (
+import thinkling.verify.math.expressions.equations as equations
+import thinkling.verify.math.quantities.magnitudes as magnitudes
+from thinkling.verify.math.expressions.arithmetic import Calculator
+from thinkling.verify.math.expressions.build import SETS, as_set
+from thinkling.verify.math.expressions.exact import Undefined
+from thinkling.verify.math.expressions.free_names import renamings
+from thinkling.verify.math.expressions.inequalities import solved
+from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
+from thinkling.verify.math.expressions.relations import in_order, named_values, one_name
+from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
     EXPRESSIONS,
     NOUNS,
@@ -41,6 +40,7 @@ from thinkling.verify.math.tree import (
     Words,
     show,
 )  # fmt: skip
+from thinkling.verify.math.rules import STRICT
 
 
 def difference(answer: object, reference: object, rules: frozenset[str] = STRICT) -> str | None:

@@ -6,13 +6,13 @@ from any thread or process.
 
 from collections.abc import Sequence
 
-from thinkling.verify.math.arithmetic import CannotTell
 from thinkling.verify.math.equal import difference
-from thinkling.verify.math.extract import extract
+from thinkling.verify.math.expressions.arithmetic import CannotTell
+from thinkling.verify.math.expressions.tree import Unread, Words, show
 from thinkling.verify.math.latex import parse
+from thinkling.verify.math.prose.extract import extract
 from thinkling.verify.math.readings import readings
 from thinkling.verify.math.rules import LENIENT, STRICT
-from thinkling.verify.math.tree import Unread, Words, show
 from thinkling.verify.verifier import RuleSet, Status, Verdict, checked
 
 PAST = "past a bound: "

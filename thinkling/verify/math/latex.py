@@ -3,11 +3,11 @@
 The whole answer's own forms come first (prose/), then mathematics (grammar.py), then a name with its value, or words.
 """
 
-from thinkling.verify.math.clean import clean
-from thinkling.verify.math.grammar import Parser
+from thinkling.verify.math.expressions.clean import clean
+from thinkling.verify.math.expressions.grammar import Parser
+from thinkling.verify.math.expressions.tokens import NotMathematics, tokens
+from thinkling.verify.math.expressions.tree import Choice, Qualified, Relation, Solution, Symbol, Unread, Words, walk
 from thinkling.verify.math.prose import forms, qualifiers
-from thinkling.verify.math.tokens import NotMathematics, tokens
-from thinkling.verify.math.tree import Choice, Qualified, Relation, Solution, Symbol, Unread, Words, walk
 
 MAX_CHARACTERS = 2000
 MAX_NODES = 600

@@ -8,13 +8,9 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-from thinkling.verify.math.clean import clean
-from thinkling.verify.math.latex import parse
-from thinkling.verify.math.polynomials import polynomial, real_roots
-from thinkling.verify.math.prose.forms import without_style
-from thinkling.verify.math.quantities.phrases import CHANGING
-from thinkling.verify.math.quantities.words import value_of
-from thinkling.verify.math.tree import (
+from thinkling.verify.math.expressions.clean import clean
+from thinkling.verify.math.expressions.polynomials import polynomial, real_roots
+from thinkling.verify.math.expressions.tree import (
     EXPRESSIONS,
     Apply,
     Interval,
@@ -30,6 +26,10 @@ from thinkling.verify.math.tree import (
     replace,
     variables,
 )
+from thinkling.verify.math.latex import parse
+from thinkling.verify.math.prose.forms import without_style
+from thinkling.verify.math.quantities.phrases import CHANGING
+from thinkling.verify.math.quantities.words import value_of
 
 MAX_CHARACTERS = 300
 
@@ -38,7 +38,8 @@ _INDIAN = re.compile(r"-?[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?")
 _IN_BRACKETS = re.compile(r"(?<![0-9,])([1-9][0-9]{0,2}(?:,[0-9]{3})+)(?![0-9])(?=, | ?[)\]}\\])")
 _UNSPACED = re.compile(r"(?<=[0-9]),(?=[0-9])")
 _LABELLED = re.compile(
-    r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)(?: ?[:=] ?| is | are | )((?:[-+$(]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
+    r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)(?: ?[:=] ?| is | are | )"
+    r"((?:[-+$(]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
 )
 _ASKED = frozenset(
     "maximum minimum total half quarter percentage average left right remaining gain loss higher lower max min".split()

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-from thinkling.verify.math.formulas import Span, formulas_of
+from thinkling.verify.math.prose.formulas import Span, formulas_of
 
 PROSE = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+(?![(^=_{\d+*/-])")  # a word, not sin(x) or ab^2
 SOMETHING = re.compile(r"[^\s.*_:,;$#`\"'-]")
@@ -21,33 +21,39 @@ STATED = re.compile(
         (?: [\s*:=] | __?(?=\s) )*+
       | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+       # **Final Answer** X
       | ^[\#*_ \t]*+ (?:the[ ])?(?:final[ ])?answer [*_ \t]*+ $ \s*+      # a line of its own, then X
-      | ^[\#*_ \t>-]*+ (?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d) | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ )  # Ans: X
+      | ^[\#*_ \t>-]*+ (?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
+        | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ )                # Ans: X
       | (?:答案|答)(?:[是为為]|[:：])[:：]? [\s*]*+                             # the same in other languages
-      | (?:la[ ]réponse|die[ ](?:antwort|lösung)|la[ ]respuesta|la[ ]risposta|a[ ]resposta)(?:[ ](?:finale|final|endgültige|correcta))?
+      | (?:la[ ]réponse|die[ ](?:antwort|lösung)|la[ ]respuesta|la[ ]risposta|a[ ]resposta)
+        (?:[ ](?:finale|final|endgültige|correcta))?
         (?:[ ](?:est|ist|lautet|es|è|é)\b|[ ]?:) [\s*:]*+
-      | (?:réponse|antwort|respuesta|risposta|resposta|ответ|پاسخ|جواب|答え|정답) (?:[ ](?:finale?|نهایی))? [*_ ]*+ (?:[:：]|[ ][—–-][ ]|[は은]|[ ](?:равен|است)\b) [\s*]*+
+      | (?:réponse|antwort|respuesta|risposta|resposta|ответ|پاسخ|جواب|答え|정답)
+        (?:[ ](?:finale?|نهایی))? [*_ ]*+ (?:[:：]|[ ][—–-][ ]|[は은]|[ ](?:равен|است)\b) [\s*]*+
       | (?P<hashes> (?<!\#)\#{4}(?!\#) ) [ \t*]*+ (?=[^\s\#])             # #### X, but no heading in words
         (?! (?:\d++[.):][ ])? [^\W\d_]{2,}+(?![(^=_{\d+*/-]) )""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 # The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
 _CLAIM_END = re.compile(
-    r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|。|,?[ ](?:because|since|as|so|where|which)\b|,[ ](?:not|rather[ ]than|instead[ ]of)\b"
+    r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|。|,?[ ](?:because|since|as|so|where|which)\b"
+    r"|,[ ](?:not|rather[ ]than|instead[ ]of)\b"
     r"|;[ ](?=[^\W\d_]{2})|[ ]\((?=since|because|as|from|i\.e|that[ ]is|for|by|which)|[ ]and[ ](?:we|this|I)\b"
     r"|[!?](?=[*_]*+(?:\s|\Z))"
 )
 _OPENING = re.compile(
-    r"(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed|clearly|about|approximately|roughly|around|equal to|only|now)"
-    r"[ ,:]+)+",
+    r"(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed|clearly|about|approximately|roughly|around"
+    r"|equal to|only|now)[ ,:]+)+",
     re.IGNORECASE,
 )
 _WITHDRAWN = re.compile(
-    r"(?:\bwait\b|\bactually\b|\bno,|\bsorry\b|\bcorrection\b|\boops\b|(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
+    r"(?:\bwait\b|\bactually\b|\bno,|\bsorry\b|\bcorrection\b|\boops\b"
+    r"|(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
     r"|\bI (?:made|was) (?:a mistake|an error|wrong)\b)",
     re.IGNORECASE,
 )
 _CORRECTED = re.compile(
-    r"(?:\b(?:it|that|this|the (?:value|result|total|number|correct (?:one|value)))(?: is|'s| should be| must be| equals| would be)"
+    r"(?:\b(?:it|that|this|the (?:value|result|total|number|correct (?:one|value)))"
+    r"(?: is|'s| should be| must be| equals| would be)"
     r"|\bcorrection\b ?:?) (?!wrong|incorrect|not\b|correct\b|right\b)(?:actually |really |in fact )?",
     re.IGNORECASE,
 )

@@ -6,14 +6,15 @@ Each takes a cleaned answer, and says None where it has another form. What stand
 import re
 from fractions import Fraction
 
-from thinkling.verify.math.build import REALS
+from thinkling.verify.math.expressions.build import REALS
+from thinkling.verify.math.expressions.tree import Choice, Number, Numeral, Quantity, Set, Words
 from thinkling.verify.math.quantities.phrases import CHANGING
-from thinkling.verify.math.tree import Choice, Number, Numeral, Quantity, Set, Words
 
 PHRASES = {
     "all real numbers": REALS, "all reals": REALS, "all real": REALS, "real numbers": REALS, "the real numbers": REALS,
     "the set of all real numbers": REALS, "empty set": Set(()), "no solution": Set(()), "no solutions": Set(()),
-    "no real solution": Set(()), "no real solutions": Set(()), "the empty set": Set(()), "there is no solution": Set(()),
+    "no real solution": Set(()), "no real solutions": Set(()), "the empty set": Set(()),
+    "there is no solution": Set(()),
 }  # fmt: skip
 _CHOICE = re.compile(r"\(([A-Ja-d])\)|([A-J])\)|\[([A-J])\]")
 _STYLE = r"\\(?:text|textbf|mbox|mathbf|mathrm|textrm|bf)"

@@ -5,12 +5,14 @@ That a name is real or any restricts nothing, and is left out; of a whole one on
 
 import re
 
-_WORD = r"(?:for all|for any|for every|for each|for|where|with|when|if|as long as|provided that|provided|such that|given that)"
+_WORD = r"(?:for (?:all|any|every|each)|for|where|with|when|if|as long as|provided(?: that)?|such that|given that)"
+_SIGN = r"(?:\\in|\\ge|\\le|\\ne|\\geq|\\leq|\\neq|\\forall|<|>)(?![a-z])"
+_NAME = r"[A-Za-z](?:_\{?[0-9]\}?)?"
 _BEHIND = (
     re.compile(rf"(.+?)[,;]? ?\\(?:text|mathrm|textrm)\{{ ?,? ?{_WORD}\b ?(.*)"),
     re.compile(rf"(.+?)[,;]? \b{_WORD} (.+)"),
-    re.compile(r"(.+?) ?\(((?:[^()]|\([^()]*\))*(?:\\in|\\ge|\\le|\\ne|\\geq|\\leq|\\neq|\\forall|<|>)(?![a-z])(?:[^()]|\([^()]*\))*)\)"),
-    re.compile(r"(.+?) ?[,;] ?(?:\\forall ?)?((?:[A-Za-z](?:_[0-9])? ?, ?)*[A-Za-z](?:_\{?[0-9]\}?)? ?(?:\\in(?![a-z])|\\ge|\\le|\\ne|\\geq|\\leq|\\neq|<|>).+)"),
+    re.compile(rf"(.+?) ?\(((?:[^()]|\([^()]*\))*{_SIGN}(?:[^()]|\([^()]*\))*)\)"),
+    re.compile(rf"(.+?) ?[,;] ?(?:\\forall ?)?((?:{_NAME} ?, ?)*{_NAME} ?{_SIGN}.+)"),
 )  # fmt: skip
 _FILLER = re.compile(
     r"\b(?:all|any|every|each|some|an?|is|are|arbitrary|constants?|numbers?|values? of|the|and|of)\b|\\forall|[,.]",
@@ -19,13 +21,14 @@ _FILLER = re.compile(
 _SETS = (
     (re.compile(r"\\in ?\\(?:mathbb|mathbf) ?\{? ?R ?\}?|\\in ?\\R(?![A-Za-z])|\breals?\b", re.I), ""),
     (re.compile(r"\\in ?\\(?:mathbb|mathbf) ?\{? ?Z ?\}?|\\in ?\\Z(?![A-Za-z])"), "integer"),
-    (re.compile(r"\bpositive integers?\b|\bnatural\b|\\in ?\\(?:mathbb|mathbf) ?\{? ?(?:N|Z ?\}? ?[_^] ?\{?\+) ?\}?"), "natural"),
+    (re.compile(r"\bpositive integers?\b|\bnatural\b|\\in ?\\mathbb ?\{? ?(?:N|Z ?\}? ?[_^] ?\{?\+) ?\}?"), "natural"),
     (re.compile(r"\bintegers?\b|\bwhole\b", re.I), "integer"),
 )  # fmt: skip
 KINDS = ("integer", "natural")
 _NAMES = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _STYLED = re.compile(r"\\(?:text|mbox|textrm|mathrm)\s*\{([^{}]*)\}")
-_COMPASS = re.compile(r"(.+?) ?\\text\{ ?(?:north|south|east|west) of (?:north|south|east|west) ?\}|(.+?) (?:north|south|east|west) of (?:north|south|east|west)", re.I)  # fmt: skip
+_POINT = r"(?:north|south|east|west)"
+_COMPASS = re.compile(rf"(.+?) ?\\text\{{ ?{_POINT} of {_POINT} ?\}}|(.+?) {_POINT} of {_POINT}", re.IGNORECASE)
 
 
 def split(cleaned: str) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ A unit is a list of known ones (units.py), or a plain counted noun in the plural
 
 import re
 
-from thinkling.verify.math.clean import STYLE
+from thinkling.verify.math.expressions.clean import STYLE
 from thinkling.verify.math.quantities.units import known
 
 _WORDS = re.compile(r"([A-Za-z]+(?:(?: per |[ /-]|\. )[A-Za-z]+){0,5})\.?(?: ?\^ ?\{? ?([23]) ?\}?)?")
@@ -23,8 +23,8 @@ _CHANGING_WORDS = """
     owed owing overdue overdrawn withdrawn withdrawal decrease decreased reduced reduction discount increase
     increased gain fold double triple twice thrice multiple imaginary undefined absolute decline declined drop fall
     fell fallen lower higher greater smaller unknown hence apiece exponent percentage point bar repeating recurring
-    approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red south north east west many extra
-    other another spare too
+    approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red
+    south north east west many extra other another spare too
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
 _IRREGULAR = frozenset("people children men women feet mice geese teeth fish sheep deer dice cattle oxen".split())

@@ -1,16 +1,16 @@
 r"""Sums, products, integrals, limits, cases and matrices: notation with an environment or bounds of its own.
 
-Each rule takes the Parser (grammar.py), reads on from its place, and gives a node. A bound name is written as • and its
+Each rule takes the parser (grammar.py), reads on from its place, and gives a node. A bound name is written as • and its
 depth, so that \sum_k k and \sum_i i are one tree.
 """
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
-import thinkling.verify.math.build as build
-from thinkling.verify.math.build import expression
-from thinkling.verify.math.tokens import NotMathematics, Token
-from thinkling.verify.math.tree import (
+import thinkling.verify.math.expressions.build as build
+from thinkling.verify.math.expressions.build import expression
+from thinkling.verify.math.expressions.parsing import Parsing
+from thinkling.verify.math.expressions.tokens import NotMathematics, Token
+from thinkling.verify.math.expressions.tree import (
     BOUND,
     INFINITY,
     Apply,
@@ -23,14 +23,11 @@ from thinkling.verify.math.tree import (
     replace,
 )
 
-if TYPE_CHECKING:
-    from thinkling.verify.math.grammar import Parser
-
 MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
 SYSTEMS = ("cases", "dcases", "rcases", "aligned", "align", "gathered", "gather", "split")
 
 
-def big_operator(parser: "Parser", name: str) -> Apply:
+def big_operator(parser: Parsing, name: str) -> Apply:
     r"""`\sum_{k=1}^{n} k^2` or `\prod`: sum(body, low, high), of the bound name."""
     bounds = _bounds(parser)
     low, high = bounds.get("_"), bounds.get("^")
@@ -48,7 +45,7 @@ def big_operator(parser: "Parser", name: str) -> Apply:
     return node
 
 
-def integral(parser: "Parser") -> Apply:
+def integral(parser: Parsing) -> Apply:
     r"""`\int_0^1 f(x)\,dx`: integral(body, low, high) of the bound name; without bounds it keeps its name."""
     bounds = _bounds(parser)
     start = parser.at
@@ -67,7 +64,7 @@ def integral(parser: "Parser") -> Apply:
     return Apply("integral", (bound(body, index, level), *ends, Symbol(f"{BOUND}{level}")))
 
 
-def _differential(parser: "Parser", start: int) -> tuple[int, str]:
+def _differential(parser: Parsing, start: int) -> tuple[int, str]:
     """Where the `d x` of an integral stands, and its name."""
     depth = 0
     for at in range(start, len(parser.tokens) - 1):
@@ -81,7 +78,7 @@ def _differential(parser: "Parser", start: int) -> tuple[int, str]:
     raise NotMathematics("an integral without its dx")
 
 
-def limit(parser: "Parser") -> Apply:
+def limit(parser: Parsing) -> Apply:
     r"""`\lim_{x \to 0} f(x)`: lim(body, to) of the bound name."""
     parser.take("_")
     parser.take("{")
@@ -102,11 +99,11 @@ def limit(parser: "Parser") -> Apply:
     return node
 
 
-def _mark(parser: "Parser") -> Symbol:
+def _mark(parser: Parsing) -> Symbol:
     return Symbol(f"{BOUND}{parser.level}")
 
 
-def _bounds(parser: "Parser") -> dict[str, object]:
+def _bounds(parser: Parsing) -> dict[str, object]:
     found: dict[str, object] = {}
     while parser.kind in ("_", "^") and parser.kind not in found:
         side = parser.take().kind
@@ -119,7 +116,7 @@ def _bounds(parser: "Parser") -> dict[str, object]:
     return found
 
 
-def _body(parser: "Parser") -> object:
+def _body(parser: Parsing) -> object:
     return expression(parser.product())
 
 
@@ -137,7 +134,7 @@ def bound(node: object, name: str, level: int) -> object:
     return replace(node, lambda part: mark if part == Symbol(name) else None)
 
 
-def environment(parser: "Parser", name: str) -> object:
+def environment(parser: Parsing, name: str) -> object:
     if name in SYSTEMS:
         return _system(parser)
     if name not in MATRICES:
@@ -145,7 +142,7 @@ def environment(parser: "Parser", name: str) -> object:
     return _matrix(parser, name)
 
 
-def _matrix(parser: "Parser", name: str) -> object:
+def _matrix(parser: Parsing, name: str) -> object:
     rows, sign = [[]], ""
     while sign != "end environment":
         rows[-1].append(expression(parser.side()))
@@ -160,7 +157,7 @@ def _matrix(parser: "Parser", name: str) -> object:
     return Apply("det", (matrix,)) if name[0] in "vV" else matrix
 
 
-def _system(parser: "Parser") -> object:
+def _system(parser: Parsing) -> object:
     """Rows of equations are a listing; rows of a value and its condition are one function by cases."""
     rows: list = []
     pieces: list = []

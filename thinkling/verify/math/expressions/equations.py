@@ -5,11 +5,20 @@ The comparison of their parts is equal.py's, which hands itself in.
 
 from typing import Protocol
 
-from thinkling.verify.math.arithmetic import Calculator, unknowns
-from thinkling.verify.math.build import is_variable
+from thinkling.verify.math.expressions.arithmetic import Calculator, unknowns
+from thinkling.verify.math.expressions.build import is_variable
+from thinkling.verify.math.expressions.relations import Stated, from_zero, is_function, named_values, renamed, stated
+from thinkling.verify.math.expressions.tree import (
+    EXPRESSIONS,
+    NOUNS,
+    Apply,
+    Number,
+    Quantity,
+    Relation,
+    show,
+    variables,
+)
 from thinkling.verify.math.quantities.units import factor
-from thinkling.verify.math.relations import Stated, from_zero, is_function, named_values, renamed, stated
-from thinkling.verify.math.tree import EXPRESSIONS, NOUNS, Apply, Number, Quantity, Relation, show, variables
 
 _MUTUAL = (("≅",), ("∼",), ("∥",), ("⊥",))
 

@@ -1,7 +1,7 @@
 """Matrix arithmetic: sums, products, powers and multiples of written-out matrices become one matrix."""
 
-from thinkling.verify.math.exact import CannotTell
-from thinkling.verify.math.tree import Apply, Matrix, Number
+from thinkling.verify.math.expressions.exact import CannotTell
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number
 
 MAX_ENTRIES, MAX_POWER = 64, 8
 

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from thinkling.verify.math.tree import PI, Apply, Number, Symbol
+from thinkling.verify.math.expressions.tree import PI, Apply, Number, Symbol
 
 FUNCTIONS = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
 _SIN = {0: Fraction(0), 30: Fraction(1, 2), 90: Fraction(1)}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from mpmath import MPContext
 
-from thinkling.verify.math.exact import CannotTell, Undefined, bits
-from thinkling.verify.math.tree import EULER, IMAGINARY, PI, Apply, Number, Symbol, variables
+from thinkling.verify.math.expressions.exact import CannotTell, Undefined, bits
+from thinkling.verify.math.expressions.tree import EULER, IMAGINARY, PI, Apply, Number, Symbol, variables
 
 MAX_LOG2 = 2.0**40  # of a value: mpmath's exponents are exact integers, so this costs nothing
 

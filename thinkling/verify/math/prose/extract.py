@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import thinkling.verify.math.prose.claims as claims
-from thinkling.verify.math.formulas import Span, formulas_of
+from thinkling.verify.math.prose.formulas import Span, formulas_of
 from thinkling.verify.verifier import RuleSet
 
 MAX_BARE, MAX_BARE_WORDS = 200, 5  # characters and words of a response that is nothing but an answer

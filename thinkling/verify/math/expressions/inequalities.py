@@ -8,11 +8,11 @@ from fractions import Fraction
 from functools import cmp_to_key
 from itertools import product
 
-from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.exact import Undefined
-from thinkling.verify.math.points import substituted
-from thinkling.verify.math.polynomials import quotient, real_roots
-from thinkling.verify.math.tree import (
+from thinkling.verify.math.expressions.arithmetic import Calculator
+from thinkling.verify.math.expressions.exact import Undefined
+from thinkling.verify.math.expressions.points import substituted
+from thinkling.verify.math.expressions.polynomials import quotient, real_roots
+from thinkling.verify.math.expressions.tree import (
     EXPRESSIONS,
     INFINITY,
     Apply,

@@ -6,7 +6,7 @@ Coefficients stand from the constant upward. Left out are roots that no square r
 import math
 from fractions import Fraction
 
-from thinkling.verify.math.tree import Apply, Number, Symbol
+from thinkling.verify.math.expressions.tree import Apply, Number, Symbol
 
 MAX_DEGREE = 12
 Polynomial = list[Fraction]

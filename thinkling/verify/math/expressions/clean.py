@@ -50,7 +50,8 @@ _REWRITES = tuple(
         ),
         (r"\b([A-Za-z]) ?: ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
         (
-            r"\A ?(?:\\text\{ ?(?:for )?(?:all|any|every) ?\}|(?:for )?(?:all|any|every)) ?(?=[a-zA-Z] ?(?:\\(?:in|le|ge|ne)|<|>))",
+            r"\A ?(?:\\text\{ ?(?:for )?(?:all|any|every) ?\}|(?:for )?(?:all|any|every)) ?"
+            r"(?=[a-zA-Z] ?(?:\\(?:in|le|ge|ne)|<|>))",
             "",
         ),
         (r"\\not ?=|\\not ?\\equiv", r"\\ne "),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import combinations, pairwise
 
-from thinkling.verify.math.exact import CannotTell, Undefined, exact
-from thinkling.verify.math.tree import Apply, Number, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.exact import CannotTell, Undefined, exact
+from thinkling.verify.math.expressions.tree import Apply, Number, Symbol, replace, variables, walk
 
 MAX_BENDS, MAX_JOINT = 16, 16
 _RANGES = ((0.4, 3.0), (-3.0, 3.0), None, (0.05, 0.95), (-1.5, 1.5), None)  # None: whole numbers

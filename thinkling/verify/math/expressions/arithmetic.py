@@ -9,12 +9,22 @@ import random
 from collections.abc import Callable
 from fractions import Fraction
 
-import thinkling.verify.math.numeric as numeric
-from thinkling.verify.math.atoms import with_atoms
-from thinkling.verify.math.exact import CannotTell, NoCase, Undefined, exact
-from thinkling.verify.math.numeric import MP, Numeric
-from thinkling.verify.math.points import between_bends, generic, substituted
-from thinkling.verify.math.tree import ELLIPSIS, IMAGINARY, INFINITY, Apply, Number, Symbol, replace, variables, walk
+import thinkling.verify.math.expressions.numeric as numeric
+from thinkling.verify.math.expressions.atoms import with_atoms
+from thinkling.verify.math.expressions.exact import CannotTell, NoCase, Undefined, exact
+from thinkling.verify.math.expressions.numeric import MP, Numeric
+from thinkling.verify.math.expressions.points import between_bends, generic, substituted
+from thinkling.verify.math.expressions.tree import (
+    ELLIPSIS,
+    IMAGINARY,
+    INFINITY,
+    Apply,
+    Number,
+    Symbol,
+    replace,
+    variables,
+    walk,
+)
 
 MAX_WORK = 30_000  # counted in steps of about a microsecond
 DIGITS = (30, 70, 300, 1000)

@@ -164,7 +164,8 @@ NOUNS = {
     Number: "a number", Symbol: "a symbol", Apply: "an expression", Matrix: "a matrix",
     Numeral: "a numeral in a stated base", Quantity: "a quantity", Ratio: "a ratio", Tuple: "a tuple",
     Interval: "an interval", SetOperation: "a set", Set: "a set", Listing: "a list of answers", Solution: "a set",
-    Relation: "a relation", Residue: "a residue", Choice: "a choice letter", Qualified: "a qualified answer", Words: "words", Unread: "unread text",
+    Relation: "a relation", Residue: "a residue",
+    Choice: "a choice letter", Qualified: "a qualified answer", Words: "words", Unread: "unread text",
 }  # fmt: skip
 
 

@@ -7,11 +7,22 @@ answer; a measured quantity, a percentage or a number in scientific notation) is
 from fractions import Fraction
 from typing import Protocol
 
-from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.build import is_variable
-from thinkling.verify.math.matrices import as_matrix
+from thinkling.verify.math.expressions.arithmetic import Calculator
+from thinkling.verify.math.expressions.build import is_variable
+from thinkling.verify.math.expressions.matrices import as_matrix
+from thinkling.verify.math.expressions.tree import (
+    PI,
+    Apply,
+    Matrix,
+    Number,
+    Quantity,
+    Symbol,
+    replace,
+    show,
+    variables,
+    walk,
+)
 from thinkling.verify.math.quantities.units import factor, known, measure
-from thinkling.verify.math.tree import PI, Apply, Matrix, Number, Quantity, Symbol, replace, show, variables, walk
 
 
 class Comparison(Protocol):

@@ -2,9 +2,19 @@
 
 from dataclasses import dataclass
 
-from thinkling.verify.math.arithmetic import unknowns
-from thinkling.verify.math.build import is_variable
-from thinkling.verify.math.tree import Apply, Listing, Number, Relation, Symbol, Tuple, replace, variables, walk
+from thinkling.verify.math.expressions.arithmetic import unknowns
+from thinkling.verify.math.expressions.build import is_variable
+from thinkling.verify.math.expressions.tree import (
+    Apply,
+    Listing,
+    Number,
+    Relation,
+    Symbol,
+    Tuple,
+    replace,
+    variables,
+    walk,
+)
 
 
 @dataclass(frozen=True)

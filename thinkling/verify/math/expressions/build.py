@@ -2,9 +2,8 @@
 
 from fractions import Fraction
 
-from thinkling.verify.math.quantities.units import factor
-from thinkling.verify.math.tokens import NotMathematics
-from thinkling.verify.math.tree import (
+from thinkling.verify.math.expressions.tokens import NotMathematics
+from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
     EXPRESSIONS,
     INFINITY,
@@ -25,6 +24,7 @@ from thinkling.verify.math.tree import (
     replace,
     variables,
 )  # fmt: skip
+from thinkling.verify.math.quantities.units import factor
 
 REALS = Interval(Apply("neg", (Symbol(INFINITY),)), Symbol(INFINITY), False, False)
 SIGN = Symbol("±")  # `a ± b` is a + ± * b, until it is expanded into two answers

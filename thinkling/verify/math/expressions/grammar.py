@@ -13,28 +13,14 @@ grammar, from whole answers down to atoms:
 """
 
 from collections.abc import Callable
-from fractions import Fraction
 from functools import wraps
 
-import thinkling.verify.math.build as build
-import thinkling.verify.math.notation as notation
-from thinkling.verify.math.build import SIGN, expression, negated, number
-from thinkling.verify.math.tokens import NotMathematics, Token
-from thinkling.verify.math.tree import (
-    ELLIPSIS,
-    EULER,
-    IMAGINARY,
-    PI,
-    Apply,
-    Number,
-    Quantity,
-    Ratio,
-    Set,
-    Solution,
-    Symbol,
-    Tuple,
-    walk,
-)
+import thinkling.verify.math.expressions.build as build
+import thinkling.verify.math.expressions.notation as notation
+import thinkling.verify.math.expressions.operands as operands
+from thinkling.verify.math.expressions.build import SIGN, expression, negated, number
+from thinkling.verify.math.expressions.tokens import NotMathematics, Token
+from thinkling.verify.math.expressions.tree import Apply, Number, Quantity, Ratio, Set, Solution, Symbol, walk
 
 MAX_DEPTH = 30
 
@@ -54,7 +40,6 @@ def _bounded(rule: Callable) -> Callable:
     return counted
 
 
-_JOINS = (",", ";", "or", "and")
 _RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "≡", "≅", "∼", "⊥", "∥")
 _STARTS = frozenset(
     [
@@ -78,9 +63,6 @@ _STARTS = frozenset(
         "lim",
     ]
 )
-_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
-             "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
-_SEVERAL = ("gcd", "lcm", "max", "min")
 _TOGETHER = 10_000  # a ∓ shows that the signs go together: it counts as this many ±
 _FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
 
@@ -98,7 +80,7 @@ class Parser:
         self.bars = 0  # inside |...| or a set, a bar closes or divides; it does not open a factor
         self.signs = 0  # how many ± were seen
         self.level = 0  # how deep sums, integrals and limits stand in one another
-        self.functions = {"f", "g", "h", *_defined_functions(found)}
+        self.functions = {"f", "g", "h", *operands.defined_functions(found)}
 
     @property
     def kind(self) -> str:
@@ -132,7 +114,7 @@ class Parser:
                 if expand and _alternates(item, self.signs - before)
                 else [item]
             )
-            if self.kind not in _JOINS:
+            if self.kind not in operands.JOINS:
                 return found, joins
             joins.add(self.take().kind)
             if self.kind in ("or", "and"):
@@ -242,7 +224,7 @@ class Parser:
         return self.power()
 
     def power(self) -> object:
-        base = self.postfix(self._mixed() or self.atom())
+        base = self.postfix(operands.mixed(self) or self.atom())
         if self.kind != "^":
             return base
         self.take()
@@ -271,47 +253,25 @@ class Parser:
             raise NotMathematics(f"{self.kind!r} directly after {sign!r}")
         return Apply(sign, (expression(node),))
 
-    def _mixed(self) -> Number | None:
-        """`1\\frac{4}{5}` and `1 4/5` are 9/5. `2\\frac{9}{5}` is a product, since no mixed number is improper."""
-        first, second = self.tokens[self.at], self.ahead(1)
-        if first.kind != "number" or not first.text.isdigit() or second.kind not in ("frac", "number"):
-            return None
-        start, kept = self.at, self.tokens.copy()
-        self.take()
-        if second.kind == "frac":
-            fraction = self.atom()
-        elif second.spaced and self.ahead(1).kind == "/" and self.ahead(2).kind == "number":
-            top, _, bottom = self.take(), self.take(), self.take()
-            if not (top.text.isdigit() and bottom.text.isdigit()):
-                raise NotMathematics("two numbers side by side")
-            fraction = Apply("/", (number(top.text), number(bottom.text)))
-        else:
-            fraction = None
-        match fraction:
-            case Apply("/", (Number(top, None), Number(bottom, None))) if 0 < top < bottom:
-                return Number(int(first.text) + top / bottom)
-        self.at, self.tokens = start, kept
-        return None
-
     @_bounded
     def atom(self) -> object:
         token = self.take()
         match token.kind:
             case "number":
-                node = self._number(token.text)
+                node = operands.number_of(self, token.text)
                 while self.kind == "scale" and isinstance(node, Number):
                     node = Number(node.value * int(self.take().text))
                 return node
             case "symbol":
-                return self._symbol(token.text)
+                return operands.symbol(self, token.text)
             case "function":
-                return self._function(token.text)
+                return operands.function(self, token.text)
             case "frac":
-                return Apply("/", (self._argument(), self._argument()))
+                return Apply("/", (operands.argument(self), operands.argument(self)))
             case "binom":
-                return Apply("binom", (self._argument(), self._argument()))
+                return Apply("binom", (operands.argument(self), operands.argument(self)))
             case "sqrt":
-                return self._root()
+                return operands.root(self)
             case "(" | "[" | "{":
                 return self._bracketed(token.kind)
             case "\\{":
@@ -349,112 +309,7 @@ class Parser:
         return node
 
     def atom_argument(self) -> object:
-        return expression(self._argument())
-
-    def _number(self, digits: str) -> object:
-        if self.kind == "_":
-            return self._numeral(digits)
-        if self.kind == "symbol" and self.tokens[self.at].text == ELLIPSIS and "." in digits:
-            self.take()
-            return build.continued(digits)
-        return number(digits)
-
-    def _numeral(self, digits: str) -> object:
-        self.take("_")
-        braced = self.kind == "{" and self.take()
-        base = self.take("number").text
-        if braced:
-            self.take("}")
-        return build.numeral(digits, base)
-
-    def _symbol(self, name: str) -> object:
-        while self.kind == "'":
-            name += self.take().text
-        if self.kind == "_":
-            self.take()
-            name += "_" + self._subscript()
-        if name == "C" and self.kind == "(" and self._holds_two():
-            self.take()
-            several, _ = self.items()
-            self.take(")")
-            return Apply("binom", tuple(map(expression, several)))
-        glued = self.at > 1 and self.tokens[self.at - 2].kind == "symbol" and not self.tokens[self.at - 1].spaced
-        product = glued and name in "gh" and self.ahead(2).kind != ")"  # mg(sin x - 1)
-        if name.rstrip("'") in self.functions and self.kind == "(" and not self.tokens[self.at].spaced and not product:
-            self.take()
-            arguments, _ = self.items()
-            self.take(")")
-            return Apply(f"{name}()", tuple(map(expression, arguments)))
-        return Symbol(name)
-
-    def _holds_two(self) -> bool:
-        """Whether the bracket ahead is the (10, 3) of C(10, 3)."""
-        kinds = [self.ahead(place).kind for place in range(1, 5)]
-        return (
-            kinds[0] in ("number", "symbol")
-            and kinds[1] == ","
-            and kinds[2] in ("number", "symbol")
-            and kinds[3] == ")"
-        )
-
-    def _subscript(self) -> str:
-        if self.kind != "{":
-            return self.take("number", "symbol").text
-        text, depth = "", 0
-        while True:
-            token = self.take()
-            if token.kind == "end":
-                raise NotMathematics("an unclosed subscript")
-            depth += {"{": 1, "}": -1}.get(token.kind, 0)
-            if not depth:
-                return text.removeprefix("{")
-            text += token.text
-
-    def _function(self, name: str) -> object:
-        power = base = None
-        while self.kind in ("^", "_"):
-            if self.take().kind == "^":
-                power = self.exponent()
-            else:
-                base = expression(self.atom())
-        if power == Number(Fraction(-1)) and name in _INVERSES:
-            name, power = _INVERSES[name], None
-        if self.kind in ("(", "[", "{", "\\{"):
-            inside = self.atom()
-            several = inside.items if name in _SEVERAL and isinstance(inside, Tuple | Set) else (inside,)
-        else:
-            several = (self._bare_argument(),)
-        arguments = tuple(map(expression, several)) + ((base,) if base else ())
-        if base and name != "log":
-            raise NotMathematics(f"{name} with a base")
-        node = Apply(name, arguments)
-        return node if power is None else Apply("^", (node, power))
-
-    def _bare_argument(self) -> object:
-        """What `\\sin 2\\pi x` takes the sine of: up to the next sign, bracket or function."""
-        factors = [self.signed()]
-        while self.kind == "symbol":
-            factors.append(self.power())
-        return build.product(tuple(map(expression, factors)))
-
-    def _argument(self) -> object:
-        """An argument of \\frac or \\binom: a group, or a single digit or symbol, as in \\frac12."""
-        token = self.tokens[self.at]
-        if token.kind == "number" and len(token.text) > 1:
-            if not token.text.isdigit():
-                raise NotMathematics("a decimal directly after \\frac")
-            self.tokens[self.at] = Token("number", token.text[1:], False)
-            return number(token.text[0])
-        return expression(self.atom())
-
-    def _root(self) -> Apply:
-        index = None
-        if self.kind == "[":
-            self.take()
-            index = expression(self.sum())
-            self.take("]")
-        inside = expression(self.atom())
-        return Apply("sqrt", (inside,)) if index is None else Apply("root", (inside, index))
+        return expression(operands.argument(self))
 
     def _bracketed(self, opening: str) -> object:
         bars, self.bars = self.bars, 0
@@ -466,7 +321,7 @@ class Parser:
         closing = self.take("}").kind if opening == "{" else self.take(")", "]").kind
         node = build.bracketed(opening, tuple(items), joins, closing)
         if self.kind == "_" and isinstance(node, Number) and node.value.denominator == 1 and node.value >= 0:
-            return self._numeral(str(node.value))
+            return operands.numeral(self, str(node.value))
         return node
 
     def _set(self) -> object:
@@ -485,20 +340,3 @@ class Parser:
         self.bars = bars
         self.take("\\}")
         return items[0].values if isinstance(items[0], Solution) else Set(tuple(items))
-
-
-def _defined_functions(found: list[Token]) -> set[str]:
-    """The names that stand as `P(x) =`, `T(n) =` or `P(A) ≈` at the start of an item: they are functions."""
-    names = set()
-    for at, token in enumerate(found[:-4]):
-        starts = at == 0 or found[at - 1].kind in (*_JOINS, "begin", "\\\\", "&")
-        if not starts or token.kind != "symbol" or token.text in (EULER, IMAGINARY, PI) or found[at + 1].kind != "(":
-            continue
-        end = at + 2
-        while found[end].kind in ("symbol", "number", ","):
-            end += 1
-        inside = {argument.text for argument in found[at + 2 : end]}
-        called = found[end].kind == ")" and found[end + 1].kind in ("=", "≈", "≡")
-        if called and inside and token.text not in inside and (token.text not in "xyz" or inside <= set("tsn0123")):
-            names.add(token.text)
-    return names

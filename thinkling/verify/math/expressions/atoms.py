@@ -4,10 +4,11 @@ So twice an integral is twice the same integral, in any spelling; and of two dif
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from thinkling.verify.math.exact import Undefined, exact
-from thinkling.verify.math.polynomials import integrated, limited
-from thinkling.verify.math.tree import Apply, Number, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.exact import Undefined, exact
+from thinkling.verify.math.expressions.polynomials import integrated, limited
+from thinkling.verify.math.expressions.tree import Apply, Number, Symbol, replace, variables, walk
 
 _FORMS = ("integral", "antiderivative", "lim", "lim+", "lim-", "det", "tr", "set")
 
@@ -45,10 +46,8 @@ def _may_be_finite(arguments: tuple) -> bool:
 
 def _canonical(node: object, spend: Callable[[int], None]) -> object:
     """A form in which the order of terms and factors, and how numbers are written, do not count."""
-    try:
+    with suppress(Undefined):
         node = exact(node, spend)
-    except Undefined:
-        pass
     return _sorted(node)
 
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-import thinkling.verify.math.angles as angles
-from thinkling.verify.math.tree import Apply, Matrix, Number, Numeral, Symbol, replace
+import thinkling.verify.math.expressions.angles as angles
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Numeral, Symbol, replace
 
 MAX_TERMS = 200  # of a sum or product
 MAX_BITS = 25_000  # of an exact numerator or denominator

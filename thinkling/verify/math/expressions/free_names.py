@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from itertools import permutations
 
-from thinkling.verify.math.relations import is_function
-from thinkling.verify.math.tree import PI, Listing, Qualified, Relation, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.relations import is_function
+from thinkling.verify.math.expressions.tree import PI, Listing, Qualified, Relation, Symbol, replace, variables, walk
 
 MAX_NAMES = 3
 _CONSTANT = re.compile(r"[CcK](?:_\{?[0-9]\}?)?|[abk]_\{?[0-9]\}?")

@@ -3,11 +3,11 @@
 import re
 from typing import NamedTuple
 
-from thinkling.verify.math.clean import GREEK, STYLE
+from thinkling.verify.math.expressions.clean import GREEK, STYLE
+from thinkling.verify.math.expressions.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
+from thinkling.verify.math.prose.short_words import SHORT_WORDS
 from thinkling.verify.math.quantities.phrases import unit_at
 from thinkling.verify.math.quantities.words import SCALES
-from thinkling.verify.math.short_words import SHORT_WORDS
-from thinkling.verify.math.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
 
 MAX_DIGITS = 1000
 
@@ -40,11 +40,13 @@ _STRUCTURES = {
     "tbinom": "binom", "sqrt": "sqrt", "pm": "±", "mp": "∓", "times": "*", "cdot": "*",
     "ast": "*", "div": "/", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "lt": "<",
     "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "in": "∈", "cup": "∪", "cap": "∩", "setminus": "∖",
-    "backslash": "∖", "smallsetminus": "∖", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
+    "backslash": "∖", "smallsetminus": "∖",
+    "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
     "rceil": "⌉", "choose": "choose", "degree": "°", "emptyset": "∅", "varnothing": "∅", "colon": ":", "vee": "or",
     "lor": "or", "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
     "langle": "(", "rangle": ")", "sum": "sum", "prod": "prod", "int": "int", "lim": "lim", "to": "→",
-    "rightarrow": "→", "longrightarrow": "→", "pmod": "pmod", "equiv": "≡", "cong": "≅", "sim": "∼", "perp": "⊥", "parallel": "∥",
+    "rightarrow": "→", "longrightarrow": "→", "pmod": "pmod", "equiv": "≡", "cong": "≅", "sim": "∼",
+    "perp": "⊥", "parallel": "∥",
     "lVert": "|", "rVert": "|", "Vert": "|",
 }  # fmt: skip
 _LETTER_STYLES = {
