@@ -43,14 +43,16 @@ from thinkling.verify.math.expressions.tree import (
 from thinkling.verify.math.rules import STRICT
 
 
-def difference(answer: object, reference: object, rules: frozenset[str] = STRICT) -> str | None:
+def difference(
+    answer: object, reference: object, rules: frozenset[str] = STRICT, calculator: Calculator | None = None
+) -> str | None:
     """Why the answer is not the reference, in words; None where it is. Raises CannotTell.
 
     `rules` names what is allowed beyond equality (rules.py). With "rounding" a decimal reference may be rounded: that
     shows where the answer has no finite decimal (1/3, π), so that no decimal could equal it, or where the reference was
-    measured. By strict rules the relation is symmetric.
+    measured. By strict rules the relation is symmetric. Several comparisons may share a calculator, and its budget.
     """
-    compare = _Comparison(rules)
+    compare = _Comparison(rules, calculator or Calculator())
     why = compare.difference(answer, reference)
     if why is not None and "free names" in rules:
         for renamed in renamings(answer, reference):
@@ -62,8 +64,8 @@ def difference(answer: object, reference: object, rules: frozenset[str] = STRICT
 class _Comparison:
     """One comparison of two answers, with its budget of work."""
 
-    def __init__(self, rules: frozenset[str]) -> None:
-        self.rules, self.calculator = rules, Calculator()
+    def __init__(self, rules: frozenset[str], calculator: Calculator) -> None:
+        self.rules, self.calculator = rules, calculator
 
     def difference(self, a: object, b: object) -> str | None:
         if Unread("", "") in (a, b):

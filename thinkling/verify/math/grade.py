@@ -7,7 +7,7 @@ from any thread or process.
 from collections.abc import Sequence
 
 from thinkling.verify.math.equal import difference
-from thinkling.verify.math.expressions.arithmetic import CannotTell
+from thinkling.verify.math.expressions.arithmetic import Calculator, CannotTell
 from thinkling.verify.math.expressions.tree import Unread, Words, show
 from thinkling.verify.math.latex import parse
 from thinkling.verify.math.prose.extract import extract
@@ -49,13 +49,14 @@ def _judge(answer: str, value: object, reference: str, rule: str, mode: RuleSet)
     for side, tree in (("answer", value), ("reference", wanted)):
         if isinstance(tree, Unread) and not tree.text:
             return verdict("unparsed", f"the {side} is {tree.why}")
-    why = _why_not(value, wanted, STRICT)
+    calculator = Calculator()  # one budget of work for all readings
+    why = _why_not(value, wanted, STRICT, calculator)
     if why is None:
         return verdict("correct", f"{_short(answer)} equals {_short(reference)}")
     if mode == "lenient":
-        if _why_not(value, wanted, LENIENT) is None:
+        if _why_not(value, wanted, LENIENT, calculator) is None:
             return verdict("correct", f"{_short(answer)} equals {_short(reference)}")
-        second = _second_reading(answer, value, reference, wanted)
+        second = _second_reading(answer, value, reference, wanted, calculator)
         if second is not None:
             return verdict("correct", f"{_short(answer)} equals {_short(reference)} ({second})")
     if why.startswith(PAST):
@@ -67,19 +68,19 @@ def _judge(answer: str, value: object, reference: str, rule: str, mode: RuleSet)
     return verdict("incorrect", f"{_short(answer)} is not {_short(reference)}" + ("" if plainly else f": {why}"))
 
 
-def _why_not(value: object, wanted: object, rules: frozenset[str]) -> str | None:
+def _why_not(value: object, wanted: object, rules: frozenset[str], calculator: Calculator) -> str | None:
     try:
-        return difference(value, wanted, rules)
+        return difference(value, wanted, rules, calculator)
     except CannotTell as limit:
         return f"{PAST}{limit}"
 
 
-def _second_reading(answer: str, value: object, reference: str, wanted: object) -> str | None:
+def _second_reading(answer: str, value: object, reference: str, wanted: object, calculator: Calculator) -> str | None:
     """The lenient rule by which the answer, the reference or both have another reading that is equal."""
     ours, theirs = list(readings(answer, value, wanted)), list(readings(reference, wanted, value))
     pairs = [(rule, tree, wanted) for rule, tree in ours] + [(rule, value, tree) for rule, tree in theirs]
     pairs += [(rule, tree, other) for rule, tree in ours for again, other in theirs if again == rule]
-    return next((rule for rule, first, second in pairs if _why_not(first, second, LENIENT) is None), None)
+    return next((rule for rule, first, second in pairs if _why_not(first, second, LENIENT, calculator) is None), None)
 
 
 def same_answer(a: str, b: str) -> bool:

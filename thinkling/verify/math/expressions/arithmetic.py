@@ -107,7 +107,7 @@ class Calculator:
 
         def agree(point: dict) -> bool:
             nonlocal agreed
-            self.spend(4 * size)
+            self.spend(8 * size)
             self.draw += 1
             try:
                 told = differ(*(exact(self._drawn(substituted(tree, point)), self.spend) for tree in (a, b)))
