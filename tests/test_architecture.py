@@ -20,9 +20,19 @@ model.chat_template model.jinja_template model.thinking model.gguf_tokenizer mod
 model.weights
 model.builtin
 verify verify.verifier
-verify.math.formulas verify.math.extract verify.math.tree verify.math.units verify.math.clean verify.math.tokens
-verify.math.build verify.math.grammar verify.math.latex verify.math.exact verify.math.numeric verify.math.arithmetic
-verify.math.reals verify.math.relations verify.math.equal verify.math.grade
+verify.math.prose verify.math.prose.formulas verify.math.prose.claims verify.math.prose.extract
+verify.math.prose.short_words
+verify.math.expressions verify.math.expressions.tree verify.math.expressions.clean
+verify.math.quantities verify.math.quantities.units verify.math.quantities.phrases verify.math.quantities.words
+verify.math.expressions.tokens verify.math.expressions.parsing verify.math.expressions.build
+verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.grammar
+verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex
+verify.math.expressions.angles verify.math.expressions.exact verify.math.expressions.points
+verify.math.expressions.polynomials verify.math.expressions.numeric verify.math.expressions.atoms
+verify.math.expressions.arithmetic verify.math.expressions.matrices verify.math.expressions.reals
+verify.math.expressions.inequalities verify.math.expressions.relations verify.math.expressions.free_names
+verify.math.rules verify.math.quantities.magnitudes verify.math.expressions.equations
+verify.math.equal verify.math.readings verify.math.grade
 verify.math verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
 tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks

@@ -12,7 +12,7 @@ from thinkling.train.pretrain.bpe import END_OF_TEXT, FastEncoder
 from thinkling.train.pretrain.config import TextConfig
 from thinkling.train.pretrain.corpus import MIXTURE, documents, spoil, worked
 from thinkling.train.pretrain.packing import Document, encode_document, packed_batches
-from thinkling.verify.math.extract import extract
+from thinkling.verify.math.prose.extract import extract
 
 
 def text_of(document: list) -> str:

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from thinkling.verify.math.arithmetic import Calculator
 from thinkling.verify.math.equal import difference
-from thinkling.verify.math.exact import MAX_BITS, CannotTell
+from thinkling.verify.math.expressions.arithmetic import Calculator
+from thinkling.verify.math.expressions.exact import MAX_BITS, CannotTell
+from thinkling.verify.math.expressions.tree import Number
 from thinkling.verify.math.grade import same_answer
 from thinkling.verify.math.latex import parse
-from thinkling.verify.math.tree import Number
+from thinkling.verify.math.rules import LENIENT
 
 EQUAL = [
     # numbers
@@ -74,7 +75,7 @@ UNEQUAL = [
     ("50", "0.5"), ("50%", "5"), ("0.5%", "50"), ("12 cm", "12 m"), ("$5", "5 cents"), ("5%", r"\$5"), ("5", "5 million"), ("12 cm", "12 cm^2"),
     # variables
     ("x", "y"), ("x^2", "x"), ("(-1)^n", "1"), (r"\lfloor x \rfloor", "x"), ("f(2x)", "2f(x)"), (r"\tan x", r"\cot x"), ("x^{12}", "x^{1}2"),
-    (r"\Pi", r"\pi"), ("ab", "ba"), (r"|x|", "x"), ("x_1", "x_2"), ("x+1", "x+1.0000001"),
+    (r"\Pi", r"\pi"), ("no", "on"), (r"|x|", "x"), ("x_1", "x_2"), ("x+1", "x+1.0000001"),
     # equations
     ("x=5", "y=5"), ("f(x)=5", "x=5"), ("f(x)=2x", "y=2z"), ("f(x)=2x", "g(x)=2x"), ("7°C", "7°F"), ("x^2+y^2=4", "x^2+y^2=5"), ("1+1=3", "2"), ("x<2", r"x \le 2"), ("x<2", "x>2"), ("x + y < 1", "x + y > 1"), ("x \\le 2", "y \\le 2"),
     ("x = 2 = 3", "2"), ("y = 2x", "2y = x"),
@@ -163,7 +164,7 @@ def test_the_reason_in_words(answer, reference, why):
     ],
 )  # fmt: skip
 def test_a_decimal_reference_is_agreed_with_to_its_own_digits(answer, reference, good):
-    assert (difference(parse(answer), parse(reference), rounded=True) is None) == good
+    assert (difference(parse(answer), parse(reference), LENIENT) is None) == good
 
 
 # Properties

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from thinkling.verify.math.extract import Extraction, extract
+from thinkling.verify.math.prose.extract import Extraction, extract
 
 NOTHING = "no final answer: no \\boxed{}, no stated answer, no formula"
 EMPTY_BOX = "no final answer: the boxed answer is empty"
@@ -33,8 +33,6 @@ THINKING = "no final answer: the thinking was never closed"
         ("\\boxed{7} (that is what `\\boxed` is for)", "7"),
         (r"The answer is 3, so \boxed{4}", "4"),
         (r"\boxed{4}. No, the answer is 3. #### 5 $6$", "4"),
-        (r"\boxed{3} and then \boxed{\frac{1}{2}", "3"),  # the last was cut off: the last closed one counts
-        (r"It was \boxed{3}, then \boxed{4 #### 5", "3"),
         (r"\boxed{3, no: \boxed{4}", "4"),
         (r"so \boxed 7.", "7"),
         (r"$\boxed7$", "7"),
@@ -54,7 +52,15 @@ THINKING = "no final answer: the thinking was never closed"
 )
 def test_the_last_closed_box_under_both_policies(response, answer):
     found = Extraction(answer, "the last \\boxed{}")
-    assert extract(response, "boxed-only") == extract(response, "lenient") == extract(response) == found
+    assert extract(response, "strict") == extract(response, "lenient") == extract(response) == found
+
+
+@pytest.mark.parametrize(
+    "response", [r"\boxed{3} and then \boxed{\frac{1}{2}", r"It was \boxed{3}, then \boxed{4 #### 5"]
+)
+def test_a_box_that_was_cut_off_is_no_answer_by_strict_rules_and_neither_is_one_before_it(response):
+    assert extract(response, "strict") == Extraction(None, CUT_OFF)
+    assert extract(response) == Extraction("3", "the last \\boxed{}")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_the_last_closed_box_under_both_policies(response, answer):
 )
 def test_boxes_side_by_side_are_one_answer(response, answer):
     """Who guesses twice must never be right."""
-    assert extract(response) == extract(response, "boxed-only") == Extraction(answer, "boxes side by side")
+    assert extract(response) == extract(response, "strict") == Extraction(answer, "boxes side by side")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def test_four_hashes(response, answer):
 )
 def test_a_formula_or_a_bare_answer(response, answer, rule):
     assert extract(response) == Extraction(answer, rule)
-    assert extract(response, "boxed-only") == Extraction(None, "no final answer: no \\boxed{}")
+    assert extract(response, "strict") == Extraction(None, "no final answer: no \\boxed{}")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +204,7 @@ def test_a_formula_or_a_bare_answer(response, answer, rule):
 )
 def test_why_there_is_no_answer(response, why):
     assert extract(response) == Extraction(None, why)
-    assert extract(response, "boxed-only").answer is None
+    assert extract(response, "strict").answer is None
 
 
 # Properties
@@ -253,7 +259,7 @@ def test_what_is_boxed_comes_back(content, before, after):
 @example("0 .,")
 @example("$1 ; .$")
 def test_the_policies_agree_and_nothing_raises(response):
-    strict, lenient = extract(response, "boxed-only"), extract(response, "lenient")
+    strict, lenient = extract(response, "strict"), extract(response, "lenient")
     for found in (strict, lenient):
         assert (found.answer is None) == found.rule.startswith("no final answer: ")
         assert found.answer is None or found.answer.strip() == found.answer != ""

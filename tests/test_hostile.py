@@ -36,12 +36,12 @@ def test_hostile_completions_are_what_they_say(pair: Pair) -> None:
     assert box(pair.reference) in right["right after a megabyte"].response
     assert max(len(text.response) for text in found) > 1_000_000
     assert not any(text.response.strip() == box(pair.reference) and text.must_fail for text in found)
-    for policy in ("boxed-only", "lenient"):
+    for policy in ("strict", "lenient"):
         assert grade(box(pair.reference), pair.reference, policy).correct
         assert grade(box(pair.wrong), pair.reference, policy).status == "incorrect"
 
 
-@pytest.mark.parametrize("policy", ["boxed-only", "lenient"])
+@pytest.mark.parametrize("policy", ["strict", "lenient"])
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.reference)
 def test_no_hostile_completion_is_correct(pair: Pair, policy: str) -> None:
     verdicts = {text: grade(text.response, pair.reference, policy) for text in texts(pair)}

@@ -4,8 +4,7 @@ from fractions import Fraction as F
 
 import pytest
 
-from thinkling.verify.math.latex import MAX_CHARACTERS, MAX_NODES, parse
-from thinkling.verify.math.tree import (
+from thinkling.verify.math.expressions.tree import (
     Apply,
     Choice,
     Interval,
@@ -25,6 +24,7 @@ from thinkling.verify.math.tree import (
     Words,
     show,
 )  # fmt: skip
+from thinkling.verify.math.latex import MAX_CHARACTERS, MAX_NODES, parse
 
 
 def n(value: int | F) -> Number:
@@ -137,7 +137,7 @@ def test_plus_minus_is_two_answers():
     "text, why",
     [
         ("(1", "it ends too early"), ("1)", "unexpected ')'"), (r"\frac{1}", "it ends too early"), (r"\frac123", "directly after"),
-        ("2 3", "directly after"), ("x 2", "directly after"), ("1 + ", "it ends too early"), ("--", "unexpected '-'"),
+        ("2 3", "directly after"), ("x2", "directly after"), ("1 + ", "it ends too early"), ("--", "unexpected '-'"),
         (r"\foo{2}", r"unknown command \foo"), ("1 + [2, 3]", "an interval inside a calculation"), ("0.314...", "goes on"),
         ("5!!!", "directly after"), ("50%%", "directly after"), ("12_2", "no numeral in base 2"), ("5_1", "no numeral in base 1"),
         (r"\begin{cases} 1 \end{cases}", "environment"), (r"\begin{pmatrix} 1 & 2 \\ 3 \end{pmatrix}", "differ in length"),

@@ -107,7 +107,7 @@ def test_the_built_in_model_has_a_head_that_tells_right_from_wrong() -> None:
 
     scores = asyncio.run(judged())
     assert max(scores) <= 0
-    right = [grade(c.text, p.reference, "boxed-only").correct for c, p in zip(completions, asked, strict=True)]
+    right = [grade(c.text, p.reference, "strict").correct for c, p in zip(completions, asked, strict=True)]
     assert auroc(scores, right) > 0.85
 
 
@@ -306,7 +306,7 @@ def test_the_command_makes_a_head_that_scores(
     assert {path.name for path in out.iterdir() if path.name != ".lock"} == made | {
         "metrics.jsonl", "finished.json", "checkpoints"
     }  # fmt: skip
-    assert graded == ["boxed-only"] * (12 * 3 * 2)
+    assert graded == ["strict"] * (12 * 3 * 2)
     rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     assert len(rows) == 3 * 3 * 2 and sizes == [
         9 * 3 * 2

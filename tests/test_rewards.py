@@ -20,7 +20,7 @@ def group(*texts: str, lengths: list[int] | None = None, reason: str = "stop", s
     completions = [
         Completion((1,), (7,) * n, (-0.1,) * n, reason, text=text) for text, n in zip(texts, sizes, strict=True)
     ]
-    verdicts = [grade(text, PROBLEM.reference, "boxed-only") for text in texts]
+    verdicts = [grade(text, PROBLEM.reference, "strict") for text in texts]
     return GradedGroup(PROBLEM, completions, verdicts, max_tokens=100, seed=seed)
 
 

@@ -142,7 +142,7 @@ def test_a_gym_family_has_two_disjoint_splits_that_stay_the_same() -> None:
     for problem in train:
         assert problem.question.endswith("Put your final answer, and nothing else, in \\boxed{}.")
         assert json.loads(json.dumps(problem.metadata)) == problem.metadata
-        assert verify(problem, f"\\boxed{{{problem.reference}}}", "boxed-only").correct
+        assert verify(problem, f"\\boxed{{{problem.reference}}}", "strict").correct
     with pytest.raises(UserError, match="unknown split 'unseen-templates' of gym:countdown"):
         load_problems("gym:countdown", "unseen-templates")
     with pytest.raises(UserError, match="makes no gym:composite without a configuration"):

@@ -46,11 +46,11 @@ def test_mathematics_is_the_default() -> None:
     problem = Problem("p", "1/2 + 0?", "0.5")
     assert problem.verifier == "math"
     for response in (r"\boxed{1/2}", "the answer is 1/2", r"\boxed{3}", ""):
-        for policy in ("lenient", "boxed-only"):
+        for policy in ("lenient", "strict"):
             assert verify(problem, response, policy) == grade(response, "0.5", policy)
     assert verifier_of(problem) is verifier_named("math")
     assert verifier_of(problem).extract("the answer is 7.") == "7"
-    assert verifier_of(problem).extract("the answer is 7.", "boxed-only") is None
+    assert verifier_of(problem).extract("the answer is 7.", "strict") is None
     assert verifier_of(problem).same_answer("0.5", "1/2")
 
 
@@ -87,15 +87,15 @@ def test_rewards_pay_no_decimal_but_the_right_one() -> None:
     """Reference 42.0 paid 41.95, 0.5 paid 0.4996, and 16.4 paid 16.404. And a box earns no rounding at all."""
     for answer, reference in (("41.95", "42.0"), ("0.4996", "0.5"), ("16.404", "16.4")):
         problem = Problem("p", "?", reference)
-        assert not verify(problem, f"\\boxed{{{answer}}}", "boxed-only").correct
+        assert not verify(problem, f"\\boxed{{{answer}}}", "strict").correct
         assert not verify(problem, f"\\boxed{{{answer}}}").correct
-        assert verify(problem, f"\\boxed{{{reference}0}}", "boxed-only").correct
+        assert verify(problem, f"\\boxed{{{reference}0}}", "strict").correct
     third = Problem("p", "?", "0.333")
     said_so = GradedGroup(
-        third, [said("The answer is 1/3."), said("The answer is 0.333.")], [verify(third, "", "boxed-only")] * 2, 9
+        third, [said("The answer is 1/3."), said("The answer is 0.333.")], [verify(third, "", "strict")] * 2, 9
     )
     assert partial(said_so) == [0.0, 1.0]
-    assert verify(third, r"\boxed{1/3}").correct and not verify(third, r"\boxed{1/3}", "boxed-only").correct
+    assert verify(third, r"\boxed{1/3}").correct and not verify(third, r"\boxed{1/3}", "strict").correct
 
 
 # --- multiple choice --------------------------------------------------------------------------------------------------
@@ -114,9 +114,7 @@ def test_rewards_pay_no_decimal_but_the_right_one() -> None:
 def test_the_letter(response: str, letter: str | None) -> None:
     choice = verifier_named("choice")
     assert choice.extract(response) == letter
-    assert choice.extract(response, "boxed-only") == (
-        letter if "boxed" in response and "think" not in response else None
-    )
+    assert choice.extract(response, "strict") == (letter if "boxed" in response and "think" not in response else None)
 
 
 def test_choice_verdicts() -> None:
@@ -144,7 +142,7 @@ def test_countdown_by_hand(countdown: Problem) -> None:
     """Its checker: 1 for the target from all the numbers, 0.05 for another use of numbers, 0.01 for what is no sum."""
     right = verify(countdown, r"I think \boxed{4*(2*3)}")
     assert right == Verdict("correct", "4*(2*3)", "gym:countdown scores it 1", score=1.0)
-    assert verify(countdown, "so <answer>3*2*4</answer>", "boxed-only").correct
+    assert verify(countdown, "so <answer>3*2*4</answer>", "strict").correct
     assert verify(countdown, r"\boxed{24}").score == 0.05 and not verify(countdown, r"\boxed{24}").correct
     assert verify(countdown, r"\boxed{two}").score == 0.01
     assert verify(countdown, "I do not know what to say here, it is too hard.").status == "unparsed"

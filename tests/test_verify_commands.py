@@ -66,7 +66,7 @@ def test_grade_adds_verdicts_to_the_rows(capsys: pytest.CaptureFixture, tmp_path
 
 def test_grade_prints_rows_apart_from_the_summary(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", ROWS)
-    code, out, err = run(capsys, "grade", path, "--extract", "boxed-only")
+    code, out, err = run(capsys, "grade", path, "--strict")
     statuses = [json.loads(line)["status"] for line in out.splitlines()]
     assert (code, statuses) == (0, ["correct", "unparsed", "incorrect", "unparsed"])
     assert "correct          1   25.0%" in err
@@ -110,7 +110,7 @@ def test_grade_refuses_other_files(capsys: pytest.CaptureFixture, tmp_path: Path
     assert "cannot be read" in refused(capsys, "grade", path)
     write(path, ROWS)
     assert "is a folder: name a file" in refused(capsys, "grade", path, "--out", tmp_path)
-    assert "--extract" in refused(capsys, "grade", path, "--extract", "strict")
+    assert "two sets of rules" in refused(capsys, "grade", path, "--strict", "--lenient")
 
 
 def test_reasons_are_counted_without_the_answers_they_quote() -> None:

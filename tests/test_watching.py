@@ -42,7 +42,7 @@ PROBLEM = Problem("p", "6 * 7?", "42")
 def rollouts(*texts: str, lengths: list[int] | None = None, reason: str = "stop") -> list[Rollout]:
     found = []
     for text, n in zip(texts, lengths or [4] * len(texts), strict=True):
-        verdict = grade(text, "42", "boxed-only")
+        verdict = grade(text, "42", "strict")
         completion = Completion((1,), tuple(range(n)), (-0.1,) * n, reason, text=text)
         found.append(Rollout(PROBLEM, completion, verdict, float(verdict.correct), parts=(float(verdict.correct),)))
     return found

@@ -22,7 +22,7 @@ from thinkling.progress import tracked
 from thinkling.runs import numbered_rows, write_text
 from thinkling.tasks.benchmarks import verifier_from
 from thinkling.verify.adversarial.audit import auditor
-from thinkling.verify.verifier import ExtractMode, Verdict, verify
+from thinkling.verify.verifier import RuleSet, Verdict, verify
 from thinkling.words import counted
 
 SHOWN = 5  # rules and reasons in the summary
@@ -40,8 +40,10 @@ class Grade:
     """The .jsonl file to grade."""
     out: Path | None = None
     """Where the graded rows go; without it to standard output, and the summary to standard error."""
-    extract: ExtractMode = "lenient"
-    """boxed-only takes only a box for an answer, as rewards do; lenient also a stated answer or a formula."""
+    strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """By the rules of rewards: only a box is an answer, and nothing is rounded or read twice."""
+    lenient: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """By the rules of evaluation, the default: a stated answer counts too, a reference may be rounded, and more."""
     audit: Literal["math-verify"] | None = None
     """Run this verifier beside ours, and print where the two disagree."""
 
@@ -49,6 +51,8 @@ class Grade:
 def main(settings: Grade) -> None:
     if settings.out is not None and settings.out.is_dir():
         raise UserError(f"--out {settings.out} is a folder: name a file")
+    if settings.strict and settings.lenient:
+        raise UserError("--strict and --lenient are two sets of rules: name one")
     numbered = list(numbered_rows(settings.file, ("response", "reference")))
     if not numbered:
         raise UserError(f"{settings.file}: no rows in this file")
@@ -58,7 +62,7 @@ def main(settings: Grade) -> None:
     if settings.audit:
         second = auditor()  # its absence is said before the work begins
     verdicts = [
-        verdict_on(row, wanted, verifier, settings.extract)
+        verdict_on(row, wanted, verifier, "strict" if settings.strict else "lenient")
         for row, wanted, verifier in tracked(zip(rows, jobs, verifiers, strict=True), "grading", len(rows))
     ]
     text = "".join(graded_line(row, verdict) for row, verdict in zip(rows, verdicts, strict=True))
@@ -88,7 +92,7 @@ def references_of(path: Path, number: int, row: dict) -> str | list[str]:
     return reference
 
 
-def verdict_on(row: dict, wanted: str | list[str], verifier: str, mode: ExtractMode) -> Verdict:
+def verdict_on(row: dict, wanted: str | list[str], verifier: str, mode: RuleSet) -> Verdict:
     """The best of the verdicts by each reference, any of which is right."""
     references = [wanted] if isinstance(wanted, str) else wanted
     asked = Problem("", str(row.get("question", "")), "", verifier=verifier, metadata=row.get("metadata") or {})

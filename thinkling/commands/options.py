@@ -11,7 +11,6 @@ from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
 
 Split = Literal["train", "held-out", "unseen-templates", "longer", "rephrased"]
-ExtractMode = Literal["lenient", "boxed-only"]
 OnError = Literal["stop", "skip"]
 
 

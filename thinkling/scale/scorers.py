@@ -19,7 +19,7 @@ Scorer = Callable[[Model, Problem, Completion], Awaitable[float]]
 
 async def heuristic(model: Model, problem: Problem, completion: Completion) -> float:
     """2 for a box, or 1 for a number anywhere, plus 1.5 e^(-characters / 500): in form, and short (Raschka, ch. 5)."""
-    if verifier_of(problem).extract(completion.text, "boxed-only") is not None:
+    if verifier_of(problem).extract(completion.text, "strict") is not None:
         form = 2.0
     else:
         form = float(bool(re.search(r"\d", completion.text)))

@@ -115,7 +115,7 @@ class Collector:
         for i, problem in enumerate(asked):
             group = completions[i * num : (i + 1) * num]
             for completion, seen in zip(group, read(self.model.network, group), strict=True):
-                right = verify(problem, completion.text, "boxed-only").correct
+                right = verify(problem, completion.text, "strict").correct
                 new.append(GradedCompletion(problem, template, completion, seen, right))
         self.examples += new
         return CollectMetrics(step, template, len(new), fmean(example.right for example in new),

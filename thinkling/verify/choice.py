@@ -7,8 +7,8 @@ option's words: B, (B), B. Paris. Left out is an option's text without its lette
 import re
 
 from thinkling.problem import Problem
-from thinkling.verify.math.extract import extract
-from thinkling.verify.verifier import ExtractMode, Verdict, Verifier, no_argument
+from thinkling.verify.math.prose.extract import extract
+from thinkling.verify.verifier import RuleSet, Verdict, Verifier, no_argument
 
 _WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|boldsymbol)\s*\{([^{}]*)\}|[$*]")
 _LETTER = re.compile(r"(?:(?i:option|choice)\s+)?[(\[]?([A-Za-z])(?:[)\].:,]+(?:\s.*)?)?", re.DOTALL)
@@ -20,7 +20,7 @@ def verifier(argument: str) -> Verifier:
     return Verifier(verify, answer_of, str.__eq__, complaint)
 
 
-def answer_of(response: str, mode: ExtractMode = "lenient") -> str | None:
+def answer_of(response: str, mode: RuleSet = "lenient") -> str | None:
     """The letter that a response chooses, as a capital; None where it chooses none."""
     found = extract(response, mode).answer
     letter = letter_of(found) if found is not None else None
@@ -37,7 +37,7 @@ def letter_of(text: str) -> str | None:
     return found and found[1].upper()
 
 
-def verify(problem: Problem, response: str, mode: ExtractMode = "lenient") -> Verdict:
+def verify(problem: Problem, response: str, mode: RuleSet = "lenient") -> Verdict:
     answer, wanted = answer_of(response, mode), letter_of(problem.reference)
     if wanted is None:
         return Verdict("unparsed", answer, f"the reference {problem.reference[:40]!r} is no letter")

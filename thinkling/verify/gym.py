@@ -12,8 +12,8 @@ from functools import cache, partial
 from thinkling.errors import UserError
 from thinkling.isolated import Isolated
 from thinkling.problem import Problem
-from thinkling.verify.math.extract import extract
-from thinkling.verify.verifier import ExtractMode, Verdict, Verifier
+from thinkling.verify.math.prose.extract import extract
+from thinkling.verify.verifier import RuleSet, Verdict, Verifier
 
 LIMIT = 5.0  # seconds for one answer
 _TAGGED = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)  # the form that reasoning-gym asks for
@@ -28,9 +28,9 @@ def verifier(family: str) -> Verifier:
     return Verifier(partial(verify, family), answer_of, same_answer, partial(complaint, family), False)
 
 
-def answer_of(response: str, mode: ExtractMode = "lenient") -> str | None:
+def answer_of(response: str, mode: RuleSet = "lenient") -> str | None:
     r"""The text of the last \boxed{}, else of the last <answer>; lenient: else what `math` would take."""
-    boxed = extract(response, "boxed-only").answer
+    boxed = extract(response, "strict").answer
     if boxed is not None or "<think>" in (rest := response.rpartition("</think>")[2]):
         return boxed
     tagged = _TAGGED.findall(rest)
@@ -44,7 +44,7 @@ def same_answer(a: str, b: str) -> bool:
     return a.split() == b.split()
 
 
-def verify(family: str, problem: Problem, response: str, mode: ExtractMode = "lenient") -> Verdict:
+def verify(family: str, problem: Problem, response: str, mode: RuleSet = "lenient") -> Verdict:
     answer = answer_of(response, mode)
     if answer is None:
         return Verdict("unparsed", None, "no \\boxed{} and no <answer>")

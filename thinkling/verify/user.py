@@ -14,8 +14,8 @@ from pathlib import Path
 from thinkling.errors import UserError
 from thinkling.isolated import Isolated, load
 from thinkling.problem import Problem
-from thinkling.verify.math.extract import extract
-from thinkling.verify.verifier import ExtractMode, Verdict, Verifier
+from thinkling.verify.math.prose.extract import extract
+from thinkling.verify.verifier import RuleSet, Verdict, Verifier
 
 LIMIT = 10.0  # seconds for one response
 
@@ -35,10 +35,10 @@ def verifier(name: str) -> Verifier:
     return Verifier(partial(verify, name, target, child), answer_of, same_answer, lambda problem: None, False)
 
 
-def answer_of(response: str, mode: ExtractMode = "lenient") -> str | None:
+def answer_of(response: str, mode: RuleSet = "lenient") -> str | None:
     found = extract(response, mode)
     rest = response.rpartition("</think>")[2]
-    if found.answer is not None or mode == "boxed-only" or "<think>" in rest:
+    if found.answer is not None or mode == "strict" or "<think>" in rest:
         return found.answer
     return rest.strip() or None
 
@@ -49,7 +49,7 @@ def same_answer(a: str, b: str) -> bool:
 
 
 def verify(
-    name: str, target: str, child: Isolated, problem: Problem, response: str, mode: ExtractMode = "lenient"
+    name: str, target: str, child: Isolated, problem: Problem, response: str, mode: RuleSet = "lenient"
 ) -> Verdict:
     call = child(target, asdict(problem), response)
     if call.ended != "returned":

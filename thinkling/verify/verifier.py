@@ -16,7 +16,7 @@ from typing import Literal
 from thinkling.errors import UserError
 from thinkling.problem import Problem
 
-ExtractMode = Literal["boxed-only", "lenient"]
+RuleSet = Literal["strict", "lenient"]
 Status = Literal["correct", "incorrect", "unparsed"]
 
 _MAKING = Lock()  # two threads that ask for a verifier at once get the same one
@@ -54,7 +54,7 @@ class Verifier:
     """How the problems of one kind are judged. Every part may be called from any thread.
 
     verify(problem, response, mode): the verdict. extract(response, mode): the final answer as text, or None; with
-    "boxed-only" (for rewards) only what stands in a box. Without a mode both are lenient.
+    "strict" (for rewards) only what stands in a box. Without a mode both are lenient.
     same_answer(a, b): are two extracted answers one vote? Symmetric and reflexive.
     complaint(problem): why not even the reference itself would be judged correct, in words; None where it would be.
     needs_reference: must every problem have one?
@@ -67,7 +67,7 @@ class Verifier:
     needs_reference: bool = True
 
 
-def verify(problem: Problem, response: str, mode: ExtractMode = "lenient") -> Verdict:
+def verify(problem: Problem, response: str, mode: RuleSet = "lenient") -> Verdict:
     """Judge a response by the problem's own verifier. Raises UserError where the response is no text."""
     return verifier_of(problem).verify(problem, checked(response, "response"), mode)
 

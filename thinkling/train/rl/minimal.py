@@ -25,7 +25,7 @@ def accumulate(model: LanguageModel, problems_P: Sequence[Problem], G: int, samp
     completions_N = model.complete_all([prompt for prompt in prompts_P for _ in range(G)], sampling)
     owners_N = [problem for problem in problems_P for _ in range(G)]
     pairs_N = zip(owners_N, completions_N, strict=True)
-    rewards_N = torch.tensor([float(verify(problem, c.text, "boxed-only").correct) for problem, c in pairs_N])
+    rewards_N = torch.tensor([float(verify(problem, c.text, "strict").correct) for problem, c in pairs_N])
     rewards_PG = rewards_N.view(len(problems_P), G)
     advantages_N = (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)).flatten()
 

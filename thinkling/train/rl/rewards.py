@@ -50,7 +50,7 @@ def partial(group: GradedGroup) -> list[float]:
 def is_right_unboxed(problem: Problem, text: str) -> bool:
     """Would the answer be right in a box? Found as evaluation finds it, but judged as strictly as every reward."""
     answer = verifier_of(problem).extract(text)
-    return answer is not None and verify(problem, f"\\boxed{{{answer}}}", "boxed-only").correct
+    return answer is not None and verify(problem, f"\\boxed{{{answer}}}", "strict").correct
 
 
 def formatted(group: GradedGroup) -> list[float]:
@@ -61,7 +61,7 @@ def formatted(group: GradedGroup) -> list[float]:
 def is_formatted(problem: Problem, completion: Completion) -> bool:
     text = completion.text
     one, last = len(re.findall(r"\\f?boxed\b", text)) == 1, re.search(r"\}[\s.$]*\Z", text) is not None
-    found = verifier_of(problem).extract(text, "boxed-only")
+    found = verifier_of(problem).extract(text, "strict")
     return one and last and not completion.truncated and found is not None
 
 

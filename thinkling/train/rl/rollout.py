@@ -58,7 +58,7 @@ def roll_out(
     groups = []
     for i, problem in enumerate(problems):
         group = trajectories[i * group_size : (i + 1) * group_size]
-        verdicts = [verify(problem, c.text, "boxed-only") for c in group]
+        verdicts = [verify(problem, c.text, "strict") for c in group]
         judged = GradedGroup(problem, group, verdicts, sampling.max_tokens, derive_seed(sampling.seed, "group", i))
         parts = rewards_of(judged, tuple(weights))
         totals = [sum(w * p for w, p in zip(weights.values(), own, strict=True)) for own in parts]

@@ -48,7 +48,7 @@ class _Event(NamedTuple):
 
 def reward(response: str, reference: str) -> float:
     """The project's own reward: 1 for a right answer in a box after the thinking, else 0."""
-    return float(grade(response, reference, "boxed-only").correct)
+    return float(grade(response, reference, "strict").correct)
 
 
 def lint_reward(target: str, pairs: Sequence[Pair] = PAIRS, limit_s: float = 2.0) -> list[Finding]:

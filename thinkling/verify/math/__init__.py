@@ -5,10 +5,10 @@ Here the pipeline (extract, parse, compare) is put into the form that all verifi
 
 from functools import lru_cache
 
-import thinkling.verify.math.extract as extracting
 import thinkling.verify.math.grade as grading
+import thinkling.verify.math.prose.extract as extracting
 from thinkling.problem import Problem
-from thinkling.verify.verifier import ExtractMode, Verdict, Verifier, no_argument
+from thinkling.verify.verifier import RuleSet, Verdict, Verifier, no_argument
 
 
 def verifier(argument: str) -> Verifier:
@@ -17,11 +17,11 @@ def verifier(argument: str) -> Verifier:
     return Verifier(verify, answer_of, remembered, complaint)
 
 
-def verify(problem: Problem, response: str, mode: ExtractMode = "lenient") -> Verdict:
+def verify(problem: Problem, response: str, mode: RuleSet = "lenient") -> Verdict:
     return grading.grade(response, problem.reference, mode)
 
 
-def answer_of(response: str, mode: ExtractMode = "lenient") -> str | None:
+def answer_of(response: str, mode: RuleSet = "lenient") -> str | None:
     return extracting.extract(response, mode).answer
 
 
@@ -29,5 +29,5 @@ def complaint(problem: Problem) -> str | None:
     why = grading.why_unreadable(problem.reference)
     if why is not None:
         return f"not read as mathematics or words: {why}"
-    verdict = verify(problem, f"\\boxed{{{problem.reference}}}", "boxed-only")
+    verdict = verify(problem, f"\\boxed{{{problem.reference}}}", "strict")
     return None if verdict.correct else f"is {verdict.status} against itself: {verdict.reason}"

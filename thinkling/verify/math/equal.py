@@ -8,76 +8,128 @@ It is not transitive, on purpose, where one of two answers leaves something out:
 from collections import Counter
 from fractions import Fraction
 
-from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.build import SETS, as_matrix, as_set, is_variable
-from thinkling.verify.math.exact import Undefined
-from thinkling.verify.math.reals import NotReal, differ, openness, pieces
-from thinkling.verify.math.relations import from_zero, is_function, is_head, named_values, one_name, renamed
-from thinkling.verify.math.tree import (
+import thinkling.verify.math.expressions.equations as equations
+import thinkling.verify.math.quantities.magnitudes as magnitudes
+from thinkling.verify.math.expressions.arithmetic import Calculator
+from thinkling.verify.math.expressions.build import SETS, as_set
+from thinkling.verify.math.expressions.exact import Undefined
+from thinkling.verify.math.expressions.free_names import renamings
+from thinkling.verify.math.expressions.inequalities import solved
+from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
+from thinkling.verify.math.expressions.relations import in_order, named_values, one_name
+from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
     EXPRESSIONS,
     NOUNS,
-    PI,
     Apply,
     Choice,
     Interval,
     Listing,
-    Matrix,
     Number,
     Numeral,
-    Quantity,
+    Qualified,
     Ratio,
     Relation,
+    Residue,
     Set,
+    SetOperation,
     Solution,
     Symbol,
     Tuple,
     Unread,
     Words,
     show,
-    variables,
 )  # fmt: skip
+from thinkling.verify.math.rules import STRICT
 
 
-def difference(answer: object, reference: object, rounded: bool = False) -> str | None:
+def difference(
+    answer: object, reference: object, rules: frozenset[str] = STRICT, calculator: Calculator | None = None
+) -> str | None:
     """Why the answer is not the reference, in words; None where it is. Raises CannotTell.
 
-    `rounded`: a decimal reference may be rounded. That shows where the answer has no finite decimal (1/3, π), so that
-    no decimal could equal it: it need only round to the reference's own digits (at least three significant ones). Two
-    decimals are equal or not. Without `rounded` the relation is symmetric.
+    `rules` names what is allowed beyond equality (rules.py). With "rounding" a decimal reference may be rounded: that
+    shows where the answer has no finite decimal (1/3, π), so that no decimal could equal it, or where the reference was
+    measured. By strict rules the relation is symmetric. Several comparisons may share a calculator, and its budget.
     """
-    return _Comparison(rounded).difference(answer, reference)
+    compare = _Comparison(rules, calculator or Calculator())
+    why = compare.difference(answer, reference)
+    if why is not None and "free names" in rules:
+        for renamed in renamings(answer, reference):
+            if compare.difference(renamed, reference) is None:
+                return None
+    return why
 
 
 class _Comparison:
     """One comparison of two answers, with its budget of work."""
 
-    def __init__(self, rounded: bool) -> None:
-        self.rounded, self.calculator = rounded, Calculator()
+    def __init__(self, rules: frozenset[str], calculator: Calculator) -> None:
+        self.rules, self.calculator = rules, calculator
 
     def difference(self, a: object, b: object) -> str | None:
         if Unread("", "") in (a, b):
             return "there is nothing to compare"
         if a == b:
             return None
+        if isinstance(a, Qualified) or isinstance(b, Qualified):
+            return self._qualified(a, b)
         if isinstance(a, Unread | Words | Choice) or isinstance(b, Unread | Words | Choice):
             return self._texts(a, b)
+        a, b = self._as_bounds(a, b), self._as_bounds(b, a)
         if isinstance(a, Solution) and isinstance(b, Solution) and a.name != b.name:
             return f"it bounds {a.name}, the reference {b.name}"
         a, b = _without_name(a), _without_name(b)
+        if isinstance(a, Relation | Listing) and isinstance(b, Relation | Listing):
+            named, wanted = named_values(a), named_values(b)
+            if named is not None and wanted is not None:
+                return equations.by_name(self, named, wanted)
+        for relation, other in ((a, b), (b, a)):
+            if isinstance(relation, Relation) and isinstance(other, Tuple) and (named := named_values(relation)):
+                values = in_order(named, relation)
+                return self.entries(*((values, b.items) if relation is a else (a.items, values)), "entry")
         if isinstance(a, Relation) or isinstance(b, Relation):
-            return self._relations(a, b)
+            return equations.difference(self, a, b)
         if any(isinstance(side, Listing) for side in (a, b)):
             return self._listings(a, b)
         if isinstance(a, SETS) or isinstance(b, SETS):
             return self._sets(a, b)
+        if isinstance(a, Residue) or isinstance(b, Residue):
+            return self._residues(a, b)
         if isinstance(a, Ratio) or isinstance(b, Ratio):
             return self._ratios(a, b)
         if isinstance(a, Numeral) or isinstance(b, Numeral):
             return self._numerals(a, b)
         if isinstance(a, Tuple) or isinstance(b, Tuple):
-            return _kinds(a, b) if type(a) is not type(b) else self._entries(a.items, b.items, "entry")
-        return self._quantities(a, b)
+            return _kinds(a, b) if type(a) is not type(b) else self.entries(a.items, b.items, "entry")
+        return magnitudes.difference(self, a, b)
+
+    def _as_bounds(self, node: object, other: object) -> object:
+        """An inequality that is to be solved, or several bounds with commas, as the set that it is beside a set."""
+        if not isinstance(other, (Solution, Tuple, Listing, Relation, *SETS)):
+            return node
+        if isinstance(node, Relation) and not (isinstance(other, Relation) and set(other.operators) <= {"=", "≈"}):
+            return solved(node, self.calculator) or node
+        if isinstance(node, Listing) and isinstance(other, (Solution, *SETS)) and not isinstance(other, Set):
+            names = {item.name for item in node.items if isinstance(item, Solution)}
+            parts = [as_set(item.values if isinstance(item, Solution) else item) for item in node.items]
+            if None in parts or len(names) > 1:
+                return node
+            overlap = pieces(SetOperation("∩", tuple(parts)), self.calculator) if names else []
+            union = SetOperation("∩" if overlap else "∪", tuple(parts))
+            return Solution(names.pop(), union) if names else union
+        return node
+
+    def _qualified(self, a: object, b: object) -> str | None:
+        """A condition that one states and the other does not is no contradiction; two different ones are."""
+        value, conditions = (a.value, a.conditions) if isinstance(a, Qualified) else (a, ())
+        wanted, theirs = (b.value, b.conditions) if isinstance(b, Qualified) else (b, ())
+        if conditions and theirs and self.entries(conditions, theirs, "condition"):
+            return _is_not(a, b)
+        told = [condition for condition in (*conditions, *theirs) if not isinstance(condition, Words)]
+        if told and bool(conditions) != bool(theirs) and "conditions" not in self.rules:
+            return f"only {'the answer' if conditions else 'the reference'} states a condition"
+        return self.difference(value, wanted)
 
     def _texts(self, a: object, b: object) -> str | None:
         if isinstance(a, Unread | Words) and isinstance(b, Unread | Words):
@@ -85,40 +137,15 @@ class _Comparison:
         for choice, other in ((a, b), (b, a)):
             if isinstance(choice, Choice) and isinstance(other, Symbol | Choice):
                 name = other.letter if isinstance(other, Choice) else other.name
-                return None if choice.letter.casefold() == name.casefold() else _is_not(a, b)
+                if choice.letter.casefold() != name.casefold():
+                    return _is_not(a, b)
+                contents = (choice.content, other.content if isinstance(other, Choice) else None)
+                return self.difference(*contents) if None not in contents else None
+            if isinstance(choice, Choice) and choice.content is not None:
+                return self.difference(choice.content, b) if choice is a else self.difference(a, choice.content)
         return _kinds(a, b)
 
     # Numbers and expressions.
-
-    def _quantities(self, a: object, b: object) -> str | None:
-        first, unit = (a.expression, a.unit) if isinstance(a, Quantity) else (a, "")
-        second, wanted = (b.expression, b.unit) if isinstance(b, Quantity) else (b, "")
-        if unit and wanted and unit != wanted:
-            return f"{unit} is not {wanted}"
-        if self._same(first, second):
-            return None
-        if unit != wanted:  # one sign is missing: 50% may also be 0.5, and 180° π
-            factor = {"%": Number(Fraction(1, 100)), "°": Apply("/", (Symbol(PI), Number(Fraction(180))))}
-            if unit in factor and self._same(Apply("*", (first, factor[unit])), second):
-                return None
-            if wanted in factor and self._same(first, Apply("*", (second, factor[wanted])), exactly=True):
-                return None
-        return _is_not(a, b)
-
-    def _same(self, a: object, b: object, exactly: bool = False) -> bool:
-        a, b = as_matrix(a), as_matrix(b)
-        if isinstance(a, Matrix) or isinstance(b, Matrix):
-            return isinstance(a, Matrix) and isinstance(b, Matrix) and self._same_matrix(a, b)
-        if self.calculator.same(a, b):
-            return True
-        decimal = isinstance(b, Number) and b.decimals is not None
-        return self.rounded and not exactly and decimal and not variables(a) and self.calculator.rounds_to(a, b)
-
-    def _same_matrix(self, a: Matrix, b: Matrix) -> bool:
-        if (len(a.rows), len(a.rows[0])) != (len(b.rows), len(b.rows[0])):
-            return False
-        rows = zip(a.rows, b.rows, strict=True)
-        return all(self._same(x, y) for row, other in rows for x, y in zip(row, other, strict=True))
 
     def _numerals(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Numeral) and isinstance(b, Numeral)):
@@ -126,22 +153,34 @@ class _Comparison:
             return f"only {'the answer' if isinstance(a, Numeral) else 'the reference'} states its base, {base}"
         return None if (a.base, a.value) == (b.base, b.value) else _is_not(a, b)
 
+    def _residues(self, a: object, b: object) -> str | None:
+        if not (isinstance(a, Residue) and isinstance(b, Residue)):
+            whole, other = (a, b) if isinstance(a, Residue) else (b, a)
+            return self.difference(whole.value, other) if whole is a else self.difference(other, whole.value)
+        if a.name and b.name and a.name != b.name:
+            return f"{a.name} is not {b.name}"
+        if not magnitudes.same(self, a.modulus, b.modulus, exactly=True):
+            return _is_not(a, b)
+        difference = Apply("+", (a.value, Apply("neg", (b.value,))))
+        rest = Apply("mod", (difference, a.modulus))
+        return None if self.calculator.same(rest, Number(Fraction(0))) or a.value == b.value else _is_not(a, b)
+
     def _ratios(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Ratio) and isinstance(b, Ratio)):
             whole, other = (a, b) if isinstance(a, Ratio) else (b, a)
             if len(whole.terms) != 2 or not isinstance(other, EXPRESSIONS):
                 return _kinds(a, b)
-            return None if self._same(Apply("/", whole.terms), other, exactly=True) else _is_not(a, b)
+            return None if magnitudes.same(self, Apply("/", whole.terms), other, exactly=True) else _is_not(a, b)
         if len(a.terms) != len(b.terms) or (_looks_like_time(a) and _looks_like_time(b)):
             return _is_not(a, b)
         for x, y in zip(a.terms[1:], b.terms[1:], strict=True):
-            if not self._same(Apply("*", (x, b.terms[0])), Apply("*", (y, a.terms[0])), exactly=True):
+            if not magnitudes.same(self, Apply("*", (x, b.terms[0])), Apply("*", (y, a.terms[0])), exactly=True):
                 return _is_not(a, b)
         return None
 
     # Several values.
 
-    def _entries(self, a: tuple, b: tuple, noun: str) -> str | None:
+    def entries(self, a: tuple, b: tuple, noun: str) -> str | None:
         if len(a) != len(b):
             return f"{len(a)} {_plural(noun, len(a))}, the reference has {len(b)}"
         for i, (x, y) in enumerate(zip(a, b, strict=True), 1):
@@ -151,10 +190,10 @@ class _Comparison:
         return None
 
     def _listings(self, a: object, b: object) -> str | None:
-        if isinstance(a, Tuple) and (values := named_values(b)):
-            return self._entries(a.items, values, "entry")
-        if isinstance(b, Tuple) and (values := named_values(a)):
-            return self._entries(values, b.items, "entry")
+        if isinstance(a, Tuple) and (named := named_values(b)):
+            return self.entries(a.items, in_order(named, b), "entry")
+        if isinstance(b, Tuple) and (named := named_values(a)):
+            return self.entries(in_order(named, a), b.items, "entry")
         if isinstance(a, Tuple) or isinstance(b, Tuple):
             return _kinds(a, b)
         if not isinstance(a, Listing | Set) or not isinstance(b, Listing | Set):
@@ -164,7 +203,7 @@ class _Comparison:
             count = len(listing.items)
             return f"{count} answers, the reference has one" if isinstance(a, Listing) else f"one of {count} answers"
         if Symbol(ELLIPSIS) in a.items or Symbol(ELLIPSIS) in b.items:
-            return self._entries(a.items, b.items, "term")
+            return self.entries(a.items, b.items, "term")
         return self._unordered(one_name(a.items), one_name(b.items))
 
     def _unordered(self, a: tuple, b: tuple) -> str | None:
@@ -187,12 +226,14 @@ class _Comparison:
             return _kinds(a, b)
         try:
             mine, wanted = pieces(first, self.calculator), pieces(second, self.calculator)
+            if not mine and not wanted and isinstance(a, Tuple | Interval) and isinstance(b, Tuple | Interval):
+                raise NotReal  # (3, 1) and (3, 1] are no empty sets, but a point and a slip
             if not differ(mine, wanted, self.calculator):
                 return None
             return openness(mine, wanted, self.calculator) or _is_not(first, second)
         except (NotReal, Undefined):  # ends without a value, or without an order
             if isinstance(first, Interval) and isinstance(second, Interval):
-                ends = self._entries((first.low, first.high), (second.low, second.high), "end")
+                ends = self.entries((first.low, first.high), (second.low, second.high), "end")
                 closed = (first.low_closed, first.high_closed) == (second.low_closed, second.high_closed)
                 return ends or (None if closed else _is_not(a, b))
             return _is_not(a, b)
@@ -203,62 +244,6 @@ class _Comparison:
             if not any(self.difference(item, other) is None for other in kept):
                 kept.append(item)
         return tuple(kept)
-
-    # Equations and inequalities.
-
-    def _relations(self, a: object, b: object) -> str | None:
-        if not (isinstance(a, Relation) and isinstance(b, Relation)):
-            value = self._value(a if isinstance(a, Relation) else b)
-            if value is None:
-                return _kinds(a, b)
-            return self.difference(value, b) if isinstance(a, Relation) else self.difference(a, value)
-        if is_function(a.sides[0]) != is_function(b.sides[0]) and (values := self._defined(a, b)):
-            return self.difference(*values)
-        a, b = renamed(a, b)
-        if len(a.sides) > 2 or len(b.sides) > 2:
-            return self._chains(a, b)
-        if not all(isinstance(side, EXPRESSIONS) for side in (*a.sides, *b.sides)):
-            return None if a.operators == b.operators and not self._entries(a.sides, b.sides, "side") else _is_not(a, b)
-        (first, sense), (second, wanted) = from_zero(a), from_zero(b)
-        if sense != wanted:
-            return f"{a.operators[0]} is not {b.operators[0]}"
-        sign = self.calculator.proportional(first, second)
-        same = sign > 0 or (sign < 0 and sense in "=≠≈")
-        return None if same else _is_not(a, b)
-
-    def _defined(self, a: Relation, b: Relation) -> tuple | None:
-        """The values of `f(x) = x^2` and `y = x^2`; None where they are no such pair."""
-        function, other = (a, b) if is_function(a.sides[0]) else (b, a)
-        name = other.sides[0]
-        if not is_variable(name) or name in function.sides[0].arguments or name.name in variables(function):
-            return None
-        values = self._value(a), self._value(b)
-        return None if None in values else values
-
-    def _chains(self, a: Relation, b: Relation) -> str | None:
-        first, second = self._value(a), self._value(b)
-        if first is not None and second is not None and a.sides[0] == b.sides[0]:
-            return self.difference(first, second)
-        same = a.operators == b.operators and not self._entries(a.sides, b.sides, "side")
-        return None if same else _is_not(a, b)
-
-    def _value(self, node: Relation) -> object | None:
-        """The value that `x = 5`, `f(x) = 2x`, `Area = 10/4 = 2.5` or `1 + 1 = 2` states; None for other relations."""
-        if not set(node.operators) <= {"=", "≈"}:
-            return None
-        sides = node.sides
-        if is_head(sides[0]):
-            values = sides[1:]
-        elif len(sides) == 2 and is_head(sides[1]):
-            values = sides[:1]
-        elif all(isinstance(side, EXPRESSIONS) and not variables(side) for side in sides):
-            values = sides
-        else:
-            return None
-        exact = values[: node.operators.index("≈") + 1] if "≈" in node.operators[len(sides) - len(values) :] else values
-        exact = exact or values
-        agree = all(self.difference(exact[0], other) is None for other in exact[1:])
-        return exact[0] if agree else None
 
 
 def _without_name(node: object) -> object:

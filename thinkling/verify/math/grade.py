@@ -6,20 +6,24 @@ from any thread or process.
 
 from collections.abc import Sequence
 
-from thinkling.verify.math.arithmetic import CannotTell
 from thinkling.verify.math.equal import difference
-from thinkling.verify.math.extract import extract
+from thinkling.verify.math.expressions.arithmetic import Calculator, CannotTell
+from thinkling.verify.math.expressions.tree import Unread, Words, show
 from thinkling.verify.math.latex import parse
-from thinkling.verify.math.tree import Unread, Words, show
-from thinkling.verify.verifier import ExtractMode, Status, Verdict, checked
+from thinkling.verify.math.prose.extract import extract
+from thinkling.verify.math.readings import readings
+from thinkling.verify.math.rules import LENIENT, STRICT
+from thinkling.verify.verifier import RuleSet, Status, Verdict, checked
+
+PAST = "past a bound: "
 
 
-def grade(response: str, reference: str | Sequence[str], mode: ExtractMode = "lenient") -> Verdict:
+def grade(response: str, reference: str | Sequence[str], mode: RuleSet = "lenient") -> Verdict:
     """Judge a response against the reference answer, or against several, any of which is right.
 
     A reference is a bare answer ("3/4"), not a worked solution. The one tolerance: a decimal reference agrees with an
     answer that has no finite decimal (1/3, π) and rounds to it, for then it is itself rounded; never with another
-    decimal, and never under "boxed-only" (see equal.py). "unparsed" means that there was nothing to judge: no final
+    decimal, and never under "strict" (see equal.py). "unparsed" means that there was nothing to judge: no final
     answer, one that is neither mathematics nor words, values too large to compare, or a reference that is empty or too
     long (drop such a problem). Raises UserError where the response or a reference is no string.
     """
@@ -31,14 +35,13 @@ def grade(response: str, reference: str | Sequence[str], mode: ExtractMode = "le
     if found.answer is None:
         return Verdict("unparsed", None, found.rule, found.rule)
     value = parse(found.answer)
-    rounded = mode == "lenient"
-    verdicts = [_judge(found.answer, value, wanted, found.rule, rounded) for wanted in references]
+    verdicts = [_judge(found.answer, value, wanted, found.rule, mode) for wanted in references]
     ranking = ("correct", "incorrect", "unparsed")
     none = Verdict("unparsed", found.answer, "there is no reference", found.rule, show(value))
     return min(verdicts, key=lambda verdict: ranking.index(verdict.status), default=none)
 
 
-def _judge(answer: str, value: object, reference: str, rule: str, rounded: bool) -> Verdict:
+def _judge(answer: str, value: object, reference: str, rule: str, mode: RuleSet) -> Verdict:
     def verdict(status: Status, reason: str) -> Verdict:
         return Verdict(status, answer, reason, rule, show(value))
 
@@ -46,16 +49,38 @@ def _judge(answer: str, value: object, reference: str, rule: str, rounded: bool)
     for side, tree in (("answer", value), ("reference", wanted)):
         if isinstance(tree, Unread) and not tree.text:
             return verdict("unparsed", f"the {side} is {tree.why}")
-    try:
-        why = difference(value, wanted, rounded)
-    except CannotTell as limit:
-        return verdict("unparsed", f"past a bound: {limit}")
+    calculator = Calculator()  # one budget of work for all readings
+    why = _why_not(value, wanted, STRICT, calculator)
     if why is None:
         return verdict("correct", f"{_short(answer)} equals {_short(reference)}")
-    if isinstance(value, Unread) and not isinstance(wanted, Unread | Words):
+    if mode == "lenient":
+        if _why_not(value, wanted, LENIENT, calculator) is None:
+            return verdict("correct", f"{_short(answer)} equals {_short(reference)}")
+        second = _second_reading(answer, value, reference, wanted, calculator)
+        if second is not None:
+            return verdict("correct", f"{_short(answer)} equals {_short(reference)} ({second})")
+    if why.startswith(PAST):
+        return verdict("unparsed", why)
+    number_in_words = isinstance(value, Words) and any(map(str.isdigit, value.text))
+    if (isinstance(value, Unread) or number_in_words) and not isinstance(wanted, Unread | Words):
         return verdict("unparsed", f"{_short(answer)} was not read as mathematics: {value.why}")
     plainly = why == f"{show(value)} is not {show(wanted)}"
     return verdict("incorrect", f"{_short(answer)} is not {_short(reference)}" + ("" if plainly else f": {why}"))
+
+
+def _why_not(value: object, wanted: object, rules: frozenset[str], calculator: Calculator) -> str | None:
+    try:
+        return difference(value, wanted, rules, calculator)
+    except CannotTell as limit:
+        return f"{PAST}{limit}"
+
+
+def _second_reading(answer: str, value: object, reference: str, wanted: object, calculator: Calculator) -> str | None:
+    """The lenient rule by which the answer, the reference or both have another reading that is equal."""
+    ours, theirs = list(readings(answer, value, wanted)), list(readings(reference, wanted, value))
+    pairs = [(rule, tree, wanted) for rule, tree in ours] + [(rule, value, tree) for rule, tree in theirs]
+    pairs += [(rule, tree, other) for rule, tree in ours for again, other in theirs if again == rule]
+    return next((rule for rule, first, second in pairs if _why_not(first, second, LENIENT, calculator) is None), None)
 
 
 def same_answer(a: str, b: str) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from mpmath import MPContext
 
-from thinkling.verify.math.exact import CannotTell, Undefined, bits
-from thinkling.verify.math.tree import EULER, IMAGINARY, PI, Apply, Number, Symbol, variables
+from thinkling.verify.math.expressions.exact import CannotTell, Undefined, bits
+from thinkling.verify.math.expressions.tree import EULER, IMAGINARY, PI, Apply, Number, Symbol, variables
 
 MAX_LOG2 = 2.0**40  # of a value: mpmath's exponents are exact integers, so this costs nothing
 
@@ -31,6 +31,11 @@ _INVERSE = {
     "arcsin": MP.asin, "arccos": MP.acos, "arctan": MP.atan, "arcsec": MP.asec, "arccsc": MP.acsc,
     "arsinh": MP.asinh, "arcosh": MP.acosh, "artanh": MP.atanh,
 }  # fmt: skip
+
+
+def digits(value: object) -> str:
+    """The first fifteen digits, the same for the same number however it was computed."""
+    return MP.nstr(value, 15)
 
 
 class Numeric:
@@ -162,9 +167,6 @@ class Numeric:
             return abs(x)
         if function in ("Re", "Im"):
             return x.real if function == "Re" else x.imag
-        if function.endswith("()"):  # an unknown function f: any fixed one that no identity holds for
-            seed = sum(map(ord, function))
-            return MP.fsum(MP.sin(value * seed / (97 + i)) * (i + 1) for i, value in enumerate(values, 1)) + 3
         return self._of_reals(function, values)
 
     def _arc_of_zero(self, function: str) -> object:

@@ -6,13 +6,13 @@ that was cut off looks like an answer.
 """
 
 import re
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from thinkling.verify.math.formulas import Span, formulas_of
-from thinkling.verify.verifier import ExtractMode
+import thinkling.verify.math.prose.claims as claims
+from thinkling.verify.math.prose.formulas import Span, formulas_of
+from thinkling.verify.verifier import RuleSet
 
 MAX_BARE, MAX_BARE_WORDS = 200, 5  # characters and words of a response that is nothing but an answer
 
@@ -20,30 +20,13 @@ _SPACE = re.compile(r"\s*+")
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
 _BRACE = re.compile(r"\\[\\{}]|[{}]")  # an escaped brace is a character of the answer, not a delimiter
 _RUN = re.compile(r"(?:\\(?!boxed|fbox)[A-Za-z]++|\\[^\s()\[\]\\A-Za-z]|[^\s$\\{}])++")  # the 7 of `\boxed 7`
-_PROSE = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+(?![(^=_{\d+*/-])")  # a word, not sin(x) or ab^2
 _JOIN = re.compile(  # what may stand between two boxes that are one answer
     r"(?:[\s,;$*~]|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z])|(?<![A-Za-z])(?:and|or)(?![A-Za-z])"
     r"|\\(?:text(?:rm|bf|it)?|mathrm|mbox)\{[\s,]*+(?:and|or)?[\s,]*+\})*+",
     re.IGNORECASE,
 )
 _JOINING_WORD = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])", re.IGNORECASE)
-_STATED = re.compile(
-    r"""(?<![^\W_])answers?(?![^\W_])                                     # the answer ...
-        (?: [ \t*_]*+ [:=]                                                # answer: X
-          | (?: [ \t*_]*+ | [ ](?:to|for|of)\b[^.:$\n]{0,60}?[ ] )        # ... to the question
-            (?<![^\W_]) (?:is|are|was|equals|(?:would|will|must|should)[ ]be)\b
-            (?![ ](?:correct|reasonable|valid|consistent|verified|confirmed)\b) )
-        (?: [\s*:=] | __?(?=\s) )*+
-      | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+       # **Final Answer** X
-      | ^[\#*_ \t]*+ (?:the[ ])?(?:final[ ])?answer [*_ \t]*+ $ \s*+      # a line of its own, then X
-      | (?P<hashes> (?<!\#)\#{4}(?!\#) ) [ \t*]*+ (?=[^\s\#])             # #### X, but no heading in words
-        (?! (?:\d++[.):][ ])? [^\W\d_]{2,}+(?![(^=_{\d+*/-]) )""",
-    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
-)
-# The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
-_CLAIM_END = re.compile(r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|,?[ ](?:because|since|as|so|where|which)\b")
 _SENTENCE = re.compile(r"(?i:\b(?:it|is|are|was|be|can|cannot|let|the|this|that|we|you)\b)|\bI (?!and\b|or\b)[a-z]")
-_SOMETHING = re.compile(r"[^\s.*_:,;$#`\"'-]")
 
 
 @dataclass(frozen=True)
@@ -54,14 +37,15 @@ class Extraction:
     rule: str
 
 
-def extract(response: str, mode: ExtractMode = "lenient") -> Extraction:
+def extract(response: str, mode: RuleSet = "lenient") -> Extraction:
     r"""The final answer of a response, as text.
 
     Everything up to the last `</think>` is thinking, never an answer; a `<think>` that stays open means no answer. The
     last closed `\boxed{...}` or `\fbox{...}` is the answer; boxes that stand side by side ("\boxed{2} and \boxed{3}")
-    are one. With "boxed-only" (for rewards) nothing else is. "lenient" (for evaluation) takes, where no box was closed:
-    the last stated answer ("the answer is X", "**Answer:** X", "#### X"), the last formula, or a bare answer alone on
-    its line. After a box that was cut off, only what is then stated can count.
+    are one. With "strict" (for rewards) nothing else is, and where the last box was cut off there is no answer at all.
+    "lenient" (for evaluation) then takes an earlier box; and where none was closed, an answer tag, the last stated
+    answer ("the answer is X", "**Answer:** X", "#### X"), the last formula, or a bare answer alone on its line. After a
+    box that was cut off, only what is then stated can count.
     """
     text = response.rpartition("</think>")[2]
     if "<think>" in text:
@@ -69,16 +53,19 @@ def extract(response: str, mode: ExtractMode = "lenient") -> Extraction:
     if not text.strip():
         return _none("nothing follows the thinking" if "</think>" in response else "the response is empty")
     boxes, nested, cut_off = _boxes(text)
+    if cut_off is not None and boxes and cut_off > boxes[-1].start and mode == "strict":
+        return _none("the last \\boxed{ was never closed")
     if boxes:
         answer, number = _last(text, boxes, lambda box: _unwrap(text, box, nested), bare_space_joins=True)
         return _found(answer, "the last \\boxed{}" if number == 1 else "boxes side by side", "boxed")
     if mode == "lenient":
+        text = claims.without_end(text)
         found = _unboxed(text) if cut_off is None else _stated(text[cut_off:])
         if found:
             return found
     if cut_off is not None:
         return _none("the last \\boxed{ was never closed")
-    return _none("no \\boxed{}" if mode == "boxed-only" else "no \\boxed{}, no stated answer, no formula")
+    return _none("no \\boxed{}" if mode == "strict" else "no \\boxed{}, no stated answer, no formula")
 
 
 def _none(why: str) -> Extraction:
@@ -128,7 +115,7 @@ def _closers(text: str, start: int) -> dict[int, int]:
 def _unbraced(text: str, command: re.Match, first: int, closers: dict[int, int]) -> Span | None:
     r"""The box `\boxed 7` or `\boxed\frac{1}{2}`; None where the command is only spoken of ("put it in \boxed.")."""
     spaces = text[command.end() : first]
-    if "\n" in spaces or (spaces and _PROSE.match(text, first)):
+    if "\n" in spaces or (spaces and claims.PROSE.match(text, first)):
         return None
     end = first
     while run := _RUN.match(text, end):
@@ -138,7 +125,7 @@ def _unbraced(text: str, command: re.Match, first: int, closers: dict[int, int])
     content = text[first:end].rstrip(".,;:?'\"`*")
     if any(content.endswith(shut) and open_ not in content for open_, shut in ("()", "[]")):
         content = content[:-1]
-    if not _SOMETHING.search(content):
+    if not claims.SOMETHING.search(content):
         return None
     last = first + len(content)
     return Span(command.start(), first, last, last)
@@ -178,75 +165,23 @@ def _last(text: str, spans: list[Span], content: Callable[[Span], str], *, bare_
 
 def _unboxed(text: str) -> Extraction | None:
     """What "lenient" finds where there is no box at all."""
-    stated = _stated(text)
-    if stated:
-        return stated
-    formulas = [span for span in formulas_of(text) if _formula(text, span)]
+    claimed = claims.tagged(text) or claims.stated(text)
+    if claimed:
+        return _found(claimed.answer, claimed.rule, "stated")
+    formulas = [span for span in formulas_of(text) if claims.formula(text, span)]
     if formulas:
-        answer, number = _last(text, formulas, lambda span: _formula(text, span), bare_space_joins=False)
+        answer, number = _last(text, formulas, lambda span: claims.formula(text, span), bare_space_joins=False)
         return Extraction(answer, "the last formula" if number == 1 else "formulas side by side")
     line = text.strip()
-    if len(line) > MAX_BARE or "\n" in line or line[0] == "#":
+    if not line or len(line) > MAX_BARE or "\n" in line or line[0] == "#":
         return None
-    answer = _clean(line)
-    if not answer or len(line.split()) > MAX_BARE_WORDS or len(_PROSE.findall(line)) > 1 or _SENTENCE.search(line):
+    answer = claims.clean(line)
+    prose = len(claims.PROSE.findall(line))
+    if not answer or len(line.split()) > MAX_BARE_WORDS or prose > 1 or _SENTENCE.search(line):
         return None
     return Extraction(answer, "the whole response")
 
 
 def _stated(text: str) -> Extraction | None:
-    """The last claim ("the answer is X"), up to the end of its sentence or line; a formula in it is never cut."""
-    claims = deque(_STATED.finditer(text), maxlen=1)
-    if not claims:
-        return None
-    claim, text = claims[0], text[claims[0].end() :]
-    formulas = formulas_of(text)
-    number, end = 0, len(text)
-    for stop in _CLAIM_END.finditer(text):
-        while number < len(formulas) and formulas[number].end <= stop.start():
-            number += 1
-        if number == len(formulas) or stop.start() < formulas[number].start:
-            end = stop.start()
-            break
-    answer = _clean(_without_delimiters(text[:end], [span for span in formulas if span.end <= end]))
-    return _found(answer, "####" if claim["hashes"] else "the answer is ...", "stated")
-
-
-def _without_delimiters(claim: str, formulas: list[Span]) -> str:
-    """A claim without the signs around its formulas; the one formula alone where a sentence surrounds it.
-
-    A unit is no sentence, and an alternative ("$7$ or 8") is never dropped.
-    """
-    edges = [0, *(edge for span in formulas for edge in (span.start, span.end)), len(claim)]
-    prose = [claim[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    contents = [_formula(claim, span) for span in formulas]
-    around = " ".join(prose)
-    if len(contents) == 1 and len(_PROSE.findall(around)) > 3 and not re.search(r"\d|\b(?:and|or)\b", around):
-        return contents[0]
-    return "".join(a + b for a, b in zip(prose, [*contents, ""], strict=True))
-
-
-def _clean(answer: str) -> str:
-    """Strip emphasis, quotes and final punctuation; "" where nothing is left to read."""
-    answer = _trimmed(answer, "*:")
-    for mark in ("`", '"', "__", "_"):
-        if answer.startswith(mark) and answer.endswith(mark) and len(answer) > 2 * len(mark):
-            answer = _trimmed(answer[len(mark) : -len(mark)], "*:")
-    return answer if _SOMETHING.search(answer) else ""
-
-
-def _formula(text: str, span: Span) -> str:
-    return _trimmed(text[span.first : span.last])
-
-
-def _trimmed(text: str, marks: str = "") -> str:
-    r"""Without white space and `marks` around it, and without stops .,; behind it, but for "..." and the space `\,`."""
-    start, end = 0, len(text)
-    while start < end and (text[start].isspace() or text[start] in marks):
-        start += 1
-    while end > start:
-        last, before = text[end - 1], text[end - 2 : end - 1]
-        if not (last.isspace() or last in marks or (last in ".,;" and before not in ("\\", "."))):
-            break
-        end -= 1
-    return text[start:end]
+    claimed = claims.stated(text)
+    return claimed and _found(claimed.answer, claimed.rule, "stated")

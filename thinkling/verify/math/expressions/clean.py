@@ -21,6 +21,7 @@ _UNICODE = str.maketrans(
         "∖": r"\setminus ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
     }
 )  # fmt: skip
+_FULL_WIDTH = str.maketrans({code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)})
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 STYLE = "text|mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|rm|operatorname|mathop"
@@ -34,9 +35,33 @@ _REWRITES = tuple(
         (r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed)(?![A-Za-z])", ""),
         (r"\\(?:text)?color *\{[^{}]*\}", ""),
         (r"\\text\{,\}", "{,}"),
+        (r"\\text\{ ?\( ?mod ?\} ?(\d+) ?\)", r" \\pmod{\1}"),
+        (r"\{ ?\\rm ([^{}]*)\}", r"\\mathrm{\1}"),
+        (r"(?<![_^A-Za-z}])\{ ?(\\(?:text|mathrm)\{[^{}]*\}) ?\}", r"\1"),
+        (r"(?<=[0-9)}]) ?(?:\\deg(?:ree)?(?![A-Za-z])|\^ ?(?:\\text)?(?:\{ ?)?o(?![A-Za-z]) ?\}?)", r"^\\circ "),
+        (r"\\text\{ ?(?:\^\\circ|°) ?\}", r"^\\circ "),
+        (r"\\text\{ \} ?(?=\^)", ""),
+        (r"\\text\{ ?([€£¥₹¢]) ?\}|\\pounds(?![A-Za-z])", lambda found: found[1] or "£"),
+        (r"\\(text|mbox|mathrm)\{([^{}]*[^{} ]) +(and|or) *\}", r"\\\1{\2}\\\1{ \3 }"),
+        (
+            r"\( ?\\[bp]?mod ?\{? ?(\d+|[a-z]) ?\}? ?\)|\\[bp]?mod(?![a-z]) ?\{? ?(\d+|[a-z])(?![0-9a-z]) ?\}?"
+            r"|\\(?:text|mathrm)\{ ?\(? ?mod ?(\d*) ?\)? ?\}(?: ?(\d+))?|\( ?(?:\\text\{ ?mod ?\}|mod) ?(\d+) ?\)",
+            lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
+        ),
+        (r"\b([A-Za-z]) ?: ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
+        (
+            r"\A ?(?:\\text\{ ?(?:for )?(?:all|any|every) ?\}|(?:for )?(?:all|any|every)) ?"
+            r"(?=[a-zA-Z] ?(?:\\(?:in|le|ge|ne)|<|>))",
+            "",
+        ),
+        (r"\\not ?=|\\not ?\\equiv", r"\\ne "),
+        (r"\^ ?(?:\\prime(?![A-Za-z])|\{ ?\\prime ?\})", "'"),
+        (r"\\(?:qty|SI)\{([^{}]*)\} ?\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1\\mathrm{\2}"),
+        (r"\\mathrm\{([^{}~]*)~([^{}]*)\}", r"\\mathrm{\1 \2}"),
         (r",?\\! ?,?(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\{,\}(?=[0-9]{3}(?![0-9]))", "\0"),  # a thousands separator
         (r"(?<=[0-9])(?:\\,|~)(?=[0-9]{3}(?![0-9]))", "\0"),
         (r"\\!", ""),
+        (r"(?<=[0-9])\{,\}(?=[0-9])", ","),
         (r"(?<!\\)\\[ ,;:>]|~|\\(?:quad|qquad|thinspace|medspace|hspace\{[^{}]*\}|hfill)(?![A-Za-z])", " "),
         (r" +", " "),
     )
@@ -53,7 +78,7 @@ def clean(text: str) -> str:
         text = _DOLLAR.sub(" ", text)
     if not text.isascii():
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
-        text = text.translate(_UNICODE)
+        text = text.translate(_FULL_WIDTH).translate(_UNICODE)
     text = re.sub(r"[\t\n\r\f\v]", " ", text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 INFINITY, PI, EULER, IMAGINARY, ELLIPSIS = "∞", "π", "e", "i", "…"
+BOUND = "•"  # begins the name of a variable that a sum, an integral or a limit binds
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +119,36 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class Residue:
+    """`x ≡ 3 (mod 7)`; the name is empty in `3 (mod 7)`."""
+
+    name: str
+    value: object
+    modulus: object
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """A choice letter that was marked as one: `(B)`, `\\text{B}`."""
+    """A choice letter that was marked as one, `(B)`, `\\text{B}`; and what stood behind it: `(B) 42`."""
 
     letter: str
+    content: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """An answer and what restricts it: `2^n - 1, n ≥ 1`; that a name is whole or real restricts nothing."""
+
+    value: object
+    conditions: tuple
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Plain words, case and spacing normalised."""
+    """Plain words, case and spacing normalised; and why they were not read as mathematics."""
 
     text: str
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +164,8 @@ NOUNS = {
     Number: "a number", Symbol: "a symbol", Apply: "an expression", Matrix: "a matrix",
     Numeral: "a numeral in a stated base", Quantity: "a quantity", Ratio: "a ratio", Tuple: "a tuple",
     Interval: "an interval", SetOperation: "a set", Set: "a set", Listing: "a list of answers", Solution: "a set",
-    Relation: "a relation", Choice: "a choice letter", Words: "words", Unread: "unread text",
+    Relation: "a relation", Residue: "a residue",
+    Choice: "a choice letter", Qualified: "a qualified answer", Words: "words", Unread: "unread text",
 }  # fmt: skip
 
 
@@ -161,6 +182,12 @@ def children(node: object) -> tuple:
             return (part,)
         case Interval(low, high, _, _):
             return (low, high)
+        case Residue(_, value, modulus):
+            return (value, modulus)
+        case Qualified(value, conditions):
+            return (value, *conditions)
+        case Choice(_, content) if content is not None:
+            return (content,)
     return ()
 
 
@@ -172,7 +199,8 @@ def walk(node: object) -> Iterator[object]:
 
 def variables(node: object) -> set[str]:
     """The names of the variables in a tree: its symbols without the constants."""
-    return {part.name for part in walk(node) if isinstance(part, Symbol)} - {INFINITY, PI, EULER, IMAGINARY, ELLIPSIS}
+    names = {part.name for part in walk(node) if isinstance(part, Symbol)}
+    return {name for name in names if name[0] != BOUND} - {INFINITY, PI, EULER, IMAGINARY, ELLIPSIS}
 
 
 def replace(node: object, change: Callable[[object], object | None]) -> object:
@@ -198,6 +226,12 @@ def replace(node: object, change: Callable[[object], object | None]) -> object:
             return Solution(name, parts[0])
         case Interval(_, _, low_closed, high_closed):
             return Interval(*parts, low_closed, high_closed)
+        case Residue(name, _, _):
+            return Residue(name, *parts)
+        case Qualified():
+            return Qualified(parts[0], parts[1:])
+        case Choice(letter, content) if content is not None:
+            return Choice(letter, *parts)
     return node
 
 
@@ -210,7 +244,7 @@ def show(node: object) -> str:
 def _show(node: object) -> str:
     join = ", ".join
     match node:
-        case Number(value, decimals) if decimals:
+        case Number(value, decimals) if decimals and decimals > 0:
             whole, rest = divmod(abs(value.numerator) * 10**decimals // value.denominator, 10**decimals)
             return f"{'-' * (value < 0)}{whole}.{rest:0{decimals}}"
         case Number(value):
@@ -252,6 +286,12 @@ def _show(node: object) -> str:
         case Relation(sides, operators):
             pairs = zip(("", *operators), sides, strict=True)
             return "".join(f" {operator} {_show(side)}" for operator, side in pairs).strip()
-        case Choice(text) | Words(text) | Unread(text, _):
+        case Residue(name, value, modulus):
+            return f"{name}{' ≡ ' if name else ''}{_show(value)} (mod {_show(modulus)})"
+        case Choice(letter, content) if content is not None:
+            return f"({letter}) {_show(content)}"
+        case Qualified(value, conditions):
+            return join(map(_show, (value, *conditions)))
+        case Choice(text, _) | Words(text, _) | Unread(text, _):
             return text
     raise TypeError(f"not a tree: {node!r}")

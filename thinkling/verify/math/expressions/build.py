@@ -2,8 +2,8 @@
 
 from fractions import Fraction
 
-from thinkling.verify.math.tokens import NotMathematics
-from thinkling.verify.math.tree import (
+from thinkling.verify.math.expressions.tokens import NotMathematics
+from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
     EXPRESSIONS,
     INFINITY,
@@ -11,11 +11,11 @@ from thinkling.verify.math.tree import (
     Apply,
     Interval,
     Listing,
-    Matrix,
     Number,
     Numeral,
     Quantity,
     Relation,
+    Residue,
     Set,
     SetOperation,
     Solution,
@@ -24,6 +24,7 @@ from thinkling.verify.math.tree import (
     replace,
     variables,
 )  # fmt: skip
+from thinkling.verify.math.quantities.units import factor
 
 REALS = Interval(Apply("neg", (Symbol(INFINITY),)), Symbol(INFINITY), False, False)
 SIGN = Symbol("±")  # `a ± b` is a + ± * b, until it is expanded into two answers
@@ -64,7 +65,7 @@ def number(digits: str) -> Number:
     if exponent:
         if len(exponent) > 4 or abs(int(exponent)) > 1000:
             raise NotMathematics("a power of ten past 10^1000")
-        return Number(value * Fraction(10) ** int(exponent))
+        return Number(value * Fraction(10) ** int(exponent), len(decimals) - int(exponent) if decimals else None)
     return Number(value, len(decimals) or None)
 
 
@@ -98,6 +99,28 @@ def quantity(node: object) -> object:
         case Apply("neg", (Apply("°" | "%" as unit, (inside,)),)):
             return Quantity(negated(inside), unit)
     return node
+
+
+def priced(currency: str, unit: str) -> str:
+    """The unit of `$12 each`, `$5 per day`, `$18 dollars`. Raises NotMathematics where the two do not go together."""
+    if unit == currency or unit in ("in total", "total", "altogether", "each", "only", "overall"):
+        return currency
+    if unit.startswith("per "):
+        return f"{currency} {unit}"
+    raise NotMathematics(f"a currency sign and the unit {unit!r}")
+
+
+def quantity_sum(first: Quantity, second: Quantity) -> Quantity:
+    """`2 hours` and `30 minutes` in the larger unit. Raises NotMathematics where the second is no part of the first."""
+    times = factor(second.unit, first.unit)
+    if (
+        times is None
+        or times >= 1
+        or not (isinstance(first.expression, Number) and isinstance(second.expression, Number))
+    ):
+        raise NotMathematics("two quantities side by side")
+    value = abs(first.expression.value) + second.expression.value * times
+    return Quantity(Number(-value if first.expression.value < 0 else value), first.unit)
 
 
 def bracketed(opening: str, items: tuple, joins: set[str], closing: str) -> object:
@@ -140,8 +163,11 @@ _RISING, _FALLING = {"<", "≤"}, {">", "≥"}
 
 def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     """`x ≤ 2`, `0 < x < 5`, `x ≠ 3` and `x ∈ [0, 1]` bound one variable: sets with a name. The rest stay relations."""
+    operators = tuple("=" if operator == "≡" else operator for operator in operators)
     if "∈" in operators:
         values = as_set(sides[1])
+        if len(sides) == 2 and isinstance(sides[0], Tuple) and isinstance(sides[1], Set):
+            return Listing(tuple(Relation((sides[0], point), ("=",)) for point in sides[1].items))
         if len(sides) != 2 or not is_variable(sides[0]) or (values is None and not isinstance(sides[1], Symbol)):
             raise NotMathematics("∈ without a variable and a set")
         return Solution(sides[0].name, values or sides[1])
@@ -166,12 +192,40 @@ def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     return Relation(kept, operators)
 
 
+def as_relation(node: object) -> Relation | None:
+    """`x ≤ 2` and `0 < x < 5`, which are sets with a name, as relations again; None for what is no comparison."""
+    if isinstance(node, Relation):
+        return node
+    match node:
+        case Solution(name, Interval(low, high, low_closed, high_closed)):
+            sides, operators = [Symbol(name)], []
+            if low != REALS.low:
+                sides, operators = [low, *sides], ["≤" if low_closed else "<"]
+            if high != REALS.high:
+                sides, operators = [*sides, high], [*operators, "≤" if high_closed else "<"]
+            return Relation(tuple(sides), tuple(operators)) if operators else None
+        case Solution(name, SetOperation("∖", (whole, Set((one,))))) if whole == REALS:
+            return Relation((Symbol(name), one), ("≠",))
+    return None
+
+
+def residue(sides: tuple, operators: tuple[str, ...], modulus: object) -> Residue:
+    """`x ≡ 3 (mod 7)` and `3 (mod 7)`. Raises NotMathematics for all else with a modulus."""
+    if not operators:
+        return Residue("", expression(sides[0]), modulus)
+    if len(sides) != 2 or operators[0] not in ("≡", "=") or not is_variable(sides[0]):
+        raise NotMathematics("a congruence that is not of the form x ≡ a (mod m)")
+    return Residue(sides[0].name, expression(sides[1]), modulus)
+
+
 def such_that(head: object, conditions: list) -> Solution:
     """The set `{x | x > 2}` or `{x ∈ ℝ | ...}`. Raises NotMathematics where the condition is more than a bound."""
     name = head.name if isinstance(head, Symbol | Solution) else None
-    over_reals = not isinstance(head, Solution) or head.values == REALS
+    over_reals = not isinstance(head, Solution) or head.values == REALS or isinstance(head.values, Symbol)
     if len(conditions) != 1 or not isinstance(conditions[0], Solution) or conditions[0].name != name or not over_reals:
         raise NotMathematics("a set whose condition is no plain bound")
+    if isinstance(head, Solution) and isinstance(head.values, Symbol):  # n ∈ ℤ
+        return Solution(name, SetOperation("∩", (conditions[0].values, head.values)))
     return conditions[0]
 
 
@@ -196,22 +250,12 @@ def joined(items: list, joins: set[str]) -> object:
     """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
     if len(items) == 1:
         return items[0]
+    if joins == {"and"} and len(items) == 2 and all(isinstance(item, Quantity) for item in items):
+        times = factor(items[1].unit, items[0].unit)
+        if times is not None and times < 1:
+            return quantity_sum(*items)  # 2 hours and 30 minutes
     names = {item.name if isinstance(item, Solution) else None for item in items}
     if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
         operator = "∪" if "or" in joins else "∩"
         return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
     return Listing(tuple(items))
-
-
-def as_matrix(node: object) -> object:
-    """An expression in which one matrix is multiplied by numbers as one matrix; everything else as it is."""
-    match node:
-        case Apply("*", factors) if sum(isinstance(as_matrix(factor), Matrix) for factor in factors) == 1:
-            found = next(as_matrix(factor) for factor in factors if isinstance(as_matrix(factor), Matrix))
-            others = tuple(factor for factor in factors if not isinstance(as_matrix(factor), Matrix))
-            return Matrix(tuple(tuple(Apply("*", (*others, entry)) for entry in row) for row in found.rows))
-        case Apply("/", (top, bottom)) if isinstance(as_matrix(top), Matrix):
-            return Matrix(tuple(tuple(Apply("/", (entry, bottom)) for entry in row) for row in as_matrix(top).rows))
-        case Apply("neg", (part,)) if isinstance(as_matrix(part), Matrix):
-            return Matrix(tuple(tuple(Apply("neg", (entry,)) for entry in row) for row in as_matrix(part).rows))
-    return node

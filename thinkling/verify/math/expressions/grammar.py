@@ -13,25 +13,14 @@ grammar, from whole answers down to atoms:
 """
 
 from collections.abc import Callable
-from fractions import Fraction
 from functools import wraps
 
-import thinkling.verify.math.build as build
-from thinkling.verify.math.build import SIGN, expression, negated, number
-from thinkling.verify.math.tokens import NotMathematics, Token
-from thinkling.verify.math.tree import (
-    ELLIPSIS,
-    Apply,
-    Matrix,
-    Number,
-    Quantity,
-    Ratio,
-    Set,
-    Solution,
-    Symbol,
-    Tuple,
-    walk,
-)
+import thinkling.verify.math.expressions.build as build
+import thinkling.verify.math.expressions.notation as notation
+import thinkling.verify.math.expressions.operands as operands
+from thinkling.verify.math.expressions.build import SIGN, expression, negated, number
+from thinkling.verify.math.expressions.tokens import NotMathematics, Token
+from thinkling.verify.math.expressions.tree import Apply, Number, Quantity, Ratio, Set, Solution, Symbol, walk
 
 MAX_DEPTH = 30
 
@@ -51,15 +40,29 @@ def _bounded(rule: Callable) -> Callable:
     return counted
 
 
-_JOINS = (",", ";", "or", "and")
-_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈")
-_ENVIRONMENTS = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
+_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "≡", "≅", "∼", "⊥", "∥")
 _STARTS = frozenset(
-    ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin"]
+    [
+        "number",
+        "symbol",
+        "function",
+        "sqrt",
+        "frac",
+        "binom",
+        "(",
+        "[",
+        "{",
+        "\\{",
+        "|",
+        "⌊",
+        "⌈",
+        "begin",
+        "sum",
+        "prod",
+        "int",
+        "lim",
+    ]
 )
-_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
-             "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
-_SEVERAL = ("gcd", "lcm", "max", "min")
 _TOGETHER = 10_000  # a ∓ shows that the signs go together: it counts as this many ±
 _FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
 
@@ -76,6 +79,8 @@ class Parser:
         self.tokens, self.at, self.depth = found, 0, 0
         self.bars = 0  # inside |...| or a set, a bar closes or divides; it does not open a factor
         self.signs = 0  # how many ± were seen
+        self.level = 0  # how deep sums, integrals and limits stand in one another
+        self.functions = {"f", "g", "h", *operands.defined_functions(found)}
 
     @property
     def kind(self) -> str:
@@ -92,11 +97,11 @@ class Parser:
         return token
 
     def answer(self) -> object:
-        if self.kind in ("=", "≈"):
+        if self.kind in ("=", "≈", "∼"):
             self.take()  # a calculation whose beginning stands outside the box
         items, joins = self.items(expand=True)
         self.take("end")
-        return build.joined(items, joins)
+        return build.REALS if items == [Symbol("\\mathbb{R}")] else build.joined(items, joins)
 
     def items(self, expand: bool = False) -> tuple[list, set[str]]:
         """Items up to what is no item any more, and the words or signs that joined them."""
@@ -109,7 +114,7 @@ class Parser:
                 if expand and _alternates(item, self.signs - before)
                 else [item]
             )
-            if self.kind not in _JOINS:
+            if self.kind not in operands.JOINS:
                 return found, joins
             joins.add(self.take().kind)
             if self.kind in ("or", "and"):
@@ -120,6 +125,12 @@ class Parser:
         while self.kind in _RELATIONS:
             operators.append(self.take().kind)
             sides.append(self.union())
+        if self.kind == "pmod":
+            self.take()
+            self.take("{")
+            modulus = expression(self.sum())
+            self.take("}")
+            return build.residue(tuple(sides), tuple(operators), modulus)
         return build.relation(tuple(sides), tuple(operators)) if operators else sides[0]
 
     def union(self) -> object:
@@ -139,25 +150,34 @@ class Parser:
 
     def side(self) -> object:
         sign = self.take().kind if self.kind in ("+", "-") and self.ahead(1).kind == "$" else ""
-        currency = self.take().kind if self.kind == "$" else ""
+        currency = self.take().text.removeprefix("\\") if self.kind == "$" else ""
         node = self.sum()
         node = negated(node) if sign == "-" else node
         if self.kind in ("unit", "$"):
             unit = self.take().text.removeprefix("\\")
-            if currency and unit in ("in total", "total", "altogether", "each"):
-                unit = currency
-            if currency and unit != currency:
-                raise NotMathematics(f"a currency sign and the unit {unit!r}")
-            return Quantity(expression(node), unit)
+            if currency:
+                unit = build.priced(currency, unit)
+            return self.smaller_units(Quantity(expression(node), unit))
         if currency:
             return Quantity(expression(node), currency)
-        return build.quantity(node)
+        return self.smaller_units(build.quantity(node))
+
+    def smaller_units(self, node: object) -> object:
+        """`5 ft 6 in`, `2 hours 30 minutes` and `60° 30'` are one quantity."""
+        while isinstance(node, Quantity) and self.kind == "number":
+            digits, sign = self.take().text, self.kind
+            if sign not in ("unit", "'"):
+                raise NotMathematics("a number directly after a unit")
+            node = build.quantity_sum(node, Quantity(number(digits), self.take().text))
+        return node
 
     def sum(self) -> object:
         terms = []
         while not terms or self.kind in ("+", "-", "±", "∓"):
             sign = self.take().kind if self.kind in ("+", "-", "±", "∓") else "+"
             term = self.product()
+            if sign == "-" and isinstance(term, Set) and len(terms) == 1:
+                return build.set_operation("∖", terms[0], term)  # ℝ - {1}
             if sign in "±∓":
                 self.signs += 1 if sign == "±" else _TOGETHER
                 term = build.product((SIGN if sign == "±" else negated(SIGN), expression(term)))
@@ -169,8 +189,10 @@ class Parser:
         while True:
             if self.kind in ("*", "/"):
                 (over if self.take().kind == "*" else under).append(self.signed())
+            elif self.kind == "number" and self.tokens[self.at - 1].kind == "°":
+                break  # the minutes of 60° 30'
             elif self.kind in _STARTS and not (self.kind == "|" and self.bars):
-                if self.kind == "number":
+                if self.kind == "number" and not self._may_precede_number(over[-1]):
                     raise NotMathematics("a number directly after another factor")
                 over.append(self.power())
             else:
@@ -179,6 +201,19 @@ class Parser:
             return over[0]
         top = build.product(tuple(map(expression, over)))
         return Apply("/", (top, build.product(tuple(map(expression, under))))) if under else top
+
+    def _may_precede_number(self, factor: object) -> bool:
+        """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""
+        token, after = self.tokens[self.at], self.ahead(1).kind
+        if isinstance(factor, Number) or self.tokens[self.at - 1].kind in ("%", "!", "unit"):
+            return False
+        if (
+            isinstance(factor, Apply)
+            and factor.function == "/"
+            and all(isinstance(p, Number) for p in factor.arguments)
+        ):
+            return False
+        return token.spaced or after == "^" or not isinstance(factor, Symbol)
 
     @_bounded
     def signed(self) -> object:
@@ -189,7 +224,7 @@ class Parser:
         return self.power()
 
     def power(self) -> object:
-        base = self.postfix(self._mixed() or self.atom())
+        base = self.postfix(operands.mixed(self) or self.atom())
         if self.kind != "^":
             return base
         self.take()
@@ -218,44 +253,25 @@ class Parser:
             raise NotMathematics(f"{self.kind!r} directly after {sign!r}")
         return Apply(sign, (expression(node),))
 
-    def _mixed(self) -> Number | None:
-        """`1\\frac{4}{5}` and `1 4/5` are 9/5. `2\\frac{9}{5}` is a product, since no mixed number is improper."""
-        first, second = self.tokens[self.at], self.ahead(1)
-        if first.kind != "number" or not first.text.isdigit() or second.kind not in ("frac", "number"):
-            return None
-        start, kept = self.at, self.tokens.copy()
-        self.take()
-        if second.kind == "frac":
-            fraction = self.atom()
-        elif second.spaced and self.ahead(1).kind == "/" and self.ahead(2).kind == "number":
-            top, _, bottom = self.take(), self.take(), self.take()
-            if not (top.text.isdigit() and bottom.text.isdigit()):
-                raise NotMathematics("two numbers side by side")
-            fraction = Apply("/", (number(top.text), number(bottom.text)))
-        else:
-            fraction = None
-        match fraction:
-            case Apply("/", (Number(top, None), Number(bottom, None))) if 0 < top < bottom:
-                return Number(int(first.text) + top / bottom)
-        self.at, self.tokens = start, kept
-        return None
-
     @_bounded
     def atom(self) -> object:
         token = self.take()
         match token.kind:
             case "number":
-                return self._number(token.text)
+                node = operands.number_of(self, token.text)
+                while self.kind == "scale" and isinstance(node, Number):
+                    node = Number(node.value * int(self.take().text))
+                return node
             case "symbol":
-                return self._symbol(token.text)
+                return operands.symbol(self, token.text)
             case "function":
-                return self._function(token.text)
+                return operands.function(self, token.text)
             case "frac":
-                return Apply("/", (self._argument(), self._argument()))
+                return Apply("/", (operands.argument(self), operands.argument(self)))
             case "binom":
-                return Apply("binom", (self._argument(), self._argument()))
+                return Apply("binom", (operands.argument(self), operands.argument(self)))
             case "sqrt":
-                return self._root()
+                return operands.root(self)
             case "(" | "[" | "{":
                 return self._bracketed(token.kind)
             case "\\{":
@@ -274,96 +290,26 @@ class Parser:
                 self.take(closing)
                 return Apply(name, (inside,))
             case "begin":
-                return self._matrix(token.text)
+                return notation.environment(self, token.text)
+            case "sum" | "prod":
+                return notation.big_operator(self, token.kind)
+            case "int":
+                return notation.integral(self)
+            case "lim":
+                return notation.limit(self)
         raise NotMathematics(f"unexpected {token.text!r}" if token.text else "it ends too early")
 
-    def _number(self, digits: str) -> object:
-        if self.kind == "_":
-            return self._numeral(digits)
-        if self.kind == "symbol" and self.tokens[self.at].text == ELLIPSIS and "." in digits:
-            self.take()
-            return build.continued(digits)
-        return number(digits)
+    def inside(self, found: list[Token]) -> object:
+        """A sum that stands in tokens of its own, as the body of an integral does."""
+        kept = self.tokens, self.at
+        self.tokens, self.at = found, 0
+        node = self.sum()
+        self.take("end")
+        self.tokens, self.at = kept
+        return node
 
-    def _numeral(self, digits: str) -> object:
-        self.take("_")
-        braced = self.kind == "{" and self.take()
-        base = self.take("number").text
-        if braced:
-            self.take("}")
-        return build.numeral(digits, base)
-
-    def _symbol(self, name: str) -> object:
-        while self.kind == "'":
-            name += self.take().text
-        if self.kind == "_":
-            self.take()
-            name += "_" + self._subscript()
-        if name.rstrip("'") in ("f", "g", "h") and self.kind == "(" and not self.tokens[self.at].spaced:
-            self.take()
-            arguments, _ = self.items()
-            self.take(")")
-            return Apply(f"{name}()", tuple(map(expression, arguments)))
-        return Symbol(name)
-
-    def _subscript(self) -> str:
-        if self.kind != "{":
-            return self.take("number", "symbol").text
-        text, depth = "", 0
-        while True:
-            token = self.take()
-            if token.kind == "end":
-                raise NotMathematics("an unclosed subscript")
-            depth += {"{": 1, "}": -1}.get(token.kind, 0)
-            if not depth:
-                return text.removeprefix("{")
-            text += token.text
-
-    def _function(self, name: str) -> object:
-        power = base = None
-        while self.kind in ("^", "_"):
-            if self.take().kind == "^":
-                power = self.exponent()
-            else:
-                base = expression(self.atom())
-        if power == Number(Fraction(-1)) and name in _INVERSES:
-            name, power = _INVERSES[name], None
-        if self.kind in ("(", "[", "{", "\\{"):
-            inside = self.atom()
-            several = inside.items if name in _SEVERAL and isinstance(inside, Tuple | Set) else (inside,)
-        else:
-            several = (self._bare_argument(),)
-        arguments = tuple(map(expression, several)) + ((base,) if base else ())
-        if base and name != "log":
-            raise NotMathematics(f"{name} with a base")
-        node = Apply(name, arguments)
-        return node if power is None else Apply("^", (node, power))
-
-    def _bare_argument(self) -> object:
-        """What `\\sin 2\\pi x` takes the sine of: up to the next sign, bracket or function."""
-        factors = [self.signed()]
-        while self.kind == "symbol":
-            factors.append(self.power())
-        return build.product(tuple(map(expression, factors)))
-
-    def _argument(self) -> object:
-        """An argument of \\frac or \\binom: a group, or a single digit or symbol, as in \\frac12."""
-        token = self.tokens[self.at]
-        if token.kind == "number" and len(token.text) > 1:
-            if not token.text.isdigit():
-                raise NotMathematics("a decimal directly after \\frac")
-            self.tokens[self.at] = Token("number", token.text[1:], False)
-            return number(token.text[0])
-        return expression(self.atom())
-
-    def _root(self) -> Apply:
-        index = None
-        if self.kind == "[":
-            self.take()
-            index = expression(self.sum())
-            self.take("]")
-        inside = expression(self.atom())
-        return Apply("sqrt", (inside,)) if index is None else Apply("root", (inside, index))
+    def atom_argument(self) -> object:
+        return expression(operands.argument(self))
 
     def _bracketed(self, opening: str) -> object:
         bars, self.bars = self.bars, 0
@@ -375,13 +321,16 @@ class Parser:
         closing = self.take("}").kind if opening == "{" else self.take(")", "]").kind
         node = build.bracketed(opening, tuple(items), joins, closing)
         if self.kind == "_" and isinstance(node, Number) and node.value.denominator == 1 and node.value >= 0:
-            return self._numeral(str(node.value))
+            return operands.numeral(self, str(node.value))
         return node
 
     def _set(self) -> object:
         if self.kind == "\\}":
             self.take()
             return Set(())
+        if self.kind == "begin" and self.tokens[self.at].text == "array":
+            self.take()
+            return notation.environment(self, "cases")  # its closing brace is \\right.
         bars, self.bars = self.bars, 1
         items, _ = self.items(expand=True)
         if self.kind in ("|", ":") and len(items) == 1:
@@ -391,19 +340,3 @@ class Parser:
         self.bars = bars
         self.take("\\}")
         return items[0].values if isinstance(items[0], Solution) else Set(tuple(items))
-
-    def _matrix(self, environment: str) -> object:
-        if environment not in _ENVIRONMENTS:
-            raise NotMathematics(f"the environment {environment[:40]!r}")
-        rows, sign = [[]], ""
-        while sign != "end environment":
-            rows[-1].append(expression(self.side()))
-            sign = self.take("&", "\\\\", "end environment").kind
-            if sign == "\\\\" and self.kind == "end environment":
-                sign = self.take().kind
-            elif sign == "\\\\":
-                rows.append([])
-        if len({len(row) for row in rows}) > 1:
-            raise NotMathematics("a matrix whose rows differ in length")
-        matrix = Matrix(tuple(map(tuple, rows)))
-        return Apply("det", (matrix,)) if environment[0] in "vV" else matrix

@@ -2,9 +2,9 @@
 
 from functools import cmp_to_key
 
-from thinkling.verify.math.arithmetic import Calculator
-from thinkling.verify.math.build import REALS
-from thinkling.verify.math.tree import EXPRESSIONS, Interval, Set, SetOperation, show, variables
+from thinkling.verify.math.expressions.arithmetic import Calculator
+from thinkling.verify.math.expressions.build import REALS
+from thinkling.verify.math.expressions.tree import EXPRESSIONS, Interval, Set, SetOperation, show, variables
 
 
 class NotReal(Exception):

@@ -7,8 +7,10 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from thinkling.verify.math.tree import Apply, Matrix, Number, Numeral
+import thinkling.verify.math.expressions.angles as angles
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Numeral, Symbol, replace
 
+MAX_TERMS = 200  # of a sum or product
 MAX_BITS = 25_000  # of an exact numerator or denominator
 
 
@@ -20,6 +22,10 @@ class Undefined(Exception):
     """An expression has no value: a division by zero, the logarithm of zero, infinity in a calculation."""
 
 
+class NoCase(Undefined):
+    """A function by cases has no case for a point, or two that contradict each other."""
+
+
 def exact(node: object, spend: Callable[[int], None]) -> object:
     """The expression with every part that is a rational number, and small enough, put in as a Number."""
     match node:
@@ -28,6 +34,10 @@ def exact(node: object, spend: Callable[[int], None]) -> object:
         case Apply("det", (Matrix(rows),)):
             spend(len(rows) ** 3)
             return exact(_determinant(rows), spend)
+        case Apply("sum" | "prod" as function, (body, low, high, Symbol() as index)):
+            return _series(function, body, exact(low, spend), exact(high, spend), index, spend)
+        case Apply("cases", pieces):
+            return _by_cases(pieces, spend)
         case Apply(function, arguments):
             parts = tuple(exact(argument, spend) for argument in arguments)
             spend(1)
@@ -38,10 +48,44 @@ def exact(node: object, spend: Callable[[int], None]) -> object:
                     return Number(value)
             elif function == "*" and Number(Fraction(0)) in parts:
                 return Number(Fraction(0))
+            if function in angles.FUNCTIONS and (value := angles.value(function, parts[0])) is not None:
+                if value == "pole":
+                    raise Undefined(f"{function} at a pole")
+                return value
             return Apply(function, parts)
         case Matrix(rows):
             return Matrix(tuple(tuple(exact(entry, spend) for entry in row) for row in rows))
     return node
+
+
+def _series(function: str, body: object, low: object, high: object, index: Symbol, spend: Callable) -> object:
+    """A finite sum or product, term by term; as it is where it is infinite, or has too many terms."""
+    ends = [side.value for side in (low, high) if isinstance(side, Number) and side.value.denominator == 1]
+    if len(ends) < 2 or ends[1] - ends[0] >= MAX_TERMS:
+        return Apply(function, (body, low, high, index))
+    if ends[1] < ends[0] - 1:
+        raise Undefined("a sum that ends before it begins")
+    terms = []
+    for at in range(int(ends[0]), int(ends[1]) + 1):
+        spend(4)
+        value = Number(Fraction(at))
+        terms.append(exact(replace(body, lambda part, value=value: value if part == index else None), spend))
+    start = Number(Fraction(function == "prod"))
+    return exact(Apply("+" if function == "sum" else "*", (start, *terms)), spend)
+
+
+def _by_cases(pieces: tuple, spend: Callable) -> object:
+    """The value of the piece whose condition holds. Raises NoCase where none does, or two that differ."""
+    found: list = []
+    for value, condition in zip(pieces[::2], pieces[1::2], strict=True):
+        holds = exact(condition, spend)
+        if not isinstance(holds, Number):
+            return Apply("cases", pieces)
+        if holds.value and not (found and condition == Number(Fraction(1))):  # 1: otherwise
+            found.append(exact(value, spend))
+    if not found or any(other != found[0] for other in found[1:]):
+        raise NoCase("no case holds, or two that differ")
+    return found[0]
 
 
 def bits(value: Fraction) -> int:
@@ -76,6 +120,13 @@ def _rational(function: str, values: list[Fraction]) -> Fraction | None:
             return Fraction(top, bottom) if Fraction(top * top, bottom * bottom) == first else None
         case "abs":
             return abs(first)
+        case "sgn":
+            return Fraction((first > 0) - (first < 0))
+        case "<" | "≤" | "=" | "≠":
+            holds = {"<": first < values[1], "≤": first <= values[1], "=": first == values[1]}
+            return Fraction(holds.get(function, first != values[1]))
+        case "mod" if values[1] > 0:
+            return first % values[1]
         case "floor":
             return Fraction(math.floor(first))
         case "ceil":

@@ -6,13 +6,15 @@ and Zippel's test, on more than polynomials). Safe from any thread: what is shar
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from fractions import Fraction
 
-import thinkling.verify.math.numeric as numeric
-from thinkling.verify.math.exact import CannotTell, Undefined, exact
-from thinkling.verify.math.numeric import MP, Numeric
-from thinkling.verify.math.tree import (
+import thinkling.verify.math.expressions.numeric as numeric
+from thinkling.verify.math.expressions.atoms import with_atoms
+from thinkling.verify.math.expressions.exact import CannotTell, NoCase, Undefined, exact
+from thinkling.verify.math.expressions.numeric import MP, Numeric
+from thinkling.verify.math.expressions.points import between_bends, generic, substituted
+from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
     IMAGINARY,
     INFINITY,
@@ -22,7 +24,7 @@ from thinkling.verify.math.tree import (
     replace,
     variables,
     walk,
-)  # fmt: skip
+)
 
 MAX_WORK = 30_000  # counted in steps of about a microsecond
 DIGITS = (30, 70, 300, 1000)
@@ -33,6 +35,7 @@ class Calculator:
 
     def __init__(self, work: int = MAX_WORK) -> None:
         self.work = work
+        self.draw = 0  # unknown functions: f is another one at each point
 
     def spend(self, units: int) -> None:
         self.work -= units
@@ -43,74 +46,133 @@ class Calculator:
         """Whether two expressions are equal wherever both have a value. Symmetric. Raises CannotTell."""
         if a == b:
             return True
-        names = sorted(variables(a) | variables(b))
+        (a, ours), (b, theirs) = with_atoms(a, self.spend), with_atoms(b, self.spend)
+        if ours == theirs:
+            return self._same(a, b)
+        if a != b and not self._same(a, b):
+            raise CannotTell("an integral, a limit or an endless sum is compared by its form only")
+        return True
+
+    def _same(self, a: object, b: object) -> bool:
+        if a == b:
+            return True
         if ELLIPSIS in (symbol.name for tree in (a, b) for symbol in walk(tree) if isinstance(symbol, Symbol)):
             return False
-        if not names:
+        if not unknowns((a, b)):
             try:
                 return self._same_value(exact(a, self.spend), exact(b, self.spend), real=False)
             except Undefined:
                 return _infinite(a) is not None and _infinite(a) == _infinite(b)
         real = Symbol(IMAGINARY) not in walk(a) and Symbol(IMAGINARY) not in walk(b)
-        agreed, size = 0, sum(1 for tree in (a, b) for _ in walk(tree))
-        for point in points(names):
-            self.spend(4 * size)
-            try:
-                if not self._same_value(exact(_at(a, point), self.spend), exact(_at(b, point), self.spend), real):
-                    return False
-                agreed += 1
-            except Undefined:
-                continue
-            if agreed == 5:
-                return True
-        if agreed < 3:
+
+        def differ(x: object, y: object) -> bool:
+            return not self._same_value(x, y, real)
+
+        agreed = self._agreed(a, b, differ, enough=5)
+        if agreed is not None and agreed < 3:
             raise CannotTell("no points were found where both have a value")
-        return True
+        return agreed is not None
 
     def proportional(self, a: object, b: object) -> int:
         """The sign of the constant that b is a times; 0 where there is none.
 
-        For equations: a = 0 and b = 0 say the same where there is one.
+        For equations: a = 0 and b = 0 say the same where there is one. Two expressions with nothing unknown in them
+        are always proportional, so nothing is asked of those.
         """
-        names = sorted(variables(a) | variables(b))
-        base = None
-        agreed, sign, size = 0, 0, sum(1 for tree in (a, b) for _ in walk(tree))
-        for point in points(names):
-            self.spend(4 * size)
+        if not unknowns((a, b)):
+            return 0
+        a, b = with_atoms(a, self.spend)[0], with_atoms(b, self.spend)[0]
+        base: list = []
+
+        def differ(x: object, y: object) -> bool | None:
+            zeros = [self._same_value(side, Number(Fraction(0)), real=True) for side in (x, y)]
+            if any(zeros):
+                return None if all(zeros) else True
+            if not base:
+                base.extend((x, y, self._sign(x) * self._sign(y)))
+                return None
+            left, right = Apply("*", (x, base[1])), Apply("*", (y, base[0]))
+            return not self._same_value(exact(left, self.spend), exact(right, self.spend), real=True)
+
+        agreed = self._agreed(a, b, differ, enough=4)
+        return base[2] if base and agreed is not None and agreed >= 2 else 0
+
+    def _agreed(self, a: object, b: object, differ: Callable, enough: int) -> int | None:
+        """At how many points the two were compared and agreed; None where they differ at one.
+
+        `differ` says whether two values do; None: these say nothing. Points where one has no value are skipped.
+        """
+        names, size = sorted(variables(a) | variables(b)), sum(1 for tree in (a, b) for _ in walk(tree))
+        agreed = 0
+
+        def agree(point: dict) -> bool:
+            nonlocal agreed
+            self.spend(8 * size)
+            self.draw += 1
             try:
-                x, y = exact(_at(a, point), self.spend), exact(_at(b, point), self.spend)
-                zeros = [self._same_value(side, Number(Fraction(0)), real=True) for side in (x, y)]
-                if any(zeros):
-                    if not all(zeros):
-                        return 0
-                    continue
-                if base is None:
-                    base, sign = (x, y), self._sign(x) * self._sign(y)
-                    continue
-                left, right = Apply("*", (x, base[1])), Apply("*", (y, base[0]))
-                if not self._same_value(exact(left, self.spend), exact(right, self.spend), real=True):
-                    return 0
-                agreed += 1
+                told = differ(*(exact(self._drawn(substituted(tree, point)), self.spend) for tree in (a, b)))
+            except NoCase:
+                return False
             except Undefined:
-                continue
-            if agreed == 4:
-                return sign
-        return sign if agreed >= 2 else 0
+                return True
+            agreed += told is False
+            return not told
 
-    def rounds_to(self, answer: object, reference: Number) -> bool:
-        """Whether the answer has no finite decimal, and rounded to the reference's decimals is the reference.
+        for point in generic(names, (a, b)) if names else [{}] * enough:
+            if not agree(point):
+                return None
+            if agreed == enough:
+                break
+        return agreed if all(map(agree, between_bends(names, (a, b), self.spend))) else None
 
-        To three significant digits at least, so that 4.5 does not swallow all that lies near it.
+    def _drawn(self, node: object) -> object:
+        """The tree with a number, drawn for this point, in place of each value of an unknown function: f(2), f(x+1)."""
+        if not any(isinstance(part, Apply) and part.function.endswith("()") for part in walk(node)):
+            return node
+
+        def value(part: object) -> object | None:
+            if not (isinstance(part, Apply) and part.function.endswith("()")):
+                return None
+            inside = [exact(self._drawn(argument), self.spend) for argument in part.arguments]
+            if variables(part):
+                return None
+            key = [side.value if isinstance(side, Number) else numeric.digits(self._rough(side)) for side in inside]
+            rng = random.Random(f"{part.function} {key} {self.draw}")
+            return Number(Fraction(rng.randint(65, 640), 64))
+
+        return replace(node, value)
+
+    def rounds_to(self, answer: object, reference: Number, measured: bool = False) -> bool:
+        """Whether the answer, rounded to the reference's decimals, is the reference, so that this may be rounded.
+
+        It may be where the answer has no finite decimal, or where the reference was `measured` (a physical quantity, a
+        percentage) and the answer has more digits. To three significant digits at least, so that 4.5 does not swallow
+        all that lies near it.
         """
         significant = -math.floor(math.log10(abs(reference.value))) + 2 if reference.value else 3
         tolerance = Fraction(1, 2) / Fraction(10) ** max(reference.decimals, significant)
         try:
             value = exact(answer, self.spend)
             if isinstance(value, Number):
-                return not _is_decimal(value.value) and abs(value.value - reference.value) <= tolerance
+                finer = (
+                    (value.value * Fraction(10) ** reference.decimals).denominator != 1
+                    if measured
+                    else not _is_decimal(value.value)
+                )
+                return finer and abs(value.value - reference.value) <= tolerance
             return bool(abs(self._rough(value) - _mpf(reference.value)) <= _mpf(tolerance))
         except Undefined:
             return False
+
+    def near(self, value: object, written: Number) -> bool:
+        """Whether a value was rounded, or cut off, to the digits that were written: 2/3 and 0.67, or 0.66."""
+        unit = Fraction(10) ** -(written.decimals or 0)
+        try:
+            value = abs(self.rational(value))
+        except Undefined:
+            return False
+        over = value - abs(written.value)
+        return abs(over) <= unit / 2 or 0 <= over < unit
 
     def order(self, a: object, b: object) -> int:
         """-1, 0 or 1 as a is below, equal to or above b; both real, or infinite. Raises CannotTell or Undefined."""
@@ -121,6 +183,13 @@ class Calculator:
         if isinstance(a, Number) and isinstance(b, Number):
             return (a.value > b.value) - (a.value < b.value)
         return 0 if self._same_value(a, b, real=True) else self._sign(Apply("+", (a, Apply("neg", (b,)))))
+
+    def rational(self, node: object) -> Fraction:
+        """A rational within 10^-15 of a real value, or the value itself."""
+        value = exact(node, self.spend)
+        if isinstance(value, Number):
+            return value.value
+        return Fraction(numeric.digits(self._rough(value)))
 
     def _sign(self, node: object) -> int:
         if isinstance(node, Number):
@@ -176,28 +245,12 @@ class Calculator:
         raise CannotTell("the values are too close to tell apart")
 
 
-_RANGES = ((0.4, 3.0), (-3.0, 3.0), None, (0.05, 0.95), (-1.5, 1.5), None)  # None: whole numbers
-
-
-def points(names: list[str]) -> Iterator[dict[str, Number]]:
-    """Seeded random points: positive, of either sign, whole, in the unit interval; rational, so exact.
-
-    Those that are not whole have a denominator of 64, so that no odd root of a negative number is real by chance.
-    """
-    rng = random.Random(20260101)
-    if len(names) > 12:
-        raise CannotTell("more than 12 variables")
-    for attempt in range(24):
-        span = _RANGES[attempt % len(_RANGES)]
-        yield {name: Number(Fraction(rng.randint(1, 10)) if span is None else _between(rng, *span)) for name in names}
-
-
-def _between(rng: random.Random, low: float, high: float) -> Fraction:
-    return Fraction(2 * rng.randrange(int(low * 32), int(high * 32)) + 1, 64)
-
-
-def _at(node: object, point: dict[str, Number]) -> object:
-    return replace(node, lambda part: point.get(part.name) if isinstance(part, Symbol) else None)
+def unknowns(trees: tuple) -> bool:
+    """Whether a variable or an unknown function stands in one of them."""
+    return any(
+        variables(tree) or any(isinstance(node, Apply) and node.function.endswith("()") for node in walk(tree))
+        for tree in trees
+    )
 
 
 def _infinite(node: object) -> int | None:

@@ -3,9 +3,11 @@
 import re
 from typing import NamedTuple
 
-from thinkling.verify.math.clean import GREEK, STYLE
-from thinkling.verify.math.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
-from thinkling.verify.math.units import unit_of
+from thinkling.verify.math.expressions.clean import GREEK, STYLE
+from thinkling.verify.math.expressions.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
+from thinkling.verify.math.prose.short_words import SHORT_WORDS
+from thinkling.verify.math.quantities.phrases import unit_at
+from thinkling.verify.math.quantities.words import SCALES
 
 MAX_DIGITS = 1000
 
@@ -26,7 +28,7 @@ class Token(NamedTuple):
 FUNCTIONS = {
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc", "sinh",
     "cosh", "tanh", "arsinh", "arcosh", "artanh", "ln", "log", "exp", "sqrt", "cbrt", "abs", "floor", "ceil", "gcd",
-    "lcm", "max", "min", "cis", "Re", "Im",
+    "lcm", "max", "min", "cis", "Re", "Im", "sgn", "det",
 }  # fmt: skip
 _ALIASES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "lg": "log",
@@ -38,12 +40,31 @@ _STRUCTURES = {
     "tbinom": "binom", "sqrt": "sqrt", "pm": "±", "mp": "∓", "times": "*", "cdot": "*",
     "ast": "*", "div": "/", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "lt": "<",
     "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "in": "∈", "cup": "∪", "cap": "∩", "setminus": "∖",
-    "backslash": "∖", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
+    "backslash": "∖", "smallsetminus": "∖",
+    "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
     "rceil": "⌉", "choose": "choose", "degree": "°", "emptyset": "∅", "varnothing": "∅", "colon": ":", "vee": "or",
     "lor": "or", "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
-    "langle": "(", "rangle": ")",
+    "langle": "(", "rangle": ")", "sum": "sum", "prod": "prod", "int": "int", "lim": "lim", "to": "→",
+    "rightarrow": "→", "longrightarrow": "→", "pmod": "pmod", "equiv": "≡", "cong": "≅", "sim": "∼",
+    "perp": "⊥", "parallel": "∥",
+    "lVert": "|", "rVert": "|", "Vert": "|",
 }  # fmt: skip
-_LETTER_STYLES = {"mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde"}
+_LETTER_STYLES = {
+    "mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde", "dot", "ddot", "Bbb",
+    "mathfrak", "overrightarrow", "widehat",
+}  # fmt: skip
+_SIGNS_AS_NAMES = {"hbar", "partial", "nabla", "ell", "aleph", "dagger", "star"}
+_FIGURES = {
+    "angle",
+    "measuredangle",
+    "triangle",
+    "overline",
+    "overrightarrow",
+    "widehat",
+    "overleftrightarrow",
+    "wideparen",
+}
+_POINTS = re.compile(r" ?(?:\{ ?([A-Z](?:'?[ ]?[A-Z]'?){0,4}'?) ?\}|([A-Z](?: ?[A-Z]){0,4}))(?![a-z])")
 _BASES = {
     name: str(base)
     for base, name in enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2)
@@ -57,15 +78,21 @@ _TOKEN = re.compile(
     r"|(?P<degrees>\^ ?(?:\\circ(?![A-Za-z])|\{ ?\\circ ?\}))"
     r"(?P<scale> ?(?:\\(?:text|mathrm)\{ ?[CF] ?\}|[CF](?![A-Za-z])))?"
     r"|\\(?P<command>[A-Za-z]+)|(?P<run>[A-Za-z]+)"
-    r"|(?P<dots>\.\.\.)|(?P<sign>\\\\|\\[{}%$|]|\*\*|<=|>=|!=|==|[-+*/^_!,;:=<>()\[\]{}|%$'&])"
+    r"|(?P<dots>\.\.\.)|(?P<sign>\\\\|\\[{}%$|]|\*\*|<=|>=|!=|==|[-+*/^_!,;:=<>()\[\]{}|%$'&€£¥₹])"
+)
+_RUN = re.compile(r"[A-Za-zµμΩÅ]+")
+_MAY_BE_UNIT = re.compile(rf"[A-Za-zµμΩÅ€£¥₹¢]|\\(?:{STYLE}|mu|upmu|Omega|ohm|pounds|frac)(?![A-Za-z])")
+_SCALE_WORDS = "hundred|thousand|million|billion|trillion|lakh|crore|dozen|bn"
+_SCALE = re.compile(rf"\\(?:{STYLE})\{{ ?({_SCALE_WORDS})s? ?\}}|({_SCALE_WORDS})s?(?![A-Za-z])", re.IGNORECASE)
+_UNIT_ENDS = re.compile(
+    r" *(?:\Z|[,;:=<>)\]}&0-9.]|\\[\\}]|\\(?:approx|text|mathrm|le|ge|leq|geq)(?![A-Za-z])|(?:and|or)\b)"
 )
 _LOG_BASE = re.compile(r"(10|2)(?=\()")
-_UNIT_POWER = re.compile(r" ?\^ ?(?:[23](?![0-9])|\{ ?[23] ?\})")
 _LETTER = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))")
 _DIGIT_RUN = re.compile(r"[0-9]+")
 _SAME_SIGN = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "\\%": "%", "\\$": "$", "\\|": "|"}
 _TAKES_LETTERS = frozenset(["frac", "binom", "sqrt", "^"])  # `\frac ab` is a over b
-_OPERAND_ENDS = frozenset(["number", "symbol", "°", ")", "}", "\\}", "]"])
+_OPERAND_ENDS = frozenset(["number", "scale", "symbol", "°", ")", "}", "\\}", "]"])
 
 
 def tokens(text: str) -> list[Token]:
@@ -76,6 +103,12 @@ def tokens(text: str) -> list[Token]:
         if text[at] == " ":
             at, spaced = at + 1, True
             continue
+        if found and found[-1].kind in _OPERAND_ENDS and _MAY_BE_UNIT.match(text, at):
+            unit = _unit_here(text, at, found, spaced)
+            if unit is not None:
+                found.append(Token("scale" if unit[0][0] == "×" else "unit", unit[0].removeprefix("×"), spaced))
+                at, spaced = unit[1], False
+                continue
         match = _TOKEN.match(text, at)
         if match is None:
             raise NotMathematics(f"unexpected {text[at]!r}")
@@ -103,6 +136,31 @@ def tokens(text: str) -> list[Token]:
     return [*found, Token("end", "", spaced)]
 
 
+def _unit_here(text: str, at: int, found: list[Token], spaced: bool) -> tuple[str, int] | None:
+    """The unit that stands behind an operand: spaced or in `\\text{}`, or glued to a number's digits (5cm)."""
+    scale = _SCALE.match(text, at) if found[-1].kind == "number" else None
+    if scale:
+        return f"×{SCALES[(scale[1] or scale[2]).casefold().removesuffix('s')]}", scale.end()
+    plain = text[at].isalpha()
+    if plain and not spaced and found[-1].kind != "number":
+        return None
+    if plain and _is_name(text, at):
+        return None
+    unit = unit_at(text, at, found[-1].kind, one=found[-1].text == "1")
+    if unit is not None and plain and not _UNIT_ENDS.match(text, unit[1]):
+        return None  # the letters of 2mg sin(x) are factors
+    return unit
+
+
+def _is_name(text: str, at: int) -> bool:
+    """A function's or a constant's name is no unit: 2 min(x, y), 3 pi; nor are joining words."""
+    run = _RUN.match(text, at)[0]
+    lower = _ALIASES.get(run.casefold(), run.casefold())
+    if lower in FUNCTIONS and lower != "min":
+        return True
+    return lower in ("or", "and", "u", "union", *_NAMES) or text[at + len(run) : at + len(run) + 1] in ("(", "_")
+
+
 def _number(digits: str, spaced: bool) -> Token:
     if sum(map(str.isdigit, digits)) > MAX_DIGITS:
         raise NotMathematics(f"a number of more than {MAX_DIGITS:,} digits")
@@ -123,7 +181,7 @@ def _sign(match: re.Match, text: str, found: list[Token], spaced: bool) -> Token
     if sign == "!=" and found and found[-1].kind in ("number", ")") and not spaced:
         raise NotMathematics("unclear '!=': a factorial, or unequal?")
     sign = _SAME_SIGN.get(sign, sign)
-    return Token(sign, sign, spaced)
+    return Token("$" if sign in "€£¥₹" else sign, sign, spaced)
 
 
 def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -> list[Token]:
@@ -133,14 +191,12 @@ def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -
         return [Token(",", ",", spaced)] if "," in content else []
     if words.casefold() in ("or", "and"):
         return [Token(words.casefold(), words, True)]
+    if words.casefold() in ("if", "when", "for", "otherwise", "else"):
+        return [Token("otherwise" if words.casefold() in ("otherwise", "else") else "if", words, True)]
     if words.isdigit() and words.isascii() and not power:
         return [_number(words, spaced)]
     if words in _BASES and [token.kind for token in found[-2:]] in (["_", "{"], ["number", "_"]):
         return [Token("number", _BASES[words], spaced)]
-    after_operand = bool(found) and found[-1].kind in _OPERAND_ENDS
-    unit = unit_of(words + (power or ""), styled=True) if after_operand and words not in ("e", "i") else None
-    if unit is not None:
-        return [Token("unit", unit, spaced)]
     if power:
         raise NotMathematics(f"unknown unit {words!r}")
     if _ALIASES.get(words, words) in FUNCTIONS:
@@ -162,7 +218,13 @@ def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
     if name in ("infty", "pi"):
         return Token("symbol", _NAMES[name], spaced), at
     name = name.removeprefix("var") if name.removeprefix("var") in _NAMES else name
-    if f"\\{name}" in _NAMES.values() or name == "ell":
+    if name in _FIGURES and (points := _POINTS.match(text, at)):
+        named = (points[1] or points[2]).replace(" ", "")
+        if len(named) > 1 or name not in _LETTER_STYLES:
+            return Token("symbol", f"\\{name.removeprefix('measured')}{{{named}}}", spaced), points.end()
+    if name == "Bbb":
+        name = "mathbb"
+    if f"\\{name}" in _NAMES.values() or name in _SIGNS_AS_NAMES:
         return Token("symbol", f"\\{name}", spaced), at
     if name in _LETTER_STYLES:
         letter = _LETTER.match(text, at)
@@ -171,9 +233,6 @@ def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
             bold = name in ("mathbf", "boldsymbol", "bm", "mathcal") and plain not in (EULER, IMAGINARY)
             return Token("symbol", plain if bold else f"\\{name}{{{plain}}}", spaced), letter.end()
     raise NotMathematics(f"unknown command \\{name[:40]}")
-
-
-_UNIT_WORDS = re.compile(r"[A-Za-z]+(?:(?: per |[ /])[A-Za-z]+){0,3}")
 
 
 def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> tuple[list[Token], int]:
@@ -186,10 +245,6 @@ def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> t
     name = _known(run, lower, before, spaced)
     if name is not None:
         return [name], at
-    if before in _OPERAND_ENDS and (spaced or len(run) > 2) and len(run) > 1:
-        unit = _unit(text, start)
-        if unit is not None:
-            return [Token("unit", unit[0], spaced)], unit[1]
     if len(run) > 1 and before not in _TAKES_LETTERS and not _is_product(run, text, start, at):
         raise NotMathematics(f"the word {run[:40]!r}")
     return [Token("symbol", letter, spaced and i == 0) for i, letter in enumerate(run)], at
@@ -208,32 +263,18 @@ def _known(run: str, lower: str, before: str, spaced: bool) -> Token | None:
     return None
 
 
-def _unit(text: str, start: int) -> tuple[str, int] | None:
-    """The longest unit of up to four plain words that starts here, and where it ends."""
-    words = _UNIT_WORDS.match(text, start)[0]
-    power = _UNIT_POWER.match(text, start + len(words))
-    while words:
-        suffix = power[0] if power and start + len(words) == power.start() else ""
-        unit = unit_of(words + suffix, styled=False)
-        if unit is not None:
-            return unit, start + len(words) + len(suffix)
-        words = re.sub(r"(?: per |[ /]|^)[A-Za-z]+$", "", words)
-    return None
-
-
 def _is_product(run: str, text: str, start: int, end: int) -> bool:
     """Whether letters side by side are variables multiplied (`2xy`, `ab + 1`), and not a word.
 
-    A word has a vowel and more than three letters, or stands alone between spaces: "seat" is never s e a t.
+    A word has a vowel and more than three letters, or is one of a list, or stands between words: "seat" is never s e a
+    t, and "no" is never n o.
     """
+    if run.casefold() in SHORT_WORDS or (len(run) > 2 and run[0].isupper() and run[1:].islower()):
+        return False
     vowels = any(letter in "aeiouAEIOU" for letter in run)
     if len(run) > (3 if vowels else 6):
         return False
     before, after = text[:start].rstrip(" ")[-1:], text[end:].lstrip(" ")[:1]
     if not vowels:
         return True
-    return not (
-        (text[:start].endswith(" ") and before.isalnum())
-        or (text[end:].startswith(" ") and after.isalnum())
-        or (not before and not after)
-    )
+    return not ((text[:start].endswith(" ") and before.isalpha()) or (text[end:].startswith(" ") and after.isalpha()))

@@ -1,0 +1,223 @@
+r"""What people really write, kind by kind: right answers in every form, and beside each the near miss that is wrong.
+
+Right ones are judged by lenient rules; wrong ones must not pass by either set, nor may strict rules pay what lenient
+ones do not.
+"""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thinkling.verify.math.grade import grade, same_answer
+from thinkling.verify.math.rules import LENIENT, RULES, STRICT
+
+RIGHT = {
+    "a number behind a factor": [
+        ("n3^n", r"n\cdot 3^n"), ("(n-2)2^n+1", "1+2^n(n-2)"), ("3^2 5^3", "1125"), ("b 4", "4b"), (r"\sqrt{5} 3", r"3\sqrt5"),
+    ],
+    "a named quantity": [
+        ("m+n=37", "37"), ("37", "m+n=37"), ("CD=8", "8"), (r"P(B)=\frac14", "0.25"), (r"\angle B=41^\circ", "41"),
+        ("E[Y]=6", "6"), ("[PQR]=9", "9"), (r"n(A\cap B)=4", "4"), ("x=7+8=15", "15"), (r"y=\frac16\approx0.17", r"\frac16"),
+        ("1.732", r"\sqrt3\approx1.732"), (r"\sqrt3", r"\sqrt3\approx1.732"), ("a=b=4", "4"), (r"\frac{dz}{dt}=3t", "3t"),
+    ],
+    "values by name": [("(y,x)=(5,3)", "(x,y)=(3,5)"), ("y=5, x=3", "(x,y)=(3,5)"), ("b=5, a=3", "(3,5)"), ("(m,b)=(2,7)", "(2,7)")],
+    "defined functions": [
+        ("T(n)=3^n-1", "3^n-1"), ("x(t)=4e^{-t}", "4e^{-t}"), ("Q(x)=x^2-1", "(x-1)(x+1)"), ("S(k)=k^2", "S(n)=n^2"),
+    ],
+    "qualifiers": [
+        (r"f(x)=3x \text{ for all } x", "f(x)=3x"), (r"x=m\pi, m\in\mathbb Z", r"x=n\pi"), (r"3^n+1, n\ge2", "3^n+1"),
+        (r"y=3x \ (x>1)", "y=3x"), (r"m\pi \text{ where } m \text{ is an integer}", r"m\pi"),
+    ],
+    "zeros and identities": [
+        (r"\sin(4\pi)", "0"), (r"\cos\frac{3\pi}{2}", "0"), (r"\tan(3\pi)", "0"), (r"\cos 60^\circ", "1/2"),
+        (r"\sin(\pi x+\pi)", r"-\sin(\pi x)"), (r"\sin(\frac{\pi}{7}x)+2", r"2+\sin\frac{\pi x}{7}"),
+    ],
+    "choices": [
+        (r"\textbf{(C)}\ 19", "19"), (r"\textbf{(C)}\ 19", "C"), ("(C) 19", "C"), ("C. 19", "C"), ("Option C", "C"), ("C", "(C) 19"),
+        (r"\text{C: } x = 5", "C"),
+    ],
+    "units and currencies": [
+        (r"7\text{ N}", "7"), (r"50\text{ Hz}", "50"), (r"9.8\mathrm{~m}/\mathrm{s}^2", "9.8"), ("9.8", r"9.8\mathrm{~m}/\mathrm{s}^2"),
+        ("€30", "30"), ("7cm", "7"), (r"72\text{ km/h}", r"1.2\text{ km/min}"), (r"3000\text{ m}", r"3\text{ km}"), (r"90\text{ minutes}", r"1.5\text{ hours}"),
+        (r"5\,\mathrm{m\,s^{-1}}", r"5\text{ m/s}"), (r"8\ \mathrm{k\Omega}", r"8000\text{ ohms}"), ("4 m/s", "4"), (r"\qty{4}{cm}", "4"),
+        (r"\$7 per hour", "7"), (r"6\text{ sq. units}", "6"), (r"12 \mathrm{~\mu m}", r"0.012\text{ mm}"),
+    ],
+    "rounding": [
+        ("299792458", r"2.998\times10^8"), (r"1.60218\times10^{-19}", r"1.60\times10^{-19}"), (r"\frac{1}{15}", r"6.67\%"),
+        ("17.3205", r"17.32\text{ cm}"), (r"\frac13", "0.333"),
+    ],
+    "sets": [
+        (r"\{4\}\cup[5,6]", r"[5,6]\cup\{4\}"), (r"(-\infty,\infty)", r"\mathbb{R}"), (r"\mathbb{R}-\{2\}", r"x\ne2"), ("|x|<5", "(-5,5)"),
+        ("-x>-3", "x<3"), ("3x+1>7", "x>2"), ("x^2<9", "(-3,3)"), (r"x^2-7x+10\le0", "[2,5]"), (r"\frac{1}{x}>2", r"(0,\frac12)"),
+        (r"\frac{x-2}{x+3}\ge0", r"(-\infty,-3)\cup[2,\infty)"), (r"|x-2|\ge3", r"x\le-1 \text{ or } x\ge5"), ("x^2>2", r"x<-\sqrt2 \text{ or } x>\sqrt2"),
+        (r"x\le-2, x\ge2", r"(-\infty,-2]\cup[2,\infty)"), (r"\{n\in\mathbb{Z}: n>4\}", r"\{n \in \mathbb{Z} \mid n > 4\}"),
+        (r"(x,y)\in\{(1,3),(3,1)\}", "(3,1),(1,3)"),
+    ],
+    "sums, integrals, cases, congruences, matrices": [
+        (r"\sum_{k=0}^{n}3^k", r"\frac{3^{n+1}-1}{2}"), (r"\sum_{k=1}^{n}f(k)", r"\sum_{j=1}^{n}f(j)"), (r"\prod_{k=1}^{n}k", "n!"),
+        (r"\int_0^2 x^2\,dx", r"\frac83"), (r"\int_0^1 e^{-x^2}dx", r"\int_0^1 e^{-t^2}dt"), (r"3\int_1^2 g(x)\,dx", r"\int_1^2 g(t)\,dt\cdot 3"),
+        (r"\lim_{x\to2}\frac{x^2-4}{x-2}", "4"), (r"\begin{cases} x & x\ge0 \\ -x & x<0 \end{cases}", "|x|"),
+        (r"\begin{cases} x=1 \\ y=5 \end{cases}", "(1,5)"), (r"x\equiv 4\pmod 9", r"4\pmod{9}"), (r"x\equiv 13\pmod 9", r"x\equiv4\pmod9"),
+        (r"5\bmod 9", "5"), (r"\dot{y}=-ky", r"\dot{y}=-k y"), ("C(8,3)", "56"), (r"\frac{n!}{6(n-3)!}", r"\binom n3"),
+        (r"\begin{pmatrix}1&2\\0&1\end{pmatrix}\begin{pmatrix}3\\4\end{pmatrix}", r"\begin{pmatrix}11\\4\end{pmatrix}"),
+        (r"2\hat{i}-5\hat{j}", "(2,-5)"), (r"\frac{\hbar}{3 m}", r"\frac{\hbar}{3m}"),
+    ],
+    "separators": [
+        ("35,145", "35, 145"), ("(2,000, 7)", "(2000,7)"), ("1000,75", "1000.75"), ("3,14", "3.14"), ("2,00,000", "200000"), ("1.234,5", "1234.5"),
+    ],
+    "free names": [(r"m\pi", r"k\pi"), ("Ce^{3x}", "c_1e^{3x}"), ("y=C_1e^{x}+C_2", "y=c_2+c_1e^{x}"), ("f(x)=px+q", "f(x)=ax+b")],
+    "letters side by side": [(r"mg\cos\theta", r"gm\cos\theta"), ("pq", "qp"), ("a b", "ab")],
+    "numbers in words": [
+        ("six", "6"), ("thirty-two", "32"), (r"\text{two hundred}", "200"), ("negative 9", "-9"), ("2 dozen", "24"), ("7 million", "7000000"),
+        ("4 lakh", "400000"), (r"5 \text{ sixteenths}", "5/16"), ("9th", "9"), (r"4^{\text{th}}", "4"), ("three and a half", "3.5"),
+        (r"45^\circ 30'", r"45.5^\circ"), ("6'3\"", r"75\text{ inches}"), (r"1\text{ hour }15\text{ minutes}", r"75\text{ minutes}"),
+    ],
+    "labels": [(r"\text{Maximum} = 9, \text{Minimum} = 4", "9, 4"), ("Total: 30", "30"), (r"5 \text{ cows and } 3 \text{ goats}", "5,3")],
+    "equations": [("x^2-7x+12=0", r"\{3,4\}"), (r"x=\frac{5-y}{3}", "3x+y=5"), ("(3+2i)z", "3z+2iz")],
+}  # fmt: skip
+WRONG = {
+    "relations without a variable": [
+        (r"\sqrt3\approx1.732", r"\sqrt2\approx1.414"), ("f(4)=5", "f(4)=7"), ("f(4)=5", "f(6)=5"), ("1<3", "4<5"), ("g(1)=2, g(2)=5", "g(1)=3, g(2)=6"),
+        ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\log_3 9=2", r"\log_3 27=3"),
+        ("P(A)=1/2", "P(B)=1/2"), ("PQ=5", "RS=5"),
+    ],
+    "values by name": [("x=1, y=2", "(y,x)=(1,2)"), ("b=1, a=2", "(1,2)"), ("(a,b)=(2,3)", "a=3, b=2")],
+    "case and spaces of unread text": [
+        (r"\frac{\hbar^2}{2M}", r"\frac{\hbar^2}{2m}"), (r"\int_0^1 G(x)dx", r"\int_0^1 g(x)dx"), (r"\foo A", r"\foo a"), (r"\foo 1 2", r"\foo 12"),
+    ],
+    "words that change a number": [
+        ("7 degrees below zero", "7"), ("7 lakh", "7"), ("7 sixteenths", "7"), ("7 in debt", "7"), ("7 loss", "7"), ("7 short", "7"),
+        ("7 fewer", "7"), ("7 overdrawn", "7"), (r"7 \text{ under par}", "7"), ("7 minutes ago", "7"), ("7 degrees south", "7"), ("7 complement", "7"),
+        ("7 crore", "7"), ("7 too many", "7"), ("7 squared", "7"), ("7 percent less", "7"), ("7 halves", "7"), ("7 units to the left", "7"),
+    ],
+    "bends far from the origin": [
+        ("|n-2025|+n", "2025"), ("|x+10|-10", "|x+11|-11"), (r"\min(x,-5)", "-5"), (r"\gcd(n,1009)", "1"), (r"\max(x,300)", "300"),
+        (r"\lfloor\frac{n}{5000}\rfloor", "0"), (r"\sqrt{(x-500)^2}", "500-x"), (r"\frac{|x-321|}{x-321}", "-1"), (r"\lceil\frac{n}{777}\rceil", "1"),
+        ("|x-100|+|y+200|", "300+y-x"), (r"||x-70|-3|", "67-x"), ("x+|x^3-8000|", "x+8000-x^3"), ("|x-400|=5", "x-400=5"),
+    ],
+    "percent": [("0.5", r"0.5\%"), (r"0.5\%", "0.5"), (r"50\%", r"5\%"), ("1", r"1\%")],
+    "near misses of the new forms": [
+        ("n2^{n-1}", "n2^{n+1}"), ("2x=10", "10"), ("x-4=0", "0"), ("T(n)=2^n", "2^m"), ("f(q)=ax+b", "f(x)=ax+b"), ("2^n, n>1", "2^n, n>2"),
+        (r"k\pi, k\in\mathbb{N}", r"k\pi, k\in\mathbb{Z}"), ("(B) 42", "(C) 42"), ("(B) 42", "(B) 43"), (r"1000\text{ cm}", r"1\text{ km}"),
+        (r"5\text{ N}", r"5\text{ J}"), ("x^2<4", "[-2,2]"), (r"\frac{1}{x}>1", r"(-\infty,1)"), (r"\sum_{k=1}^n k", r"\sum_{k=1}^{n+1} k"),
+        (r"\int_0^1 f(x)dx", r"\int_0^2 f(x)dx"), (r"x\equiv3\pmod5", r"x\equiv3\pmod7"), (r"x\equiv3\pmod5", r"x\equiv4\pmod5"),
+        (r"\begin{cases} x & x\ge0 \\ -x & x<-1 \end{cases}", "|x|"), ("45,135", "135,46"), ("1,5", "15"), ("m+x", "m+y"), ("Ce^{2x}", "Ce^{3x}"),
+        ("X=k\\pi", "x=k\\pi"), ("god", "dog"), ("thirteen", "30"), ("3rd", "1/3"), ("x^2=4", "2"), ("x^2=4", r"\{2,3\}"),
+        (r"30^\circ 15'", r"30.15^\circ"), ("3.1", "3.14"), (r"2.99\times10^8", r"2.998\times10^8"), ("P(A]=1/2", "P(A)=1/2"), ("(3,1]", "(3,1)"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind, answer, reference", [(kind, *pair) for kind, pairs in RIGHT.items() for pair in pairs])
+def test_right_in_every_form(kind: str, answer: str, reference: str) -> None:
+    verdict = grade(rf"\boxed{{{answer}}}", reference)
+    assert verdict.correct, verdict.reason
+    assert "\n" not in verdict.reason and len(verdict.reason) < 200
+
+
+@pytest.mark.parametrize("kind, answer, reference", [(kind, *pair) for kind, pairs in WRONG.items() for pair in pairs])
+@pytest.mark.parametrize("mode", ["strict", "lenient"])
+def test_a_near_miss_is_never_right(kind: str, answer: str, reference: str, mode: str) -> None:
+    for one, other in ((answer, reference), (reference, answer)):
+        assert not grade(rf"\boxed{{{one}}}", other, mode).correct
+
+
+@pytest.mark.parametrize(
+    "response, reference",
+    [
+        ("The answer is about 18.", "18"), ("The answer is 18, not 20.", "18"), ("The answer is $18 per day.", "18"), ("Ans: 5", "5"),
+        ("Result: 5", "5"), ("**Answer:** Mia makes **$18** every day.", "18"), ("The answer is '5'.", "5"), ("Answer → 5", "5"),
+        ("The answer is 5. Wait, that is wrong. It is 6.", "6"), ("<answer>42</answer>", "42"), ("<answer>$x = 42$</answer><|im_end|>", "42"),
+        ('{"answer": "42"}', "42"), ("```\n42\n```", "42"), ("答案是 42。", "42"), ("La réponse est 42.", "42"), ("Die Antwort lautet 42.", "42"),
+        ("La respuesta es 42.", "42"), ("Ответ: 42", "42"), ("پاسخ: 42", "42"), (r"\boxed{４２}", "42"), ("42</s>", "42"), ("Answer: 28 pct", "28"),
+    ],
+)  # fmt: skip
+def test_claims(response: str, reference: str) -> None:
+    assert grade(response, reference).correct
+    strict = grade(response, reference, "strict")
+    assert strict.correct == ("boxed" in response)
+
+
+@pytest.mark.parametrize(
+    "response, reference",
+    [
+        ("The answer is 5. Wait, that is wrong.", "5"), ("The answer is not 5.", "5"), ("The answer is 20, not 18.", "18"),
+        ("The answer is 5. Sorry, it is 6.", "5"), ("The answer is more than 5.", "5"), ("<answer>5 or 6</answer>", "5"),
+        ("The answer is 5 below zero.", "5"), (r"\boxed{5} no, \boxed{6", "5"),
+    ],
+)  # fmt: skip
+def test_what_is_withdrawn_or_denied_is_no_answer(response: str, reference: str) -> None:
+    mode = "strict" if "boxed" in response else "lenient"
+    assert not grade(response, reference, mode).correct
+
+
+def test_an_answer_that_was_not_read_says_which_words_stopped_it() -> None:
+    verdict = grade(r"\boxed{7 degrees below zero}", "7")
+    assert verdict.status == "unparsed" and "the word" in verdict.reason
+
+
+# Properties
+
+numbers = st.integers(-400, 400)
+texts = [text for _, pairs in (*RIGHT.items(), *WRONG.items()) for pair in pairs for text in pair]
+
+
+@given(st.sampled_from(texts), st.sampled_from(texts))
+def test_what_strict_rules_pay_lenient_ones_pay_and_strict_ones_are_symmetric(answer: str, reference: str) -> None:
+    strict = grade(rf"\boxed{{{answer}}}", reference, "strict").correct
+    assert not strict or grade(rf"\boxed{{{answer}}}", reference).correct
+    assert same_answer(answer, reference) == same_answer(reference, answer)
+
+
+@given(st.sampled_from(texts))
+def test_every_form_is_itself(text: str) -> None:
+    assert same_answer(text, text)
+
+
+def test_strict_rules_are_a_part_of_the_lenient_ones() -> None:
+    assert STRICT < LENIENT == {rule.name for rule in RULES}
+    assert len({rule.name for rule in RULES}) == len(RULES)
+
+
+@given(numbers, numbers, st.sampled_from(["|x-{0}|", r"\max(x,{0})", r"\min(x,{0})", r"\sqrt{{(x-{0})^2}}"]))
+def test_two_expressions_that_bend_elsewhere_differ(place: int, other: int, form: str) -> None:
+    shifted = form.format(f"({place})"), form.format(f"({other})")
+    assert same_answer(*shifted) == (place == other)
+    assert not same_answer(shifted[0], f"({place})-x") and not same_answer(shifted[0], f"x-({place})")
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.sampled_from([("km", "m", 1000), ("hours", "minutes", 60), ("kg", "g", 1000), ("feet", "inches", 12)]),
+)
+def test_units_are_converted_exactly(value: int, other: int, units: tuple) -> None:
+    large, small, times = units
+    assert same_answer(rf"{value}\text{{ {large}}}", rf"{value * times}\text{{ {small}}}")
+    assert same_answer(rf"{value}\text{{ {large}}}", rf"{other}\text{{ {small}}}") == (value * times == other)
+
+
+@given(st.integers(-9, 9), st.integers(-9, 9), st.sampled_from(["<", r"\le", ">", r"\ge"]))
+def test_a_quadratic_inequality_is_its_interval(a: int, b: int, sign: str) -> None:
+    low, high = min(a, b), max(a, b)
+    text = f"x^2+({-a - b})x+({a * b}){sign} 0"
+    brackets = "()" if sign == "<" else "[]"
+    inside = f"{brackets[0]}{low},{high}{brackets[1]}"
+    if sign in ("<", r"\le") and low < high:
+        assert same_answer(f"x \\in {inside}", text)
+        assert not same_answer(f"x \\in {inside.replace(str(high), str(high + 1))}", text)
+
+
+@given(st.integers(0, 12), st.integers(1, 12))
+def test_a_sum_is_its_closed_form(first: int, count: int) -> None:
+    last = first + count
+    total = sum(range(first, last + 1))
+    assert same_answer(rf"\sum_{{k={first}}}^{{{last}}} k", str(total))
+    assert not same_answer(rf"\sum_{{k={first}}}^{{{last + 1}}} k", str(total))
+
+
+@given(st.integers(-30, 30), st.integers(2, 12), st.integers(-3, 3))
+def test_residues_are_compared_by_their_modulus(value: int, modulus: int, turns: int) -> None:
+    text = rf"x \equiv {value} \pmod{{{modulus}}}"
+    assert same_answer(text, rf"x \equiv {value + turns * modulus} \pmod{{{modulus}}}")
+    assert not same_answer(text, rf"x \equiv {value + 1} \pmod{{{modulus}}}")

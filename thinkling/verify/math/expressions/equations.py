@@ -1,0 +1,157 @@
+"""Are two equations or inequalities the same, or is one the other's value? Values by name, chains, and multiples.
+
+The comparison of their parts is equal.py's, which hands itself in.
+"""
+
+from typing import Protocol
+
+from thinkling.verify.math.expressions.arithmetic import Calculator, unknowns
+from thinkling.verify.math.expressions.build import is_variable
+from thinkling.verify.math.expressions.relations import Stated, from_zero, is_function, named_values, renamed, stated
+from thinkling.verify.math.expressions.tree import (
+    EXPRESSIONS,
+    NOUNS,
+    Apply,
+    Number,
+    Quantity,
+    Relation,
+    show,
+    variables,
+)
+from thinkling.verify.math.quantities.units import factor
+
+_MUTUAL = (("≅",), ("∼",), ("∥",), ("⊥",))
+
+
+class Comparison(Protocol):
+    calculator: Calculator
+
+    def difference(self, a: object, b: object) -> str | None: ...
+
+    def entries(self, a: tuple, b: tuple, noun: str) -> str | None: ...
+
+
+def difference(compare: Comparison, a: object, b: object) -> str | None:
+    """Why two answers, at least one of them a relation, are not the same; None where they are."""
+    if not (isinstance(a, Relation) and isinstance(b, Relation)):
+        return _value(compare, a, b)
+    if is_function(a.sides[0]) != is_function(b.sides[0]) and (values := _defined(compare, a, b)):
+        return compare.difference(*values)
+    named, wanted = named_values(a), named_values(b)
+    if named is not None and wanted is not None:
+        return by_name(compare, named, wanted)
+    a, b = renamed(a, b)
+    first, second = (_consistent(compare, node) for node in (a, b))
+    if first is not None and second is not None:
+        if not (first.heads and second.heads):
+            return _alike(compare, first, second, a, b)
+        if _same_heads(compare, first.heads, second.heads):
+            return _alike(compare, first, second, a, b)
+    if a.operators == b.operators and a.operators in _MUTUAL and not compare.entries(a.sides, b.sides[::-1], "side"):
+        return None
+    if len(a.sides) > 2 or len(b.sides) > 2 or not unknowns((a, b)):
+        same = a.operators == b.operators and not compare.entries(a.sides, b.sides, "side")
+        return None if same else is_not(a, b)
+    if a.operators in _MUTUAL or not all(isinstance(side, EXPRESSIONS) for side in (*a.sides, *b.sides)):
+        same = a.operators == b.operators and not compare.entries(a.sides, b.sides, "side")
+        return None if same else is_not(a, b)
+    (left, sense), (right, wanted_sense) = from_zero(a), from_zero(b)
+    if sense != wanted_sense:
+        return f"{a.operators[0]} is not {b.operators[0]}"
+    sign = compare.calculator.proportional(left, right)
+    same = sign > 0 or (sign < 0 and sense in "=≠≈")
+    return None if same else is_not(a, b)
+
+
+def by_name(compare: Comparison, named: dict[str, object], wanted: dict[str, object]) -> str | None:
+    """`y = 2, x = 1` and `(x, y) = (1, 2)`: the same names with the same values, in any order."""
+    if named.keys() != wanted.keys():
+        return f"it names {', '.join(sorted(named))}, the reference {', '.join(sorted(wanted))}"
+    for name, value in named.items():
+        why = compare.difference(value, wanted[name])
+        if why is not None:
+            return f"{name}: {why}"
+    return None
+
+
+def _value(compare: Comparison, a: object, b: object) -> str | None:
+    """`x = 5` against 5: the relation's value, exact or as it was rounded there, is the other answer."""
+    relation, other = (a, b) if isinstance(a, Relation) else (b, a)
+    found = _consistent(compare, relation)
+    if found is None:
+        return _kinds(a, b)
+    whys = [
+        compare.difference(value, other) if relation is a else compare.difference(other, value)
+        for value in found.values
+    ]
+    return None if None in whys else whys[0]
+
+
+def _alike(compare: Comparison, first: Stated, second: Stated, a: Relation, b: Relation) -> str | None:
+    """The exact values where both have one; else what is exact in one may be rounded in the other."""
+    if first.exact and second.exact:
+        why = compare.difference(first.exact[-1], second.exact[-1])
+        return why if why is None else is_not(a, b)
+    same = any(compare.difference(x, y) is None for x in first.values for y in second.values)
+    return None if same else is_not(a, b)
+
+
+def _consistent(compare: Comparison, node: Relation) -> Stated | None:
+    """What a relation states, if its exact sides are equal and its rounded ones near: 1 + 1 = 3 states nothing."""
+    found = stated(node)
+    if found is None or not found.values:
+        return None
+    if any(compare.difference(found.exact[-1], other) is not None for other in found.exact[:-1]):
+        return None
+    for rough in found.rough if found.exact else ():
+        if not _near(compare, found.exact[-1], rough):
+            return None
+    return found
+
+
+def _near(compare: Comparison, exact: object, rough: object) -> bool:
+    if compare.difference(exact, rough) is None:
+        return True
+    if isinstance(exact, Quantity) and isinstance(rough, Quantity) and (times := factor(exact.unit, rough.unit)):
+        exact = Apply("*", (Number(times), exact.expression))
+    exact, rough = (side.expression if isinstance(side, Quantity) else side for side in (exact, rough))
+    return isinstance(rough, Number) and isinstance(exact, EXPRESSIONS) and compare.calculator.near(exact, rough)
+
+
+def _same_heads(compare: Comparison, first: tuple, second: tuple) -> bool:
+    if len(first) != len(second):
+        return False
+    left = list(second)
+    for head in first:
+        match = next((other for other in left if head == other or _same_head(compare, head, other)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
+
+
+def _same_head(compare: Comparison, head: object, other: object) -> bool:
+    if is_variable(head) or is_variable(other):
+        return False
+    if isinstance(head, EXPRESSIONS) and isinstance(other, EXPRESSIONS):
+        return compare.calculator.same(head, other)
+    return compare.difference(head, other) is None
+
+
+def _defined(compare: Comparison, a: Relation, b: Relation) -> tuple | None:
+    """The values of `f(x) = x^2` and `y = x^2`; None where they are no such pair."""
+    function, other = (a, b) if is_function(a.sides[0]) else (b, a)
+    name = other.sides[0]
+    if not is_variable(name) or name in function.sides[0].arguments or name.name in variables(function):
+        return None
+    values = [_consistent(compare, node) for node in (a, b)]
+    return None if None in values else tuple(found.values[0] for found in values)
+
+
+def is_not(a: object, b: object) -> str:
+    return f"{show(a)} is not {show(b)}"
+
+
+def _kinds(a: object, b: object) -> str:
+    first, second = NOUNS[type(a)], NOUNS[type(b)]
+    return f"{first} is not {second}" if first != second else is_not(a, b)

@@ -1,0 +1,63 @@
+"""Matrix arithmetic: sums, products, powers and multiples of written-out matrices become one matrix."""
+
+from thinkling.verify.math.expressions.exact import CannotTell
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number
+
+MAX_ENTRIES, MAX_POWER = 64, 8
+
+
+def as_matrix(node: object) -> object:
+    """An expression of matrices as one matrix; everything else as it is. Raises CannotTell where the shapes differ."""
+    match node:
+        case Apply("*", factors):
+            return _product([as_matrix(factor) for factor in factors], node)
+        case Apply("+", terms):
+            return _sum([as_matrix(term) for term in terms], node)
+        case Apply("/", (top, bottom)) if isinstance(whole := as_matrix(top), Matrix):
+            return _each(whole, lambda entry: Apply("/", (entry, bottom)))
+        case Apply("neg", (part,)) if isinstance(whole := as_matrix(part), Matrix):
+            return _each(whole, lambda entry: Apply("neg", (entry,)))
+        case Apply("^", (base, Number(power))) if isinstance(whole := as_matrix(base), Matrix):
+            if power.denominator != 1 or not 1 <= power <= MAX_POWER:
+                return node
+            return _product([whole] * int(power), node)
+    return node
+
+
+def _each(matrix: Matrix, change: object) -> Matrix:
+    return Matrix(tuple(tuple(map(change, row)) for row in matrix.rows))
+
+
+def _product(factors: list, node: object) -> object:
+    matrices = [factor for factor in factors if isinstance(factor, Matrix)]
+    if not matrices:
+        return node
+    result = matrices[0]
+    for other in matrices[1:]:
+        result = _times(result, other)
+    others = tuple(factor for factor in factors if not isinstance(factor, Matrix))
+    return _each(result, lambda entry: Apply("*", (*others, entry))) if others else result
+
+
+def _times(a: Matrix, b: Matrix) -> Matrix:
+    if len(a.rows[0]) != len(b.rows):
+        raise CannotTell("a product of matrices whose shapes do not fit")
+    if len(a.rows) * len(b.rows[0]) * len(b.rows) > MAX_ENTRIES:
+        raise CannotTell("matrices too large to multiply")
+    columns = list(zip(*b.rows, strict=True))
+    rows = [
+        tuple(Apply("+", tuple(Apply("*", pair) for pair in zip(row, column, strict=True))) for column in columns)
+        for row in a.rows
+    ]
+    return Matrix(tuple(rows))
+
+
+def _sum(terms: list, node: object) -> object:
+    if not any(isinstance(term, Matrix) for term in terms):
+        return node
+    shapes = {(len(term.rows), len(term.rows[0])) if isinstance(term, Matrix) else None for term in terms}
+    if len(shapes) > 1:
+        raise CannotTell("a sum of matrices whose shapes differ")
+    entries = zip(*(tuple(entry for row in term.rows for entry in row) for term in terms), strict=True)
+    flat, width = [Apply("+", each) for each in entries], len(terms[0].rows[0])
+    return Matrix(tuple(tuple(flat[i : i + width]) for i in range(0, len(flat), width)))

@@ -1,0 +1,205 @@
+r"""Sums, products, integrals, limits, cases and matrices: notation with an environment or bounds of its own.
+
+Each rule takes the parser (grammar.py), reads on from its place, and gives a node. A bound name is written as • and its
+depth, so that \sum_k k and \sum_i i are one tree.
+"""
+
+from fractions import Fraction
+
+import thinkling.verify.math.expressions.build as build
+from thinkling.verify.math.expressions.build import expression
+from thinkling.verify.math.expressions.parsing import Parsing
+from thinkling.verify.math.expressions.tokens import NotMathematics, Token
+from thinkling.verify.math.expressions.tree import (
+    BOUND,
+    INFINITY,
+    Apply,
+    Listing,
+    Matrix,
+    Number,
+    Relation,
+    Solution,
+    Symbol,
+    replace,
+)
+
+MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
+SYSTEMS = ("cases", "dcases", "rcases", "aligned", "align", "gathered", "gather", "split")
+
+
+def big_operator(parser: Parsing, name: str) -> Apply:
+    r"""`\sum_{k=1}^{n} k^2` or `\prod`: sum(body, low, high), of the bound name."""
+    bounds = _bounds(parser)
+    low, high = bounds.get("_"), bounds.get("^")
+    if not (isinstance(low, Relation) and low.operators == ("=",) and isinstance(low.sides[0], Symbol)):
+        if low is None and high is None:
+            return Apply(name, (expression(_body(parser)),))
+        index = low.name if isinstance(low, Symbol) else _name_of(low)
+        body = _body(parser)
+        return Apply(name, (bound(body, index, parser.level), bound(_as_expression(low), index, parser.level)))
+    index = low.sides[0].name
+    parser.level += 1
+    body = bound(_body(parser), index, parser.level)
+    node = Apply(name, (body, low.sides[1], expression(high) if high is not None else Symbol(INFINITY), _mark(parser)))
+    parser.level -= 1
+    return node
+
+
+def integral(parser: Parsing) -> Apply:
+    r"""`\int_0^1 f(x)\,dx`: integral(body, low, high) of the bound name; without bounds it keeps its name."""
+    bounds = _bounds(parser)
+    start = parser.at
+    end, index = _differential(parser, start)
+    inside = parser.tokens[start:end]
+    if not inside:
+        inside = [Token("number", "1", False)]
+    parser.level += 1
+    level = parser.level
+    body = expression(parser.inside([*inside, Token("end", "", False)]))
+    parser.level -= 1
+    parser.at = end + 2
+    if "_" not in bounds and "^" not in bounds:
+        return Apply("antiderivative", (body, Symbol(index)))
+    ends = tuple(_as_expression(bounds.get(side, Symbol(INFINITY))) for side in "_^")
+    return Apply("integral", (bound(body, index, level), *ends, Symbol(f"{BOUND}{level}")))
+
+
+def _differential(parser: Parsing, start: int) -> tuple[int, str]:
+    """Where the `d x` of an integral stands, and its name."""
+    depth = 0
+    for at in range(start, len(parser.tokens) - 1):
+        kind = parser.tokens[at].kind
+        depth += (kind in ("(", "[", "{", "\\{")) - (kind in (")", "]", "}", "\\}"))
+        if depth < 0:
+            break
+        token, following = parser.tokens[at], parser.tokens[at + 1]
+        if depth == 0 and token == ("symbol", "d", token.spaced) and following.kind == "symbol":
+            return at, following.text
+    raise NotMathematics("an integral without its dx")
+
+
+def limit(parser: Parsing) -> Apply:
+    r"""`\lim_{x \to 0} f(x)`: lim(body, to) of the bound name."""
+    parser.take("_")
+    parser.take("{")
+    index = parser.take("symbol").text
+    parser.take("→")
+    to = expression(parser.sum())
+    side = parser.take().kind if parser.kind == "^" else ""
+    if side:
+        braced = parser.kind == "{" and parser.take()
+        side = parser.take("+", "-").kind
+        if braced:
+            parser.take("}")
+    parser.take("}")
+    parser.level += 1
+    body = bound(_body(parser), index, parser.level)
+    node = Apply(f"lim{side}", (body, to, _mark(parser)))
+    parser.level -= 1
+    return node
+
+
+def _mark(parser: Parsing) -> Symbol:
+    return Symbol(f"{BOUND}{parser.level}")
+
+
+def _bounds(parser: Parsing) -> dict[str, object]:
+    found: dict[str, object] = {}
+    while parser.kind in ("_", "^") and parser.kind not in found:
+        side = parser.take().kind
+        if parser.kind == "{":
+            parser.take()
+            found[side] = parser.relation()
+            parser.take("}")
+        else:
+            found[side] = parser.atom_argument()
+    return found
+
+
+def _body(parser: Parsing) -> object:
+    return expression(parser.product())
+
+
+def _as_expression(node: object) -> object:
+    return Apply("set", (Symbol(repr(node)),)) if isinstance(node, Relation | Solution) else expression(node)
+
+
+def _name_of(node: object) -> str:
+    return node.name if isinstance(node, Solution) else ""
+
+
+def bound(node: object, name: str, level: int) -> object:
+    """The node with its bound name as • and its depth."""
+    mark = Symbol(f"{BOUND}{level}")
+    return replace(node, lambda part: mark if part == Symbol(name) else None)
+
+
+def environment(parser: Parsing, name: str) -> object:
+    if name in SYSTEMS:
+        return _system(parser)
+    if name not in MATRICES:
+        raise NotMathematics(f"the environment {name[:40]!r}")
+    return _matrix(parser, name)
+
+
+def _matrix(parser: Parsing, name: str) -> object:
+    rows, sign = [[]], ""
+    while sign != "end environment":
+        rows[-1].append(expression(parser.side()))
+        sign = parser.take("&", "\\\\", "end environment").kind
+        if sign == "\\\\" and parser.kind == "end environment":
+            sign = parser.take().kind
+        elif sign == "\\\\":
+            rows.append([])
+    if len({len(row) for row in rows}) > 1:
+        raise NotMathematics("a matrix whose rows differ in length")
+    matrix = Matrix(tuple(map(tuple, rows)))
+    return Apply("det", (matrix,)) if name[0] in "vV" else matrix
+
+
+def _system(parser: Parsing) -> object:
+    """Rows of equations are a listing; rows of a value and its condition are one function by cases."""
+    rows: list = []
+    pieces: list = []
+    while True:
+        while parser.kind == "&":
+            parser.take()
+        row = parser.relation()
+        while parser.kind in (",", ";", "&", "if"):
+            parser.take()
+        if parser.kind == "otherwise":
+            parser.take()
+            pieces += [expression(row), Number(Fraction(1))]
+        elif parser.kind not in ("\\\\", "end environment"):
+            pieces += [expression(row), condition(parser.relation())]
+        else:
+            rows.append(row)
+        while parser.kind in (",", ";", "."):
+            parser.take()
+        if parser.take("\\\\", "end environment").kind == "end environment":
+            break
+        if parser.kind == "end environment":
+            parser.take()
+            break
+    if rows and pieces:
+        raise NotMathematics("cases of which only some have a condition")
+    if pieces:
+        return Apply("cases", tuple(pieces))
+    if len(rows) == 1 and not isinstance(rows[0], Relation | Solution):
+        raise NotMathematics("the environment of cases with one row")
+    return rows[0] if len(rows) == 1 else Listing(tuple(rows))
+
+
+def condition(node: object) -> object:
+    """A relation as an expression that is 1 where it holds, else 0."""
+    relation = build.as_relation(node)
+    if relation is None:
+        raise NotMathematics("a condition that is no comparison")
+    tests = []
+    for left, operator, right in zip(relation.sides, relation.operators, relation.sides[1:], strict=False):
+        if operator in (">", "≥"):
+            left, operator, right = right, {">": "<", "≥": "≤"}[operator], left
+        if operator not in ("<", "≤", "=", "≠"):
+            raise NotMathematics(f"{operator} in a condition")
+        tests.append(Apply(operator, (expression(left), expression(right))))
+    return tests[0] if len(tests) == 1 else Apply("*", tuple(tests))

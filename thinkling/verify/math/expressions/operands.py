@@ -1,0 +1,171 @@
+"""What a product is made of: numbers with all that may follow them, names with subscripts, functions with arguments.
+
+Each rule takes the parser (grammar.py), reads on from its place, and gives a node.
+"""
+
+from fractions import Fraction
+
+import thinkling.verify.math.expressions.build as build
+from thinkling.verify.math.expressions.build import expression, number
+from thinkling.verify.math.expressions.parsing import Parsing
+from thinkling.verify.math.expressions.tokens import NotMathematics, Token
+from thinkling.verify.math.expressions.tree import ELLIPSIS, EULER, IMAGINARY, PI, Apply, Number, Set, Symbol, Tuple
+
+JOINS = (",", ";", "or", "and")
+_INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
+             "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
+_SEVERAL = ("gcd", "lcm", "max", "min")
+
+
+def mixed(parser: Parsing) -> Number | None:
+    """`1\\frac{4}{5}` and `1 4/5` are 9/5. `2\\frac{9}{5}` is a product, since no mixed number is improper."""
+    first, second = parser.tokens[parser.at], parser.ahead(1)
+    if first.kind != "number" or not first.text.isdigit() or second.kind not in ("frac", "number"):
+        return None
+    start, kept = parser.at, parser.tokens.copy()
+    parser.take()
+    if second.kind == "frac":
+        fraction = parser.atom()
+    elif second.spaced and parser.ahead(1).kind == "/" and parser.ahead(2).kind == "number":
+        top, _, bottom = parser.take(), parser.take(), parser.take()
+        if not (top.text.isdigit() and bottom.text.isdigit()):
+            raise NotMathematics("two numbers side by side")
+        fraction = Apply("/", (number(top.text), number(bottom.text)))
+    else:
+        fraction = None
+    match fraction:
+        case Apply("/", (Number(top, None), Number(bottom, None))) if 0 < top < bottom:
+            return Number(int(first.text) + top / bottom)
+    parser.at, parser.tokens = start, kept
+    return None
+
+
+def number_of(parser: Parsing, digits: str) -> object:
+    if parser.kind == "_":
+        return numeral(parser, digits)
+    if parser.kind == "symbol" and parser.tokens[parser.at].text == ELLIPSIS and "." in digits:
+        parser.take()
+        return build.continued(digits)
+    return number(digits)
+
+
+def numeral(parser: Parsing, digits: str) -> object:
+    parser.take("_")
+    braced = parser.kind == "{" and parser.take()
+    base = parser.take("number").text
+    if braced:
+        parser.take("}")
+    return build.numeral(digits, base)
+
+
+def symbol(parser: Parsing, name: str) -> object:
+    while parser.kind == "'":
+        name += parser.take().text
+    if parser.kind == "_":
+        parser.take()
+        name += "_" + _subscript(parser)
+    if name == "C" and parser.kind == "(" and _holds_two(parser):
+        parser.take()
+        several, _ = parser.items()
+        parser.take(")")
+        return Apply("binom", tuple(map(expression, several)))
+    glued = parser.at > 1 and parser.tokens[parser.at - 2].kind == "symbol" and not parser.tokens[parser.at - 1].spaced
+    product = glued and name in "gh" and parser.ahead(2).kind != ")"  # mg(sin x - 1)
+    if (
+        name.rstrip("'") in parser.functions
+        and parser.kind == "("
+        and not parser.tokens[parser.at].spaced
+        and not product
+    ):
+        parser.take()
+        arguments, _ = parser.items()
+        parser.take(")")
+        return Apply(f"{name}()", tuple(map(expression, arguments)))
+    return Symbol(name)
+
+
+def _holds_two(parser: Parsing) -> bool:
+    """Whether the bracket ahead is the (10, 3) of C(10, 3)."""
+    kinds = [parser.ahead(place).kind for place in range(1, 5)]
+    return kinds[0] in ("number", "symbol") and kinds[1] == "," and kinds[2] in ("number", "symbol") and kinds[3] == ")"
+
+
+def _subscript(parser: Parsing) -> str:
+    if parser.kind != "{":
+        return parser.take("number", "symbol").text
+    text, depth = "", 0
+    while True:
+        token = parser.take()
+        if token.kind == "end":
+            raise NotMathematics("an unclosed subscript")
+        depth += {"{": 1, "}": -1}.get(token.kind, 0)
+        if not depth:
+            return text.removeprefix("{")
+        text += token.text
+
+
+def function(parser: Parsing, name: str) -> object:
+    power = base = None
+    while parser.kind in ("^", "_"):
+        if parser.take().kind == "^":
+            power = parser.exponent()
+        else:
+            base = expression(parser.atom())
+    if power == Number(Fraction(-1)) and name in _INVERSES:
+        name, power = _INVERSES[name], None
+    if parser.kind in ("(", "[", "{", "\\{"):
+        inside = parser.atom()
+        several = inside.items if name in _SEVERAL and isinstance(inside, Tuple | Set) else (inside,)
+    else:
+        several = (_bare_argument(parser),)
+    arguments = tuple(map(expression, several)) + ((base,) if base else ())
+    if base and name != "log":
+        raise NotMathematics(f"{name} with a base")
+    node = Apply(name, arguments)
+    return node if power is None else Apply("^", (node, power))
+
+
+def _bare_argument(parser: Parsing) -> object:
+    """What `\\sin 2\\pi x` takes the sine of: up to the next sign, bracket or function."""
+    factors = [parser.signed()]
+    while parser.kind == "symbol":
+        factors.append(parser.power())
+    return build.product(tuple(map(expression, factors)))
+
+
+def argument(parser: Parsing) -> object:
+    """An argument of \\frac or \\binom: a group, or a single digit or symbol, as in \\frac12."""
+    token = parser.tokens[parser.at]
+    if token.kind == "number" and len(token.text) > 1:
+        if not token.text.isdigit():
+            raise NotMathematics("a decimal directly after \\frac")
+        parser.tokens[parser.at] = Token("number", token.text[1:], False)
+        return number(token.text[0])
+    return expression(parser.atom())
+
+
+def root(parser: Parsing) -> Apply:
+    index = None
+    if parser.kind == "[":
+        parser.take()
+        index = expression(parser.sum())
+        parser.take("]")
+    inside = expression(parser.atom())
+    return Apply("sqrt", (inside,)) if index is None else Apply("root", (inside, index))
+
+
+def defined_functions(found: list[Token]) -> set[str]:
+    """The names that stand as `P(x) =`, `T(n) =` or `P(A) ≈` at the start of an item: they are functions."""
+    names = set()
+    for at, token in enumerate(found[:-4]):
+        starts = at == 0 or found[at - 1].kind in (*JOINS, "begin", "\\\\", "&")
+        if not starts or token.kind != "symbol" or token.text in (EULER, IMAGINARY, PI) or found[at + 1].kind != "(":
+            continue
+        end = at + 2
+        while found[end].kind in ("symbol", "number", ","):
+            end += 1
+        inside = {argument.text for argument in found[at + 2 : end]}
+        called = found[end].kind == ")" and found[end + 1].kind in ("=", "≈", "≡")
+        if called and inside and token.text not in inside and (token.text not in "xyz" or inside <= set("tsn0123")):
+            names.add(token.text)
+    return names

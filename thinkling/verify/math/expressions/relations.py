@@ -1,0 +1,135 @@
+"""Equations and inequalities by their form: what they define, for which name, and as a comparison with zero."""
+
+from dataclasses import dataclass
+
+from thinkling.verify.math.expressions.arithmetic import unknowns
+from thinkling.verify.math.expressions.build import is_variable
+from thinkling.verify.math.expressions.tree import (
+    Apply,
+    Listing,
+    Number,
+    Relation,
+    Symbol,
+    Tuple,
+    replace,
+    variables,
+    walk,
+)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a chain of = and ≈ says: the sides with something unknown in them, their exact values, and rounded ones."""
+
+    heads: tuple
+    exact: tuple
+    rough: tuple
+
+    @property
+    def values(self) -> tuple:
+        """The sides that an answer may be equal to: the last exact one, and what it was rounded to."""
+        return (*self.exact[-1:], *self.rough)
+
+
+def stated(node: Relation) -> Stated | None:
+    """What `x = 5`, `m + n = 73`, `f(x) = 2x`, `x = 1/3 ≈ 0.33` and `1 + 1 = 2` state; None for other relations.
+
+    An equation that is to be solved, `2x = 10` or `x^2 - 4 = 0`, states no value.
+    """
+    if not set(node.operators) <= {"=", "≈"}:
+        return None
+    rounded = (False, *(operator == "≈" for operator in node.operators))
+    first_rounded = rounded.index(True) if True in rounded else len(rounded)
+    places = [place for place, side in enumerate(node.sides) if not unknowns((side,))]
+    if not places:
+        if is_head(node.sides[0]):
+            places = list(range(1, len(node.sides)))
+        elif len(node.sides) == 2 and is_head(node.sides[1]):
+            places = [0]
+        else:
+            return None
+    elif any(_to_be_solved(side, node.sides[places[-1]]) for i, side in enumerate(node.sides) if i not in places):
+        return None
+    heads = tuple(side for place, side in enumerate(node.sides) if place not in places)
+    exact = tuple(node.sides[place] for place in places if place < first_rounded)
+    rough = tuple(node.sides[place] for place in places if place >= first_rounded)
+    return Stated(heads, exact, rough)
+
+
+def _to_be_solved(side: object, value: object) -> bool:
+    """A line in one variable, such as 2x + 1, is an equation's side; so is a sum that is said to be zero."""
+    names = variables(side)
+    if is_head(side) or not isinstance(side, Apply):
+        return False
+    zero = isinstance(value, Number) and value.value == 0
+    linear = all(not isinstance(part, Apply) or part.function in ("+", "*", "/", "neg") for part in walk(side))
+    return (len(names) == 1 and linear) or (zero and side.function == "+")
+
+
+def one_name(items: tuple) -> tuple:
+    """`x = 2, x = 3` and `x = 2, 3` are the values 2 and 3."""
+    heads = {item.sides[0] if defines(item) else None for item in items}
+    return tuple(item.sides[1] if defines(item) else item for item in items) if len(heads - {None}) == 1 else items
+
+
+def named_values(node: object) -> dict[str, object] | None:
+    """`y = 3, x = 2` and `(x, y) = (2, 3)` as values by name; None where a name stands twice, or not all have one."""
+    match node:
+        case Listing(items) if all(map(defines, items)):
+            found = {item.sides[0].name: item.sides[1] for item in items}
+            return found if len(found) == len(items) else None
+        case Relation((Tuple(names), Tuple(values)), ("=",)) if len(names) == len(values):
+            found = {name.name: value for name, value in zip(names, values, strict=True) if is_variable(name)}
+            return found if len(found) == len(names) else None
+    return None
+
+
+def in_order(named: dict[str, object], node: object) -> tuple:
+    """The values as a point: in the alphabet's order, but as they are written in `(m, b) = (2, 3)`."""
+    usual = set(named) <= set("xyz") or set(named) <= set("abcd")
+    written = isinstance(node, Relation) and not usual
+    return tuple(named[name] for name in (named if written else sorted(named, key=lambda name: name.lstrip("\\"))))
+
+
+def defines(item: object) -> bool:
+    return isinstance(item, Relation) and item.operators in (("=",), ("≈",)) and is_variable(item.sides[0])
+
+
+def is_head(side: object) -> bool:
+    """What stands before `=` in a definition: x, f(x), (x, y)."""
+    if isinstance(side, Tuple):
+        return all(map(is_variable, side.items))
+    return is_variable(side) or is_function(side)
+
+
+def is_function(side: object) -> bool:
+    """f(x) or f(x, y), as it stands before `=` in a definition."""
+    if not (isinstance(side, Apply) and side.function.endswith("()") and all(map(is_variable, side.arguments))):
+        return False
+    return not any(argument.name.isupper() for argument in side.arguments)  # the A of P(A) is an event
+
+
+def renamed(a: Relation, b: Relation) -> tuple[Relation, Relation]:
+    """`f(t) = t^2` with b's name for the bound variable, so that it equals `f(x) = x^2`."""
+    first, second = a.sides[0], b.sides[0]
+    if (
+        not (is_function(first) and is_function(second))
+        or first.function != second.function
+        or len(first.arguments) != len(second.arguments)
+    ):
+        return a, b
+    if first.arguments != second.arguments and (
+        variables(b) & variables(first) or (variables(a) - variables(first)) & variables(second)
+    ):
+        return a, b  # f(q) = ax + b is not f(x) = ax + b
+    names = dict(zip(first.arguments, second.arguments, strict=True))
+    return replace(a, lambda part: names.get(part) if isinstance(part, Symbol) else None), b
+
+
+def from_zero(node: Relation) -> tuple[Apply, str]:
+    """`a < b` as a - b and its sense, with > and ≥ turned round."""
+    left, right = node.sides
+    sense = node.operators[0]
+    if sense in (">", "≥"):
+        left, right, sense = right, left, {">": "<", "≥": "≤"}[sense]
+    return Apply("+", (left, Apply("neg", (right,)))), sense

@@ -1,0 +1,171 @@
+r"""What a sentence claims: the value in "The answer is about 18, not 20." or "**Answer:** Janet makes **$18** a day".
+
+A claim's start is known in several languages. What it withdraws ("wait, that is wrong") is no answer; what corrects it
+is. A claim that says what the answer is not, or is less than, is left as it stands, and is then not read.
+"""
+
+import re
+from collections import deque
+from dataclasses import dataclass
+
+from thinkling.verify.math.prose.formulas import Span, formulas_of
+
+PROSE = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+(?![(^=_{\d+*/-])")  # a word, not sin(x) or ab^2
+SOMETHING = re.compile(r"[^\s.*_:,;$#`\"'-]")
+STATED = re.compile(
+    r"""(?<![^\W_])answers?(?![^\W_])                                     # the answer ...
+        (?: [ \t*_]*+ (?:[:=]|→|->|=>|\\to(?![a-z]))                      # answer: X
+          | (?: [ \t*_]*+ | [ ](?:to|for|of)\b[^.:$\n]{0,60}?[ ] )        # ... to the question
+            (?<![^\W_]) (?:is|are|was|equals|(?:would|will|must|should)[ ]be)\b
+            (?![ ](?:correct|reasonable|valid|consistent|verified|confirmed)\b) )
+        (?: [\s*:=] | __?(?=\s) )*+
+      | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+       # **Final Answer** X
+      | ^[\#*_ \t]*+ (?:the[ ])?(?:final[ ])?answer [*_ \t]*+ $ \s*+      # a line of its own, then X
+      | ^[\#*_ \t>-]*+ (?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
+        | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ )                # Ans: X
+      | (?:答案|答)(?:[是为為]|[:：])[:：]? [\s*]*+                             # the same in other languages
+      | (?:la[ ]réponse|die[ ](?:antwort|lösung)|la[ ]respuesta|la[ ]risposta|a[ ]resposta)
+        (?:[ ](?:finale|final|endgültige|correcta))?
+        (?:[ ](?:est|ist|lautet|es|è|é)\b|[ ]?:) [\s*:]*+
+      | (?:réponse|antwort|respuesta|risposta|resposta|ответ|پاسخ|جواب|答え|정답)
+        (?:[ ](?:finale?|نهایی))? [*_ ]*+ (?:[:：]|[ ][—–-][ ]|[は은]|[ ](?:равен|است)\b) [\s*]*+
+      | (?P<hashes> (?<!\#)\#{4}(?!\#) ) [ \t*]*+ (?=[^\s\#])             # #### X, but no heading in words
+        (?! (?:\d++[.):][ ])? [^\W\d_]{2,}+(?![(^=_{\d+*/-]) )""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
+# The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
+_CLAIM_END = re.compile(
+    r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|。|,?[ ](?:because|since|as|so|where|which)\b"
+    r"|,[ ](?:not|rather[ ]than|instead[ ]of)\b"
+    r"|;[ ](?=[^\W\d_]{2})|[ ]\((?=since|because|as|from|i\.e|that[ ]is|for|by|which)|[ ]and[ ](?:we|this|I)\b"
+    r"|[!?](?=[*_]*+(?:\s|\Z))"
+)
+_OPENING = re.compile(
+    r"(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed|clearly|about|approximately|roughly|around"
+    r"|equal to|only|now)[ ,:]+)+",
+    re.IGNORECASE,
+)
+_WITHDRAWN = re.compile(
+    r"(?:\bwait\b|\bactually\b|\bno,|\bsorry\b|\bcorrection\b|\boops\b"
+    r"|(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
+    r"|\bI (?:made|was) (?:a mistake|an error|wrong)\b)",
+    re.IGNORECASE,
+)
+_CORRECTED = re.compile(
+    r"(?:\b(?:it|that|this|the (?:value|result|total|number|correct (?:one|value)))"
+    r"(?: is|'s| should be| must be| equals| would be)"
+    r"|\bcorrection\b ?:?) (?!wrong|incorrect|not\b|correct\b|right\b)(?:actually |really |in fact )?",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
+_JSON = re.compile(r"[\"'](?:final_?|correct_?)?answer[\"'] ?: ?(?:\"((?:[^\"\\]|\\.)*)\"|([^,}\n]+))", re.IGNORECASE)
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_END_TOKENS = re.compile(r"(?:\s|<\|(?:im_end|endoftext|eot_id|end|end_of_text)\|>|</s>|<eos>|<end_of_turn>)+\Z")
+_FENCE = re.compile(r"\A\s*```[a-z]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed, "" where it is nothing, and the rule that found it."""
+
+    answer: str
+    rule: str
+
+
+def without_end(text: str) -> str:
+    """The text without the tokens that end a completion, and without a code fence all around it."""
+    text = _END_TOKENS.sub("", text[-200:]).join([text[:-200], ""]) if len(text) > 200 else _END_TOKENS.sub("", text)
+    fence = _FENCE.match(text) if text.lstrip().startswith("```") else None
+    return fence[1] if fence else text
+
+
+def tagged(text: str) -> Claim | None:
+    """The content of the last `<answer>...</answer>`, or of an "answer" in JSON."""
+    if "<" in text and (tags := deque(_TAG.finditer(text), maxlen=1)):
+        content = tags[0][1]
+        inner = stated(content)
+        return inner or Claim(clean(without_delimiters(content, formulas_of(content))), "an answer tag")
+    if "{" in text and (fields := deque(_JSON.finditer(text), maxlen=1)):
+        value = (fields[0][1] if fields[0][1] is not None else fields[0][2]).replace("\\\\", "\\")
+        return Claim(clean(without_delimiters(value, formulas_of(value))), "an answer in JSON")
+    return None
+
+
+def stated(text: str) -> Claim | None:
+    """The last claim ("the answer is X"), up to the end of its sentence or line; a formula in it is never cut."""
+    claims = deque(STATED.finditer(text), maxlen=1)
+    if not claims:
+        return None
+    claim, text = claims[0], text[claims[0].end() :]
+    answer, end = _sentence(text)
+    rule = "####" if claim["hashes"] else "the answer is ..."
+    withdrawn = None if claim["hashes"] else _WITHDRAWN.search(text, end)
+    if withdrawn and not STATED.search(text, withdrawn.end()):
+        corrections = deque(_CORRECTED.finditer(text, withdrawn.start()), maxlen=1)
+        if not corrections:
+            return Claim("", "the stated answer was withdrawn")
+        answer, _ = _sentence(text[corrections[0].end() :])
+        rule = "a corrected answer"
+    return Claim(answer, rule)
+
+
+def _sentence(text: str) -> tuple[str, int]:
+    """The claim that begins here, cleaned, and where it ends."""
+    text = text.removeprefix("(") if text.startswith("(") and ")" not in text[:200] else text
+    opening = _OPENING.match(text)
+    start = opening.end() if opening else 0
+    formulas = formulas_of(text)
+    number, end = 0, len(text)
+    for stop in _CLAIM_END.finditer(text, start):
+        while number < len(formulas) and formulas[number].end <= stop.start():
+            number += 1
+        if number == len(formulas) or stop.start() < formulas[number].start:
+            end = stop.start()
+            break
+    inside = [Span(*(place - start for place in span)) for span in formulas if start <= span.start and span.end <= end]
+    return clean(without_delimiters(text[start:end], inside)), end
+
+
+def without_delimiters(claim: str, formulas: list[Span]) -> str:
+    """A claim without the signs around its formulas; the one formula alone where a sentence surrounds it.
+
+    A unit is no sentence, and an alternative ("$7$ or 8") is never dropped. Without a formula, what is bold stands out.
+    """
+    edges = [0, *(edge for span in formulas for edge in (span.start, span.end)), len(claim)]
+    prose = [claim[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    contents = [formula(claim, span) for span in formulas]
+    around = " ".join(prose)
+    if len(contents) == 1 and len(PROSE.findall(around)) > 3 and not re.search(r"\d|\b(?:and|or|not)\b", around):
+        return contents[0]
+    bold = _BOLD.findall(claim)
+    if not contents and len(bold) == 1 and re.search(r"\d", bold[0]):
+        rest = _BOLD.sub(" ", claim)
+        if len(PROSE.findall(rest)) > 2 and not re.search(r"\d|\b(?:and|or|not|no|less|more|than)\b", rest):
+            return bold[0]
+    return "".join(a + b for a, b in zip(prose, [*contents, ""], strict=True))
+
+
+def clean(answer: str) -> str:
+    """Strip emphasis, quotes and final punctuation; "" where nothing is left to read."""
+    answer = trimmed(answer, "*:")
+    for mark in ("`", '"', "'", "__", "_"):
+        if answer.startswith(mark) and answer.endswith(mark) and len(answer) > 2 * len(mark):
+            answer = trimmed(answer[len(mark) : -len(mark)], "*:")
+    return answer if SOMETHING.search(answer) else ""
+
+
+def formula(text: str, span: Span) -> str:
+    return trimmed(text[span.first : span.last])
+
+
+def trimmed(text: str, marks: str = "") -> str:
+    r"""Without white space and `marks` around it, and without stops .,; behind it, but for "..." and the space `\,`."""
+    start, end = 0, len(text)
+    while start < end and (text[start].isspace() or text[start] in marks):
+        start += 1
+    while end > start:
+        last, before = text[end - 1], text[end - 2 : end - 1]
+        if not (last.isspace() or last in marks or (last in ".,;" and before not in ("\\", "."))):
+            break
+        end -= 1
+    return text[start:end]

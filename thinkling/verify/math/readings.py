@@ -1,0 +1,138 @@
+r"""Second readings of an answer, each a rule of lenient grading: tried where the first reading is not the reference.
+
+A reading is a tree that the text may also have. It is told what stands on the other side, for "45,135" is a list only
+beside a list, and an equation is its roots only beside a set.
+"""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+
+from thinkling.verify.math.expressions.clean import clean
+from thinkling.verify.math.expressions.polynomials import polynomial, real_roots
+from thinkling.verify.math.expressions.tree import (
+    EXPRESSIONS,
+    Apply,
+    Interval,
+    Listing,
+    Number,
+    Quantity,
+    Relation,
+    Set,
+    Symbol,
+    Tuple,
+    Unread,
+    Words,
+    replace,
+    variables,
+)
+from thinkling.verify.math.latex import parse
+from thinkling.verify.math.prose.forms import without_style
+from thinkling.verify.math.quantities.phrases import CHANGING
+from thinkling.verify.math.quantities.words import value_of
+
+MAX_CHARACTERS = 300
+
+_DECIMAL_COMMA = re.compile(r"(-?)([0-9]{1,3}(?:[. ][0-9]{3})+|[0-9]+),([0-9]+)")
+_INDIAN = re.compile(r"-?[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?")
+_IN_BRACKETS = re.compile(r"(?<![0-9,])([1-9][0-9]{0,2}(?:,[0-9]{3})+)(?![0-9])(?=, | ?[)\]}\\])")
+_UNSPACED = re.compile(r"(?<=[0-9]),(?=[0-9])")
+_LABELLED = re.compile(
+    r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)(?: ?[:=] ?| is | are | )"
+    r"((?:[-+$(]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
+)
+_ASKED = frozenset(
+    "maximum minimum total half quarter percentage average left right remaining gain loss higher lower max min".split()
+)
+_HATS = tuple(Symbol(f"\\hat{{{letter}}}") for letter in "ijk")
+
+
+def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, object]]:
+    """The rule's name and the tree of each second reading of a text, beside another answer's tree."""
+    if len(text) > MAX_CHARACTERS:
+        return
+    cleaned = clean(text)
+    value = value_of(cleaned)
+    if value is not None:
+        yield "number words", Number(value)
+    for rule, spelled in _separated(cleaned, other):
+        separated = parse(spelled)
+        if not isinstance(separated, Unread | Words):
+            yield rule, separated
+    labelled = None if isinstance(other, Relation) else _labelled(cleaned)
+    if labelled is not None:
+        yield "labels", labelled
+    if isinstance(tree, Relation) and isinstance(other, Set | Listing):
+        roots = _roots(tree)
+        if roots is not None:
+            yield "roots", Set(tuple(roots))
+    if isinstance(other, Tuple | Interval):
+        vector = _vector(tree)
+        if vector is not None:
+            yield "vectors", vector
+
+
+def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
+    """Commas read in the other way: as a list's, as thousands in brackets, as a decimal point, in the Indian way."""
+    bare = other.expression if isinstance(other, Quantity) else other
+    if isinstance(other, Listing | Set | Tuple):
+        if _UNSPACED.search(cleaned):
+            yield "separators", _UNSPACED.sub(", ", cleaned)
+        if _IN_BRACKETS.search(cleaned):
+            yield "separators", _IN_BRACKETS.sub(lambda found: found[1].replace(",", ""), cleaned)
+    elif isinstance(bare, Number):
+        decimal = _DECIMAL_COMMA.fullmatch(cleaned)
+        if decimal and (len(decimal[3]) != 3 or "." in decimal[2] or " " in decimal[2]):
+            yield "separators", f"{decimal[1]}{re.sub('[. ]', '', decimal[2])}.{decimal[3]}"
+        if _INDIAN.fullmatch(cleaned):
+            yield "separators", cleaned.replace(",", "")
+
+
+def _labelled(cleaned: str) -> object | None:
+    """`Maximum = 2, Minimum = 1` as the values 2, 1; `Total: 45` as 45. None: another form, or words that change it."""
+    values = []
+    for item in re.split(r"[,;] ?(?:and )?| and ", without_style(cleaned)):
+        found = _LABELLED.fullmatch(item.strip())
+        if found is None:
+            return None
+        words = found[1].casefold().split()
+        value = parse(found[2])
+        changed = any(word in CHANGING and word not in _ASKED for word in words)
+        if changed or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
+            return None
+        values.append(value)
+    return values[0] if len(values) == 1 else Listing(tuple(values))
+
+
+def _roots(tree: Relation) -> list[object] | None:
+    """The real roots of a polynomial equation in one variable."""
+    names = variables(tree)
+    if tree.operators != ("=",) or len(names) != 1 or not all(isinstance(side, EXPRESSIONS) for side in tree.sides):
+        return None
+    inside = polynomial(Apply("+", (tree.sides[0], Apply("neg", (tree.sides[1],)))), next(iter(names)))
+    roots = real_roots(inside) if inside is not None and len(inside) > 2 else None
+    return roots or None
+
+
+def _vector(tree: object) -> Tuple | None:
+    r"""`3\hat{i} + 4\hat{j}` as (3, 4)."""
+    value = tree.sides[-1] if isinstance(tree, Relation) else tree
+    used = [hat for hat in _HATS if isinstance(value, EXPRESSIONS) and hat.name in variables(value)]
+    if len(used) < 2:
+        return None
+    if not all(
+        isinstance(term, Symbol) or (isinstance(term, Apply) and term.function in ("*", "neg", "/"))
+        for term in _terms(value)
+    ):
+        return None
+    size = 3 if _HATS[2] in used else 2
+    zero, one = Number(Fraction(0)), Number(Fraction(1))
+
+    def part(of: Symbol) -> object:
+        return replace(value, lambda node: (one if node == of else zero) if node in _HATS else None)
+
+    return Tuple(tuple(part(hat) for hat in _HATS[:size]))
+
+
+def _terms(value: object) -> tuple:
+    return value.arguments if isinstance(value, Apply) and value.function == "+" else (value,)
