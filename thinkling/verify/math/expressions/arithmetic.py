@@ -26,7 +26,7 @@ from thinkling.verify.math.expressions.tree import (
     walk,
 )
 
-MAX_WORK = 30_000  # counted in steps of about a microsecond
+MAX_WORK = 22_000  # counted in steps of about a microsecond
 DIGITS = (30, 70, 300, 1000)
 
 

@@ -130,7 +130,7 @@ class Numeric:
         return self._positive_power(b, e)
 
     def _positive_power(self, base: object, exponent: object) -> object:
-        self.spend(self.function)
+        self.spend(2 * self.function)
         self._check_size(abs(exponent * MP.log(base, 2)))
         return MP.power(base, exponent)
 
