@@ -1,5 +1,6 @@
 """A short run of the fuzzer, and the proof that it can fail. `make fuzz` runs the long one, with its limits on time."""
 
+import fuzz_verify
 import pytest
 from fuzz_verify import CRAFTED, SEEDS, Found, check, fuzz
 
@@ -19,7 +20,8 @@ def test_every_seed_is_right_against_itself() -> None:
     assert wrong == []
 
 
-def test_the_same_seed_makes_the_same_answers() -> None:
+def test_the_same_seed_makes_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz_verify, "CRAFTED", CRAFTED[:3])  # all of them are in the test above
     assert fuzz(50, seed=3, measure_memory=False).statuses == fuzz(50, seed=3, measure_memory=False).statuses
 
 
