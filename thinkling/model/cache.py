@@ -28,8 +28,7 @@ class NoCache:
 
     def begin(self, tokens: Tensor) -> Tensor:
         """The positions (B, T) of a pass over `tokens` (B, T)."""
-        B, T = tokens.shape
-        return torch.arange(T, device=tokens.device).expand(B, T)
+        return from_the_start(tokens)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Causal attention of (B, H, T, E) over (B, K, T, E), as (B, T, H E)."""
@@ -76,8 +75,7 @@ class KVCache:
     def begin(self, tokens: Tensor) -> Tensor:
         """The positions (B, T) of a pass over `tokens` (B, T), which follow what each row holds. What they see, namely
         themselves and what came before, is worked out here, once for all layers."""
-        B, T = tokens.shape
-        positions = torch.arange(T, device=tokens.device).expand(B, T) + self.lengths[:, None]
+        positions = from_the_start(tokens) + self.lengths[:, None]
         places = torch.arange(self.max_length, device=tokens.device)
         self.visible = places <= positions[:, None, :, None]
         return positions
@@ -131,8 +129,7 @@ class Documents:
 
     def begin(self, tokens: Tensor) -> Tensor:
         """The positions (B, T), which run on through a row: rotary positions only say how far two tokens are apart."""
-        B, T = tokens.shape
-        return torch.arange(T, device=tokens.device).expand(B, T)
+        return from_the_start(tokens)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of (B, H, T, E) over (B, K, T, E), as (B, T, H E). Heads are repeated here: with a mask, CUDA's
@@ -192,6 +189,12 @@ class Packed:
                 late.append(heads_joined(out).flatten(0, 1))
                 place += G * T
         return torch.cat(found + late).index_select(0, self.back)[None]
+
+
+def from_the_start(tokens: Tensor) -> Tensor:
+    """0, 1, 2, ... along each row of (B, T)."""
+    B, T = tokens.shape
+    return torch.arange(T, device=tokens.device).expand(B, T)
 
 
 def mask_behind(P: int, T: int, device: torch.device) -> Tensor:
