@@ -22,7 +22,8 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import FAMILIES, ModelConfig, RopeScaling
-from thinkling.model.gguf_file import FAMILY_OF, halves_first, llama3_divisors, read_gguf
+from thinkling.model.gguf_file import FAMILY_OF, read_gguf
+from thinkling.model.gguf_network import halves_first, llama3_divisors
 from thinkling.model.stored import config_at
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
@@ -170,7 +171,7 @@ def test_k_quants_are_read_block_by_block(kind: str, tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    from thinkling.model.gguf_file import stored_tensors
+    from thinkling.model.gguf_network import stored_tensors
 
     shape, read = stored_tensors(read_gguf(tmp_path / "m.gguf"), model.config)["model.layers.0.mlp.up_proj.weight"]
     assert shape == (256, 256)

@@ -16,7 +16,8 @@ import tokenizers
 from thinkling.errors import UserError
 from thinkling.model.chat_template import END, END_THINK, JINJA, START, THINK, Mark, chat_pieces
 from thinkling.model.config_file import read_object, read_text
-from thinkling.model.gguf_file import gguf_config, read_gguf
+from thinkling.model.gguf_file import read_gguf
+from thinkling.model.gguf_network import gguf_config
 from thinkling.model.gguf_tokenizer import gguf_backend, gguf_kept, gguf_stop_ids
 from thinkling.model.jinja_template import JinjaTemplate
 from thinkling.runs import write_json, write_text
