@@ -60,7 +60,8 @@ class Grpo(ModelSettings):
     """Stop after this many minutes, if the steps are not done by then. A larger number resumes the run."""
     tasks: tuple[str, ...] = ("builtin",)
     """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), quantities (each of a new
-    structure), gym:FAMILY, or a file, as for thinkling eval. Several take turns."""
+    structure), longer-quantities (of 8 to 10 steps instead of 2 to 7), gym:FAMILY, or a file, as for thinkling eval.
+    Several take turns."""
     on_error: OnError = "stop"
     """What a problem of a file does whose question is longer than --max-length: stop ends the run before any work, and
     names it; skip never asks it, and lists it in OUT/failed.json."""
@@ -153,7 +154,9 @@ class Grpo(ModelSettings):
         at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
         at_least(2, eval_problems=self.eval_problems)
         if not self.tasks:
-            raise UserError("--tasks needs at least one of builtin, larger-numbers, quantities, or a file")
+            raise UserError(
+                "--tasks needs at least one of builtin, larger-numbers, quantities, longer-quantities, or a file"
+            )
         at_least(0, lora_rank=self.lora_rank, lr=self.lr, muon_lr=self.muon_lr, process_reward=self.process_reward)
         at_least(0, dynamic_sampling=self.dynamic_sampling, eval_every=self.eval_every, save_every=self.save_every)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):

@@ -70,9 +70,9 @@ class ScalingSettings(ModelSettings):
     """What a problem does that gets no answer (too long, refused, timed out), or whose reference its verifier cannot
     use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
-    """builtin, larger-numbers, quantities, gym:FAMILY (of reasoning-gym), a .jsonl or .json file whose rows have
-    question and reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which yields such
-    rows."""
+    """builtin, larger-numbers, quantities, longer-quantities, gym:FAMILY (of reasoning-gym), a .jsonl or .json file
+    whose rows have question and reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which
+    yields such rows."""
     split: Split = "held-out"
     """Of the built-in problems: held-out has new numbers, unseen-templates (of builtin) word problems of a new kind,
     longer and rephrased (of quantities) more steps and other words."""
