@@ -38,11 +38,16 @@ _INDIAN = re.compile(r"-?[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?")
 _IN_BRACKETS = re.compile(r"(?<![0-9,])([1-9][0-9]{0,2}(?:,[0-9]{3})+)(?![0-9])(?=, | ?[)\]}\\])")
 _UNSPACED = re.compile(r"(?<=[0-9]),(?=[0-9])")
 _LABELLED = re.compile(
-    r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)(?: ?[:=] ?| is | are | )"
-    r"((?:[-+$(]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
+    r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)( ?[:=] ?| is | are | )"
+    r"((?:[-+$(\[]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
 )
 _ASKED = frozenset(
     "maximum minimum total half quarter percentage average left right remaining gain loss higher lower max min".split()
+)
+_NAMES_A_VALUE = frozenset(
+    "maximum minimum max min total sum product difference value answer ans result length width height depth base radius "
+    "diameter area volume perimeter distance speed time age cost price average mean median mode range probability ratio "
+    "number count of the is about approximately exactly roughly around only just a around nearly almost".split()
 )
 _HATS = tuple(Symbol(f"\\hat{{{letter}}}") for letter in "ijk")
 
@@ -96,9 +101,11 @@ def _labelled(cleaned: str) -> object | None:
         if found is None:
             return None
         words = found[1].casefold().split()
-        value = parse(found[2])
-        changed = any(word in CHANGING and word not in _ASKED for word in words)
-        if changed or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
+        value = parse(found[3])
+        asked = _ASKED if found[2].strip() else _NAMES_A_VALUE
+        changed = any(word in CHANGING and word not in asked for word in words)
+        named = found[2].strip() or _NAMES_A_VALUE.issuperset(words)  # "April 5" and "nicht 5" are not 5
+        if changed or not named or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
             return None
         values.append(value)
     return values[0] if len(values) == 1 else Listing(tuple(values))
