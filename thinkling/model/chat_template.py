@@ -127,7 +127,8 @@ def settled(pieces: Sequence[str], added: Mapping[str, Mapping]) -> list[str]:
     joined, since a BPE may merge across the seam."""
     found = [Mark(piece) if _stands(i, pieces, added) else str(piece) for i, piece in enumerate(pieces)]
     joined: list[str] = []
-    for kind, run in groupby(found, type):
+    for kind, group in groupby(found, type):
+        run = list(group)
         joined += run if kind is Mark else ["".join(run)]
     for i, piece in enumerate(joined):
         if type(piece) is str:
