@@ -366,6 +366,17 @@ def test_a_gguf_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert resolve(str(tmp_path / "m.gguf")) == tmp_path / "m.gguf"
     cli.main(["generate", "hello", "--model", str(tmp_path / "m.gguf"), "--max-tokens", "3", "--max-length", "64"])
     assert capsys.readouterr().out
+    (tmp_path / "t.jsonl").write_text("".join(f'{{"question": "{i}+1?", "reference": "2"}}\n' for i in range(4)))
+    tiny = ["--model", str(tmp_path / "m.gguf"), "--tasks", str(tmp_path / "t.jsonl"), "--out", str(tmp_path / "run")]
+    cli.main(["grpo", *tiny, "--plan"])
+    assert "m.gguf, float32" in capsys.readouterr().out
+    cli.main(["grpo", *tiny, "--steps", "1", "--prompts-per-step", "2", "--rollouts-per-prompt", "2", "--max-tokens",
+              "4", "--reward", "random", "--eval-every", "0", "--no-preflight", "--lora-rank", "2"])  # fmt: skip
+    trained = load_model(resolve(str(tmp_path / "run")))
+    before = dict(load_model(tmp_path / "m.gguf").named_parameters())
+    changed = {name for name, weight in trained.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed == {name for name in before if ".layers." in name and before[name].ndim == 2}
+    assert Tokenizer.load(resolve(str(tmp_path / "run"))).encode("hello") == tokenizer_of("own").encode("hello")
     (tmp_path / "cut.gguf").write_bytes((tmp_path / "m.gguf").read_bytes()[:-100])
     with pytest.raises(SystemExit) as end:
         cli.main(["generate", "hello", "--model", str(tmp_path / "cut.gguf")])

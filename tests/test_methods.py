@@ -171,6 +171,7 @@ def test_methods_from_settings() -> None:
     assert chosen(method="step-by-step").template == "step-by-step"
     assert chosen(method="self-consistency") == SelfConsistency(Sampling(temperature=1.0, max_tokens=256), 8, "plain")
     assert chosen(method="self-consistency", template="step-by-step", num_samples=3).num_samples == 3
+    assert chosen(template="few-shot").sampling.stop == ("\nQuestion:",)
     with pytest.raises(UserError, match="temperature 0 makes every sample alike"):
         chosen(method="self-consistency", temperature=0.0)
 

@@ -237,7 +237,7 @@ def test_flags_come_before_the_checkpoints_sampling(capsys: pytest.CaptureFixtur
     )
     assert chosen({"temperature": 1.0, "top_k": 0}, qwen3)[0] == {"temperature": 1.0, "top_k": 0, "top_p": 0.95}
     assert chosen({"temperature": 0.0}, qwen3) == ({"temperature": 0.0}, "")
-    assert chosen({}, {}) == chosen({}, {"temperature": 0.6}) == ({"temperature": 0.0}, "")
+    assert chosen({}, {}) == chosen({}, {"temperature": 0.6}) == ({}, "")
     tiny.tokenizer.kept = {"generation_config.json": qwen3}
     try:
         found = sampling_for(tiny, Sampling(max_tokens=7), True, temperature=None)
@@ -246,6 +246,9 @@ def test_flags_come_before_the_checkpoints_sampling(capsys: pytest.CaptureFixtur
         sampling_for(tiny, Sampling(), True, temperature=0.0)
         assert "may repeat itself in its thinking" in capsys.readouterr().err
         sampling_for(tiny, Sampling(), False, temperature=0.0)
+        assert capsys.readouterr().err == ""
+        tiny.tokenizer.kept = {}
+        assert sampling_for(tiny, Sampling(), True, temperature=None) == Sampling(temperature=0.0)
         assert capsys.readouterr().err == ""
     finally:
         tiny.tokenizer.kept = {}

@@ -190,11 +190,13 @@ class Grpo(ModelSettings):
 
 def rollout_config(settings: Grpo) -> RolloutConfig:
     from thinkling.generate.sampling import Sampling
+    from thinkling.scale.prompts import STOPS
     from thinkling.train.rl.config import RolloutConfig
 
     sampling = Sampling(
         temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
         max_tokens=settings.max_tokens, seed=settings.seed, sampling_mask=True,
+        stop=STOPS.get(settings.template, ()),
     )  # fmt: skip
     return RolloutConfig(
         prompts_per_step=settings.prompts_per_step, rollouts_per_prompt=settings.rollouts_per_prompt,

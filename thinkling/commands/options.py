@@ -80,6 +80,13 @@ class ScalingSettings(ModelSettings):
     """How many problems, from the start of the split or file. Default: all of a file, else 500."""
     max_tokens: int = 256
     """Length of one completion at most, in tokens."""
+    top_k: int | None = None
+    """Keep only the k likeliest tokens; 0 keeps all. Default, here and below: what the checkpoint's
+    generation_config.json recommends; else all."""
+    top_p: float | None = None
+    """Keep only the smallest set of tokens with this much probability; 1 keeps all."""
+    min_p: float | None = None
+    """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
     confidence_window: int = 16
     """Tokens in a group, for deepconf and the scorers named confidence-...; DeepConf's authors use 2048."""
     judge_server: str | None = None
