@@ -35,7 +35,8 @@ verify.math.rules verify.math.quantities.magnitudes verify.math.expressions.equa
 verify.math.equal verify.math.readings verify.math.grade
 verify.math verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
-tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
+tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.rows tasks.columns tasks.options
+tasks.choice tasks.published tasks.hub tasks.benchmarks
 generate generate.sampling generate.recommended generate.completion generate.model generate.distribution
 generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
 generate.stop_strings generate.language_model generate.explain
