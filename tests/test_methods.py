@@ -201,7 +201,7 @@ def test_files_of_the_common_kinds(tmp_path: Path) -> None:
         ("a.jsonl", '{"question": ', "line 1: not JSON"),
         ("a.jsonl", "[1]", "expected a JSON object, found list"),
         ("a.json", '{"question": "x"}', "expected an array of objects"),
-        ("a.csv", "q,a", "ends in .jsonl or .json"),
+        ("a.txt", "q,a", "ends in .jsonl, .json, .csv, .tsv, .parquet"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, name: str, content: str, message: str) -> None:

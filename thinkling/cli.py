@@ -15,6 +15,7 @@ from thinkling import __version__, flags
 from thinkling.commands import (
     chat,
     check_loss,
+    choice,
     demo,
     env,
     eval,
@@ -58,6 +59,7 @@ COMMANDS = {
     "prompts": Command(prompts.Prompts, prompts.main),
     "explain": Command(explain.Explain, explain.main),
     "eval": Command(eval.Eval, eval.main, resumes=True),
+    "choice": Command(choice.Choice, choice.main),
     "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
@@ -77,7 +79,7 @@ LIMITS = {
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
     "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
-    "seed": 2**63 - 1,
+    "seed": 2**63 - 1, "shuffle_options": 2**63 - 1, "shots": 1_000,
 }  # fmt: skip
 
 
