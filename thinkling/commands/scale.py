@@ -162,5 +162,4 @@ NOTES = [
     "have cost alone: all that was sampled for it, drafts and critiques included.",
     "Tokens are those sampled. What a scorer reads (p-true, reward-head) is not in them.",
     "Seconds are the engine's time, shared among the requests that were under way; they leave out voting and grading.",
-    "pass@n is what a perfect judge would choose from n samples. It needs to know the answers: a bound, not a method.",
 ]
