@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_tokenizer import THINK, make, texts, vectors
 
 from thinkling.commands.load import sampling_for
-from thinkling.errors import UserError
+from thinkling.errors import FatalError, UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.recommended import chosen, recommended
 from thinkling.generate.sampling import Sampling
@@ -22,6 +22,8 @@ from thinkling.model.chat_template import JINJA
 from thinkling.model.thinking import TaggedText
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
+from thinkling.problem import Problem
+from thinkling.scale.failures import too_long
 from thinkling.serve.chat import by_tags
 
 TOKENIZER = Path(__file__).parents[2] / "shared" / "data" / "qwen3_tokenizer.json.gz"
@@ -151,6 +153,17 @@ def test_a_template_that_fails_is_one_line(template: str, said: str) -> None:
     with pytest.raises(UserError, match="the checkpoint's own chat template failed") as error:
         with_template(template).encode_chat([{"role": "user", "content": "a"}])
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_template_that_fails_is_not_asked_again_for_every_problem(tiny_network: Transformer) -> None:
+    """It was: once a problem, and each time one was told to raise --max-length."""
+    problems = [Problem(name, "1 + 1?", "2") for name in "ab"]
+    bare = tokenizers.Tokenizer.from_str(make("qwen").backend.to_str().replace("think>", "thunk>"))
+    for tokenizer in (with_template("{{ raise_exception('no') }}"), Tokenizer(bare, make("qwen").stop_ids)):
+        model = LanguageModel("own", tiny_network, tokenizer, max_length=64)
+        with pytest.raises(FatalError, match="chat template") as error:
+            too_long(model, ["chat"], problems)
+        assert "--max-length" not in str(error.value)
 
 
 def test_a_template_that_loops_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

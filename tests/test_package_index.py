@@ -143,6 +143,11 @@ def test_a_full_disk(asked: SimpleNamespace, tmp_path: Path, monkeypatch: pytest
         with pytest.raises(UserError, match=r"smollm2-135m cannot be kept there \(.*No space left on device\): make"):
             fetched("smollm2-135m")
     assert left(tmp_path) == []
+    asked.error = "Could not install packages due to an OSError: [Errno 28] No space left on device: '/a' -> '/b'"
+    with pytest.raises(UserError, match=r"\[Errno 28\] No space left on device\): make room for 294 MB"):
+        fetched("smollm2-135m")
+    assert left(tmp_path) == []
+    asked.error = ""
     assert fetched("smollm2-135m").read_bytes() == MODEL
 
 

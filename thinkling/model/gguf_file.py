@@ -101,7 +101,8 @@ def read_gguf(path: Path) -> Gguf:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _parse(path, _Header(path, data))
     except (OSError, ValueError) as error:  # ValueError: an empty file
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        why = "it is empty" if isinstance(error, ValueError) else error
+        raise UserError(f"{path}: cannot be read ({why})") from None
 
 
 def _parse(path: Path, header: _Header) -> Gguf:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tokenizers
 
-from thinkling.errors import UserError
+from thinkling.errors import FatalError, UserError
 from thinkling.model.chat_template import END, END_THINK, JINJA, START, THINK, Mark, chat_pieces, settled
 from thinkling.model.config_file import read_object, read_text
 from thinkling.model.gguf_file import read_gguf
@@ -141,8 +141,8 @@ class Tokenizer:
         if self._own_template is not None:
             return self.encode_pieces(self._own_template.pieces(messages, add_generation_prompt, enable_thinking))
         if not self._chats_like_qwen3:
-            raise UserError("this checkpoint has no chat template, and its tokenizer no <|im_start|> token and the "
-                            "others of Qwen3's, so it cannot chat; use a plain prompt")  # fmt: skip
+            raise FatalError("this checkpoint has no chat template, and its tokenizer no <|im_start|> token and the "
+                             "others of Qwen3's, so it cannot chat; use a plain prompt")  # fmt: skip
         return self.encode_pieces(chat_pieces(messages, add_generation_prompt, enable_thinking))
 
     @property

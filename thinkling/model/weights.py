@@ -59,7 +59,7 @@ def resolve(name: str) -> Path:
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", name):
         return _download(name)
     known = ", ".join(builtin_names()) or "none"
-    raise UserError(f"{name}: no such folder. Built-in models: {known}; fetched by name: {', '.join(KNOWN)}; a Hub "
+    raise UserError(f"{name}: no such file or folder. Built-in models: {known}; fetched by name: {', '.join(KNOWN)}; a Hub "
                     "model is written org/name")  # fmt: skip
 
 
