@@ -6,6 +6,7 @@ from math import log
 from pathlib import Path
 from statistics import NormalDist
 
+import full_logits
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,6 @@ from thinkling.evaluate.multiple_choice import Job, ask, choose, common_prefix, 
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
-from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import save_model
 from thinkling.problem import Problem
@@ -69,41 +69,37 @@ def ids(model: LanguageModel, text: str) -> list[int]:
 
 
 def test_each_way_by_hand(tiny: LanguageModel) -> None:
-    """Every probability is written down here. The answers are x (likely as such), yyy (long) and z (told by the question).
-
-    Behind ":" stands a space; behind the space a letter or an answer.
-    """
-    space, (x,), (y,), (z,) = ids(tiny, " ")[0], *(ids(tiny, c) for c in "xyz")
-    (a,), (b,), (c,), (colon,) = (ids(tiny, char) for char in ("A", "B", "C", ":"))
-    assert ids(tiny, "Answer: x")[-3:] == [colon, space, x] and ids(tiny, " yyy")[-3:] == [y, y, y]
-    model = knowing(tiny, {colon: {space: 0.5}, space: {x: 0.2, y: 0.1, z: 0.04, a: 0.03, b: 0.06, c: 0.01},
-                           y: {y: 0.9}})  # fmt: skip
-    problem = which("x", "yyy", "z")
+    """Every probability is written down here. " A" is one token of this tokenizer, " B" and " C" are two."""
+    (colon,), (space,), (merged,), (b,), (c,), (x,), (q,), (z,) = (
+        ids(tiny, text) for text in (":", " ", " A", "B", "C", "x", "q", "z")
+    )
+    assert ids(tiny, "Answer: B")[-3:] == [colon, space, b] and ids(tiny, ": qqq") == [colon, space, q, q, q]
+    model = knowing(tiny, {colon: {space: 0.5, merged: 0.1}, space: {x: 0.2, q: 0.1, z: 0.04, b: 0.06, c: 0.01},
+                           q: {q: 0.9}})  # fmt: skip
+    problem = which("x", "qqq", "z", right=1)
     found = {choice.way: choice for choice in ask(model, [problem], [*list(WAYS)[1:]], Asking(), GREEDY)}
-    assert found["letter"].chosen == "B"
-    assert found["letter"].scores == pytest.approx([log(0.5 * p) for p in (0.03, 0.06, 0.01)], abs=1e-5)
+    assert found["letter"].chosen == "A"
+    assert found["letter"].scores == pytest.approx([log(0.1), log(0.5 * 0.06), log(0.5 * 0.01)], abs=1e-5)
     sums = [log(0.5 * 0.2), log(0.5 * 0.1 * 0.9 * 0.9), log(0.5 * 0.04)]
     assert found["answer-sum"].scores == pytest.approx(sums, abs=1e-5) and found["answer-sum"].chosen == "A"
     per_token = [sums[0] / 2, sums[1] / 4, sums[2] / 2]  # the space is a token
     assert found["answer-per-token"].scores == pytest.approx(per_token, abs=1e-5)
-    assert found["answer-per-token"].chosen == "B"
+    assert found["answer-per-token"].chosen == "B" and found["answer-per-token"].correct
     assert found["answer-per-byte"].scores == pytest.approx([sums[0], sums[1] / 3, sums[2]], abs=1e-5)
     assert found["pmi"].scores == pytest.approx([0, 0, 0], abs=1e-5)  # it never looks at the question
     told = outcome("letter", list(found.values()))
-    assert told.on_letters == pytest.approx(0.5 * 0.1, abs=1e-5)
-    assert (told.accuracy, told.letters, told.unparsed) == (0.0, {"B": 1}, 0.0)
+    assert told.on_letters == pytest.approx(0.1 + 0.5 * 0.07, abs=1e-5)
+    assert (told.accuracy, told.letters, told.unparsed) == (0.0, {"A": 1}, 0.0)
 
 
-def test_pmi_takes_away_what_is_likely_without_the_question(tiny_tokenizer: Tokenizer, tiny: LanguageModel) -> None:
+def test_pmi_takes_away_what_is_likely_without_the_question(tiny: LanguageModel) -> None:
     """Against another computation: the whole text through the network, one option at a time."""
     problem = which("apple", "12", right=1, stem="How many?")
 
     def logprob(start: str, more: str) -> float:
-        tokens, known = tiny_tokenizer.encode(start + more), len(tiny_tokenizer.encode(start))
-        assert tokens[:known] == tiny_tokenizer.encode(start)
-        from tests_full import full_logprobs
-
-        return full_logprobs(tiny.network, tokens)[known - 1 :].sum().item()
+        tokens, known = ids(tiny, start + more), len(ids(tiny, start))
+        mask = torch.arange(len(tokens))[None] >= known
+        return full_logits.score(tiny.network, torch.tensor([tokens]), mask)[0].sum().item()
 
     (choice,) = ask(tiny, [problem], ["pmi"], Asking(), GREEDY)
     wanted = [logprob("Question: How many?\nAnswer:", f" {o}") - logprob("Answer:", f" {o}") for o in ("apple", "12")]
@@ -124,21 +120,20 @@ def test_a_batch_scores_as_each_alone(tiny: LanguageModel) -> None:
 
 
 def test_a_prompt_that_ends_in_a_space_makes_the_letter_impossible(tiny: LanguageModel) -> None:
-    """" th" is one token of this tokenizer, as " A" is of larger ones; "Answer: " and "th" encoded apart never meet it."""
-    (merged,) = ids(tiny, " th")
-    (colon,) = ids(tiny, ":")
-    apart, together = [*ids(tiny, "Answer: "), *ids(tiny, "th")], ids(tiny, "Answer: th")
-    assert together[-1] == merged and apart != together
-    model = knowing(tiny, {colon: {merged: 0.9}})
-    start = opening(model, Asking(), which("th", "zz"), lists=False)
-    assert not start.text.endswith(" ")
-    (scored,) = score(model, [Job(start, (" th", " zz"), ("th", "zz"))])
-    assert scored[0].logprob == pytest.approx(log(0.9), abs=1e-5) and scored[0].num_tokens == 1
-    assert scored[1].logprob < log(0.01)
-    # Whoever has a prompt with such a space is helped, too: what is compared begins before the space.
-    trapped = replace(start, text=start.text + " ")
-    (helped,) = score(model, [Job(trapped, ("th", "zz"), ("th", "zz"))])
-    assert helped[0].logprob == pytest.approx(log(0.9), abs=1e-5)
+    """ " A" and " D" are tokens of their own; "Answer: " and "A", encoded apart, never meet them."""
+    (colon,), (space,), (a,), (d,) = (ids(tiny, text) for text in (":", " ", " A", " D"))
+    apart, together = [*ids(tiny, "Answer: "), *ids(tiny, "A")], ids(tiny, "Answer: A")
+    assert together == [*ids(tiny, "Answer:"), a] != apart
+    model = knowing(tiny, {colon: {a: 0.1, d: 0.8}, space: {ids(tiny, "A")[0]: 0.9}})  # it knows that D is right
+    start, letters = opening(model, Asking(), which(*"wxyz"), lists=True), tuple("ABCD")
+    (scored,) = score(model, [Job(start, tuple(f" {letter}" for letter in letters), letters)])
+    assert choose([one.logprob for one in scored]) == "D" and scored[3].num_tokens == 1
+    assert scored[3].logprob == pytest.approx(log(0.8), abs=1e-5)
+    naive = [model.network.lm_head.weight[ids(tiny, letter)[0], space].item() for letter in letters]
+    assert choose(naive) == "A"  # behind the space that was encoded alone
+    trapped = replace(start, text=f"{start.text} ")  # and such a prompt is seen through: both begin before the space
+    (helped,) = score(model, [Job(trapped, letters, letters)])
+    assert [one.logprob for one in helped] == pytest.approx([one.logprob for one in scored], abs=1e-5)
 
 
 def test_the_common_beginning_leaves_a_token_to_score() -> None:
@@ -295,7 +290,7 @@ def test_examples_are_never_asked(tmp_path: Path) -> None:
 def test_what_is_no_choice_is_refused(tiny: LanguageModel) -> None:
     with pytest.raises(UserError, match="p has no options to choose from: give multiple choice, such as mmlu"):
         ask(tiny, [Problem("p", "1 + 1?", "2")], ["letter"], Asking(), GREEDY)
-    with pytest.raises(UserError, match="a question and its answer are .* tokens long, but the context holds 512"):
+    with pytest.raises(UserError, match=r"a question and its answer are .* tokens long, but the context holds 512"):
         ask(tiny, [which("x", "y", stem="long " * 600)], ["letter"], Asking(), GREEDY)
     with pytest.raises(UserError, match="--ways names none"):
         Choice(ways=())
