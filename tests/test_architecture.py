@@ -37,6 +37,7 @@ verify.math verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
 tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.rows tasks.columns tasks.options
 tasks.choice tasks.published tasks.hub tasks.benchmarks
+tasks.contamination
 generate generate.sampling generate.recommended generate.completion generate.model generate.distribution
 generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
 generate.stop_strings generate.language_model generate.explain
@@ -46,8 +47,9 @@ scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale
 scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
 evaluate evaluate.stats evaluate.result evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
 evaluate.scorer_quality evaluate.choice_ways evaluate.choice_prompts evaluate.multiple_choice
+evaluate.fresh_numbers
 report report.palette report.page report.tables report.plots report.eval_plots report.eval_report report.scorer_table
-report.choice_table
+report.choice_table report.gap_table report.contamination_text
 report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
 report.microscope report.microscope_script report.microscope_page
@@ -62,7 +64,7 @@ train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard
 train.head_measure train.reward_head
 serve serve.wrapping serve.chat
 commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
-commands.choice
+commands.tasks commands.choice commands.contamination commands.fresh_numbers
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
 commands.env

@@ -16,11 +16,13 @@ from thinkling.commands import (
     chat,
     check_loss,
     choice,
+    contamination,
     demo,
     env,
     eval,
     explain,
     explain_objective,
+    fresh_numbers,
     generate,
     grade,
     grpo,
@@ -32,6 +34,7 @@ from thinkling.commands import (
     reward_head,
     scale,
     scorers,
+    tasks,
 )
 from thinkling.errors import UserError, refusal
 from thinkling.runs import check_place
@@ -60,6 +63,9 @@ COMMANDS = {
     "explain": Command(explain.Explain, explain.main),
     "eval": Command(eval.Eval, eval.main, resumes=True),
     "choice": Command(choice.Choice, choice.main),
+    "tasks": Command(tasks.Tasks, tasks.main),
+    "contamination": Command(contamination.Contamination, contamination.main),
+    "fresh-numbers": Command(fresh_numbers.FreshNumbers, fresh_numbers.main),
     "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
@@ -80,6 +86,7 @@ LIMITS = {
     "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
     "seed": 2**63 - 1, "shuffle_options": 2**63 - 1, "shots": 1_000,
+    "old_seed": 2**63 - 1, "fresh_seed": 2**63 - 1, "num_training": 10_000_000, "words": 1_000, "examples": 100_000,
 }  # fmt: skip
 
 

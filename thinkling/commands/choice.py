@@ -23,7 +23,7 @@ FormName = Literal[*FORMS]
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(ModelSettings):
-    """Ask multiple choice in several ways: letters in responses, log-probabilities of letters and answers.
+    """Ask multiple choice in several ways: letters in responses, how likely letters and answers are.
 
     Prints what each way gets right, beside what blind guessing would; with --out also writes every choice with its
     scores.

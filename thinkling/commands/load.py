@@ -85,7 +85,8 @@ def problems_of(settings: ScalingSettings) -> tuple[list[Problem], list[Failure]
 
     Raises UserError that names the first of those, unless they may be skipped; or if there are no others.
     """
-    problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    problems = load_problems(settings.tasks, settings.split, settings.num_problems, columns=settings.columns,
+                             shuffle=settings.shuffle_options)  # fmt: skip
     failures = unusable(settings.tasks, problems)
     if settings.on_error == "stop":
         refuse(failures, settings.tasks)

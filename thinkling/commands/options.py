@@ -70,9 +70,13 @@ class ScalingSettings(ModelSettings):
     """What a problem does that gets no answer (too long, refused, timed out), or whose reference its verifier cannot
     use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
-    """builtin, larger-numbers, quantities, longer-quantities, gym:FAMILY (of reasoning-gym), a .jsonl or .json file
-    whose rows have question and reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which
-    yields such rows."""
+    """builtin, larger-numbers, quantities, longer-quantities, choice:SUITE, gym:FAMILY (of reasoning-gym), a benchmark
+    such as math500 (`thinkling tasks` lists them), a .jsonl, .json, .csv or .parquet file whose rows have question and reference (or
+    problem and answer) and may have options and verifier, or FILE.py:FUNCTION, which yields such rows."""
+    columns: tuple[str, ...] = ()
+    """Which column of a file is which, as question=Problem reference=Result; the others are guessed, which is told."""
+    shuffle_options: int | None = None
+    """A seed: the options of multiple choice in another order. Default: as they stand."""
     split: Split = "held-out"
     """Of the built-in problems: held-out has new numbers, unseen-templates (of builtin) word problems of a new kind,
     longer and rephrased (of quantities) more steps and other words."""

@@ -69,16 +69,16 @@ def from_row(where: str, row: Mapping, columns: Columns) -> tuple[list[str], int
     if "correctanswer" in names and "incorrectanswer1" in names:  # GPQA's: the right one stands first
         wrong = [row[names[f"incorrectanswer{i}"]] for i in range(1, 26) if f"incorrectanswer{i}" in names]
         return checked(where, [row[names["correctanswer"]], *(option for option in wrong if option is not None)]), 0
-    options, labels = found_in(columns.of(row, "options"), row, names)
+    options, labels = found_in(where, columns.of(row, "options"), row, names)
     if not options:
         return None
     options = checked(where, options)
     return options, place_of(where, columns.of(row, "reference"), options, labels)
 
 
-def found_in(value: object, row: Mapping, names: Mapping[str, str]) -> tuple[list, list[str]]:
-    """The options, and the labels that a row gives them, if any: from a list, {"text": [...], "label": [...]},
-    {"A": ..., "B": ...}, or the columns A, B, C, ... (also option_a, choice_a)."""
+def found_in(where: str, value: object, row: Mapping, names: Mapping[str, str]) -> tuple[list, list[str]]:
+    """The options, and the labels that a row gives them, where these are not A, B, C, ...: from a list,
+    {"text": [...], "label": [...]}, {"A": ..., "B": ...}, or the columns A, B, C, ... (also option_a, choice_a)."""
     value = as_json(value)
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):
         return value["text"], [str(label) for label in value.get("label") or []]
@@ -86,11 +86,14 @@ def found_in(value: object, row: Mapping, names: Mapping[str, str]) -> tuple[lis
         return list(value.values()), [str(label) for label in value]
     if isinstance(value, list):
         return value, []
+    if value is not None:
+        raise UserError(f"{where}: the field 'options' must be a list or an object, not {value!r:.60}")
     for prefix in ("", "option", "choice"):
         columns = [names[key] for letter in ascii_uppercase if (key := f"{prefix}{letter.lower()}") in names]
         if len(columns) >= 2:
             filled = [(name, row[name]) for name in columns if row[name] is not None]
-            return [option for _, option in filled], [name[-1].upper() for name, _ in filled]
+            labels = [name[-1].upper() for name, _ in filled]
+            return [option for _, option in filled], [] if "".join(labels) in ascii_uppercase else labels
     return [], []
 
 

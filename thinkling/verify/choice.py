@@ -52,8 +52,8 @@ def letter_of(text: str) -> str | None:
 def verify(problem: Problem, response: str, mode: RuleSet = "lenient") -> Verdict:
     options = problem.metadata.get("options") or ()
     answer, wanted = answer_of(response, mode), letter_of(problem.reference)
-    if answer is None and mode == "lenient":
-        answer = letter_by_words(response, options)
+    if options and mode == "lenient" and (answer is None or answer not in ascii_uppercase[: len(options)]):
+        answer = letter_by_words(response, options) or answer
     if wanted is None:
         return Verdict("unparsed", answer, f"the reference {problem.reference[:40]!r} is no letter")
     if answer is None:
