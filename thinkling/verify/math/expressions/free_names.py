@@ -40,7 +40,12 @@ def renamings(a: object, b: object) -> Iterator[object]:
     constants = [all(map(_CONSTANT.fullmatch, names)) for names in (ours, theirs)]
     other = theirs if constants[0] else ours
     marked = any(len(name) > 1 or name.isupper() for name in ours | theirs)
-    if any(constants) and marked and variables(a) & variables(b) & _ARGUMENTS and all(map(_NAMED_CONSTANT.fullmatch, other)):
+    if (
+        any(constants)
+        and marked
+        and variables(a) & variables(b) & _ARGUMENTS
+        and all(map(_NAMED_CONSTANT.fullmatch, other))
+    ):
         allowed.append(_NAMED_CONSTANT)  # Ce^{2x} and Ae^{2x}
     if not allowed:
         return
@@ -72,7 +77,13 @@ def _kinds(a: object, b: object) -> list[tuple[re.Pattern, bool]]:
     line = all(isinstance(side, Tuple) or (isinstance(side, Listing) and named_values(side)) for side in (a, b))
     stated = isinstance(a, Qualified) or isinstance(b, Qualified)
     solution = bool(variables(a) & variables(b) & _ARGUMENTS)
-    return [(_CONSTANT, solution), (_WHOLE, period), (_PARAMETER, functions), (_ANY, stated), (_PARAMETER_OF_LINE, line)]
+    return [
+        (_CONSTANT, solution),
+        (_WHOLE, period),
+        (_PARAMETER, functions),
+        (_ANY, stated),
+        (_PARAMETER_OF_LINE, line),
+    ]
 
 
 def _turns(tree: object) -> bool:

@@ -288,5 +288,9 @@ def _is_product(run: str, text: str, start: int, end: int) -> bool:
 
 def _beside_operator(text: str, start: int, end: int) -> bool:
     """Whether an operator or a number is glued to a run, and no word beside it: the `at` of at+b, the `as` of 2as."""
-    glued = text[start - 1 : start].isdigit() or text[end : end + 1] in tuple("+-/=") or text[start - 1 : start] in tuple("+-/=")
+    glued = (
+        text[start - 1 : start].isdigit()
+        or text[end : end + 1] in tuple("+-/=")
+        or text[start - 1 : start] in tuple("+-/=")
+    )
     return glued and not (text[end : end + 1] == " " and text[end : end + 2].strip().isalnum())
