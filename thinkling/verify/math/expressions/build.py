@@ -227,9 +227,9 @@ def such_that(head: object, conditions: list) -> object:
     Raises NotMathematics where the condition is more than a bound.
     """
     condition = conditions[0] if len(conditions) == 1 else None
-    if isinstance(condition, Solution) and isinstance(head, EXPRESSIONS) and not isinstance(head, Symbol):
-        if variables(head) == {condition.name} and condition.values in _WHOLE:
-            return Qualified(head, (Words("integer"),))
+    form = isinstance(head, EXPRESSIONS) and not isinstance(head, Symbol) and isinstance(condition, Solution)
+    if form and variables(head) == {condition.name} and condition.values in _WHOLE:
+        return Qualified(head, (Words("integer"),))
     name = head.name if isinstance(head, Symbol | Solution) else None
     over_reals = not isinstance(head, Solution) or head.values == REALS or isinstance(head.values, Symbol)
     if not isinstance(condition, Solution) or condition.name != name or not over_reals:

@@ -44,8 +44,8 @@ def _bounded(rule: Callable) -> Callable:
 
 _RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "≡", "≅", "∼", "⊥", "∥")
 _STARTS = frozenset(
-    ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin", "sum", "prod",
-     "int", "lim"]
+    ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin", "sum",
+     "prod", "int", "lim"]
 )  # fmt: skip
 _TOGETHER = 10_000  # a ∓ shows that the signs go together: it counts as this many ±
 

@@ -5,6 +5,7 @@ depth, so that \sum_k k and \sum_i i are one tree.
 """
 
 from fractions import Fraction
+from itertools import takewhile
 
 import thinkling.verify.math.expressions.build as build
 from thinkling.verify.math.expressions.build import expression
@@ -137,11 +138,16 @@ def bound(node: object, name: str, level: int) -> object:
 
 
 def environment(parser: Parsing, name: str) -> object:
-    if name in SYSTEMS:
+    if name in SYSTEMS or (name == "array" and _has_equations(parser)):
         return _system(parser, name in _CASES)
     if name not in MATRICES:
         raise NotMathematics(f"the environment {name[:40]!r}")
     return _matrix(parser, name)
+
+
+def _has_equations(parser: Parsing) -> bool:
+    rest = iter(parser.tokens[parser.at :])
+    return any(token.kind == "=" for token in takewhile(lambda token: token.kind != "end environment", rest))
 
 
 def _matrix(parser: Parsing, name: str) -> object:

@@ -64,10 +64,9 @@ def symbol(parser: Parsing, name: str) -> object:
     if parser.kind == "_":
         parser.take()
         name += "_" + _subscript(parser)
-    if name in parser.functions and [parser.ahead(place).kind for place in range(5)] == ["^", "{", "-", "number", "}"]:
-        if parser.ahead(3).text == "1" and parser.ahead(5).kind == "(":
-            name += "⁻¹"
-            parser.at += 5
+    if name in parser.functions and [parser.ahead(place).text for place in range(6)] == list("^{-1}("):
+        name += "⁻¹"
+        parser.at += 5
     if name == "C" and parser.kind == "(" and _holds_two(parser):
         parser.take()
         several, _ = parser.items()

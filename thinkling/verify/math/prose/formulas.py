@@ -6,9 +6,8 @@ Time is linear in the text's length.
 import re
 from typing import NamedTuple
 
-_DELIMITER = re.compile(
-    r"\\[()\[\]\\$]|\$\$?|\n[ \t]*+\n|\\(?:begin|end)\{(?:align|gather|equation|eqnarray|multline|alignat)\*?\}"
-)
+_ENVIRONMENTS = "aligned|align|gathered|gather|equation|eqnarray|multline|alignat|split"
+_DELIMITER = re.compile(rf"\\[()\[\]\\$]|\$\$?|\n[ \t]*+\n|\\(?:begin|end)\{{(?:{_ENVIRONMENTS})\*?\}}")
 
 
 class Span(NamedTuple):
