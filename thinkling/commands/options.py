@@ -71,8 +71,8 @@ class ScalingSettings(ModelSettings):
     use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
     """builtin, larger-numbers, quantities, longer-quantities, choice:SUITE, gym:FAMILY (of reasoning-gym), a benchmark
-    such as math500 (`thinkling tasks` lists them), a .jsonl, .json, .csv or .parquet file whose rows have question and reference (or
-    problem and answer) and may have options and verifier, or FILE.py:FUNCTION, which yields such rows."""
+    such as math500 (`thinkling tasks` lists them), a .jsonl, .json, .csv or .parquet file whose rows have question and
+    reference (or problem and answer) and may have options and verifier, or FILE.py:FUNCTION, which yields such rows."""
     columns: tuple[str, ...] = ()
     """Which column of a file is which, as question=Problem reference=Result; the others are guessed, which is told."""
     shuffle_options: int | None = None
