@@ -104,6 +104,18 @@ def test_experts_come_back_from_peft_with_the_ranks_it_gives_them(tmp_path: Path
             torch.testing.assert_close(base.get_parameter(name), weight, atol=1e-5, rtol=0)
 
 
+def test_an_alpha_of_some_matrices_by_the_end_of_their_names(tmp_path: Path) -> None:
+    network = with_adapters("llama")  # rank 4, alpha 6
+    write_adapter(tmp_path, adapter_of(network), "base")
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    own = {"alpha_pattern": {r".*\.q_proj": 12, "0.self_attn.v_proj": 3.0}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | own))
+    found = read_adapter(tmp_path, network)
+    for name, (_, b) in adapter_of(network).layers.items():
+        times = 2.0 if name.endswith("q_proj") else 0.5 if name.endswith("layers.0.self_attn.v_proj") else 1.0
+        assert torch.equal(found.scale * found.layers[name][1], 1.5 * times * b), name
+
+
 def test_an_adapter_comes_back_and_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     network, tokenizer = with_adapters("qwen2"), Tokenizer.load(resolve("thinkling-base"))
     write_adapter(tmp_path / "adapter", adapter_of(network), "base")

@@ -197,6 +197,24 @@ def test_llama3s_scaling_is_read_from_its_divisors(factor: float, tmp_path: Path
         globals()["tensors_of"] = tensors_of_model
 
 
+@pytest.mark.parametrize(
+    "pre, words",
+    [
+        ("qwen2", "helloWorld| |1|2|3|4|5| don|'t"),
+        ("deepseek-r1-qwen", "helloWorld| |1|2|3|4|5| don|'t"),
+        ("llama-bpe", "helloWorld| |123|45| don|'t"),
+        ("gpt-2", "helloWorld| 12345| don|'t"),
+        ("smollm", "helloWorld| |1|2|3|4|5| don|'t"),
+        ("tekken", "hello|World| |1|2|3|4|5| don|'t"),
+    ],
+)
+def test_each_tokenizer_cuts_text_its_own_way(pre: str, words: str, tmp_path: Path) -> None:
+    """By hand. It is what the merging of bytes cannot show in a vocabulary as small as ours."""
+    write(tmp_path / "m.gguf", make(TINY, 0), pre=pre)
+    cut = Tokenizer.load(tmp_path / "m.gguf").backend.pre_tokenizer.pre_tokenize_str("helloWorld 12345 don't")
+    assert "|".join(word.replace("Ġ", " ") for word, _ in cut) == words
+
+
 @pytest.mark.parametrize("pre", ["qwen2", "llama-bpe", "gpt-2", "smollm", "tekken"])
 def test_the_tokenizer_comes_with_the_file(pre: str, tmp_path: Path) -> None:
     write(tmp_path / "m.gguf", make(TINY, 0), pre=pre)

@@ -108,6 +108,7 @@ def test_marks_and_spaces_by_hand() -> None:
     assert settled(["x", c, " ", c, "1", Mark("<|d|>")], added) == ["x<|c|> <|c|>1<|d|>"]
     assert settled([c, " ", c], added) == [c, " ", c]
     assert type(settled([a], added)[0]) is Mark
+    assert settled([a, "\x1cx"], added) == [a, "\x1cx"]  # which Python's own strip() takes for a space
 
 
 @pytest.mark.parametrize("kind", KINDS)
