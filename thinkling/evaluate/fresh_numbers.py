@@ -88,13 +88,6 @@ def gaps(old: Sequence[tuple[Problem, bool, bool]], fresh: Sequence[tuple[Proble
     found, z = [], NormalDist().inv_cdf(1 - 0.025 / max(1, len(both)))
     for family in ["", *(both if len(both) > 1 else [])]:
         a, b = (side([row for row in rows if family in ("", row[0].family)]) for rows in (old, fresh))
-        found.append(
-            Gap(
-                family,
-                a,
-                b,
-                a.accuracy - b.accuracy,
-                *gap_interval(a.right, a.num, b.right, b.num, z if family else 1.96),
-            )
-        )
+        low, high = gap_interval(a.right, a.num, b.right, b.num, z if family else 1.96)
+        found.append(Gap(family, a, b, a.accuracy - b.accuracy, low, high))
     return found
