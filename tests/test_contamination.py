@@ -152,6 +152,8 @@ def test_a_model_that_knows_the_old_numbers_by_heart() -> None:
     assert (whole.family, f.family, g.family) == ("", "f", "g")
     assert (whole.gap, f.gap, g.gap) == (0.5, 1.0, 0.0) and whole.low > 0 and g.low < 0 < g.high
     assert (whole.old.right, whole.fresh.right, whole.fresh.num) == (40, 20, 40)
+    assert (whole.low, whole.high) == gap_interval(40, 40, 20, 40)
+    assert (g.low, g.high) == pytest.approx(gap_interval(20, 20, 20, 20, 2.2414), abs=1e-4)  # of two, 97.5% each
 
 
 def test_fresh_problems_are_fresh() -> None:

@@ -23,6 +23,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import save_model
 from thinkling.problem import Problem
+from thinkling.tasks.benchmarks import load_problems
 from thinkling.tasks.options import with_options
 from thinkling.verify.verifier import verify
 
@@ -234,6 +235,13 @@ def test_responses_are_counted(tiny: LanguageModel) -> None:
     (choice,) = ask(tiny, [which("x", "y")], ["response"], Asking(), GREEDY)
     told = outcome("response", [choice])
     assert choice.response is not None and choice.truncated and (told.truncated, told.unparsed) == (1.0, 1.0)
+
+
+def test_the_built_in_model_knows_answers_in_its_own_form() -> None:
+    """It never saw a letter, but it has learnt to write \\boxed{42}; answers it can tell from slips."""
+    problems = load_problems("choice:builtin", num_problems=60)
+    choices = ask(LanguageModel.load("thinkling-base"), problems, ["answer-sum"], Asking("boxed"), GREEDY)
+    assert outcome("answer-sum", choices).accuracy > guess_band([4] * 60, 0.999)[1]
 
 
 # --- beside guessing --------------------------------------------------------------------------------------------------

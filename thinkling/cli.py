@@ -86,7 +86,7 @@ LIMITS = {
     "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
     "seed": 2**63 - 1, "shuffle_options": 2**63 - 1, "shots": 1_000,
-    "old_seed": 2**63 - 1, "fresh_seed": 2**63 - 1, "num_training": 10_000_000, "words": 1_000, "examples": 100_000,
+    "num_training": 10_000_000, "words": 1_000, "examples": 100_000,
 }  # fmt: skip
 
 

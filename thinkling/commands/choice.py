@@ -99,7 +99,8 @@ def main(settings: Choice) -> None:
     from thinkling.tasks.options import options_of
 
     problems, examples = load(settings)
-    band = guess_band([len(options_of(problem)) for problem in problems])
+    nums_options = [len(options_of(problem)) for problem in problems]
+    band = guess_band(nums_options)
     out = None if settings.out is None else new_run(settings.out, settings)
     model = language_model(settings)
     asking = Asking(settings.form, settings.chat, settings.thinking, settings.shots, examples)
@@ -107,7 +108,7 @@ def main(settings: Choice) -> None:
     choices = ask(model, problems, settings.ways, asking, sampling)
     found = [outcome(way, choices) for way in settings.ways]
     console = Console()
-    console.print(table(found, band))
+    console.print(table(found, band, max(nums_options)))
     for line in remarks(found, problems, settings.max_tokens):
         console.print(line, markup=False, highlight=False)
     if out is not None:

@@ -23,11 +23,12 @@ class FreshNumbers(ModelSettings):
     """builtin, larger-numbers, quantities, choice:SUITE or gym:FAMILY."""
     old_split: Split = "train"
     """Where the old numbers are from."""
-    old_seed: int = 0
-    """The seed that made the old numbers."""
+    old_seed: str = "0"
+    """The seed that made the old numbers: a number, or the name of the stream that training read, such as grpo/0 for a
+    grpo run with --seed 0."""
     fresh_split: Split = "held-out"
     """Where the fresh numbers are from."""
-    fresh_seed: int = 0
+    fresh_seed: str = "0"
     """The seed that makes the fresh numbers."""
     num_problems: int = 500
     """Of each."""
@@ -47,6 +48,13 @@ class FreshNumbers(ModelSettings):
             raise UserError("old and fresh numbers are the same: give another --fresh-split or --fresh-seed")
 
 
+def made(tasks: str, split: str, seed: str, num: int) -> list[Problem]:
+    """The first different problems of a source by its seed, which is a number or a stream's name."""
+    from thinkling.tasks.benchmarks import distinct, problem_stream
+
+    return distinct(problem_stream(tasks, split, int(seed) if seed.isdecimal() else seed), num)
+
+
 def main(settings: FreshNumbers) -> None:
     from rich.console import Console
 
@@ -56,14 +64,14 @@ def main(settings: FreshNumbers) -> None:
     from thinkling.report.gap_table import table, verdict
     from thinkling.runs import new_run, write_json
     from thinkling.scale.prompts import prompt_of
-    from thinkling.tasks.benchmarks import is_users, load_problems
+    from thinkling.tasks.benchmarks import is_users
 
     tasks, num = settings.tasks, settings.num_problems
     if is_users(tasks):
         raise UserError(f"--tasks {tasks} has the numbers that it has: name a suite that makes its problems, such as "
                         "builtin or gym:FAMILY; for a file see thinkling contamination")  # fmt: skip
-    old = load_problems(tasks, settings.old_split, num, settings.old_seed)
-    fresh = unseen(old, load_problems(tasks, settings.fresh_split, num, settings.fresh_seed))
+    old = made(tasks, settings.old_split, settings.old_seed, num)
+    fresh = unseen(old, made(tasks, settings.fresh_split, settings.fresh_seed, num))
     out = None if settings.out is None else new_run(settings.out, settings)
     model = language_model(settings)
     sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)

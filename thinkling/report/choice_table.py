@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from string import ascii_uppercase
 
 from rich import box
 
@@ -13,15 +14,17 @@ from thinkling.words import counted
 FEW_ON_LETTERS = 0.5
 
 
-def table(found: Sequence[Outcome], band: tuple[float, float]) -> Sheet:
+def table(found: Sequence[Outcome], band: tuple[float, float], num_options: int) -> Sheet:
+    """num_options: of the problem that has most."""
     low, high = band
+    letters = ascii_uppercase[:num_options]
     rows = []
     for one in found:
-        beside = "below" if one.accuracy < low else "above" if one.accuracy > high else "as guessing"
-        letters = " ".join(f"{letter} {num}" for letter, num in one.letters.items())
+        beside = "below" if one.accuracy < low else "above" if one.accuracy > high else "within"
+        chosen = "/".join(str(one.letters.get(letter, 0)) for letter in letters)
         rows.append((one.way, f"{one.accuracy:.1%} {interval(one.low, one.high)}", beside,
-                     f"{one.unparsed:.1%}", letters))  # fmt: skip
-    headers = ("way", "right", "beside guessing", "no letter", "chosen")
+                     f"{one.unparsed:.1%}", chosen))  # fmt: skip
+    headers = ("way", "right", "beside\nguessing", "no\nletter", f"chosen\n{'/'.join(letters)}")
     caption = (f"{counted(found[0].num, 'problem')}; in brackets, 95% intervals. A blind guesser gets from {low:.1%} "
                f"to {high:.1%}, 95% of the time.")  # fmt: skip
     return Sheet(headers, rows, left=(0, 2, 4), caption=caption, border=box.SIMPLE_HEAD)
