@@ -61,10 +61,10 @@ train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward tr
 train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.head_measure train.reward_head
-serve serve.wrapping serve.chat
+serve serve.wrapping serve.chat serve.arena
 commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
-commands.scale commands.scorers commands.grade commands.rank commands.lint_data commands.lint_reward commands.grpo
-commands.microscope
+commands.scale commands.scorers commands.grade commands.arena commands.rank commands.lint_data commands.lint_reward
+commands.grpo commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
 commands.env
 flags cli __main__

@@ -13,6 +13,7 @@ from typing import Any
 
 from thinkling import __version__, flags
 from thinkling.commands import (
+    arena,
     chat,
     check_loss,
     demo,
@@ -62,6 +63,7 @@ COMMANDS = {
     "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
+    "arena": Command(arena.Arena, arena.main),
     "rank": Command(rank.Rank, rank.main),
     "lint-data": Command(lint_data.LintData, lint_data.main),
     "lint-reward": Command(lint_reward.LintReward, lint_reward.main),

@@ -58,7 +58,6 @@ class Fit:
 
     parameters: np.ndarray
     covariance: np.ndarray
-    num_steps: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +116,12 @@ def fit(design: Design) -> Fit:
     if reason and not design.prior:
         raise UserError(f"no finite ratings exist: {reason}. Collect votes that tell them apart, or state a prior, "
                         "such as --prior 1")  # fmt: skip
-    parameters, num_steps = newton(design, design.weights())
-    return Fit(parameters, sandwich(design, parameters), num_steps)
+    parameters = newton(design, design.weights())
+    return Fit(parameters, sandwich(design, parameters))
 
 
-def newton(design: Design, weights: np.ndarray, start: np.ndarray | None = None) -> tuple[np.ndarray, int]:
-    """The likeliest parameters with so many votes of each row, and the steps that it took."""
+def newton(design: Design, weights: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+    """The likeliest parameters with so many votes of each row."""
     now = np.zeros(design.rows.shape[1]) if start is None else start.copy()
     free = np.ones(len(now), dtype=bool)
     if design.ties == "half" or not weights[design.outcome == TIE].any():
@@ -130,7 +129,7 @@ def newton(design: Design, weights: np.ndarray, start: np.ndarray | None = None)
     elif now[design.tie_column] == NEVER:
         now[design.tie_column] = 0.0
     value, slope, curvature = derivatives(design, weights, now)
-    for step in range(STEPS):
+    for _ in range(STEPS):
         if np.abs(slope[free]).max() <= 1e-9 * weights.sum():
             break
         move = np.zeros(len(now))
@@ -144,7 +143,7 @@ def newton(design: Design, weights: np.ndarray, start: np.ndarray | None = None)
     if np.abs(design.rows @ now)[weights > 0].max() > SURE:
         raise UserError("no finite ratings exist: the lengths tell the winner by themselves: leave --length out, or "
                         "collect more votes")  # fmt: skip
-    return now, step
+    return now
 
 
 def derivatives(design: Design, weights: np.ndarray, at: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -218,7 +217,7 @@ def resampled(design: Design, at: np.ndarray, num: int, seed: int) -> Iterator[n
         if not design.prior and (missing or why_unbounded(drawn, design.ties == "davidson")):
             yield None
         else:
-            yield newton(design, weights, at)[0]
+            yield newton(design, weights, at)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
