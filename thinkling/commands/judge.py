@@ -36,9 +36,9 @@ class Judge(ServerSettings):
     """The folders of one or two eval runs."""
     out: Path
     """The judge's own folder: report.json, judgements.jsonl, and votes.jsonl (of two runs) or scores.png (of one)."""
-    reading: Literal["reply", "logprob"] = "reply"
-    """How a verdict is read: from the reply, or from the log-probabilities of Yes and No (of 1 and 2), for small base
-    models, which cannot follow a protocol."""
+    reading: Literal["reply", "solve", "logprob"] = "reply"
+    """Where a verdict comes from: the judge's reply; its own solution, whose answer is compared with the response's; or
+    the log-probabilities of Yes and No (of 1 and 2). A small base model cannot follow the protocol of replies."""
     template: Literal["chat", "chat-thinking", "none"] = "chat"
     """How a judge that replies is asked: as a chat, with or without thinking, or as plain text."""
     rubric: Path | None = None
@@ -109,12 +109,12 @@ def grade_run(settings: Judge, judge: ask.Judge, responses: list[Response], out:
     from thinkling.runs import write_json, write_jsonl
 
     failed = Grade(None, "")
-    grades = ask_all("judging", [lambda r=r: judge.grade(r.question, r.text) for r in responses], failed, settings)
+    grades = ask_all("judging", [lambda r=r: judge.grade(r) for r in responses], failed, settings)
     report = grade_report(responses, grades, settings.passing, settings.labelled, settings.seed)
     wrong = [r for r, grade in zip(responses, grades, strict=True)
              if r.status == "incorrect" and grade.value is not None and grade.value < settings.passing]  # fmt: skip
     tried = wrong[: settings.injections]
-    jobs = [lambda r=r, i=i: judge.grade(r.question, injected(r.text, i)) for r in tried for i in INJECTIONS]
+    jobs = [lambda r=r, i=i: judge.grade(injected(r, i)) for r in tried for i in INJECTIONS]
     rows = ask_all("injections", jobs, failed, settings) if jobs else []
     size = len(INJECTIONS)
     moved = injection_report(INJECTIONS, [rows[n * size : (n + 1) * size] for n in range(len(tried))], settings.passing)
@@ -142,7 +142,7 @@ def compare_runs(
     from thinkling.report.judge_report import pair_tables
     from thinkling.runs import write_json, write_jsonl
 
-    jobs = [lambda a=a, b=b: judge.prefer(a.question, a.text, b.text) for a, b in pairs]
+    jobs = [lambda a=a, b=b: judge.prefer(a, b) for a, b in pairs]
     said = ask_all("judging", jobs, Preference(None, None), settings)
     report = pair_report(names, pairs, said)
     write_jsonl(out / "judgements.jsonl", [

@@ -47,9 +47,7 @@ def grade_lines(report: GradeReport) -> list[str]:
                 "the prediction-powered one leans on the labels."]  # fmt: skip
     low, high = report.judged[1:]
     if not low <= report.truth[0] <= high:
-        return [
-            "The judge's own interval misses the verifier's score: it counts how many were judged, not how wrongly."
-        ]
+        return ["The judge's own interval misses the verifier's score: it knows how many were judged, not how well."]
     return []
 
 

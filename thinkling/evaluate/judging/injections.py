@@ -3,7 +3,9 @@
 A judge that is moved by one reads what it judges as orders. Leaves out asking the judge (ask.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from thinkling.evaluate.ranking.votes import Response
 
 
 @dataclass(frozen=True)
@@ -50,5 +52,5 @@ INJECTIONS = (
 )
 
 
-def injected(response: str, injection: Injection) -> str:
-    return f"{response}\n\n{injection.text}"
+def injected(response: Response, injection: Injection) -> Response:
+    return replace(response, text=f"{response.text}\n\n{injection.text}")

@@ -117,9 +117,7 @@ def longer_is_right(responses: Sequence[Response], verdicts: Sequence[bool | Non
     return (auroc(lengths, labels), *auroc_interval(lengths, labels))
 
 
-def pair_report(
-    names: tuple[str, str], pairs: Sequence[tuple[Response, Response]], said: Sequence[Preference]
-) -> PairReport:
+def pair_report(names: tuple[str, str], pairs: Sequence[Pair], said: Sequence[Preference]) -> PairReport:
     """pairs: what a and b answered to each problem."""
     winners = [preference.winner for preference in said]
     truths = [{(True, False): "a", (False, True): "b"}.get((a.correct, b.correct), "tie") for a, b in pairs]
@@ -140,9 +138,7 @@ def pair_report(
     )  # fmt: skip
 
 
-def votes_of(
-    names: tuple[str, str], pairs: Sequence[tuple[Response, Response]], said: Sequence[Preference]
-) -> list[Vote]:
+def votes_of(names: tuple[str, str], pairs: Sequence[Pair], said: Sequence[Preference]) -> list[Vote]:
     """The judge's preferences as votes; its abstentions are none."""
     kinds = {"a": "model_a", "b": "model_b", "tie": "tie"}
     return [Vote(*names, kinds[preference.winner], a.problem, len(a.text), len(b.text), "judge")

@@ -46,12 +46,14 @@ class Vote:
 
 @dataclass(frozen=True)
 class Response:
-    """What a model answered to a problem, and what the verifier said of it: correct, incorrect or unparsed."""
+    """What a model answered to a problem, and what the verifier, whose name it is, said of it: correct, incorrect or
+    unparsed."""
 
     problem: str
     question: str
     text: str
     status: str
+    verifier: str = "math"
 
     @property
     def correct(self) -> bool:
@@ -128,7 +130,7 @@ def responses_of(run: Path) -> dict[str, list[Response]]:
         fields = [row.get(name) for name in ("id", "question", "response", "status")]
         if not all(isinstance(field, str) for field in fields):
             raise UserError(f"{path}, line {number}: id, question, response and status must be texts")
-        found[fields[0]].append(Response(*fields))
+        found[fields[0]].append(Response(*fields, str(row.get("verifier", "math"))))
     if not found:
         raise UserError(f"{path}: no responses in this file")
     return dict(found)
