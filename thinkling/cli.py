@@ -83,7 +83,7 @@ LIMITS = {
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
     "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
-    "seed": 2**63 - 1,
+    "seed": 2**63 - 1, "bootstrap": 100_000, "orders": 10_000, "labelled": 1_000_000, "injections": 10_000,
 }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def told(board: Leaderboard) -> list[str]:
         lines.append(f"Twice the length is worth {board.length_points:.0f} points "
                      f"{points(board.length_low, board.length_high)}; the ratings are for equal lengths.")  # fmt: skip
     widest = max(board.standings, key=lambda s: s.elo_high - s.elo_low)
-    lines.append(f"Elo depends on the order of the votes: {widest.model}'s is {widest.elo:.0f} in this one, and "
+    lines.append(f"Elo depends on the order of the votes: that of {widest.model} is {widest.elo:.0f} in this one, and "
                  f"{widest.elo_low:.0f} to {widest.elo_high:.0f} in 95% of {counted(rules.num_orders, 'random order')}"
                  ".")  # fmt: skip
     if rules.prior:
@@ -119,7 +119,7 @@ figure { max-width: 48rem; }
 .scroll { overflow-x: auto; }
 .ranking { font-size: .9375rem; }
 .ranking td:nth-child(2), .ranking th:nth-child(2) { text-align: left; font-weight: 600; }
-.ranking th[scope=row] { white-space: nowrap; }
+.ranking tbody th[scope=row] { min-width: 0; white-space: nowrap; }
 .notes { margin: 0; padding-left: 1.1rem; max-width: 58rem; }
 .notes li { margin: .3rem 0; }
 @media (max-width: 46rem) {

@@ -22,7 +22,7 @@ def elo(votes: Sequence[Vote], k: float = 32.0) -> dict[str, float]:
 def shuffled_elo(votes: Sequence[Vote], num: int = 200, seed: int = 0, k: float = 32.0) -> np.ndarray:
     """The ratings (num, models by name) after the same votes in so many random orders."""
     random = np.random.default_rng(seed)
-    return _play(votes, np.stack([random.permutation(len(votes)) for _ in range(num)]), k)
+    return _play(votes, np.stack([random.permutation(len(votes)).astype(np.int32) for _ in range(num)]), k)
 
 
 def _play(votes: Sequence[Vote], orders: np.ndarray, k: float) -> np.ndarray:
