@@ -224,6 +224,9 @@ def test_ranks_by_hand() -> None:
     assert rank_intervals(np.array([900.0, 1100.0, 1000.0]), sure) == [(3, 3), (1, 1), (2, 2)]
     assert rank_intervals(np.array([900.0, 1100.0, 1000.0]), unsure) == [(1, 3)] * 3
     assert rank_intervals(np.array([1000.0, 1001.0, 500.0]), sure) == [(1, 2), (1, 2), (3, 3)]
+    error = math.sqrt(2)  # of a difference; Tukey's range of three: 2.34 errors are sure for all pairs at once
+    assert rank_intervals(np.array([0, 2.2, 1.1]) * error, sure) == [(1, 3)] * 3
+    assert rank_intervals(np.array([0, 2.5, 1.25]) * error, sure) == [(2, 3), (1, 2), (1, 3)]
 
 
 # --- where no finite rating exists ----------------------------------------------------------------------------------
