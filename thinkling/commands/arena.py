@@ -1,13 +1,13 @@
 """`thinkling arena`: a person votes, blind, on the responses of two models or runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from thinkling.checks import at_least
+from thinkling.checks import at_least, finite
 from thinkling.commands.options import ModelSettings, Split
 from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
@@ -18,18 +18,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arena(ModelSettings):
-    """Vote, blind, on which of two responses is better; `thinkling rank VOTES` makes a leaderboard of it.
+class Arena:
+    """Vote, blind, on which of two responses is better.
 
-    CONTESTANTS are two or more: the folder of an eval run, whose responses are shown, or a model (as --model takes it),
+    `thinkling rank VOTES` makes a leaderboard of the votes. CONTESTANTS are two or more: the folder of an eval run, whose responses are shown, or a model (as --model takes it),
     which is asked now. Questions come from the runs, or from --tasks where there is none. Keys: a, b, t (tie), x (both
     bad), s (skip), q (quit). Each vote is kept at once; the same command goes on where it stopped.
     """
 
     contestants: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CONTESTANT...")]
     """Folders of eval runs, or models."""
-    model: tyro.conf.Suppress[str] = ""
-    adapter: tyro.conf.Suppress[Path | None] = None
     votes: Path = Path("votes.jsonl")
     """The file of votes: they are added to it."""
     tasks: str = "builtin"
@@ -44,13 +42,20 @@ class Arena(ModelSettings):
     """For the models that are asked now."""
     max_tokens: int = 256
     """Length of a model's response at most, in tokens."""
+    max_length: int = 1024
+    """Prompt and response together, in tokens, at most."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    dtype: str = "auto"
+    """auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16 or float16."""
     seed: int = 0
     """Of the order of the questions, of the sides, and of what models sample."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        finite(self)
         at_least(0, temperature=self.temperature)
         at_least(1, max_tokens=self.max_tokens)
+        at_least(2, max_length=self.max_length)
         if self.num_problems is not None:
             at_least(1, num_problems=self.num_problems)
 
@@ -105,7 +110,8 @@ def asked_now(settings: Arena, name: str) -> "Callable[[Problem], Response]":
     from thinkling.scale.direct import Direct
     from thinkling.tasks.benchmarks import Problem
 
-    model = language_model(replace(settings, model=name))
+    where = {"device": settings.device, "dtype": settings.dtype, "max_length": settings.max_length}
+    model = language_model(ModelSettings(model=name, **where))
     sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
     method = Direct(sampling, settings.template)
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Judge(ServerSettings):
-    """Let a model judge the responses of an eval run, or compare two runs, and measure what its verdicts are worth.
+    """Let a model judge an eval run, or compare two, and measure what its verdicts are worth.
 
     RUNS is the folder of one eval run (each response gets a grade from 0 to 10) or of two (which is better, asked in
     both orders; where they disagree it is a tie). The judge is --model, here or on a --server. What is judged is fenced

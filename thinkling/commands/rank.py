@@ -13,7 +13,7 @@ from thinkling.evaluate.ranking.votes import Ties
 
 @dataclass(frozen=True, kw_only=True)
 class Rank:
-    """Rate models by votes: Bradley-Terry with intervals of ratings and ranks, and Elo with what its order did.
+    """Rate models by votes: Bradley-Terry with intervals of ratings and of ranks; and Elo.
 
     SOURCES are files of votes (.jsonl or .csv; each row has model_a, model_b and winner: model_a, model_b, tie or both
     bad), as `thinkling arena` and `thinkling judge` write them and LM Arena publishes them; or the folders of two or
