@@ -212,6 +212,18 @@ def test_kappa_by_hand() -> None:
     assert kappa([[0, 5], [5, 0]])[0] == pytest.approx(-1.0)
 
 
+def test_kappas_interval_is_the_delta_methods() -> None:
+    """The variance is the sum over cells of count · slope², each slope found by adding a little to the cell."""
+    table, step = [[30, 2], [20, 48]], 1e-5
+    value, low, high = kappa(table)
+    variance = 0.0
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        more = [list(row) for row in table]
+        more[i][j] += step
+        variance += table[i][j] * ((kappa(more)[0] - value) / step) ** 2
+    assert (high - low) / 2 == pytest.approx(1.96 * variance**0.5, rel=1e-3)
+
+
 def test_kappas_interval_holds_as_often_as_it_says() -> None:
     shares = np.array([[0.4, 0.1], [0.15, 0.35]])
     truth = (0.75 - (0.5 * 0.55 + 0.5 * 0.45)) / 0.5

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class Arena:
     """Vote, blind, on which of two responses is better.
 
-    `thinkling rank VOTES` makes a leaderboard of the votes. CONTESTANTS are two or more: the folder of an eval run, whose responses are shown, or a model (as --model takes it),
-    which is asked now. Questions come from the runs, or from --tasks where there is none. Keys: a, b, t (tie), x (both
-    bad), s (skip), q (quit). Each vote is kept at once; the same command goes on where it stopped.
+    `thinkling rank VOTES` makes a leaderboard of the votes. CONTESTANTS are two or more: the folder of an eval run,
+    whose responses are shown, or a model (its name or folder), which is asked now. Questions come from the runs, or
+    from --tasks where there is none. Keys: a, b, t (tie), x (both bad), s (skip), q (quit). Each vote is kept at once;
+    the same command goes on where it stopped.
     """
 
     contestants: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CONTESTANT...")]

@@ -39,6 +39,10 @@ def grade_tables(report: GradeReport) -> list[Sheet]:
 
 def grade_lines(report: GradeReport) -> list[str]:
     """What the tables mean, in sentences."""
+    if report.labelled == report.num:
+        return [
+            "Every response is a label: there is nothing left to correct. Take fewer --labelled, to see what they do."
+        ]
     if report.rogan_gladen is None:
         return ["Rogan-Gladen's correction needs labels of right and of wrong answers, and a judge that is no coin on "
                 "them: take more --labelled."]  # fmt: skip
