@@ -200,12 +200,12 @@ def test_resamples_without_a_finite_rating_are_counted() -> None:
 
 def test_intervals_hold_as_often_as_they_say() -> None:
     """95%: of ratings, of differences to an anchor, and (at least) of all ranks at once."""
-    names, num = sorted(STRENGTHS), 250
+    names, num = sorted(STRENGTHS), 200
     truth = np.array([STRENGTHS[name] for name in names])
     ranks = 1 + np.argsort(np.argsort(-truth))
     held = {None: 0, "cat": 0, "ranks": 0}
     for seed in range(num):
-        found = bradley_terry.fit(bradley_terry.design_of(simulated(250, 1000 + seed)))
+        found = bradley_terry.fit(bradley_terry.design_of(simulated(200, 1000 + seed)))
         for anchor in (None, "cat"):
             gauge = gauge_of(names, anchor)
             miss = gauge @ (found.parameters[:5] - truth)
@@ -283,7 +283,7 @@ def test_finite_exactly_where_linear_programming_says_so(davidson: bool) -> None
     from scipy.optimize import linprog
 
     draw, seen = random.Random(13), {True: 0, False: 0}
-    for _ in range(40):
+    for _ in range(30):
         names = "xyz"[: draw.choice((2, 3, 3))]
         votes = [Vote(*draw.sample(names, 2), draw.choice(["model_a", "model_b", "tie"]))
                  for _ in range(draw.randint(2, 6))]  # fmt: skip
@@ -305,7 +305,7 @@ def test_finite_exactly_where_linear_programming_says_so(davidson: bool) -> None
         reason = graph.why_unbounded(votes, davidson)
         assert (reason is not None) == (furthest > 1e-9), (votes, reason)
         seen[reason is None] += 1
-    assert min(seen.values()) >= 5
+    assert min(seen.values()) >= 3
 
 
 def test_a_length_that_tells_the_winner_is_refused() -> None:
