@@ -35,7 +35,7 @@ def asked() -> list[corpus.Asked]:
 
 
 def kind_of(text: str) -> str:
-    if "Grade the response" in text:
+    if "You judge what others wrote." in text:
         return "judge"
     if text.startswith("<|im_start|>"):
         return "chat"

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import math
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from thinkling.problem import Problem
 from thinkling.scale.beam import BeamSearch
 from thinkling.scale.best_of_n import BestOfN
 from thinkling.scale.budget_forcing import BudgetForcing
-from thinkling.scale.judge import Judge, PTrue
+from thinkling.scale.judge import JudgeScorer, PTrue
 from thinkling.scale.methods import FILES, KINDS, SCORERS, Recipe, build, parse, remembered, scorer_for
 from thinkling.scale.refine import Refine
 from thinkling.scale.scorers import (
@@ -113,26 +114,21 @@ def test_p_true_asks_a_chat_model_in_its_chat() -> None:
     assert "assistant\n\\boxed{4}" in model.asked[0][0] and "one word: Yes or No" in model.asked[0][0]
 
 
-@pytest.mark.parametrize(
-    ("reply", "grade"),
-    [
-        ("\\boxed{7}", 7),
-        ("good: \\boxed{10}", 10),
-        ("\\boxed{3.5}", 3.5),
-        ("\\boxed{70}", -1),
-        ("no idea", -1),
-        ("", -1),
-    ],
-)
-def test_a_judges_grade(reply: str, grade: float) -> None:
-    judge, model = Scripted(said(reply)), Scripted()
-    assert score(Judge(judge, Sampling()), boxed(4), model) == grade
-    assert "Question: 1 + 1?\nResponse:\n\\boxed{4}\n" in judge.asked[0][0] and not model.asked
+@pytest.mark.parametrize(("verdict", "grade"), [("{mark}: 7", 7), ("good.\n**{mark}: 10**", 10), ("{mark}: 70", -1),
+                                                ("VERDICT: 10", -1), ("\\boxed{{10}}", -1), ("", -1)])  # fmt: skip
+def test_a_judges_grade(verdict: str, grade: float) -> None:
+    def reply(prompt: str, sampling: Sampling) -> Completion:
+        return said(verdict.format(mark=re.search(r"VERDICT-\w{6}", prompt).group()))
+
+    judge, model = Scripted(reply), Scripted()
+    assert score(JudgeScorer(judge, Sampling()), boxed(4), model) == grade
+    asked = judge.asked[0][0]
+    assert "1 + 1?" in asked and "\\boxed{4}\n" in asked and not model.asked
 
 
 def test_a_judge_is_not_told_the_reference() -> None:
     judge = Scripted(said("\\boxed{1}"))
-    asyncio.run(Judge(judge, Sampling())(Scripted(), Problem("p", "How many?", "271828"), boxed(4)))
+    asyncio.run(JudgeScorer(judge, Sampling())(Scripted(), Problem("p", "How many?", "271828"), boxed(4)))
     assert "271828" not in judge.asked[0][0]
 
 
@@ -148,7 +144,7 @@ def test_every_file_with_methods_is_in_the_table() -> None:
 
 def test_every_method_and_scorer_of_the_tables_can_be_built() -> None:
     for name in SCORERS:
-        assert callable(scorer_for(name, "plain", 16, "thinkling-base", Judge(Scripted(), Sampling())))
+        assert callable(scorer_for(name, "plain", 16, "thinkling-base", JudgeScorer(Scripted(), Sampling())))
     for name in KINDS:
         assert callable(build(parse(name), 8, Sampling(), lambda name: mean_logprob))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from thinkling import __version__, flags
 from thinkling.commands import (
+    arena,
     chat,
     check_loss,
     choice,
@@ -26,11 +27,13 @@ from thinkling.commands import (
     generate,
     grade,
     grpo,
+    judge,
     lint_data,
     lint_reward,
     microscope,
     pretrain,
     prompts,
+    rank,
     reward_head,
     scale,
     scorers,
@@ -69,6 +72,9 @@ COMMANDS = {
     "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
+    "arena": Command(arena.Arena, arena.main),
+    "rank": Command(rank.Rank, rank.main),
+    "judge": Command(judge.Judge, judge.main, resumes=True),
     "lint-data": Command(lint_data.LintData, lint_data.main),
     "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
     "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
@@ -85,8 +91,8 @@ LIMITS = {
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
     "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
-    "seed": 2**63 - 1, "shuffle_options": 2**63 - 1, "shots": 1_000,
-    "num_training": 10_000_000, "words": 1_000, "examples": 100_000,
+    "seed": 2**63 - 1, "shuffle_options": 2**63 - 1, "shots": 1_000, "num_training": 10_000_000, "words": 1_000,
+    "examples": 100_000, "bootstrap": 100_000, "orders": 10_000, "labelled": 1_000_000, "injections": 10_000,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings
+from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings, ServerSettings
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
@@ -17,7 +17,7 @@ from thinkling.generate.recommended import chosen, greedy_thinking
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.failures import Failure, refuse, unusable
-from thinkling.scale.judge import Judge
+from thinkling.scale.judge import JudgeScorer
 from thinkling.scale.methods import scorer_for
 from thinkling.scale.prompts import CHATS, STOPS
 from thinkling.scale.scorers import Scorer
@@ -68,14 +68,14 @@ def prompt_sampling(model: LanguageModel, settings: PromptSettings, sampling: Sa
     return sampling_for(model, sampling, bool(CHATS.get(settings.template)), **flags_of(settings))
 
 
-def model_of(settings: ScalingSettings) -> Model:
+def model_of(settings: ServerSettings) -> Model:
     """The model that the flags name, loaded here or on a server."""
     if settings.server is None:
         return language_model(settings)
     return on_server(settings, settings.server, settings.model)
 
 
-def on_server(settings: ScalingSettings, url: str, name: str) -> RemoteModel:
+def on_server(settings: ServerSettings, url: str, name: str) -> RemoteModel:
     key = os.environ.get(settings.api_key_env)
     return RemoteModel(url, name, key, concurrency=settings.max_rows, timeout=settings.timeout)
 
@@ -99,5 +99,5 @@ def scorer_from(settings: ScalingSettings, name: str, template: str) -> Scorer:
     judge = None
     if settings.judge_server is not None:
         grading = Sampling(temperature=0.0, max_tokens=settings.max_tokens, seed=settings.seed)
-        judge = Judge(on_server(settings, settings.judge_server, settings.judge_model), grading)
+        judge = JudgeScorer(on_server(settings, settings.judge_server, settings.judge_model), grading)
     return scorer_for(name, template, settings.confidence_window, settings.model, judge)

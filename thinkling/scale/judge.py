@@ -1,10 +1,10 @@
 """Ask a model what it thinks of a completion: the model itself (p(true)), or another one as a judge.
 
-Both read the question and the response as text, and never the reference answer.
+Both read the question and the response as text, and never the reference answer. What a judge is worth is measured by
+`thinkling judge` (evaluate/judging/).
 """
 
 import math
-import re
 from dataclasses import dataclass
 
 from thinkling.generate.completion import Completion
@@ -12,8 +12,8 @@ from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale.direct import seeded
-from thinkling.scale.prompts import CHATS, judge_prompt, p_true_prompt
-from thinkling.verify.verifier import verifier_named
+from thinkling.scale.judge_protocol import Asked, ask_grade, grade_in
+from thinkling.scale.prompts import CHATS, p_true_prompt, prompt_of
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,21 @@ class PTrue:
 
 
 @dataclass(frozen=True)
-class Judge:
+class JudgeScorer:
     """The grade from 0 to 10 that `judge`, any model, gives; -1, below every grade, where it gives none."""
 
     judge: Model
     sampling: Sampling
-    chat: bool = True
+    template: str = "chat"
 
     async def __call__(self, model: Model, problem: Problem, completion: Completion) -> float:
-        prompt = judge_prompt(self.judge, self.chat, problem.question, completion.text)
-        reply = await self.judge.complete(prompt, seeded(self.sampling, problem, "judge", completion.text))
-        grade = verifier_named("math").extract(reply.text)  # a number, whatever the problem is about
-        found = re.fullmatch(r"(10|\d)(\.\d+)?", (grade or "").strip())
-        return min(float(found.group()), 10.0) if found else -1.0
+        asked = ask_grade(str(self.sampling.seed), problem.question, completion.text)
+        sampling = seeded(self.sampling, problem, "judge", completion.text)
+        grade = grade_in(await reply_of(self.judge, asked, sampling, self.template), asked.mark)
+        return -1.0 if grade is None else grade
+
+
+async def reply_of(judge: Model, asked: Asked, sampling: Sampling, template: str) -> str:
+    """What the judge replies, its thinking too. template: chat, chat-thinking or none."""
+    text = asked.text if template in CHATS else asked.text + "\n\n"
+    return (await judge.complete(prompt_of(judge, template, text), sampling)).text

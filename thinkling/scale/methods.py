@@ -12,7 +12,7 @@ from thinkling.generate.model import Model, NoLogprobs
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.scale import beam, best_of_n, budget_forcing, cot_decoding, deepconf, direct, refine, vote
-from thinkling.scale.judge import Judge, PTrue
+from thinkling.scale.judge import JudgeScorer, PTrue
 from thinkling.scale.method import Kind, Method, Parts
 from thinkling.scale.prompts import STOPS, Template
 from thinkling.scale.scorers import (
@@ -41,7 +41,7 @@ class ScorerContext:
     template: str
     window: int
     model: str
-    judge: Judge | None = None
+    judge: JudgeScorer | None = None
 
 
 def trained_head(context: ScorerContext) -> Scorer:
@@ -186,7 +186,7 @@ def saying_what_needs_it(recipes: Iterable[Recipe]) -> Iterator[None]:
                         "that need none, such as self-consistency and heuristic") from error  # fmt: skip
 
 
-def scorer_for(name: ScorerName, template: str, window: int, model: str, judge: Judge | None = None) -> Scorer:
+def scorer_for(name: ScorerName, template: str, window: int, model: str, judge: JudgeScorer | None = None) -> Scorer:
     """The scorer of this name; the rest as in `ScorerContext`."""
     return SCORERS[name].make(ScorerContext(template, window, model, judge))
 

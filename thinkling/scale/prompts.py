@@ -38,10 +38,6 @@ ABOUT = {
     "p-true": (
         "Question: {question}\nProposed answer:\n{response}\n\nIs the proposed answer right, Yes or No?\nAnswer:"
     ),
-    "judge": (
-        "Question: {question}\nResponse:\n{response}\n\nGrade the response from 0 (wrong) to 10 (right and well "
-        "reasoned). Write the grade as \\boxed{{GRADE}}.\n"
-    ),
 }
 # The same in a chat: the user's next turn, behind the question and the model's own response.
 CHAT_ABOUT = {
@@ -80,11 +76,6 @@ def revise_prompt(model: Model, template: str, question: str, response: str, cri
 
 def p_true_prompt(model: Model, template: str, question: str, response: str) -> Any:
     return _about(model, "p-true", template, question, response)
-
-
-def judge_prompt(judge: Model, chat: bool, question: str, response: str) -> Any:
-    text = ABOUT["judge"].format(question=question, response=response)
-    return judge.chat_prompt([_turn("user", text)], False) if chat else judge.text_prompt(text)
 
 
 def manifest(model: Model, templates: Sequence[str], question: str) -> dict:

@@ -3,7 +3,7 @@
 Most problems are `quantities`, more of them short than long; the rest word problems of the seen templates (with other
 names and sizes of numbers), the arithmetic families, and lines of plain arithmetic. The forms: a bare answer; worked
 steps, asked for or (seldom) not; a chat turn with or without thinking; and what a model is asked about an answer, laid
-out exactly as `scale/prompts.py` asks it: a review, a revision, p(true), a judge's grade. An answer weighs 1, a
+out exactly as `scale/` asks it: a review, a revision, p(true), a judge's grade. An answer weighs 1, a
 question 0.1, a draft that is only read 0.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from thinkling.problem import is_held_out
+from thinkling.scale.judge_protocol import ask_grade
 from thinkling.scale.prompts import ABOUT, render
 from thinkling.tasks import builtin, quantities, scenes
 from thinkling.train.pretrain.corpus import PROMPT_WEIGHT, Segment, boxed, facts, spoil
@@ -195,11 +196,12 @@ def _judge(asked: Asked, random: Random) -> list[Segment]:
     draft = draft_of(asked, random)
     if draft is None:
         return _worked(asked, random)
+    about = ask_grade(str(random.random()), asked.question, draft.text)
     grade = grade_of(len(asked.lines), draft.wrong_line, draft.bare)
-    reply = f"{draft.review}\n{boxed(str(grade))}"
+    reply = f"{draft.review}\n{about.mark}: {grade}"
     if random.random() < 0.5:
-        return chat(ABOUT["judge"].format(question=asked.question, response=draft.text), "", reply)
-    return _about("judge", asked, draft, random, reply)
+        return chat(about.text, "", reply)
+    return [(f"{about.text}\n\n", 0.0), (reply, 1.0)]
 
 
 MAKERS = {"bare": _bare, "worked": _worked, "unasked": _unasked, "chat": _chat, "review": _review,
