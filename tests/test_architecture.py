@@ -40,12 +40,15 @@ generate generate.sampling generate.recommended generate.completion generate.mod
 generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
 generate.stop_strings generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
+generate.openai.balanced
 generate.cached
 scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale.vote scale.best_of_n scale.refine
 scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
-evaluate evaluate.stats evaluate.result evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
-evaluate.scorer_quality
+evaluate evaluate.stats evaluate.repeats evaluate.result evaluate.details evaluate.run evaluate.refinement_changes
+evaluate.frontier evaluate.sweep evaluate.scorer_quality evaluate.manifest evaluate.saved evaluate.compare
 report report.palette report.page report.tables report.plots report.eval_plots report.eval_report report.scorer_table
+report.formulas report.eval_words report.eval_script report.eval_page report.eval_files
+report.compare_words report.compare_page
 report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
 report.microscope report.microscope_script report.microscope_page
@@ -59,10 +62,10 @@ train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.head_measure train.reward_head
 serve serve.wrapping serve.chat
-commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
-commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
-commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
-commands.env
+commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain
+commands.eval commands.compare commands.regrade commands.scale commands.scorers commands.grade commands.lint_data
+commands.lint_reward commands.grpo commands.microscope commands.explain_objective commands.check_loss
+commands.reward_head commands.pretrain commands.demo commands.env
 flags cli __main__
 """.split()
 

@@ -15,6 +15,7 @@ from thinkling import __version__, flags
 from thinkling.commands import (
     chat,
     check_loss,
+    compare,
     demo,
     env,
     eval,
@@ -28,6 +29,7 @@ from thinkling.commands import (
     microscope,
     pretrain,
     prompts,
+    regrade,
     reward_head,
     scale,
     scorers,
@@ -58,6 +60,8 @@ COMMANDS = {
     "prompts": Command(prompts.Prompts, prompts.main),
     "explain": Command(explain.Explain, explain.main),
     "eval": Command(eval.Eval, eval.main, resumes=True),
+    "compare": Command(compare.Compare, compare.main),
+    "regrade": Command(regrade.Regrade, regrade.main),
     "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
@@ -71,7 +75,7 @@ COMMANDS = {
     "pretrain": Command(pretrain.Pretrain, pretrain.main),
     "env": Command(env.Env, env.main),
 }
-MAKE_FILES = ("explain", "grade", "microscope")  # their --out is a file; any other command's is a folder
+MAKE_FILES = ("explain", "grade", "microscope", "compare")  # their --out is a file; any other command's is a folder
 LIMITS = {
     "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
