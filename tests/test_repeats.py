@@ -139,7 +139,7 @@ def test_intervals_by_hand_and_at_the_ends() -> None:
     assert clustered_interval([1, 0, 1, 1], 1) == wilson_interval(3, 4)
     assert clustered_interval([1.0] * 5, 8) == wilson_interval(5, 5)
     assert clustered_interval([0.5], 4) == (0.0, 1.0)
-    # Shares 1/4 and 3/4, 8 of each: variance 1/16 · 16/15, of the mean /16 = 1/240; as much as 1/4 / (1/240) = 60 tries.
+    # Shares 1/4 and 3/4, 8 of each: variance 1/16 · 16/15, of the mean /16 = 1/240; like 1/4 / (1/240) = 60 tries.
     low, high = clustered_interval([0.25] * 8 + [0.75] * 8, 8)
     z = stats.t.ppf(0.975, 15)
     assert (low, high) == pytest.approx((0.5 - (half := z / 2 / (60 + z**2) ** 0.5), 0.5 + half))

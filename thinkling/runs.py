@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from thinkling.errors import UserError, refusal
@@ -102,7 +102,8 @@ def append_jsonl(path: Path, rows: Iterable[object]) -> None:
                 while content:
                     content = content[file.write(content) :]
             except BaseException:
-                file.truncate(start)
+                with suppress(OSError):  # /dev/full cannot be cut
+                    file.truncate(start)
                 raise
 
 

@@ -25,7 +25,7 @@ DEFAULT_SAMPLES = 8  # of a method that takes several
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(ScalingSettings):
-    """Measure a model and a method on problems: accuracy with its interval, repeats, truncation, tokens, seconds.
+    """Measure a model and a method on problems: accuracy with its interval, repeats, truncation, tokens.
 
     Writes OUT/report.json, the same for people as report.html and report.md, every response to OUT/samples.jsonl, and
     what it was made of to OUT/manifest.json. An interrupted run resumes when it is started again.
@@ -154,6 +154,6 @@ def main(settings: Eval) -> None:
             console.print(line, style=style, markup=False, highlight=False)
     tell_failures(skipped or [], "left out of every number above", out / "report.json", console)
     tell(console, changes(samples))
-    console.print(f"Every response: {out / 'samples.jsonl'}, to be read in {out / 'report.html'}")
+    console.print(f"Every response: {out / 'samples.jsonl'}, to be read in {out / 'report.html'}", soft_wrap=True)
     if settings.fail_on_truncation and run.details.truncated > MUCH_TRUNCATED:
         sys.exit(1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from thinkling.evaluate.compare import Comparison, Decided
 from thinkling.report.compare_words import HEADERS, cells, reach, verdict
-from thinkling.report.formulas import Formulas
+from thinkling.report.formulas import Formulas, shortened
 from thinkling.report.page import header, page, safe, section, svg
 from thinkling.report.palette import ON_PAGE
 from thinkling.report.plots import dress, new_axes
@@ -78,13 +78,14 @@ def decided(found: Comparison, formulas: Formulas) -> str:
 
 def fold(one: Decided, found: Comparison, formulas: Formulas) -> str:
     sides = "".join(
-        f'<div><h4>{safe(name)}: {share:.0%} right</h4><div class="running">{formulas.html(text)}</div></div>'
+        f"<div><h4>{safe(name)}: {share:.0%} right</h4>"
+        f'<div class="running">{formulas.html(shortened(text))}</div></div>'
         for name, share, text in (
             (found.first, one.first, one.first_response),
             (found.second, one.second, one.second_response),
         )
     )
-    summary = f"{one.first:.0%} → {one.second:.0%} {formulas.html(one.question)}"
+    summary = f"{one.first:.0%} → {one.second:.0%} {formulas.html(shortened(one.question))}"
     note = f'<p class="note">Reference: {safe(one.reference)}</p>'
     return f'<details><summary>{summary}</summary>{note}<div class="sides">{sides}</div></details>'
 

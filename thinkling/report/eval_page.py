@@ -12,12 +12,10 @@ from thinkling.evaluate.saved import Run
 from thinkling.model.thinking import TAGS
 from thinkling.report.eval_script import SCRIPT
 from thinkling.report.eval_words import loud, sentences, tokens
-from thinkling.report.formulas import Formulas
+from thinkling.report.formulas import Formulas, shortened
 from thinkling.report.page import header, how_it_was_made, page, safe, section
 from thinkling.report.tables import BAR_HEAD, bar_cell, interval
 from thinkling.words import counted
-
-LONGEST = 20_000  # characters of a response on the page; samples.jsonl has all of it
 
 
 def eval_page(run: Run) -> str:
@@ -55,11 +53,11 @@ def numbers(details: Details) -> str:
         rows += [(f"maj@{k}: a vote of {k} is right", details.maj_at[str(k)]) for k in told]
     if details.finished is not None and details.truncated:
         rows.append(("of what was finished", details.finished))
-    rates = f"cut off {details.truncated:.1%}, in a loop {details.looping:.1%}, no answer read {details.unparsed:.1%}"
-    return (
-        estimates_table(rows)
-        + f'<p class="note">In brackets, the 95% interval, which counts problems and not samples. {rates}.</p>'
+    note = (
+        "In brackets, the 95% interval, which counts problems and not samples. "
+        f"Cut off {details.truncated:.1%}, in a loop {details.looping:.1%}, no answer read {details.unparsed:.1%}."
     )
+    return f'{estimates_table(rows)}<p class="note">{note}</p>'
 
 
 def estimates_table(rows: Sequence[tuple[str, Estimate]], second: Sequence[str] = ()) -> str:
@@ -140,14 +138,6 @@ def as_formula(reference: str) -> str:
     return f"${reference}$" if "\\" in reference and "$" not in reference else reference
 
 
-def shortened(text: str) -> str:
-    if len(text) <= LONGEST:
-        return text
-    half = LONGEST // 2
-    left_out = f"[{len(text) - 2 * half:,} characters are left out here; samples.jsonl has them]"
-    return f"{text[:half]}\n\n{left_out}\n\n{text[-half:]}"
-
-
 def safe_text(text: str) -> str:
     """Half a surrogate pair, which no file can hold, becomes '?'."""
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -180,9 +170,9 @@ table.slim td:last-child, table.slim th:last-child { padding-right: 0; }
 .figures text { fill: var(--muted); font-size: 11px; }
 .choices { position: sticky; top: 0; z-index: 1; display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; align-items: center;
   padding: .6rem 0; background: var(--paper); border-bottom: 1px solid var(--rule); }
-label { color: var(--muted); font-size: .875rem; }
+label { min-width: 0; color: var(--muted); font-size: .875rem; }
 select, button, input { font: inherit; color: var(--ink); background: var(--wash); border: 1px solid var(--rule);
-  border-radius: .3rem; padding: .15rem .4rem; max-width: 100%; }
+  border-radius: .3rem; padding: .15rem .4rem; max-width: min(16rem, 60vw); }
 button { cursor: pointer; font-size: .8125rem; }
 #more { margin-top: 1.5rem; }
 [hidden] { display: none !important; }

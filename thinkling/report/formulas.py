@@ -24,9 +24,18 @@ FORMULA = re.compile(
     r"|(?P<e>\\boxed\s{0,9}\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]{0,99}\}){0,99}\}){0,400}\})",
     re.DOTALL,
 )
+LONGEST = 20_000  # characters of a response on a page; samples.jsonl has all of it
 DEEPEST = 40  # elements within each other
 
 Tree = list  # [tag, {attribute: value}, child or text, ...], as JSON holds it
+
+
+def shortened(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    left_out = f"[{len(text) - 2 * half:,} characters are left out here; samples.jsonl has them]"
+    return f"{text[:half]}\n\n{left_out}\n\n{text[-half:]}"
 
 
 def pieces(text: str) -> Iterator[str | tuple[str, bool, str]]:
