@@ -26,6 +26,8 @@ def markdown(run: Run) -> str:
     if n > 1:
         lines += [line(f"pass@{k}", estimate) for k, estimate in enumerate(details.pass_at, start=1)]
         lines += [line(f"maj@{k}", estimate) for k, estimate in details.maj_at.items()]
+    if details.finished is not None and details.truncated:
+        lines.append(line("of what was finished", details.finished))
     lines += [f"| cut off | {details.truncated:.1%} | |", f"| in a loop | {details.looping:.1%} | |",
               f"| no answer read | {details.unparsed:.1%} | |", ""]  # fmt: skip
     lines += [f"- {sentence}" for sentence in [*sentences(details), tokens(details)]]

@@ -42,7 +42,8 @@ def unread(details: Details) -> str:
     """Few answers that could not be read: not loud, but not hidden."""
     if not 0 < details.unparsed <= MUCH_TRUNCATED:
         return ""
-    return f"{details.unparsed:.1%} of the responses hold no answer that can be read."
+    what = "problems" if details.num_samples == 1 else "responses"
+    return f"{details.unparsed:.1%} of the {what} got no answer that could be read."
 
 
 def repeats(details: Details) -> str:
@@ -82,8 +83,8 @@ def few(details: Details) -> str:
 
 
 def finished(details: Details) -> str:
-    """The accuracy where nothing was cut off, if anything was."""
-    if not details.truncated:
+    """The accuracy where nothing was cut off, if much was."""
+    if details.truncated <= MUCH_TRUNCATED:
         return ""
     if details.finished is None:
         return "No response was finished."
