@@ -43,18 +43,21 @@ generate generate.sampling generate.recommended generate.completion generate.mod
 generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
 generate.stop_strings generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
+generate.openai.balanced
 generate.cached
 scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale.vote scale.best_of_n scale.refine
 scale.judge_protocol scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam
 scale.cot_decoding scale.methods
-evaluate evaluate.stats evaluate.result evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
-evaluate.scorer_quality evaluate.choice_ways evaluate.choice_prompts evaluate.multiple_choice
-evaluate.fresh_numbers
+evaluate evaluate.stats evaluate.repeats evaluate.result evaluate.details evaluate.run evaluate.refinement_changes
+evaluate.frontier evaluate.sweep evaluate.scorer_quality evaluate.manifest evaluate.saved evaluate.compare
+evaluate.choice_ways evaluate.choice_prompts evaluate.multiple_choice evaluate.fresh_numbers
 evaluate.ranking evaluate.ranking.votes evaluate.ranking.graph evaluate.ranking.bradley_terry evaluate.ranking.elo
 evaluate.ranking.leaderboard
 evaluate.judging evaluate.judging.ask evaluate.judging.agreement evaluate.judging.corrected evaluate.judging.bias
 evaluate.judging.injections evaluate.judging.reports
 report report.palette report.page report.tables report.plots report.eval_plots report.eval_report report.scorer_table
+report.formulas report.eval_words report.eval_script report.eval_page report.eval_files
+report.compare_words report.compare_page
 report.choice_table report.gap_table report.contamination_text
 report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.interval_plots report.rank_report report.judge_report
@@ -70,12 +73,11 @@ train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.head_measure train.reward_head
 serve serve.wrapping serve.chat serve.arena
-commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
-commands.tasks commands.choice commands.contamination commands.fresh_numbers
-commands.scale commands.scorers commands.grade commands.arena commands.rank commands.judge commands.lint_data
-commands.lint_reward commands.grpo commands.microscope
-commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
-commands.env
+commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain
+commands.eval commands.compare commands.regrade commands.tasks commands.choice commands.contamination
+commands.fresh_numbers commands.scale commands.scorers commands.grade commands.arena commands.rank commands.judge
+commands.lint_data commands.lint_reward commands.grpo commands.microscope commands.explain_objective
+commands.check_loss commands.reward_head commands.pretrain commands.demo commands.env
 flags cli __main__
 """.split()
 

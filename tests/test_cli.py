@@ -161,7 +161,8 @@ def test_eval_writes_a_run_and_never_over_another(
     assert shown.count("token limit") == shown.count("raise --max-tokens (now 8)") == 1  # it was said twice
     assert "allow more tokens" not in shown and "cut off" not in shown
     written = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"config.json", "prompts.json", "pool.jsonl", "report.json", "samples.jsonl"} == written - {".lock"}
+    kept = {"config.json", "manifest.json", "prompts.json", "pool.jsonl", "samples.jsonl"}
+    assert kept | {"report.json", "report.md", "report.html"} == written - {".lock"}
     before = (tmp_path / "run" / "samples.jsonl").read_text()
     assert "already holds a run" in fails(capsys, *arguments)
     assert (tmp_path / "run" / "samples.jsonl").read_text() == before

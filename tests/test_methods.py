@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from thinkling import cli
-from thinkling.commands.eval import Eval, method_of
+from thinkling.commands.eval import Eval, methods_of
 from thinkling.errors import UserError
 from thinkling.evaluate import run
 from thinkling.evaluate.run import Sample, evaluate, summarise
@@ -165,7 +165,7 @@ def test_a_result_does_not_depend_on_the_other_problems(tiny: LanguageModel) -> 
 
 def test_methods_from_settings() -> None:
     def chosen(**changes: object) -> object:
-        return method_of(Eval(out=Path("x"), **changes))
+        return methods_of(Eval(out=Path("x"), **changes))[0][0]
 
     assert chosen() == Direct(Sampling(temperature=0.0, max_tokens=256), "plain")
     assert chosen(method="step-by-step").template == "step-by-step"

@@ -11,7 +11,7 @@ import pytest
 from scripted import Scripted, boxed, said
 
 from thinkling import scale
-from thinkling.commands.eval import Eval, method_of
+from thinkling.commands.eval import Eval, methods_of
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
@@ -182,7 +182,7 @@ def test_recipes_that_are_wrong(text: str, message: str) -> None:
 
 def test_methods_from_the_command_line(tmp_path: Path) -> None:
     def method(**flags: object) -> object:
-        return method_of(Eval(out=tmp_path, **flags))
+        return methods_of(Eval(out=tmp_path, **flags))[0][0]
 
     sampling = Sampling(temperature=1.0, max_tokens=256)
     assert method(method="adaptive", num_samples=16) == AdaptiveConsistency(sampling, 16)

@@ -17,6 +17,7 @@ from thinkling.commands import (
     chat,
     check_loss,
     choice,
+    compare,
     contamination,
     demo,
     env,
@@ -34,6 +35,7 @@ from thinkling.commands import (
     pretrain,
     prompts,
     rank,
+    regrade,
     reward_head,
     scale,
     scorers,
@@ -69,6 +71,8 @@ COMMANDS = {
     "tasks": Command(tasks.Tasks, tasks.main),
     "contamination": Command(contamination.Contamination, contamination.main),
     "fresh-numbers": Command(fresh_numbers.FreshNumbers, fresh_numbers.main),
+    "compare": Command(compare.Compare, compare.main),
+    "regrade": Command(regrade.Regrade, regrade.main),
     "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
@@ -85,7 +89,7 @@ COMMANDS = {
     "pretrain": Command(pretrain.Pretrain, pretrain.main),
     "env": Command(env.Env, env.main),
 }
-MAKE_FILES = ("explain", "grade", "microscope")  # their --out is a file; any other command's is a folder
+MAKE_FILES = ("explain", "grade", "microscope", "compare")  # their --out is a file; any other command's is a folder
 LIMITS = {
     "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,

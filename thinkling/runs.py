@@ -7,13 +7,18 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from thinkling.errors import UserError, refusal
 
 FINISHED = "finished.json"  # what a training run writes at its end: where its model is, how many steps it took
-MAY_DIFFER = ("out", "on_error", "timeout")  # settings that change no result: a run may resume with others
+MAY_DIFFER = (
+    "out",
+    "on_error",
+    "timeout",
+    "fail_on_truncation",
+)  # settings that change no result: a run may resume with others
 
 
 def to_plain(value: object) -> object:
@@ -83,11 +88,23 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> None:
 
 
 def append_jsonl(path: Path, rows: Iterable[object]) -> None:
+    """Add a line for each row, all of them or none: what is there when this returns outlives the process.
+
+    On a full disk the lines that had no room are taken away again, so that whoever appends next begins a line.
+    """
     path = Path(path)
+    content = "".join(to_json(row) + "\n" for row in rows).encode()
     with refused_by_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
-            file.writelines(to_json(row) + "\n" for row in rows)
+        with open(path, "ab", buffering=0) as file:
+            start = file.tell()
+            try:
+                while content:
+                    content = content[file.write(content) :]
+            except BaseException:
+                with suppress(OSError):  # /dev/full cannot be cut
+                    file.truncate(start)
+                raise
 
 
 def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict]:
@@ -204,12 +221,19 @@ def check_run(folder: Path, config: object, finished: str, limits: tuple[str, ..
         raise UserError(f"{folder} already holds a run, which is finished: {more}choose another --out, or remove it "
                         "first")  # fmt: skip
     wanted = json.loads(to_json(config))
-    changed = [name for name in wanted if wanted[name] != found.get(name) and name not in {*MAY_DIFFER, *raised}]
+    known = defaults_of(config) | found
+    changed = [name for name in wanted if wanted[name] != known.get(name) and name not in {*MAY_DIFFER, *raised}]
     if changed:
         name = changed[0]
-        raise UserError(f"{folder} holds an unfinished run with --{name.replace('_', '-')} {found.get(name)}, not "
+        raise UserError(f"{folder} holds an unfinished run with --{name.replace('_', '-')} {known.get(name)}, not "
                         f"{wanted[name]}: give the same flags to go on with it, or choose another --out")  # fmt: skip
     return True
+
+
+def defaults_of(config: object) -> dict:
+    """The settings' defaults: what a run has used that was begun before a setting was known."""
+    return {field.name: field.default for field in dataclasses.fields(config)
+            if field.default is not dataclasses.MISSING}  # fmt: skip
 
 
 def open_run(folder: Path, config: object, finished: str, limits: tuple[str, ...] = ()) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 LIBRARIES = (
     "numpy", "tokenizers", "safetensors", "huggingface_hub", "httpx", "filelock", "mpmath", "reasoning-gym", "tyro",
-    "rich", "matplotlib", "jaxtyping", "transformers", "math-verify",
+    "rich", "matplotlib", "latex2mathml", "jaxtyping", "transformers", "math-verify",
 )  # fmt: skip
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS")
 CPU_FLAGS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_bf16": "AVX-512 bf16", "amx_bf16": "AMX bf16", "amx_fp16":

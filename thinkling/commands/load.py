@@ -12,6 +12,7 @@ from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSet
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
+from thinkling.generate.openai.balanced import BalancedModel
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.recommended import chosen, greedy_thinking
 from thinkling.generate.sampling import Sampling
@@ -69,10 +70,12 @@ def prompt_sampling(model: LanguageModel, settings: PromptSettings, sampling: Sa
 
 
 def model_of(settings: ServerSettings) -> Model:
-    """The model that the flags name, loaded here or on a server."""
+    """The model that the flags name, loaded here or on a server, or on several."""
     if settings.server is None:
         return language_model(settings)
-    return on_server(settings, settings.server, settings.model)
+    urls = [url.strip() for url in settings.server.split(",") if url.strip()]
+    servers = [on_server(settings, url, settings.model) for url in urls or [settings.server]]
+    return servers[0] if len(servers) == 1 else BalancedModel(servers, f"{settings.model} at {', '.join(urls)}")
 
 
 def on_server(settings: ServerSettings, url: str, name: str) -> RemoteModel:

@@ -61,7 +61,7 @@ class PromptSettings(ModelSettings):
 class ServerSettings(ModelSettings):
     server: str | None = None
     """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. A path
-    in it, such as /api/v3, is taken as it is; without one it is /v1."""
+    in it, such as /api/v3, is taken as it is; without one it is /v1. URL,URL: several, each as far as it is free."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the servers' key, if they want one."""
     timeout: float = 300.0

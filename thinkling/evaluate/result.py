@@ -10,6 +10,8 @@ from dataclasses import dataclass
 class Result:
     """One method on one set of problems; in a table of `thinkling scale`, at one budget.
 
+    num_samples: answers to each problem; accuracy, tokens and seconds are then means over all of them.
+
     method: what people call it; results with the same one are joined to a curve. budget: samples, rounds, tokens, as
     `unit` says; None for a method that has none. correct: per problem, in the problems' order; empty where only shares
     are known. accuracy, low, high: a share in [0, 1] and its 95% interval. tokens (sampled), seconds (the engine's) and
@@ -34,3 +36,4 @@ class Result:
     flops: float | None = None
     unparsed: float = 0.0
     oracle: bool = False
+    num_samples: int = 1

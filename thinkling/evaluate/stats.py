@@ -1,7 +1,7 @@
-"""How sure can we be? Intervals for an accuracy and an AUROC, pass@k, a test for two methods on the same problems.
+"""How sure can we be? Intervals for shares, differences and an AUROC; pass@k; tests for two runs on the same problems.
 
-Plain numbers in, plain floats out. It leaves out paired bootstraps and, but for the AUROC, repeated samples of one
-question.
+Plain numbers in, plain floats out. Repeated samples of a problem come in as one value per problem: problems are
+independent of each other, samples of one are not. What n samples say in other ways (votes, variances) is in repeats.py.
 """
 
 from bisect import bisect_left, bisect_right
@@ -133,6 +133,81 @@ def share_interval(values: Sequence[float], level: float = 0.95) -> tuple[float,
         return wilson_interval(round(fsum(values)), len(values))
     low, high = mean_interval(values, level)
     return max(0.0, low), min(1.0, high)
+
+
+def clustered_interval(values: Sequence[float], num_samples: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval (low, high) for the mean of shares in [0, 1], one per problem, each of `num_samples` samples.
+
+    Wilson's interval for as many independent tries as would vary as much as the problems' mean does (the effective
+    sample size of Korn and Graubard 1998, with Student's quantile): it stays in [0, 1], and it keeps its coverage
+    where few problems make that of mean ± 1.96 standard errors too small (arXiv:2503.01747). With one sample a problem
+    it is Wilson's. Raises UserError where there is no value.
+    """
+    num, mean = len(values), fsum(values) / max(1, len(values))
+    if num_samples == 1 or num < 2 or mean in (0, 1):
+        return wilson_interval(round(fsum(values)), num) if num_samples == 1 or mean in (0, 1) else (0.0, 1.0)
+    variance = fsum((value - mean) ** 2 for value in values) / (num - 1) / num
+    most = num * num_samples  # that many tries there were, and no more
+    effective = min(most, mean * (1 - mean) / variance) if variance > 0 else most
+    z = t_quantile(level, num - 1)
+    shrink = 1 + z**2 / effective
+    centre = (mean + z**2 / (2 * effective)) / shrink
+    half = z * sqrt(mean * (1 - mean) / effective + z**2 / (4 * effective**2)) / shrink
+    return centre - half, centre + half
+
+
+def difference_interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Interval (low, high) for the mean of differences in [-1, 1], one per problem: `mean_interval`.
+
+    Where all are alike none varies, and yet nothing is certain: then as if two more problems had been asked, and each
+    side had won one of them (Bonett and Price 2012).
+    """
+    num = len(differences)
+    if num >= 2 and min(differences) != max(differences):
+        low, high = mean_interval(differences, level)
+    else:
+        mean = fsum(differences) / (num + 2)
+        variance = (fsum(value**2 for value in differences) + 2) / (num + 2) - mean**2
+        half = t_quantile(level, num + 1) * sqrt(variance / (num + 2))
+        low, high = mean - half, mean + half
+    return max(-1.0, low), min(1.0, high)
+
+
+def sign_flip_p_value(differences: Sequence[int]) -> float:
+    """Two-sided p-value of the exact paired permutation test; differences are whole numbers, one per problem.
+
+    If the two runs are alike, each problem's difference is as likely to have the other sign. So: of all 2^n ways to
+    choose the signs, the share whose sum lies as far from 0 as the one seen. Their sums are counted problem by problem.
+    Where each problem was asked once on either side it is `paired_p_value`. Source: Fisher 1935, Pitman 1937.
+    """
+    import numpy as np  # here, so that --help does not pay for it
+
+    sizes = [abs(value) for value in differences if value]
+    reach, seen = sum(sizes), abs(sum(differences))
+    chance = np.zeros(2 * reach + 1)  # of each sum from -reach to reach
+    chance[reach] = 1.0
+    at = 0  # how far a sum can be from 0 by now
+    for size in sizes:
+        part = chance[reach - at : reach + at + 1] / 2
+        at += size
+        window = np.zeros(2 * at + 1)
+        window[: len(part)] += part
+        window[-len(part) :] += part
+        chance[reach - at : reach + at + 1] = window
+    return 1.0 if seen == 0 else min(1.0, 2 * float(chance[reach + seen :].sum()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values, adjusted for their number: the chance of any wrong claim among those below 5% is at most 5%.
+
+    The i-th smallest of m is multiplied by m - i + 1, and none becomes smaller than one before it. Source: Holm 1979.
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
 
 
 @cache

@@ -14,13 +14,17 @@ from thinkling.verify.verifier import verifier_of
 
 @dataclass(frozen=True)
 class Direct:
-    """One completion of one prompt. With the step-by-step template: chain of thought (arXiv:2205.11916)."""
+    """One completion of one prompt. With the step-by-step template: chain of thought (arXiv:2205.11916).
+
+    number: which sample of each problem it is; a vote among n draws those from 0 to n - 1.
+    """
 
     sampling: Sampling
     template: str = "plain"
+    number: int = 0
 
     async def __call__(self, model: Model, problem: Problem) -> Answer:
-        (completion,) = await samples(model, problem, self.template, self.sampling, range(1))
+        (completion,) = await samples(model, problem, self.template, self.sampling, range(self.number, self.number + 1))
         return Answer(completion.text, verifier_of(problem).extract(completion.text), (completion,))
 
 
