@@ -14,7 +14,7 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import packed_states, score_packed
 from thinkling.model.transformer import Transformer
-from thinkling.train.batch import by_prompt, flat_mask, pad, pad_sampling_mask, pad_values
+from thinkling.train.batch import by_prompt, flat_mask, packs, pad, pad_sampling_mask, pad_values
 from thinkling.train.lora import adapters_off
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl.config import RolloutConfig, UpdateConfig
@@ -245,23 +245,10 @@ class Updater:
     def packs(
         self, groups: dict[int, list[Rollout]], chosen: Mapping[int, Sequence[int]]
     ) -> Iterator[list[tuple[int, int]]]:
-        """The chosen places of each group, in order, as many together as `micro_batch_tokens` allows, prompts counted.
-
-        A prompt is read once in each pack that has completions of it. A rollout longer than the limit is alone.
-        """
-        pack: list[tuple[int, int]] = []
-        size = 0
-        for number, places in chosen.items():
-            for place in places:
-                completion = groups[number][place].completion
-                prompt = 0 if pack and pack[-1][0] == number else len(completion.prompt_tokens)
-                if pack and size + prompt + len(completion.tokens) > self.config.micro_batch_tokens:
-                    yield pack
-                    pack, size, prompt = [], 0, len(completion.prompt_tokens)
-                pack.append((number, place))
-                size += prompt + len(completion.tokens)
-        if pack:
-            yield pack
+        """The chosen places of each group, in order, as many together as `micro_batch_tokens` allows (batch.packs)."""
+        keys = [(number, place) for number, places in chosen.items() for place in places]
+        completions = [groups[number][place].completion for number, place in keys]
+        return ([keys[row] for row in rows] for rows in packs(completions, self.config.micro_batch_tokens))
 
     # --- before the first step ---
 
