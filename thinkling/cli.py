@@ -15,6 +15,7 @@ from thinkling import __version__, flags
 from thinkling.commands import (
     chat,
     check_loss,
+    data,
     demo,
     env,
     eval,
@@ -31,6 +32,7 @@ from thinkling.commands import (
     reward_head,
     scale,
     scorers,
+    sft,
 )
 from thinkling.errors import UserError, refusal
 from thinkling.runs import check_place
@@ -64,6 +66,8 @@ COMMANDS = {
     "lint-data": Command(lint_data.LintData, lint_data.main),
     "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
     "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
+    "data": Command(data.Data, data.main),
+    "sft": Command(sft.Sft, sft.main, resumes=True),
     "microscope": Command(microscope.Microscope, microscope.main),
     "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
     "check-loss": Command(check_loss.CheckLoss, check_loss.main),
@@ -71,11 +75,12 @@ COMMANDS = {
     "pretrain": Command(pretrain.Pretrain, pretrain.main),
     "env": Command(env.Env, env.main),
 }
-MAKE_FILES = ("explain", "grade", "microscope")  # their --out is a file; any other command's is a folder
+MAKE_FILES = ("explain", "grade", "microscope", "data")  # their --out is a file; any other command's is a folder
 LIMITS = {
     "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
-    "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
+    "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "epochs": 1_000_000, "batch_size": 1_000_000,
+    "validation_records": 1_000_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
     "seed": 2**63 - 1,
 }  # fmt: skip

@@ -126,10 +126,11 @@ def refuse_after_collapse(out: Path) -> None:
 
 
 def tell_end(
-    settings: TrainingSettings, steps: int, folder: Path, console: Console, held_out: str = "problems"
-) -> None:
-    """How a run of `steps` steps ended, where its model is, and what it left out. Raises UserError where the watchdog
-    stopped it."""
+    settings: TrainingSettings, steps: int, folder: Path, console: Console, *, left_out: str = "were never asked",
+    kind: str = "problem",
+) -> None:  # fmt: skip
+    """How a run of `steps` steps ended, where its model is, and what it left out: each a `kind` that the `left_out`
+    words are said of. Raises UserError where the watchdog stopped it."""
     from thinkling.runs import FINISHED, read_object
     from thinkling.scale.failures import Failure, tell
 
@@ -143,7 +144,7 @@ def tell_end(
     console.print(f"\nThe trained model: {folder}")
     if (settings.out / SKIPPED).exists():
         skipped = json.loads((settings.out / SKIPPED).read_text(encoding="utf-8"))
-        tell([Failure(**row) for row in skipped], "were never asked", settings.out / SKIPPED, console)
+        tell([Failure(**row) for row in skipped], left_out, settings.out / SKIPPED, console, kind)
     if finished["best"] and finished["best"]["step"] != finished["steps"]:
-        console.print(f"The best on held-out {held_out}, after {counted(finished['best']['step'], 'step')}: "
+        console.print(f"The best on held-out {kind}s, after {counted(finished['best']['step'], 'step')}: "
                       f"{settings.out / 'checkpoints' / 'best'}")  # fmt: skip

@@ -10,12 +10,12 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import packed_states, score_packed
 from thinkling.model.transformer import Transformer
 from thinkling.train.batch import by_prompt, flat_mask, packs, pad, pad_sampling_mask, pad_values
 from thinkling.train.lora import adapters_off
+from thinkling.train.memory import probe
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl.config import RolloutConfig, UpdateConfig
 from thinkling.train.rl.loss import Denominators, Loss, LossInputs, TokenTensors, UserLoss, loss_of, rewards_after_kl
@@ -259,14 +259,4 @@ class Updater:
         """
         longest = self.rollout.sampling.max_tokens
         rows = max(1, min(self.rollout.rollouts_per_prompt, self.config.micro_batch_tokens // longest))
-        prompt, tokens = [0] * max(1, max_length - longest), [[0] * longest] * rows
-        try:
-            logprobs, _ = score_packed(self.network, [prompt], [tokens], 1.0, recompute=self.config.recompute)
-            logprobs.sum().backward()
-        except torch.OutOfMemoryError:
-            raise UserError(
-                f"{rows} rollouts of {longest} tokens do not fit into this device's memory: set --memory-gb to what it "
-                "has, or use --recompute; --plan says what needs how much"
-            ) from None
-        finally:
-            self.network.zero_grad(set_to_none=True)
+        probe(self.network, max(1, max_length - longest), [longest] * rows, self.config.recompute)
