@@ -17,6 +17,7 @@ from thinkling.commands import (
     check_loss,
     data,
     demo,
+    distill_data,
     env,
     eval,
     explain,
@@ -66,6 +67,7 @@ COMMANDS = {
     "lint-data": Command(lint_data.LintData, lint_data.main),
     "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
     "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
+    "distill-data": Command(distill_data.DistillData, distill_data.main, resumes=True),
     "data": Command(data.Data, data.main),
     "sft": Command(sft.Sft, sft.main, resumes=True),
     "microscope": Command(microscope.Microscope, microscope.main),
@@ -75,7 +77,8 @@ COMMANDS = {
     "pretrain": Command(pretrain.Pretrain, pretrain.main),
     "env": Command(env.Env, env.main),
 }
-MAKE_FILES = ("explain", "grade", "microscope", "data")  # their --out is a file; any other command's is a folder
+# Their --out is a file; any other command's is a folder.
+MAKE_FILES = ("explain", "grade", "microscope", "data", "distill-data")
 LIMITS = {
     "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
@@ -152,7 +155,8 @@ def run(arguments: list[str]) -> None:
     try:
         COMMANDS[name].main(chosen)
     except KeyboardInterrupt:
-        resumes = COMMANDS[name].resumes and (out / "config.json").exists()
+        kept = (out / "config.json", out.with_suffix(".answers.jsonl")) if COMMANDS[name].resumes else ()
+        resumes = any(path.exists() for path in kept)
         print("\nstopped" + ("; the same command resumes from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
 

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import replace
 
-from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings
+from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings, ServerSettings
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
@@ -50,14 +50,14 @@ def prompt_sampling(model: LanguageModel, settings: PromptSettings, sampling: Sa
     return sampling_for(model, sampling, bool(CHATS.get(settings.template)), **flags_of(settings))
 
 
-def model_of(settings: ScalingSettings) -> Model:
+def model_of(settings: ServerSettings) -> Model:
     """The model that the flags name, loaded here or on a server."""
     if settings.server is None:
         return language_model(settings)
     return on_server(settings, settings.server, settings.model)
 
 
-def on_server(settings: ScalingSettings, url: str, name: str) -> RemoteModel:
+def on_server(settings: ServerSettings, url: str, name: str) -> RemoteModel:
     key = os.environ.get(settings.api_key_env)
     return RemoteModel(url, name, key, concurrency=settings.max_rows, timeout=settings.timeout)
 

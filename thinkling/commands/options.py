@@ -58,7 +58,9 @@ class PromptSettings(ModelSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScalingSettings(ModelSettings):
+class ServerSettings(ModelSettings):
+    """A model that is loaded here or asked on a server."""
+
     server: str | None = None
     """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. A path
     in it, such as /api/v3, is taken as it is; without one it is /v1."""
@@ -66,6 +68,16 @@ class ScalingSettings(ModelSettings):
     """The environment variable that holds the servers' key, if they want one."""
     timeout: float = 300.0
     """Seconds that a server may take for one whole answer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.server is not None and self.adapter is not None:
+            raise UserError("--adapter has no meaning with --server, which has the weights: leave one of the two out")
+        above_zero(timeout=self.timeout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingSettings(ServerSettings):
     on_error: OnError = "stop"
     """What a problem does that gets no answer (too long, refused, timed out), or whose reference its verifier cannot
     use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
@@ -93,6 +105,3 @@ class ScalingSettings(ModelSettings):
         at_least(1, max_tokens=self.max_tokens, confidence_window=self.confidence_window)
         if self.num_problems is not None:
             at_least(1, num_problems=self.num_problems)
-        if self.server is not None and self.adapter is not None:
-            raise UserError("--adapter has no meaning with --server, which has the weights: leave one of the two out")
-        above_zero(timeout=self.timeout)
