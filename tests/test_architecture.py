@@ -60,12 +60,13 @@ train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard
 train.sft train.sft.config train.sft.records train.sft.encode train.sft.trainer train.sft.validation
 train.sft.stats
 train.distill train.distill.teacher train.distill.filters
+train.distill.divergence train.distill.soft train.distill.on_policy train.distill.exact
 train.head_measure train.reward_head
 serve serve.wrapping serve.chat
 commands commands.options commands.training commands.load commands.generate commands.chat commands.prompts
 commands.explain commands.eval
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo
-commands.distill_data commands.data commands.sft commands.microscope
+commands.distill_data commands.data commands.sft commands.distill commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
 commands.env
 flags cli __main__

@@ -18,9 +18,11 @@ from thinkling.generate import score as scoring
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.chat_template import render_chat
+from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, save_model
 from thinkling.train import checkpoint
+from thinkling.train.batch import packs
 from thinkling.train.config import LoraConfig, OptimizerConfig
 from thinkling.train.sft.config import SftConfig
 from thinkling.train.sft.encode import example_of, examples_of
@@ -119,6 +121,9 @@ def test_a_plain_reply_and_its_end_are_trained(tiny: LanguageModel, tmp_path: Pa
     end = tiny.tokenizer.special_id("<|endoftext|>")
     assert example.tokens == (*tiny.tokenizer.encode("It is 3"), end)
     assert example.text == "It is 3"
+    other = Tokenizer(tiny.tokenizer.backend, tiny.tokenizer.stop_ids[::-1])  # <|im_end|> would end a chat
+    alike = LanguageModel("other", tiny.network, other)
+    assert example_of(alike, record(tmp_path, {"question": "1 + 2?", "response": "It is 3"}), "plain") == example
     thinking = example_of(tiny, record(tmp_path, BOOK), "plain")
     assert thinking.tokens[0] == tiny.tokenizer.special_id("<think>")  # one token, as the chat template has it
     assert text(tiny, thinking)[1] == "<think>\none, two\n</think>\n\n\\boxed{3}<|endoftext|>"
@@ -241,6 +246,14 @@ def test_packed_in_passes_and_chunks_is_each_alone(
     assert metrics.tokens == sum(len(example.tokens) for example in examples)
     for (name, _), expected in zip(tiny.network.named_parameters(), gradients, strict=True):
         assert torch.allclose(seen[name], expected, atol=2e-6), name
+
+
+def test_a_pack_counts_each_prompt_once() -> None:
+    """Prompts of 5 tokens: two of the same need 5 + 4 + 4, two different ones 5 + 4 + 5 + 4."""
+    first, second = (Completion((number,) * 5, (9,) * 4, (), "stop") for number in (1, 2))
+    assert list(packs([first, second, second], 17)) == [[0], [1, 2]]
+    assert list(packs([first, second, second], 18)) == [[0, 1], [2]]
+    assert list(packs([first, first, second], 22)) == [[0, 1, 2]]
 
 
 def test_tokens_that_were_given_are_not_trained(tiny: LanguageModel) -> None:

@@ -23,12 +23,16 @@ from thinkling.train.config import RunConfig
 from thinkling.words import counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from thinkling.generate.completion import Completion
     from thinkling.generate.language_model import LanguageModel
+    from thinkling.progress import Progress
     from thinkling.train.memory import Workload
     from thinkling.train.rl.guard.validation import Validator
     from thinkling.train.sft.config import SftConfig
     from thinkling.train.sft.records import Record
-    from thinkling.train.sft.trainer import SftMetrics
+    from thinkling.train.sft.trainer import SftMetrics, TokenLoss
     from thinkling.train.sft.validation import Pairs, SftValidation
 
 LIMITS = ("epochs", "minutes")  # one that is raised resumes a finished run
@@ -107,10 +111,13 @@ def workload(settings: Sft) -> Workload:
 
 
 def train(
-    settings: Sft, model: LanguageModel | None = None, show: Callable[[SftMetrics | SftValidation], None] | None = None
-) -> Path:
+    settings: Sft, model: LanguageModel | None = None,
+    show: Callable[[SftMetrics | SftValidation], None] | None = None,
+    loss_for: Callable[[LanguageModel, list[Completion]], TokenLoss] | None = None, told: object = None,
+) -> Path:  # fmt: skip
     """Run `thinkling sft`; returns the folder of the last checkpoint, or of the last good one if the watchdog stopped
-    the run. `show` sees every step's metrics, and what is measured in between.
+    the run. `show` sees every step's metrics, and what is measured in between. loss_for: makes another loss than
+    -log p, for this model and these examples. told: what config.json holds, where that is not the settings.
 
     A run that was interrupted resumes from its last checkpoint, and on a CPU in float32 ends with the same bits as one
     that was not.
@@ -122,7 +129,8 @@ def train(
     from thinkling.train.sft.records import load_records
 
     refuse_after_collapse(settings.out)  # what needs no model is said before one is loaded
-    check_run(settings.out, settings, FINISHED, LIMITS)
+    told = told or settings
+    check_run(settings.out, told, FINISHED, LIMITS)
     records = load_records(settings.data)
     problems = held_out_problems(settings, records)
     model = model or language_model(settings)
@@ -134,10 +142,11 @@ def train(
     if not pairs:
         raise UserError(f"{settings.data}: none of {counted(len(records), 'record')} can be learnt; {failures[0]}")
     with alone_in(settings.out):
-        checkpoint.sweep(open_run(settings.out, settings, FINISHED, LIMITS))
+        checkpoint.sweep(open_run(settings.out, told, FINISHED, LIMITS))
         if failures:
             write_json(settings.out / SKIPPED, failures)
-        return run(settings, model, pairs, problems, show or (lambda shown: None))
+        loss = loss_for(model, [example for _, example in pairs]) if loss_for else None
+        return run(settings, model, pairs, problems, show or (lambda shown: None), loss, told)
 
 
 def held_out_problems(settings: Sft, records: list[Record]) -> list:
@@ -157,7 +166,10 @@ def held_out_problems(settings: Sft, records: list[Record]) -> list:
     return found
 
 
-def run(settings: Sft, model: LanguageModel, pairs: Pairs, problems: list, show: Callable[[object], None]) -> Path:
+def run(
+    settings: Sft, model: LanguageModel, pairs: Pairs, problems: list, show: Callable[[object], None],
+    loss: TokenLoss | None, told: object,
+) -> Path:  # fmt: skip
     from thinkling.model.weights import resolve
     from thinkling.train import memory
     from thinkling.train.run import Run
@@ -172,16 +184,18 @@ def run(settings: Sft, model: LanguageModel, pairs: Pairs, problems: list, show:
         pairs, aside = kept_aside(pairs, settings.validation_records)
         accuracy = accuracy_validator(settings, model, problems) if problems else None
         kept = [example for _, example in aside]
-        validator = Validator(model, kept, settings.eval_every, settings.micro_batch_tokens, accuracy)
+        validator = Validator(model, kept, settings.eval_every, settings.micro_batch_tokens, accuracy, loss)
     examples = [example for _, example in pairs]
-    trainer = sft.Trainer(model, examples, sft_config(settings), optimizer_config(settings), lora_config(settings))
+    trainer = sft.Trainer(
+        model, examples, sft_config(settings), optimizer_config(settings), lora_config(settings), loss
+    )
     config = RunConfig(out=settings.out, steps=trainer.num_steps, minutes=settings.minutes,
                        save_every=settings.save_every, trackers=settings.trackers)  # fmt: skip
     if model.network.device.type != "cpu":
         trainer.probe()
     return Run(
         config, trainer, validator=validator, watch=sft.alarm if settings.watchdog else None, window=sft.WINDOW,
-        start=resolve(settings.model), show=show, tracked_config=settings,
+        start=resolve(settings.model), show=show, tracked_config=told,
     ).go()  # fmt: skip
 
 
@@ -200,8 +214,6 @@ def main(settings: Sft) -> Path | None:
     from rich.console import Console
 
     from thinkling.progress import Progress
-    from thinkling.report.tables import interval
-    from thinkling.train.sft.trainer import SftMetrics
 
     if settings.plan:
         examples = f"{counted(settings.batch_size, 'example')} of at most {counted(settings.max_length, 'token')}"
@@ -209,21 +221,27 @@ def main(settings: Sft) -> Path | None:
         return None
     console = Console(highlight=False)
     with Progress("reading the data") as progress:
-
-        def show(shown: SftMetrics | SftValidation) -> None:
-            if isinstance(shown, SftMetrics):
-                steps = round((shown.step + 1) / shown.epoch) * settings.epochs
-                note = f"epoch {shown.epoch:.2f}  loss {shown.loss:.3f}  {shown.read / shown.seconds:,.0f} tokens/s"
-                progress.update(shown.step + 1, note, total=steps, label="training, steps")
-                return
-            said = (
-                f"after {counted(shown.step, 'step')}: loss {shown.loss:.3f} on {counted(shown.num_records, 'record')}"
-            )
-            if shown.accuracy:
-                low_high = interval(*shown.accuracy.pass_1_interval)
-                said += f"; {shown.accuracy.pass_1:.1%} right {low_high} of held-out problems"
-            console.print(said, soft_wrap=True)
-
-        folder = train(settings, show=show)
+        folder = train(settings, show=teller(settings, progress, console))
     tell_end(settings, progress.total or 0, folder, console, left_out="left out of training", kind="record")
     return folder
+
+
+def teller(settings: Sft, progress: Progress, console: Console) -> Callable[[SftMetrics | SftValidation], None]:
+    """What shows a step, and prints what was measured."""
+    from thinkling.report.tables import interval
+    from thinkling.train.sft.trainer import SftMetrics
+
+    def show(shown: SftMetrics | SftValidation) -> None:
+        if isinstance(shown, SftMetrics):
+            steps = round((shown.step + 1) / shown.epoch) * settings.epochs
+            note = f"epoch {shown.epoch:.2f}  loss {shown.loss:.3f}  {shown.read / shown.seconds:,.0f} tokens/s"
+            progress.update(shown.step + 1, note, total=steps, label="training, steps")
+            return
+        records = counted(shown.num_records, "record")
+        said = f"after {counted(shown.step, 'step')}: loss {shown.loss:.3f} on {records}"
+        if shown.accuracy:
+            low_high = interval(*shown.accuracy.pass_1_interval)
+            said += f"; {shown.accuracy.pass_1:.1%} right {low_high} of held-out problems"
+        console.print(said, soft_wrap=True)
+
+    return show

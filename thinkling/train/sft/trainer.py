@@ -8,7 +8,7 @@ at a time (generate/score.py). Which examples a step reads follows from seed and
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -30,13 +30,15 @@ from thinkling.train.memory import probe
 from thinkling.train.optim import Optimizer, schedule
 from thinkling.train.sft.config import SftConfig
 
+TokenLoss = Callable[[Transformer, Sequence[Completion], bool], Tensor]
 WINDOW = 10  # steps that `alarm` looks at
 
 
 @dataclass(frozen=True)
 class SftMetrics:
-    """One step. epoch: from 0, with its share that is over. loss: nats per trained token. grad_norm: before clipping.
-    tokens: trained on in this step; read: those and their prompts'. seconds: of this step."""
+    """One step. epoch: from 0, with its share that is over. loss: nats per trained token, or what another loss says.
+    grad_norm: before clipping. tokens: trained on in this step; read: those and their prompts'. seconds: of this
+    step."""
 
     step: int
     epoch: float
@@ -48,17 +50,18 @@ class SftMetrics:
 
 
 class Trainer:
-    """Trains `model` in place on `examples`. lora: adapters to train instead of the weights."""
+    """Trains `model` in place on `examples`. lora: adapters to train instead of the weights. loss: in place of -log p;
+    of the trained tokens of some examples, added up."""
 
     metrics, files = SftMetrics, ()
 
     def __init__(
         self, model: LanguageModel, examples: Sequence[Completion], config: SftConfig, optimizer: OptimizerConfig,
-        lora: LoraConfig | None = None,
+        lora: LoraConfig | None = None, loss: TokenLoss | None = None,
     ) -> None:  # fmt: skip
         if lora is not None:
             add_adapters(model.network, lora.rank, lora.alpha, lora.seed)
-        self.model, self.examples, self.config = model, examples, config
+        self.model, self.examples, self.config, self.loss = model, examples, config, loss or nats
         self.optimizer = Optimizer(model.network, optimizer)
         self.steps_per_epoch = math.ceil(len(examples) / config.batch_size)
 
@@ -74,7 +77,7 @@ class Trainer:
         loss = torch.zeros((), device=self.model.network.device)
         with self.optimizer.summing():
             for rows in packs(batch, self.config.micro_batch_tokens):
-                part = nats(self.model.network, [batch[row] for row in rows], self.config.recompute) / num_tokens
+                part = self.loss(self.model.network, [batch[row] for row in rows], self.config.recompute) / num_tokens
                 part.backward()
                 loss += part.detach()
         norm = self.optimizer.step(schedule(self.optimizer.config, step, self.num_steps))

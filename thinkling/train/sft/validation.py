@@ -19,7 +19,7 @@ from thinkling.train.batch import packs
 from thinkling.train.rl.guard import validation
 from thinkling.train.rl.guard.validation import Validation
 from thinkling.train.sft.records import Record
-from thinkling.train.sft.trainer import nats
+from thinkling.train.sft.trainer import TokenLoss, nats
 from thinkling.words import counted
 
 Pairs = list[tuple[Record, Completion]]
@@ -60,22 +60,22 @@ def kept_aside(pairs: Pairs, num: int) -> tuple[Pairs, Pairs]:
 
 class Validator:
     """Measures the loss on `aside`, and accuracy, where a validator for it is given: the better of two models is then
-    the one with more right answers, else the one with the lower loss."""
+    the one with more right answers, else the one with the lower loss. loss: the one that is trained."""
 
     file, record = "validation.jsonl", staticmethod(validation_of)
 
     def __init__(
         self, model: LanguageModel, aside: Sequence[Completion], every: int, micro_batch_tokens: int,
-        accuracy: validation.Validator | None = None,
+        accuracy: validation.Validator | None = None, loss: TokenLoss | None = None,
     ) -> None:  # fmt: skip
         self.model, self.aside, self.every, self.accuracy = model, aside, every, accuracy
-        self.micro_batch_tokens = micro_batch_tokens
+        self.micro_batch_tokens, self.loss = micro_batch_tokens, loss or nats
 
     @torch.no_grad()
     def measure(self, step: int) -> SftValidation:
         ordered = sorted(self.aside, key=lambda example: example.prompt_tokens)
         parts = packs(ordered, self.micro_batch_tokens)
-        total = sum(float(nats(self.model.network, [ordered[row] for row in rows])) for rows in parts)
+        total = sum(float(self.loss(self.model.network, [ordered[row] for row in rows], False)) for rows in parts)
         loss = total / sum(example.num_sampled for example in ordered)
         return SftValidation(step, loss, len(ordered), self.accuracy and self.accuracy.measure(step))
 
