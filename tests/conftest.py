@@ -4,6 +4,7 @@ import os
 import random
 
 import pytest
+import shapes
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -20,6 +21,7 @@ FLOORS = [
     "serve",
 ]
 
+shapes.check_each_kind_once()
 with install_import_hook([f"thinkling.{floor}" for floor in FLOORS], "shapes.check"):
     from thinkling.generate.language_model import LanguageModel
     from thinkling.model.config import ModelConfig

@@ -152,6 +152,8 @@ def is_coincidence(kind: str, answer: str, reference: str) -> bool:
         return True  # choice letters, digits past nine, p.m. and e8 have no case
     if kind in ("name", "case") and re.search(r"\+C$|Ce\^|ax\+b", reference):
         return True  # a free constant
+    if kind in ("name", "case") and re.match(r"[A-Za-z]\([a-z]\)=", reference) and answer[1:] == reference[1:]:
+        return True  # a function that is defined has any name
     if kind == "word cut" and re.search(r"inches|inimum", reference):
         return True  # inch is inches; a label is passed over
     return (answer, reference) in COINCIDENCES

@@ -26,7 +26,8 @@ from thinkling.train.lora import adapter_of, add_adapters, keep_adapter, merged
 from thinkling.train.optim import Optimizer
 
 TOKENS = torch.tensor([PROMPTS[0] * 3])
-DENSE = pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
+KINDS = pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama", "qwen3_moe"])
+STACKS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]  # in which transformers keeps experts
 
 
 def with_adapters(kind: str) -> Transformer:
@@ -37,7 +38,7 @@ def with_adapters(kind: str) -> Transformer:
 
 
 @pytest.mark.long
-@DENSE
+@KINDS
 def test_peft_loads_what_was_trained(kind: str, tmp_path: Path) -> None:
     from peft import PeftModel
 
@@ -54,12 +55,15 @@ def test_peft_loads_what_was_trained(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@DENSE
+@KINDS
 def test_what_peft_saves_is_added_to_the_weights_or_kept(kind: str, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     base = make(config_of(kind), 0)
-    how = {"r": 3, "lora_alpha": 5, "use_rslora": kind == "llama", "target_modules": ["q_proj", "v_proj", "up_proj"]}
+    matrices = ["q_proj", "v_proj", "up_proj"]
+    how = {"r": 3, "lora_alpha": 5, "use_rslora": kind in ("llama", "qwen3_moe"), "target_modules": matrices}
+    if kind == "qwen3_moe":
+        how |= {"target_modules": ["q_proj"], "target_parameters": STACKS}
     theirs = get_peft_model(loaded_by_transformers(base), LoraConfig(**how))
     chance = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -79,6 +83,37 @@ def test_what_peft_saves_is_added_to_the_weights_or_kept(kind: str, tmp_path: Pa
     assert {name for name, p in kept.named_parameters() if p.grad is not None} == {
         name for name in dict(kept.named_parameters()) if ".lora_" in name
     }
+
+
+def test_experts_come_back_from_peft_with_the_ranks_it_gives_them(tmp_path: Path) -> None:
+    """Loaded, peft keeps gate and up in one stack of twice the rank, and says so in patterns when it saves it again."""
+    from peft import PeftModel
+
+    network = with_adapters("qwen3_moe")
+    write_adapter(tmp_path / "ours", adapter_of(network), "base")
+    theirs = PeftModel.from_pretrained(loaded_by_transformers(make(config_of("qwen3_moe"), 0)), tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert json.loads((tmp_path / "theirs" / "adapter_config.json").read_text())["rank_pattern"]
+    adapter = read_adapter(tmp_path / "theirs", network)
+    assert {len(a) for name, (a, _) in adapter.layers.items() if "gate_proj" in name} == {8}
+    write_adapter(tmp_path / "again", adapter, "base")
+    for read in (adapter, read_adapter(tmp_path / "again", network)):
+        base = make(config_of("qwen3_moe"), 0)
+        merge_adapter(base, read)
+        for name, weight in merged(network).items():
+            torch.testing.assert_close(base.get_parameter(name), weight, atol=1e-5, rtol=0)
+
+
+def test_an_alpha_of_some_matrices_by_the_end_of_their_names(tmp_path: Path) -> None:
+    network = with_adapters("llama")  # rank 4, alpha 6
+    write_adapter(tmp_path, adapter_of(network), "base")
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    own = {"alpha_pattern": {r".*\.q_proj": 12, "0.self_attn.v_proj": 3.0}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | own))
+    found = read_adapter(tmp_path, network)
+    for name, (_, b) in adapter_of(network).layers.items():
+        times = 2.0 if name.endswith("q_proj") else 0.5 if name.endswith("layers.0.self_attn.v_proj") else 1.0
+        assert torch.equal(found.scale * found.layers[name][1], 1.5 * times * b), name
 
 
 def test_an_adapter_comes_back_and_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -102,7 +137,9 @@ def test_an_adapter_comes_back_and_by_the_command_line(tmp_path: Path, capsys: p
         ({"r": 0}, "not a LoRA adapter"),
         ({"use_dora": True}, "use_dora is set"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is set"),
-        ({"rank_pattern": {"q_proj": 2}}, "rank_pattern is set"),
+        ({"rank_pattern": {"q_proj": 2}}, "q_proj.lora_A has shape (4, 48); this network and r ask for (2, 48)"),
+        ({"rank_pattern": {"(q|k)_proj": 2}}, "rank_pattern has '(q|k)_proj'; thinkling reads plain names there"),
+        ({"alpha_pattern": {"q_proj": "much"}}, "alpha_pattern must hold a number above 0 for each name"),
         ({"bias": "all"}, "bias is 'all'"),
         ({"r": 3}, "this network and r ask for (3, 40): it belongs to another model"),
     ],

@@ -15,9 +15,9 @@ PAGE = ROOT / "ARCHITECTURE.md"
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
 anywhere threads errors words checks isolated device runs terminal progress problem
-model model.config model.config_file model.cache model.transformer model.adapter model.gguf_file model.stored
-model.chat_template model.jinja_template model.thinking model.gguf_tokenizer model.tokenizer model.package_index
-model.weights
+model model.config model.config_file model.cache model.transformer model.adapter model.gguf_file
+model.gguf_network model.stored model.chat_template model.jinja_template model.thinking model.gguf_tokenizer
+model.tokenizer model.package_index model.weights
 model.builtin
 verify verify.verifier
 verify.math.prose verify.math.prose.formulas verify.math.prose.claims verify.math.prose.extract
@@ -25,7 +25,8 @@ verify.math.prose.short_words
 verify.math.expressions verify.math.expressions.tree verify.math.expressions.clean
 verify.math.quantities verify.math.quantities.units verify.math.quantities.phrases verify.math.quantities.words
 verify.math.expressions.tokens verify.math.expressions.parsing verify.math.expressions.build
-verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.grammar
+verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.brackets
+verify.math.expressions.vectors verify.math.expressions.grammar
 verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex
 verify.math.expressions.angles verify.math.expressions.exact verify.math.expressions.points
 verify.math.expressions.polynomials verify.math.expressions.numeric verify.math.expressions.atoms
@@ -35,7 +36,9 @@ verify.math.rules verify.math.quantities.magnitudes verify.math.expressions.equa
 verify.math.equal verify.math.readings verify.math.grade
 verify.math verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
-tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
+tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.rows tasks.columns tasks.options
+tasks.choice tasks.published tasks.hub tasks.benchmarks
+tasks.contamination
 generate generate.sampling generate.recommended generate.completion generate.model generate.distribution
 generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
 generate.stop_strings generate.language_model generate.explain
@@ -44,8 +47,10 @@ generate.cached
 scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale.vote scale.best_of_n scale.refine
 scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam scale.cot_decoding scale.methods
 evaluate evaluate.stats evaluate.result evaluate.run evaluate.refinement_changes evaluate.frontier evaluate.sweep
-evaluate.scorer_quality
+evaluate.scorer_quality evaluate.choice_ways evaluate.choice_prompts evaluate.multiple_choice
+evaluate.fresh_numbers
 report report.palette report.page report.tables report.plots report.eval_plots report.eval_report report.scorer_table
+report.choice_table report.gap_table report.contamination_text
 report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
 report.microscope report.microscope_script report.microscope_page
@@ -65,6 +70,7 @@ train.head_measure train.reward_head
 serve serve.wrapping serve.chat
 commands commands.options commands.training commands.load commands.generate commands.chat commands.prompts
 commands.explain commands.eval
+commands.tasks commands.choice commands.contamination commands.fresh_numbers
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo
 commands.distill_data commands.data commands.sft commands.distill commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -28,7 +29,7 @@ from thinkling.train.rl.guard.watchdog import WINDOW
 from thinkling.train.rl.metrics import StepMetrics
 
 STEPS = 5
-KILLS = int(os.environ.get("KILLS", "2"))  # of the real command, at random moments: some seconds each
+KILLS = int(os.environ.get("KILLS", "1"))  # of the real command, at random moments: some seconds each
 KILL_SEED = int(os.environ.get("KILL_SEED", "0"))  # of these moments
 
 
@@ -82,19 +83,38 @@ def train(tiny: LanguageModel, start: dict, settings: Grpo, die_at: int | None =
             grpo.train(settings, tiny, show)
 
 
+@pytest.fixture(scope="module")
+def whole_runs() -> dict[str, Path]:
+    return {}
+
+
+@pytest.fixture
+def whole(
+    whole_runs: dict[str, Path], tiny: LanguageModel, start: dict, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """The folder of a run of these settings that nothing interrupted; the tests of one process share it."""
+
+    def whole(**changes: object) -> Path:
+        if str(changes) not in whole_runs:
+            out = whole_runs[str(changes)] = tmp_path_factory.mktemp("whole") / "run"
+            train(tiny, start, plan(out, **changes))
+            assert not torch.equal(next(iter(start.values())), next(iter(tiny.network.state_dict().values())))
+        return whole_runs[str(changes)]
+
+    return whole
+
+
 @pytest.mark.parametrize("preset", ["dr-grpo", "grpo"])
 @pytest.mark.parametrize("die_at", [0, 1, 2, 4])
 def test_a_run_that_died_ends_with_the_same_bits(
-    tiny: LanguageModel, start: dict, tmp_path: Path, die_at: int, preset: str
+    tiny: LanguageModel, start: dict, tmp_path: Path, whole: Callable[..., Path], die_at: int, preset: str
 ) -> None:
     """At step 1 there is no checkpoint yet; at step 4 there are two, and rows past the newer one."""
-    train(tiny, start, plan(tmp_path / "whole", preset=preset))
-    assert not torch.equal(next(iter(start.values())), next(iter(tiny.network.state_dict().values())))
     train(tiny, start, plan(tmp_path / "broken", preset=preset), die_at)
     with open(tmp_path / "broken" / "samples.jsonl", "a") as file:
         file.write('{"step": 1, "id": "cut sho')
     train(tiny, start, plan(tmp_path / "broken", preset=preset))
-    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+    assert outcome(tmp_path / "broken") == outcome(whole(preset=preset))
 
 
 @pytest.mark.parametrize("die_at", [1, 2, 3])
@@ -107,15 +127,14 @@ def test_a_run_that_died_ends_with_the_same_bits(
     ids=lambda extra: next(iter(extra)),
 )  # fmt: skip
 def test_so_does_one_with_more_to_remember(
-    tiny: LanguageModel, start: dict, tmp_path: Path, die_at: int, extra: dict
+    tiny: LanguageModel, start: dict, tmp_path: Path, whole: Callable[..., Path], die_at: int, extra: dict
 ) -> None:
     """Rollouts in flight, what the curriculum has seen, the schedule, and the best model so far."""
-    train(tiny, start, plan(tmp_path / "whole", **extra))
     train(tiny, start, plan(tmp_path / "broken", **extra), die_at)
     train(tiny, start, plan(tmp_path / "broken", **extra))
-    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+    assert outcome(tmp_path / "broken") == outcome(whole(**extra))
     for name in ("validation.jsonl", "finished.json", "checkpoints/best/model.safetensors"):
-        files = [tmp_path / side / name for side in ("broken", "whole")]
+        files = [tmp_path / "broken" / name, whole(**extra) / name]
         assert [f.exists() for f in files] == [name == "finished.json" or "eval_every" in extra] * 2
         if name != "finished.json" and files[0].exists():
             assert files[0].read_bytes() == files[1].read_bytes()

@@ -129,8 +129,9 @@ def test_a_failed_eval_leaves_nothing_behind(capsys: pytest.CaptureFixture, chec
     assert f"{empty}: no problems in this file" in fails(capsys, *common, "--tasks", empty)
     assert "row 1: the field 'reference'" in fails(capsys, *common, "--tasks", lacking)
     assert "no such file" in fails(capsys, *common, "--tasks", tmp_path / "none.jsonl")
-    assert "'maths': use one of builtin, larger-numbers, quantities, gym:FAMILY, a file" in fails(
-        capsys, *common, "--tasks", "maths"
+    assert (
+        "'maths': use one of builtin, larger-numbers, quantities, gym:FAMILY, choice:SUITE, a benchmark (math500, "
+        in fails(capsys, *common, "--tasks", "maths")
     )
     larger = ("--tasks", "larger-numbers", "--split", "unseen-templates")
     assert "of larger-numbers: use one of train, held-out" in fails(capsys, *common, *larger)

@@ -15,16 +15,7 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.problem import Problem
 from thinkling.train.distill import teacher
-from thinkling.train.distill.filters import (
-    FilterConfig,
-    Stage,
-    balanced,
-    filtered,
-    grams_of,
-    is_contaminated,
-    level_of,
-    shortest,
-)
+from thinkling.train.distill.filters import FilterConfig, Stage, balanced, contaminated, filtered, level_of, shortest
 from thinkling.train.distill.teacher import Paced, Trace, cost_of
 from thinkling.train.sft.records import load_records
 from thinkling.verify.verifier import Verdict
@@ -94,15 +85,17 @@ def test_balanced_takes_of_every_level_what_it_has() -> None:
     assert (len(kept), stages[-1]) == (6, Stage("balanced by difficulty", left))
 
 
-def test_thirteen_words_in_a_row() -> None:
-    bench = " ".join(f"w{i}" for i in range(20))
-    grams = grams_of([bench, "What is 2 + 2?"])
-    assert len(grams) == 8 + 1
-    assert is_contaminated("x " + " ".join(f"W{i}," for i in range(5, 18)), grams)
-    assert not is_contaminated("x " + " ".join(f"w{i}" for i in range(5, 17)) + " y", grams)
-    assert is_contaminated("what is 2+2", grams)
-    assert not is_contaminated("What is 2 + 2 + 2?", grams)
-    assert not is_contaminated("", grams_of([""]))
+def test_what_a_benchmark_has() -> None:
+    """Thirteen words in a row, or the same short question; other numbers or signs are another question."""
+    many = [f"w{i}" for i in range(20)]
+    asked = {
+        "copied": "x " + " ".join(f"{word.upper()}," for word in many[5:18]),
+        "apart": "x " + " ".join(many[5:17]) + " y",
+        "same": "what is  2 + 2?", "minus": "What is 2 - 2?", "longer": "What is 2 + 2 + 2?",
+    }  # fmt: skip
+    problems = [Problem(name, question, "4") for name, question in asked.items()]
+    bench = [Problem("b", " ".join(many), "1"), Problem("c", "What is 2 + 2?", "4")]
+    assert contaminated(problems, bench) == {"copied", "same"}
 
 
 # --- asking -------------------------------------------------------------------------------------------------------

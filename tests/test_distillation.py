@@ -353,6 +353,7 @@ def test_a_model_that_teaches_itself_reads_the_solution(tiny: LanguageModel, tmp
         (dict(method="soft", data=Path()), "--method soft learns replies that are given"),
         (dict(divergence="jsd"), "--score sampled descends the reverse KL, not jsd"),
         (dict(teacher="self", score="full"), "--teacher self needs --method on-policy and --score sampled"),
+        (dict(memory_gb=4.0), "--plan and --memory-gb know nothing of teachers"),
         (dict(beta=1.0), "--beta 1.0 must lie between 0 and 1"),
         (dict(rollouts_per_prompt=1), "--rollouts-per-prompt must be at least 2"),
     ],

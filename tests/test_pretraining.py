@@ -1,5 +1,6 @@
 """Training a base model: documents that do not see each other, text that can be resumed anywhere, exact resuming."""
 
+import asyncio
 import json
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer, init_weights
 from thinkling.model.weights import load_model, resolve
 from thinkling.train.config import OptimizerConfig
-from thinkling.train.pretrain import packing
+from thinkling.train.pretrain import packing, trainer
 from thinkling.train.pretrain.config import CorpusName, TextConfig
 from thinkling.train.pretrain.packing import Batch, Batches, batches_from, laid_out, packed_batches
 from thinkling.train.pretrain.trainer import PretrainMetrics, Trainer, weighted_loss
@@ -171,11 +172,57 @@ def test_a_run_that_died_ends_with_the_same_bits(
 
 
 def test_a_run_may_move_and_be_loaded_by_its_folder(tmp_path: Path, few_documents: None) -> None:
-    run(tmp_path / "run")
+    async def asked() -> None:  # as from a notebook, whose event loop runs
+        run(tmp_path / "run")
+
+    asyncio.run(asked())
     (tmp_path / "run").rename(tmp_path / "moved")
     folder = resolve(str(tmp_path / "moved"))
     assert folder == tmp_path / "moved" / "checkpoints" / "step-00006"
     assert load_model(folder).config.num_hidden_layers == 4
+
+
+def test_a_run_that_diverges_says_so_and_keeps_what_it_learnt(
+    tmp_path: Path, few_documents: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """From the third step on the loss is NaN. It went on to the end of the hours that it was given, and a resumed one
+    ended in a TypeError where it showed the steps without a loss. Nobody else may write to its folder meanwhile."""
+    seen = iter(range(9))
+
+    def loss(model: Transformer, batch: Batch) -> torch.Tensor:
+        number = next(seen)
+        if number == 1:
+            with pytest.raises(SystemExit):
+                run(tmp_path / "run", "--num-tokens", "2000")
+            assert "another process is writing to this run" in capsys.readouterr().err
+        return weighted_loss(model, batch) * (float("nan") if number >= 2 else 1.0)
+
+    monkeypatch.setattr(trainer, "weighted_loss", loss)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as end:
+            run(tmp_path / "run", "--num-tokens", "2000")
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and said.count("\n") == 1
+        assert "not finite in 3 steps in a row" in said and "--start-from" in said
+    rows = rows_of(tmp_path / "run")
+    assert [row["loss"] is None for row in rows] == [False, False] + [True] * 4
+    kept = load_file(tmp_path / "run" / "checkpoints" / "step-00006" / "model.safetensors")
+    assert all(weight.isfinite().all() for weight in kept.values())
+
+
+def test_a_process_that_makes_text_may_die(
+    tiny_tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a RuntimeError with a dozen frames. Not killed here: torch would raise wherever pytest is just then."""
+
+    def dies(self: Trainer, step: int) -> PretrainMetrics:
+        raise RuntimeError("DataLoader worker (pid(s) 7403) exited unexpectedly")
+
+    model = LanguageModel("tiny", network(tiny_tokenizer.backend.get_vocab_size()), tiny_tokenizer)
+    monkeypatch.setattr(pretrain, "new_model", lambda settings, last: model)
+    monkeypatch.setattr(Trainer, "take", dies)
+    with pytest.raises(UserError, match="a process that makes text has died"):
+        pretrain.train(pretrain.Pretrain(out=tmp_path / "run", device="cpu", dtype="float32", compile=False))
 
 
 def test_the_rate_falls_with_the_minutes(tiny_tokenizer: Tokenizer) -> None:

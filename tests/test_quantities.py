@@ -25,7 +25,9 @@ NUMBER = {"twice": 2, "three": 3, "four": 4, "five": 5, "half": 2, "third": 3, "
 
 @pytest.fixture(scope="module")
 def pools() -> dict[str, list[Problem]]:
-    return {split: problems(split, 150 if split == "held-out" else 400, suite="quantities") for split in SPLITS}
+    return {
+        split: problems(split, 400 if split in ("train", "rephrased") else 150, suite="quantities") for split in SPLITS
+    }
 
 
 @pytest.fixture(scope="module")
@@ -228,9 +230,22 @@ def test_the_same_arguments_give_the_same_problems() -> None:
     assert [(p.id, p.reference) for p in many[:2]] == PINNED
 
 
+def test_what_trains_on_longer_ones_is_never_asked_them() -> None:
+    suite = "longer-quantities"
+    assert problems("held-out", 20, suite=suite) == problems("longer", 20, suite="quantities")
+    train = problems("train", 60, suite=suite)
+    assert {p.kind for p in train} == {"quantities/8", "quantities/9", "quantities/10"}
+    found = {"train": train, "held-out": problems("held-out", 60, suite=suite)}
+    sides = {split: [is_held_out(hashlib.sha256(p.question.encode()).hexdigest()) for p in own]
+             for split, own in found.items()}  # fmt: skip
+    assert (any(sides["train"]), all(sides["held-out"])) == (False, True)
+
+
 def test_an_unknown_split_is_said() -> None:
     with pytest.raises(UserError, match=r"unseen-templates' of quantities: use one of train, held-out, longer, reph"):
         problems("unseen-templates", 5, suite="quantities")
+    with pytest.raises(UserError, match=r"'longer' of longer-quantities: use one of train, held-out$"):
+        problems("longer", 5, suite="longer-quantities")
 
 
-PINNED = [("quantities/6dbaff9e4084", "35"), ("quantities/ca28e9e4c089", "69")]
+PINNED = [("quantities/189c4f71c89a", "8"), ("quantities/092bd5df5bf0", "14")]

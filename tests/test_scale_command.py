@@ -44,6 +44,63 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def recommending(checkpoint: Path) -> Path:
+    """The checkpoint, with a generation_config.json as Qwen3's."""
+    path = checkpoint / "generation_config.json"
+    wanted = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95}
+    path.write_text(json.dumps(json.loads(path.read_text()) | wanted))
+    return checkpoint
+
+
+# --- how it samples -------------------------------------------------------------------------------------------------
+
+
+def test_eval_samples_as_the_checkpoint_recommends_unless_flags_say_otherwise(
+    recommending: Path, tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def measured(out: str, *flags: str) -> tuple[list, str]:
+        cli.main(["eval", "--model", str(recommending), "--tasks", str(tasks), "--max-tokens", "8",
+                  "--out", str(tmp_path / out), *flags])  # fmt: skip
+        rows = [json.loads(line) for line in (tmp_path / out / "samples.jsonl").read_text().splitlines()]
+        return [[c["text"] for c in row["completions"]] for row in rows], capsys.readouterr().err
+
+    own, said = measured("own", "--top-k", "5")
+    assert "sampling as the checkpoint recommends: temperature 0.6, top-p 0.95\n" in said
+    found = json.loads((tmp_path / "own" / "sampling.json").read_text())
+    assert found == {"temperature": 0.6, "top_k": 5, "top_p": 0.95}
+    greedy, said = measured("greedy", "--temperature", "0", "--template", "chat-thinking")
+    assert "recommends: " not in said and "may repeat itself in its thinking" in said and greedy != own
+    (recommending / "generation_config.json").write_text('{"eos_token_id": 2}')
+    assert measured("same", "--temperature", "0.6", "--top-k", "5", "--top-p", "0.95") == (own, "")
+    assert measured("plain")[0] != own and not (tmp_path / "plain" / "sampling.json").exists()
+
+
+def test_scale_samples_as_the_checkpoint_recommends_where_a_method_names_no_temperature(
+    recommending: Path, tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def drawn(out: str, *flags: str) -> set[tuple[str, str]]:
+        """What was asked, by its key (prompt and sampling), and the text that came."""
+        cli.main(["scale", "--model", str(recommending), "--tasks", str(tasks), "--max-tokens", "8",
+                  "--out", str(tmp_path / out), "--methods", *flags])  # fmt: skip
+        rows = [json.loads(line) for line in (tmp_path / out / "pool.jsonl").read_text().splitlines()[1:]]
+        return {(row["key"], row["text"]) for row in rows}
+
+    own = drawn("own", "direct", "self-consistency~0.9=2", "direct@chat-thinking~0")
+    said = capsys.readouterr()
+    assert "recommends: temperature 0.6, top-k 20, top-p 0.95" in said.err
+    assert "may repeat itself in its thinking" in said.err
+    assert "plain, one answer, T = 0.6:" in said.out and "plain, vote of 2, T = 0.9:" in said.out
+    assert json.loads((tmp_path / "own" / "sampling.json").read_text())["top_k"] == 20
+    with pytest.raises(SystemExit):
+        drawn("refused", "direct", "--top-p", "7")
+    assert "top-p must be above 0" in capsys.readouterr().err and not (tmp_path / "refused").exists()
+    (recommending / "generation_config.json").write_text('{"eos_token_id": 2}')
+    same = drawn("same", "direct~0.6", "self-consistency~0.9=2", "direct@chat-thinking~0", "--top-k", "20",
+                 "--top-p", "0.95")  # fmt: skip
+    assert same == own and "recommends" not in capsys.readouterr().err
+
+
 # --- what it costs --------------------------------------------------------------------------------------------------
 
 

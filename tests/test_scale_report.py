@@ -126,7 +126,9 @@ def test_the_headline():
 
 
 def test_the_terminal_says_the_numbers():
-    lines = printed([*SMALL, replace(SMALL[2], method="oracle", accuracy=0.9, oracle=True, correct=())]).splitlines()
+    said = printed([*SMALL, replace(SMALL[2], method="oracle", accuracy=0.9, oracle=True, correct=())])
+    assert words.ORACLE in " ".join(said.split()) and words.ORACLE not in " ".join(printed(SMALL).split())
+    lines = said.splitlines()
     rows = [line.split() for line in lines]
     assert ["40.0%", "[35.8,", "44.4%]".replace("%", ""), "10.0", "0.0040", "0.100", "0.0%", "T", "S", "F"] in rows
     assert ["4", "samples", "50.0%", "[45.6,", "54.4]", "40.0", "0.0160", "0.400", "0.0%", "T", "S", "F"] in rows
@@ -226,6 +228,7 @@ def test_the_pictures_name_the_methods_that_matter_and_only_those(tmp_path):
     table = big_table()
     pictures = re.findall(r"<svg .*?</svg>", written(tmp_path, table), flags=re.DOTALL)
     front = {point.method for point in pareto(table)}
+    assert f"Dotted: {words.ORACLE}" in written(tmp_path, table)
     for name in curves(table):
         shown = re.search(rf">\s*{re.escape(escape(name[:40]))}[^<]*</text>", pictures[0])
         assert bool(shown) == (name in front or name == "oracle pass@n")

@@ -196,7 +196,8 @@ def test_a_new_kind_of_task_is_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     finally:
         sys.modules.pop("thinkling.tasks.echo", None)
     with pytest.raises(
-        UserError, match="unknown tasks 'builtin:x': use one of builtin, larger-numbers, quantities, gym"
+        UserError,
+        match="unknown tasks 'builtin:x': use one of builtin, larger-numbers, quantities, longer-quantities, gym",
     ):
         load_problems("builtin:x")
 

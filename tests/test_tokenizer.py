@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from thinkling.errors import UserError
-from thinkling.model.chat_template import JINJA, render_chat
+from thinkling.model.chat_template import JINJA, Mark, render_chat, settled
 from thinkling.model.thinking import Thinking, split_thinking
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 
@@ -53,6 +53,15 @@ def add_control_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 @cache
+def _trained(ignore_merges: bool, split: str | None) -> str:
+    return train(ignore_merges, split, []).to_str()
+
+
+def trained(ignore_merges: bool, split: str | None) -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer.from_str(_trained(ignore_merges, split))
+
+
+@cache
 def make(kind: str) -> Tokenizer:
     """qwen: control tokens stand only in added_tokens. own: in the BPE's vocabulary too.
     nasty: merges lead to them as well, and whole words are looked up before any merge."""
@@ -73,7 +82,33 @@ pieces_of_text = st.one_of(st.sampled_from([*SPECIAL, *THINK, "\n", " ", "<|", "
 texts = st.lists(pieces_of_text, max_size=12).map("".join)
 
 
+flags = st.fixed_dictionaries({name: st.booleans() for name in ("lstrip", "rstrip", "single_word")})
+NEAR = [" ", "\n", "\t \u3000", "\x1c", "\u200b", "a", "é", "\u0301", "_", "7", "²", "\u200d", ".", "ab cd", "\x85x"]
+rendered = st.lists(st.one_of(st.sampled_from([*SPECIAL, *THINK]).map(Mark), st.sampled_from(NEAR)), max_size=9)
+
+
 # ---------------------------------------------------------------------------------------------------- encode, decode
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(flags, min_size=5, max_size=5), rendered)
+def test_marks_are_found_as_the_library_finds_added_tokens(told: list[dict], pieces: list[str]) -> None:
+    """Which spaces a control token takes in, and that one may have to stand alone: by the flags of the file."""
+    backend = trained(False, QWEN_SPLIT)
+    names = zip([*SPECIAL, *THINK], told, strict=True)
+    backend.add_special_tokens([AddedToken(name, normalized=False, **own) for name, own in names])
+    assert Tokenizer(backend, (0,)).encode_pieces(pieces) == backend.encode("".join(pieces)).ids
+
+
+def test_marks_and_spaces_by_hand() -> None:
+    added = {"<|a|>": {"rstrip": True}, "<|b|>": {"lstrip": True}, "<|c|>": {"single_word": True}}
+    a, b, c = map(Mark, added)
+    assert settled(["x ", a, " \n", "y ", b, " z"], added) == ["x ", a, "y", b, " z"]
+    assert settled([a, "  ", b, a, b], added) == [a, b, a, b]
+    assert settled(["x", c, " ", c, "1", Mark("<|d|>")], added) == ["x<|c|> <|c|>1<|d|>"]
+    assert settled([c, " ", c], added) == [c, " ", c]
+    assert type(settled([a], added)[0]) is Mark
+    assert settled([a, "\x1cx"], added) == [a, "\x1cx"]  # which Python's own strip() takes for a space
 
 
 @pytest.mark.parametrize("kind", KINDS)

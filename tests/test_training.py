@@ -591,7 +591,7 @@ def test_a_policy_learns_a_toy_task(tiny: LanguageModel, tmp_path: Path) -> None
         (dict(kl="k3"), "--kl is k3 and --kl-coef is 0.0: a KL term needs both"),
         (dict(preset="grpo", kl="none"), "--kl is none and --kl-coef is 0.001"),
         (dict(clip_low=1.5), "--clip-low must lie between 0 and 1"),
-        (dict(tasks=()), "--tasks needs at least one of builtin"),
+        (dict(tasks=()), "--tasks needs at least one suite or file"),
         (dict(lr=-1.0), "--lr must be at least 0, not -1.0"),
         (dict(cache_gb=0.0), "--cache-gb must be above 0, not 0.0"),
         (dict(reward=("correct=nan",)), "--reward correct=nan: the weight behind = must be a number"),

@@ -372,9 +372,7 @@ def test_resolve_names_what_there_is(name: str, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "builtin" / "thinkling-x").mkdir(parents=True)
     (tmp_path / "builtin" / "thinkling-x" / "config.json").touch()
     monkeypatch.setattr(weights, "BUILTIN", tmp_path / "builtin")
-    said = (
-        "no such folder. Built-in models: thinkling-x; fetched by name: smollm2-135m; a Hub model is written org/name"
-    )
+    said = "no such file or folder. Built-in models: thinkling-x; fetched by name: smollm2-135m; a Hub model is written"
     with pytest.raises(UserError, match=said):
         resolve(name)
 

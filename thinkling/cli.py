@@ -15,6 +15,8 @@ from thinkling import __version__, flags
 from thinkling.commands import (
     chat,
     check_loss,
+    choice,
+    contamination,
     data,
     demo,
     distill,
@@ -23,6 +25,7 @@ from thinkling.commands import (
     eval,
     explain,
     explain_objective,
+    fresh_numbers,
     generate,
     grade,
     grpo,
@@ -35,6 +38,7 @@ from thinkling.commands import (
     scale,
     scorers,
     sft,
+    tasks,
 )
 from thinkling.errors import UserError, refusal
 from thinkling.runs import check_place
@@ -62,6 +66,10 @@ COMMANDS = {
     "prompts": Command(prompts.Prompts, prompts.main),
     "explain": Command(explain.Explain, explain.main),
     "eval": Command(eval.Eval, eval.main, resumes=True),
+    "choice": Command(choice.Choice, choice.main),
+    "tasks": Command(tasks.Tasks, tasks.main),
+    "contamination": Command(contamination.Contamination, contamination.main),
+    "fresh-numbers": Command(fresh_numbers.FreshNumbers, fresh_numbers.main),
     "scale": Command(scale.Scale, scale.main, resumes=True),
     "scorers": Command(scorers.Scorers, scorers.main),
     "grade": Command(grade.Grade, grade.main),
@@ -87,7 +95,8 @@ LIMITS = {
     "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "epochs": 1_000_000, "batch_size": 1_000_000,
     "validation_records": 1_000_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
-    "seed": 2**63 - 1,
+    "seed": 2**63 - 1, "shuffle_options": 2**63 - 1, "shots": 1_000,
+    "num_training": 10_000_000, "words": 1_000, "examples": 100_000,
 }  # fmt: skip
 
 

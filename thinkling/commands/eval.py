@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,22 +42,24 @@ class Eval(ScalingSettings):
     thinking_tokens: int = 128
     """For budget-forcing at most, for wait at least."""
     temperature: float | None = None
-    """Default: 0 (greedy) for one answer, 1 for several."""
+    """Default: what the checkpoint's generation_config.json recommends; else 0 (greedy) for one answer, 1 for
+    several."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, num_samples=self.num_samples, rounds=self.rounds, thinking_tokens=self.thinking_tokens)
 
 
-def recipe_of(settings: Eval) -> tuple[Recipe, int]:
-    """The method by name, and how much it may spend."""
+def recipe_of(settings: Eval, recommended: float | None = None) -> tuple[Recipe, int]:
+    """The method by name, and how much it may spend. recommended: the checkpoint's temperature."""
     from thinkling.scale.methods import KINDS, Recipe
 
     kind = KINDS[settings.method]
     if settings.scorer is not None and kind.scorer is None:
         able = ", ".join(name for name, other in KINDS.items() if other.scorer is not None)
         raise UserError(f"--scorer has no meaning for {settings.method}: use it with one of {able}")
-    temperature = kind.temperature if settings.temperature is None else settings.temperature
+    wanted = (settings.temperature, recommended, kind.temperature)
+    temperature = next(value for value in wanted if value is not None)
     recipe = Recipe(
         settings.method, settings.scorer or kind.scorer or "", settings.template or kind.template, temperature
     )
@@ -64,20 +67,22 @@ def recipe_of(settings: Eval) -> tuple[Recipe, int]:
     return recipe, budgets.get(kind.unit, settings.thinking_tokens)
 
 
-def method_of(settings: Eval) -> Method:
-    from thinkling.commands.load import scorer_from
+def method_of(settings: Eval, own: Mapping[str, float] | None = None) -> Method:
+    """own: how the flags and the checkpoint sample; before there is a model, the flags alone."""
+    from thinkling.commands.load import flags_of, scorer_from
     from thinkling.generate.sampling import Sampling
     from thinkling.scale.methods import build
 
-    recipe, budget = recipe_of(settings)
-    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
+    own = flags_of(settings) if own is None else own
+    recipe, budget = recipe_of(settings, own.get("temperature"))
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, **own)
     return build(recipe, budget, sampling, lambda name: scorer_from(settings, name, recipe.template))
 
 
 def main(settings: Eval) -> None:
     from rich.console import Console
 
-    from thinkling.commands.load import model_of, problems_of
+    from thinkling.commands.load import flags_of, model_of, own_sampling, problems_of, warn_of_greedy_thinking
     from thinkling.evaluate.refinement_changes import changes, tell
     from thinkling.evaluate.run import evaluate
     from thinkling.generate.cached import CachedModel
@@ -86,17 +91,22 @@ def main(settings: Eval) -> None:
     from thinkling.scale.failures import refuse, too_long
     from thinkling.scale.failures import tell as tell_failures
     from thinkling.scale.methods import saying_what_needs_it
-    from thinkling.scale.prompts import manifest
+    from thinkling.scale.prompts import CHATS, manifest
 
-    method = method_of(settings)
+    method_of(settings)  # what cannot be is refused before a model is loaded
     check_run(settings.out, settings, "report.json")
     problems, unasked = problems_of(settings)
-    model, (recipe, _) = model_of(settings), recipe_of(settings)
+    model = model_of(settings)
+    own = own_sampling(model, flags_of(settings))
+    method, (recipe, _) = method_of(settings, own), recipe_of(settings, own.get("temperature"))
+    warn_of_greedy_thinking(model, bool(CHATS.get(recipe.template)) and recipe.temperature == 0)
     skipped = unasked if settings.on_error == "skip" else None
     if skipped is None:
         refuse(too_long(model, [recipe.template], problems), settings.tasks)
     out = open_run(settings.out, settings, "report.json")
     with alone_in(out), saying_what_needs_it([recipe]):
+        if own:
+            write_json(out / "sampling.json", own)
         write_json(out / "prompts.json", manifest(model, [recipe.template], problems[0].question))
         pool = CachedModel(model, out / "pool.jsonl")
         report, samples = evaluate(pool, method, problems, out, settings.method, skipped)

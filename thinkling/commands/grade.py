@@ -58,7 +58,10 @@ def main(settings: Grade) -> None:
         raise UserError(f"{settings.file}: no rows in this file")
     numbers, rows = zip(*numbered, strict=True)
     jobs = [references_of(settings.file, number, row) for number, row in numbered]
-    verifiers = [verifier_from(settings.file, f"{settings.file}, line {number}", row) for number, row in numbered]
+    verifiers = [
+        verifier_from(settings.file, f"{settings.file}, line {number}", row.get("verifier") or "math")
+        for number, row in numbered
+    ]
     if settings.audit:
         second = auditor()  # its absence is said before the work begins
     verdicts = [

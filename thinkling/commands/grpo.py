@@ -56,7 +56,8 @@ class Grpo(TrainingSettings):
     """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
     tasks: tuple[str, ...] = ("builtin",)
     """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), quantities (each of a new
-    structure), gym:FAMILY, or a file, as for thinkling eval. Several take turns."""
+    structure), longer-quantities (of 8 to 10 steps instead of 2 to 7), gym:FAMILY, or a file, as for thinkling eval.
+    Several take turns."""
     on_error: OnError = "stop"
     """What a problem of a file does whose question is longer than --max-length: stop ends the run before any work, and
     names it; skip never asks it, and lists it in OUT/failed.json."""
@@ -122,7 +123,9 @@ class Grpo(TrainingSettings):
         at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
         at_least(2, eval_problems=self.eval_problems)
         if not self.tasks:
-            raise UserError("--tasks needs at least one of builtin, larger-numbers, quantities, or a file")
+            raise UserError(
+                "--tasks needs at least one of builtin, larger-numbers, quantities, longer-quantities, or a file"
+            )
         at_least(0, process_reward=self.process_reward, dynamic_sampling=self.dynamic_sampling)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
             raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "
@@ -152,11 +155,13 @@ class Grpo(TrainingSettings):
 
 def rollout_config(settings: Grpo) -> RolloutConfig:
     from thinkling.generate.sampling import Sampling
+    from thinkling.scale.prompts import STOPS
     from thinkling.train.rl.config import RolloutConfig
 
     sampling = Sampling(
         temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
         max_tokens=settings.max_tokens, seed=settings.seed, sampling_mask=True,
+        stop=STOPS.get(settings.template, ()),
     )  # fmt: skip
     return RolloutConfig(
         prompts_per_step=settings.prompts_per_step, rollouts_per_prompt=settings.rollouts_per_prompt,

@@ -12,7 +12,8 @@ from thinkling.commands.grade import short
 from thinkling.errors import UserError
 from thinkling.problem import Problem
 from thinkling.runs import numbered_rows
-from thinkling.tasks.benchmarks import check_fields, rows_of, verifier_from
+from thinkling.tasks.benchmarks import check_fields, verifier_from
+from thinkling.tasks.rows import rows_of
 from thinkling.verify.verifier import verifier_named
 from thinkling.words import counted
 
@@ -27,7 +28,7 @@ class LintData:
     """
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """A .jsonl file, or a .json file that holds one array: MATH-500 and GSM8K as they are."""
+    """A .jsonl, .csv or .parquet file, or a .json file that holds one array: MATH-500 and GSM8K as they are."""
     field: str | None = None
     """The field with the reference; without it reference, else answer. Of a GSM8K answer what follows ####."""
 
@@ -52,9 +53,9 @@ def main(settings: LintData) -> None:
 
 def rows_with_places(path: Path) -> Iterator[tuple[str, dict]]:
     """Rows, and where each stands: its line in a .jsonl file, its place in a .json array."""
-    if path.suffix == ".json":
-        return ((f"row {number}", row) for number, row in enumerate(rows_of(path), start=1))
-    return ((f"line {number}", row) for number, row in numbered_rows(path))
+    if path.suffix == ".jsonl":
+        return ((f"line {number}", row) for number, row in numbered_rows(path))
+    return ((f"row {number}", row) for number, row in enumerate(rows_of(path), start=1))
 
 
 def references_of(path: Path, place: str, row: dict, field: str | None) -> list[object]:
@@ -75,7 +76,7 @@ def complaint(path: Path, place: str, row: dict, reference: object) -> str | Non
         check_fields(where, row | {"reference": reference})
     except UserError as error:
         return str(error).removeprefix(f"{where}: ")
-    name = verifier_from(path, where, row)
+    name = verifier_from(path, where, row.get("verifier") or "math")
     verifier = verifier_named(name)
     if reference is None and not verifier.needs_reference:
         reference = ""

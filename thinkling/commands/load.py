@@ -5,6 +5,7 @@ Imported inside each command's main, since it imports torch.
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 
 from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings, ServerSettings
@@ -18,7 +19,7 @@ from thinkling.problem import Problem
 from thinkling.scale.failures import Failure, refuse, unusable
 from thinkling.scale.judge import Judge
 from thinkling.scale.methods import scorer_for
-from thinkling.scale.prompts import CHATS
+from thinkling.scale.prompts import CHATS, STOPS
 from thinkling.scale.scorers import Scorer
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.words import counted
@@ -31,22 +32,39 @@ def language_model(settings: ModelSettings) -> LanguageModel:
 
 
 def sampling_for(model: LanguageModel, sampling: Sampling, thinking: bool, **flags: float | None) -> Sampling:
-    """`sampling` with the flags' parameters, or else the checkpoint's; what those are is printed on standard error."""
-    own = model.tokenizer.kept.get("generation_config.json", {})
-    parameters, said = chosen(flags, own)
-    warning = greedy_thinking(parameters["temperature"], own) if thinking else ""
-    for line in filter(None, (said, warning)):
-        print(line, file=sys.stderr)
+    """`sampling` with the flags' parameters, or else the checkpoint's, or else greedy; what was taken from the
+    checkpoint is printed on standard error."""
+    parameters = {"temperature": 0.0} | own_sampling(model, flags)
+    warn_of_greedy_thinking(model, thinking and parameters["temperature"] == 0)
     return replace(sampling, **parameters)
 
 
-def flags_of(settings: PromptSettings) -> dict[str, float]:
+def own_sampling(model: Model, flags: Mapping[str, float | None]) -> dict[str, float]:
+    """What the flags say, or else the checkpoint, which is printed; a model on a server says nothing."""
+    parameters, said = chosen(flags, generation_config_of(model))
+    if said:
+        print(said, file=sys.stderr)
+    return parameters
+
+
+def warn_of_greedy_thinking(model: Model, greedy: bool) -> None:
+    warning = greedy_thinking(generation_config_of(model)) if greedy else ""
+    if warning:
+        print(warning, file=sys.stderr)
+
+
+def generation_config_of(model: Model) -> Mapping:
+    return model.tokenizer.kept.get("generation_config.json", {}) if isinstance(model, LanguageModel) else {}
+
+
+def flags_of(settings: PromptSettings | ScalingSettings) -> dict[str, float]:
     """The sampling parameters that the person gave."""
-    flags = {name: getattr(settings, name) for name in ("temperature", "top_k", "top_p", "min_p")}
+    flags = {name: getattr(settings, name, None) for name in ("temperature", "top_k", "top_p", "min_p")}
     return {name: value for name, value in flags.items() if value is not None}
 
 
 def prompt_sampling(model: LanguageModel, settings: PromptSettings, sampling: Sampling) -> Sampling:
+    sampling = replace(sampling, stop=(*sampling.stop, *STOPS.get(settings.template, ())))
     return sampling_for(model, sampling, bool(CHATS.get(settings.template)), **flags_of(settings))
 
 
@@ -67,7 +85,8 @@ def problems_of(settings: ScalingSettings) -> tuple[list[Problem], list[Failure]
 
     Raises UserError that names the first of those, unless they may be skipped; or if there are no others.
     """
-    problems = load_problems(settings.tasks, settings.split, settings.num_problems)
+    problems = load_problems(settings.tasks, settings.split, settings.num_problems, columns=settings.columns,
+                             shuffle=settings.shuffle_options)  # fmt: skip
     failures = unusable(settings.tasks, problems)
     if settings.on_error == "stop":
         refuse(failures, settings.tasks)

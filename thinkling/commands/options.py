@@ -82,9 +82,13 @@ class ScalingSettings(ServerSettings):
     """What a problem does that gets no answer (too long, refused, timed out), or whose reference its verifier cannot
     use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "builtin"
-    """builtin, larger-numbers, quantities, gym:FAMILY (of reasoning-gym), a .jsonl or .json file whose rows have
-    question and reference (or problem and answer) and may have verifier, or FILE.py:FUNCTION, which yields such
-    rows."""
+    """builtin, larger-numbers, quantities, longer-quantities, choice:SUITE, gym:FAMILY (of reasoning-gym), a benchmark
+    such as math500 (`thinkling tasks` lists them), a .jsonl, .json, .csv or .parquet file whose rows have question and
+    reference (or problem and answer) and may have options and verifier, or FILE.py:FUNCTION, which yields such rows."""
+    columns: tuple[str, ...] = ()
+    """Which column of a file is which, as question=Problem reference=Result; the others are guessed, which is told."""
+    shuffle_options: int | None = None
+    """A seed: the options of multiple choice in another order. Default: as they stand."""
     split: Split = "held-out"
     """Of the built-in problems: held-out has new numbers, unseen-templates (of builtin) word problems of a new kind,
     longer and rephrased (of quantities) more steps and other words."""
@@ -92,6 +96,13 @@ class ScalingSettings(ServerSettings):
     """How many problems, from the start of the split or file. Default: all of a file, else 500."""
     max_tokens: int = 256
     """Length of one completion at most, in tokens."""
+    top_k: int | None = None
+    """Keep only the k likeliest tokens; 0 keeps all. Default, here and below: what the checkpoint's
+    generation_config.json recommends; else all."""
+    top_p: float | None = None
+    """Keep only the smallest set of tokens with this much probability; 1 keeps all."""
+    min_p: float | None = None
+    """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
     confidence_window: int = 16
     """Tokens in a group, for deepconf and the scorers named confidence-...; DeepConf's authors use 2048."""
     judge_server: str | None = None

@@ -101,7 +101,8 @@ def train(settings: Pretrain, show: Callable[["PretrainMetrics"], None] = lambda
     an earlier start too."""
     from thinkling.runs import FINISHED, alone_in, check_run, open_run
     from thinkling.train import checkpoint
-    from thinkling.train.pretrain.trainer import Trainer
+    from thinkling.train.pretrain.packing import worker_died
+    from thinkling.train.pretrain.trainer import Diverged, Trainer
     from thinkling.train.run import Run
 
     check_run(settings.out, settings, FINISHED, LIMITS)
@@ -112,7 +113,17 @@ def train(settings: Pretrain, show: Callable[["PretrainMetrics"], None] = lambda
         config = run_config(settings)
         trainer = Trainer(model, text_config(settings), optimizer_config(settings), config.steps, config.minutes,
                           settings.compile)  # fmt: skip
-        return Run(config, trainer, show=show, tracked_config=settings).go()
+        run = Run(config, trainer, show=show, tracked_config=settings)
+        try:
+            return run.go()
+        except Diverged:
+            run.save()
+            raise
+        except RuntimeError as error:
+            if not worker_died(error):
+                raise
+            raise UserError(f"{settings.out}: a process that makes text has died (is memory short?); the same command "
+                            "resumes at the last checkpoint") from None  # fmt: skip
 
 
 def new_model(settings: Pretrain, last: Path | None) -> "LanguageModel":
@@ -176,7 +187,8 @@ def main(settings: Pretrain) -> None:
             if settings.minutes is not None:
                 share = metrics.seconds / (60 * settings.minutes)
             speed = metrics.tokens / metrics.seconds
-            note = f"step {metrics.step + 1}  loss {metrics.loss:.3f}  {speed:,.0f} tokens/s"
+            loss = "not finite" if metrics.loss is None else f"{metrics.loss:.3f}"
+            note = f"step {metrics.step + 1}  loss {loss}  {speed:,.0f} tokens/s"
             progress.update(round(100 * min(share, 1)), note, total=100, label="pretraining, percent")
 
         train(settings, show)

@@ -63,24 +63,33 @@ class Scale(ScalingSettings):
 def main(settings: Scale) -> None:
     from rich.console import Console
 
-    from thinkling.commands.load import problems_of
+    from thinkling.commands.load import flags_of, problems_of
+    from thinkling.generate.sampling import Sampling
     from thinkling.runs import alone_in, config_in
-    from thinkling.scale.methods import parse
 
-    recipes = [parse(text, settings.budgets) for text in settings.methods or METHODS]
+    _ = recipes_of(settings), Sampling(**flags_of(settings))  # what cannot be is refused here
     if settings.server is not None and not settings.methods:
-        recipes = [recipe for recipe in recipes if not recipe.needs]
         Console().print("Of the default methods those that any server can run; name others with --methods.")
     config_in(settings.out, settings)
     problems, unasked = problems_of(settings)
     with alone_in(settings.out):
-        run(settings, recipes, problems, unasked)
+        run(settings, problems, unasked)
 
 
-def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem], unasked: Sequence[Failure]) -> None:
+def recipes_of(settings: Scale, temperature: float | None = None) -> list[Recipe]:
+    """The methods by name. temperature: for those that name none."""
+    from thinkling.scale.methods import parse
+
+    recipes = [parse(text, settings.budgets, temperature) for text in settings.methods or METHODS]
+    if settings.server is not None and not settings.methods:
+        return [recipe for recipe in recipes if not recipe.needs]
+    return recipes
+
+
+def run(settings: Scale, problems: Sequence[Problem], unasked: Sequence[Failure]) -> None:
     from rich.console import Console
 
-    from thinkling.commands.load import model_of, scorer_from
+    from thinkling.commands.load import flags_of, model_of, own_sampling, scorer_from, warn_of_greedy_thinking
     from thinkling.evaluate.sweep import Sweep
     from thinkling.generate.cached import CachedModel
     from thinkling.generate.language_model import LanguageModel
@@ -88,20 +97,25 @@ def run(settings: Scale, recipes: Sequence[Recipe], problems: Sequence[Problem],
     from thinkling.runs import write_json
     from thinkling.scale.failures import refuse, too_long
     from thinkling.scale.methods import saying_what_needs_it
-    from thinkling.scale.prompts import manifest
+    from thinkling.scale.prompts import CHATS, manifest
 
     console, started = Console(), time.perf_counter()
     model = model_of(settings)
+    own = own_sampling(model, flags_of(settings))
+    recipes = recipes_of(settings, own.get("temperature"))
+    warn_of_greedy_thinking(model, any(CHATS.get(r.template) and r.temperature == 0 for r in recipes))
     config = model.network.config if isinstance(model, LanguageModel) else None
     if settings.on_error == "stop":
         refuse(too_long(model, sorted({r.template for r in recipes}), problems), settings.tasks)
     pool = CachedModel(model, settings.out / "pool.jsonl")
     write_json(settings.out / "config.json", settings)
+    if own:
+        write_json(settings.out / "sampling.json", own)
     write_json(
         settings.out / "prompts.json", manifest(model, sorted({r.template for r in recipes}), problems[0].question)
     )
     measure = settings.server is None or any(recipe.measures for recipe in recipes)
-    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=measure)
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, measure=measure, **own)
     sweep = Sweep(pool, problems, sampling, lambda name, template: scorer_from(settings, name, template), config,
                   skip=settings.on_error == "skip", skipped=unasked)  # fmt: skip
 
@@ -148,5 +162,4 @@ NOTES = [
     "have cost alone: all that was sampled for it, drafts and critiques included.",
     "Tokens are those sampled. What a scorer reads (p-true, reward-head) is not in them.",
     "Seconds are the engine's time, shared among the requests that were under way; they leave out voting and grading.",
-    "pass@n is what a perfect judge would choose from n samples. It needs to know the answers: a bound, not a method.",
 ]

@@ -66,7 +66,8 @@ def main(settings: Scorers) -> None:
     temperature = settings.temperature or run.get("temperature") or 1.0
     if run.get("server"):
         raise UserError(f"{settings.run} was drawn from a server: scorers needs the weights here")
-    problems = load_problems(run["tasks"], run["split"], run["num_problems"])
+    own = {"columns": run.get("columns", ()), "shuffle": run.get("shuffle_options")}
+    problems = load_problems(run["tasks"], run["split"], run["num_problems"], **own)
     skipped = {failure.row for failure in unusable(run["tasks"], problems)}
     problems = [problem for row, problem in enumerate(problems, start=1) if row not in skipped]
     sampling = Sampling(temperature=temperature, max_tokens=run["max_tokens"], seed=run["seed"])

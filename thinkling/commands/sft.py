@@ -90,8 +90,8 @@ def sft_config(settings: Sft) -> SftConfig:
     from thinkling.train.sft.config import SftConfig
 
     return SftConfig(
-        epochs=settings.epochs, batch_size=settings.batch_size, template=settings.template,
-        micro_batch_tokens=settings.micro_batch_tokens, recompute=settings.recompute, seed=settings.seed,
+        epochs=settings.epochs, batch_size=settings.batch_size, micro_batch_tokens=settings.micro_batch_tokens,
+        recompute=settings.recompute, seed=settings.seed,
     )  # fmt: skip
 
 

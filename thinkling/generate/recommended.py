@@ -27,20 +27,20 @@ def recommended(generation_config: Mapping) -> dict[str, float]:
 
 
 def chosen(flags: Mapping[str, float | None], generation_config: Mapping) -> tuple[dict[str, float], str]:
-    """The parameters that hold, flags before the checkpoint's own, greedy where neither says anything; and a line that
-    says what was taken from the checkpoint ("" for nothing)."""
+    """What the flags say and, where they say nothing, the checkpoint; and a line that says what was taken from the
+    checkpoint ("" for nothing)."""
     given = {name: value for name, value in flags.items() if value is not None}
     own = recommended(generation_config)
     if given.get("temperature") == 0:  # greedy: nothing else means anything
         own = {}
     taken = {name: value for name, value in own.items() if name not in given}
     words = ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in taken.items())
-    return {"temperature": 0.0} | own | given, f"sampling as the checkpoint recommends: {words}" if words else ""
+    return own | given, f"sampling as the checkpoint recommends: {words}" if words else ""
 
 
-def greedy_thinking(temperature: float, generation_config: Mapping) -> str:
-    """A warning where a model that should be sampled is to think greedily, else ""."""
-    if temperature > 0 or not recommended(generation_config):
+def greedy_thinking(generation_config: Mapping) -> str:
+    """A warning for whoever lets a model think greedily that should be sampled, else ""."""
+    if not recommended(generation_config):
         return ""
     return ("warning: at temperature 0 this model may repeat itself in its thinking without end; its makers recommend "
             f"temperature {recommended(generation_config).get('temperature', 1):g}")  # fmt: skip

@@ -41,7 +41,8 @@ class KVCache:
 
     keys, values: one (rows, K, max_length, E) tensor per layer.
     lengths: (rows,) int64, how many tokens each row holds.
-    visible: (rows, 1, T, max_length), which places each token of the pass under way sees.
+    positions: (rows, T), where the tokens of the pass under way stand, and so where they are stored.
+    visible: (rows, 1, T, max_length), which places each of them sees.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class KVCache:
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
         self.max_length = max_length
+        self.positions: Tensor | None = None
         self.visible: Tensor | None = None
 
     @property
@@ -69,16 +71,16 @@ class KVCache:
         part.values = [v[:num_rows, :, :max_length] for v in self.values]
         part.lengths = self.lengths[:num_rows]
         part.max_length = max_length
-        part.visible = None
+        part.positions = part.visible = None
         return part
 
     def begin(self, tokens: Tensor) -> Tensor:
         """The positions (B, T) of a pass over `tokens` (B, T), which follow what each row holds. What they see, namely
         themselves and what came before, is worked out here, once for all layers."""
-        positions = from_the_start(tokens) + self.lengths[:, None]
+        self.positions = from_the_start(tokens) + self.lengths[:, None]
         places = torch.arange(self.max_length, device=tokens.device)
-        self.visible = places <= positions[:, None, :, None]
-        return positions
+        self.visible = places <= self.positions[:, None, :, None]
+        return self.positions
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Store keys and values (B, K, T, E) in this layer, then attend with (B, H, T, E) to all it holds: (B, T, H E).
@@ -98,11 +100,9 @@ class KVCache:
 
         Lengths move on once per forward pass (`advance`), after every layer has stored.
         """
-        T = keys.shape[2]
         rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
-        places = self.lengths[:, None] + torch.arange(T, device=keys.device)
-        self.keys[layer][rows, :, places] = keys.transpose(1, 2)
-        self.values[layer][rows, :, places] = values.transpose(1, 2)
+        self.keys[layer][rows, :, self.positions] = keys.transpose(1, 2)
+        self.values[layer][rows, :, self.positions] = values.transpose(1, 2)
         return self.keys[layer], self.values[layer]
 
     def advance(self, num_tokens: int | Tensor) -> None:

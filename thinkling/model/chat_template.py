@@ -4,7 +4,9 @@ Control tokens are pieces of a kind of their own (`Mark`), so that nothing a mes
 tools. The templates of other checkpoints: jinja_template.py.
 """
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from thinkling.errors import UserError
 
@@ -14,6 +16,8 @@ class Mark(str):
 
 
 START, END, THINK, END_THINK = Mark("<|im_start|>"), Mark("<|im_end|>"), Mark("<think>"), Mark("</think>")
+
+SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 # What transformers, vLLM and llama.cpp render for a checkpoint of ours; a test holds it to `render_chat`.
 JINJA = r"""{%- set seen = namespace(query=messages|length - 1) %}
@@ -114,3 +118,34 @@ def _split_reply(message: dict) -> tuple[str, str]:
         return "", content
     parts = content.split(END_THINK)
     return parts[0].rstrip("\n").split(THINK)[-1].lstrip("\n"), parts[-1].lstrip("\n")
+
+
+def settled(pieces: Sequence[str], added: Mapping[str, Mapping]) -> list[str]:
+    """The pieces as the `tokenizers` library would find their marks in the text, by what tokenizer.json says of its
+    added tokens (`added`, by content): a mark takes in the spaces before it (lstrip) and behind it (rstrip), and is
+    plain text where it is unknown, or touches a word though it should stand alone (single_word). Texts that meet are
+    joined, since a BPE may merge across the seam."""
+    found = [Mark(piece) if _stands(i, pieces, added) else str(piece) for i, piece in enumerate(pieces)]
+    joined: list[str] = []
+    for kind, group in groupby(found, type):
+        run = list(group)
+        joined += run if kind is Mark else ["".join(run)]
+    for i, piece in enumerate(joined):
+        if type(piece) is str:
+            after, before = (joined[k] if 0 <= k < len(joined) else "" for k in (i - 1, i + 1))
+            piece = piece.lstrip(SPACES) if added.get(after, {}).get("rstrip") else piece
+            joined[i] = piece.rstrip(SPACES) if added.get(before, {}).get("lstrip") else piece
+    return [piece for piece in joined if piece]
+
+
+def _stands(i: int, pieces: Sequence[str], added: Mapping[str, Mapping]) -> bool:
+    if type(pieces[i]) is not Mark or pieces[i] not in added:
+        return False
+    if not added[pieces[i]].get("single_word"):
+        return True
+    return not (_in_word("".join(pieces[:i])[-1:]) or _in_word("".join(pieces[i + 1 :])[:1]))
+
+
+def _in_word(char: str) -> bool:
+    kind = unicodedata.category(char) if char else "Zs"
+    return kind[0] in "LM" or kind in ("Nd", "Nl", "Pc") or char in ("\u200c", "\u200d")

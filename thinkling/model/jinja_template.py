@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-from thinkling.errors import UserError
+from thinkling.errors import FatalError, UserError
 from thinkling.isolated import Isolated
 from thinkling.model.chat_template import END_THINK, THINK, Mark, check_messages
 
@@ -72,7 +72,7 @@ class JinjaTemplate:
         if call.ended == "returned":
             return str(call.value)
         why = call.why.removeprefix("TemplateError: ")
-        raise UserError(f"the checkpoint's own chat template failed: {why}")
+        raise FatalError(f"the checkpoint's own chat template failed: {why}")
 
 
 @cache

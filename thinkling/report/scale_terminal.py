@@ -48,6 +48,8 @@ def _all_rows(points: Sequence[Result]) -> Either:
             drawn.append(f"  {words.marks(point, fronts)}".rstrip() + "\n", style="bold green")
     num = max(point.num_problems for point in points)
     note = f"{counted(num, 'problem')}; in brackets, the 95% interval. {words.marks_explained(fronts)}"
+    if any(point.oracle for point in points):
+        note += f" {words.ORACLE}"
     drawn.append(f"{note}\n", style="dim italic")
     headers = ("point", "accuracy", *(COSTS[cost] for cost in known), "cut off", "front")
     stacked = [

@@ -20,6 +20,10 @@ CAUTION = (
     "lie close together: measure on fresh problems what you mean to rely on."
 )
 
+ORACLE = (
+    "pass@n is what a perfect judge would choose from n samples; it needs to know the answers: a bound, not a method."
+)
+
 
 def label(point: Result) -> str:
     """The method at its budget: "plain, vote of 8" for "plain, vote of n", else "vote · 8 samples"."""

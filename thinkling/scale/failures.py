@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from thinkling.errors import UserError
+from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import check_prompt
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
@@ -68,6 +68,8 @@ def too_long(model: Model, templates: Iterable[str], problems: Sequence[Problem]
                 continue
             try:
                 check_prompt(prompt_of(model, template, problem.question), model.engine.max_length)
+            except FatalError:  # a chat template that fails would fail for the others too
+                raise
             except UserError as error:
                 found.setdefault(row, Failure(problem.id, problem.question, row, f"{error}, or raise --max-length"))
     return [found[row] for row in sorted(found)]

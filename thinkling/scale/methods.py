@@ -14,7 +14,7 @@ from thinkling.problem import Problem
 from thinkling.scale import beam, best_of_n, budget_forcing, cot_decoding, deepconf, direct, refine, vote
 from thinkling.scale.judge import Judge, PTrue
 from thinkling.scale.method import Kind, Method, Parts
-from thinkling.scale.prompts import Template
+from thinkling.scale.prompts import STOPS, Template
 from thinkling.scale.scorers import (
     Scorer,
     answer_logprob,
@@ -126,10 +126,11 @@ class Recipe:
         return self.name + (f" by {self.scorer}" if self.scorer else "") + f", {self.template}{warm}"
 
 
-def parse(text: str, budgets: tuple[int, ...] = ()) -> Recipe:
+def parse(text: str, budgets: tuple[int, ...] = (), temperature: float | None = None) -> Recipe:
     """NAME[:SCORER][@TEMPLATE][~TEMPERATURE][=BUDGET,BUDGET,...] as a recipe.
 
-    budgets: for the methods that count samples or paths and name none of their own.
+    budgets: for the methods that count samples or paths and name none of their own. temperature: for those that name
+    none, in place of the method's own.
 
     Raises UserError that names the part that is wrong.
     """
@@ -151,20 +152,23 @@ def parse(text: str, budgets: tuple[int, ...] = ()) -> Recipe:
         raise UserError(f"'{text}': budgets are whole numbers above 0 with commas between them, not '{listed}'")
     shared = budgets if kind.unit in ("samples", "paths") else ()
     own = tuple(sorted(set(map(int, parts)))) or shared or (kind.budget,)
-    temperature = float(warm) if warm else kind.temperature
+    if warm or temperature is None:
+        temperature = float(warm) if warm else kind.temperature
     return Recipe(name, scorer or kind.scorer or "", template or kind.template, temperature, own if kind.unit else (1,))
 
 
 def build(recipe: Recipe, budget: int, sampling: Sampling, scorer_named: Callable[[str], Scorer]) -> Method:
     """The method with this much to spend: samples, rounds, paths or thinking tokens, as its kind counts.
 
-    Drawn at the temperature of the recipe, and else as `sampling` says. Raises UserError where samples would all be
-    alike.
+    Drawn at the temperature of the recipe, up to where its template ends an answer, and else as `sampling` says. Raises
+    UserError where samples would all be alike.
     """
     kind = recipe.kind
     if recipe.temperature == 0 and kind.temperature > 0 and budget > 1:
         raise UserError(f"{kind.name}: temperature 0 makes every sample alike: raise it above 0, or take one sample")
-    sampling = replace(sampling, temperature=recipe.temperature, measure=sampling.measure or recipe.measures)
+    stop = (*sampling.stop, *STOPS.get(recipe.template, ()))
+    measure = sampling.measure or recipe.measures
+    sampling = replace(sampling, temperature=recipe.temperature, stop=stop, measure=measure)
     if not recipe.scorer:
         return kind.build(Parts(sampling, budget, recipe.template))
     weigh = exponential if SCORERS[recipe.scorer].logarithm else proportional

@@ -25,6 +25,8 @@ TEMPLATES = {
     ),
     "none": "{question}",
 }
+# Strings that end an answer: behind its own a base model would go on with examples of its own making.
+STOPS = {"few-shot": ("\nQuestion:",)}
 CHATS = {"chat": False, "chat-thinking": True}  # whether the model may think before it replies
 Template = Literal[*TEMPLATES, *CHATS]
 

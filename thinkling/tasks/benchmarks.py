@@ -1,17 +1,21 @@
 """Problems from anywhere, by a source's name: the one way in for `--tasks`.
 
-A source is a built-in suite, KIND:ARGUMENT (the module KIND of this folder: gym:countdown), a file of rows, or
-FILE.py:FUNCTION, called as function(split, seed), which yields rows; a seed is a number or text, as random.Random takes
-it. So a new kind of task is one new file.
+A source is a built-in suite, KIND:ARGUMENT (the module KIND of this folder: gym:countdown, choice:builtin), a benchmark
+by name (math500, or math500@REVISION; see published.py), a file of rows (see rows.py), or FILE.py:FUNCTION, called as
+function(split, seed), which yields rows; a seed is a number or text, as random.Random takes it. So a new kind of task
+is one new file.
 
-A file is JSON Lines, or one JSON array. A row has `question` and `reference`; the names that MATH-500 and GSM8K use,
-`problem` and `answer`, are understood too, and of a GSM8K answer the part behind `####` is the reference. It may have
-`verifier` (math without it) and `metadata`, which the verifier reads; a FILE.py that it names may lie beside the file.
+A row has `question` and `reference`, by these names or others (columns.py); of a GSM8K answer the part behind `####` is
+the reference. With `options` it is multiple choice (options.py). It may have `verifier` (math without it) and
+`metadata`, which the verifier reads; a FILE.py that it names may lie beside the file.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain, islice
@@ -20,46 +24,90 @@ from pathlib import Path
 from thinkling.errors import UserError
 from thinkling.isolated import load
 from thinkling.problem import Problem
-from thinkling.runs import read_jsonl, why_not_read
 from thinkling.tasks import builtin
+from thinkling.tasks.columns import Columns, as_json, named_by
+from thinkling.tasks.hub import files_of, is_published, known
+from thinkling.tasks.options import from_row, shuffled, with_options
+from thinkling.tasks.published import BENCHMARKS
+from thinkling.tasks.rows import READERS, rows_of
 from thinkling.verify.verifier import verifier_named
+from thinkling.words import counted
 
-FIELDS = ("question", "problem", "reference", "answer", "subject", "solution", "metadata")
+FIELDS = ("question", "problem", "reference", "answer", "subject", "solution", "metadata", "options", "choices")
 DEFAULT = 500  # problems of a source without end
 MAX_REPEATS = 10_000  # questions in a row that have come before: then a source has no more
 
 
 def load_problems(
-    source: str = "builtin", split: str = "held-out", num_problems: int | None = None, seed: int = 0
-) -> list[Problem]:
+    source: str = "builtin", split: str = "held-out", num_problems: int | None = None, seed: int = 0,
+    columns: Sequence[str] = (), shuffle: int | None = None,
+) -> list[Problem]:  # fmt: skip
     """The first different problems of a source, `num_problems` at most; without a number all of a file, else 500.
 
-    split and seed choose among the problems that are made on the spot; a file has no splits. Same arguments, same
-    problems. Raises UserError where there is no such source, split or problem, or a verifier that cannot be had.
+    split and seed choose among the problems that are made on the spot; a file has no splits. columns: which column of a
+    file is which, as "question=Problem"; the others are guessed, and a guess is told on standard error. shuffle: a seed
+    for another order of each problem's options. Same arguments, same problems. Raises UserError where there is no such
+    source, split or problem, or a verifier that cannot be had.
     """
     check_number(num_problems)
     if is_file(source):
         path = Path(source)
-        found = [problem_of(path, i, row) for i, row in enumerate(islice(rows_of(path), num_problems), start=1)]
+        found = without_repeats(path, named_by(columns), num_problems)
         if not found:
             raise UserError(f"{path}: no problems in this file")
-        return found
-    num = num_problems or DEFAULT
-    builtin.check_size(num)
-    found = distinct(problem_stream(source, split, seed), num)
-    if not found:
-        raise UserError(f"{source}: no problems in this source")
-    return found
+    elif columns:
+        raise UserError(f"--columns has no meaning for {source}, whose columns are known: it is for files")
+    elif is_published(source):
+        found = list(islice(published(source, split), num_problems))
+    else:
+        num = num_problems or DEFAULT
+        builtin.check_size(num)
+        found = distinct(problem_stream(source, split, seed), num)
+        if not found:
+            raise UserError(f"{source}: no problems in this source")
+    return found if shuffle is None else [shuffled(problem, shuffle) for problem in found]
 
 
 def is_file(source: str) -> bool:
     """Is the source a file of rows, which has an end and no splits?"""
-    return Path(source).suffix in (".json", ".jsonl")
+    return Path(source).suffix in READERS
 
 
 def is_users(source: str) -> bool:
-    """Are the rows a user's own, of a file or a function, and not made by a suite or a family?"""
-    return is_file(source) or source.rpartition(":")[0].endswith(".py")
+    """Are the rows others' own, of a file, a benchmark or a function, and not made by a suite or a family?"""
+    return is_file(source) or is_published(source) or source.rpartition(":")[0].endswith(".py")
+
+
+def without_repeats(path: Path, chosen: Mapping[str, str], num: int | None) -> list[Problem]:
+    """The first `num` problems of a file, each once. Raises UserError where one has two references."""
+    columns, seen, repeats = Columns(chosen), dict[str, tuple[int, Problem]](), 0
+    for number, row in enumerate(rows_of(path), start=1):
+        problem = problem_of(path, number, row, columns)
+        first, before = seen.setdefault(problem.question, (number, problem))
+        if before.reference != problem.reference:
+            twice = f"{problem.reference[:40]!r}, not {before.reference[:40]!r}"
+            raise UserError(f"{path}, row {number}: asks what row {first} asks, but its reference is {twice}: remove "
+                            "one of them")  # fmt: skip
+        repeats += first != number
+        if len(seen) == num:
+            break
+    told = [columns.told(), f"{counted(repeats, 'repeated row')} left out" if repeats else ""]
+    if any(told):
+        print(f"{path}: {', '.join(filter(None, told))}", file=sys.stderr)
+    return [problem for _, problem in seen.values()]
+
+
+def published(source: str, split: str) -> Iterator[Problem]:
+    """The problems of a benchmark, all of them: a question that it asks twice counts twice, by an id of its own."""
+    columns, times = Columns(known(source).columns), Counter[str]()
+    name = source.partition("@")[0]
+    for path in files_of(source, split):
+        for number, row in enumerate(rows_of(path), start=1):
+            problem = problem_of(path, number, row, columns, name)
+            times[problem.id] += 1
+            if times[problem.id] > 1:
+                problem = replace(problem, id=f"{problem.id}-{times[problem.id]}")
+            yield shuffled(problem, 0) if known(source).shuffle else problem
 
 
 def check_number(num_problems: object) -> None:
@@ -87,6 +135,9 @@ def problem_stream(source: str, split: str, seed: int | str) -> Iterator[Problem
     named = f"problems/{seed}" if isinstance(seed, int) else seed
     if source in builtin.SUITES:
         return builtin.stream(split, named, source)
+    if is_published(source):
+        files_of(source, split)  # raises at once
+        return published(source, split)
     file, _, function = source.rpartition(":")
     if file.endswith(".py"):
         return user_stream(Path(file), function, split, seed)
@@ -95,8 +146,10 @@ def problem_stream(source: str, split: str, seed: int | str) -> Iterator[Problem
     make = getattr(import_module(module), "problems_of", None) if kind.isidentifier() and find_spec(module) else None
     if make is None:
         what = f"{source} is a folder" if Path(source).is_dir() else f"unknown tasks '{source}'"
-        raise UserError(f"{what}: use one of {', '.join(builtin.SUITES)}, gym:FAMILY, a file that ends in .jsonl or "
-                        ".json, or FILE.py:FUNCTION")  # fmt: skip
+        raise UserError(
+            f"{what}: use one of {', '.join(builtin.SUITES)}, gym:FAMILY, choice:SUITE, a benchmark "
+            f"({', '.join(BENCHMARKS)}), a file that ends in {', '.join(READERS)}, or FILE.py:FUNCTION"
+        )
     return make(argument, split, named)
 
 
@@ -121,46 +174,32 @@ def user_rows(path: Path, function: str, split: str, seed: int | str) -> Iterato
 # Rows
 
 
-def rows_of(path: Path) -> Iterator[dict]:
-    """The rows of a .jsonl or .json file. Raises UserError naming the file, and what is wrong with it."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: give the .jsonl or .json file in it")
-    if path.suffix == ".jsonl":
-        return read_jsonl(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error.msg}, line {error.lineno})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read: {why_not_read(error)}") from None
-    if not isinstance(rows, list):
-        raise UserError(f"{path}: expected an array of objects, found {type(rows).__name__}: put [ ] around the rows")
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise UserError(f"{path}: expected an array of objects, but its element {number} is {type(row).__name__}: "
-                            'write {"question": ..., "reference": ...}')  # fmt: skip
-    return iter(rows)
+def problem_of(path: Path, number: int, row: dict, columns: Columns | None = None, name: str = "") -> Problem:
+    """A row as a problem. Raises UserError naming the file, the row and the field that is wrong.
 
-
-def problem_of(path: Path, number: int, row: dict) -> Problem:
-    """A row as a problem. Raises UserError naming the file, the row and the field that is wrong."""
+    name: what its id begins with; without it the file's own.
+    """
     if not isinstance(row, dict):
         raise UserError(f"{path}, row {number}: expected an object with question and reference, not {row!r:.60}")
-    where = f"{path}, row {number}"
+    where, columns, name = f"{path}, row {number}", columns or Columns(), name or path.stem
+    columns.check(row, where)
     check_fields(where, row)
-    verifier = verifier_from(path, where, row)
-    question = text_of(where, row, "question", "problem")
-    reference = text_of(where, row, "reference", "answer", verifier_named(verifier).needs_reference)
+    choice = from_row(where, row, columns)
+    verifier = verifier_from(path, where, columns.of(row, "verifier") or ("choice" if choice else "math"))
+    question = text_of(where, columns.of(row, "question"), "question", "problem")
+    needed = not choice and verifier_named(verifier).needs_reference
+    reference = text_of(where, columns.of(row, "reference"), "reference", "answer", needed)
     if "####" in reference:
         reference = reference.rsplit("####", 1)[1].strip()
-    metadata = row.get("metadata") or {}
+    metadata = as_json(columns.of(row, "metadata")) or {}
     if not isinstance(metadata, dict):
         raise UserError(f"{where}: the field 'metadata' must be an object, not {metadata!r:.60}")
-    digest = hashlib.sha256(question.encode()).hexdigest()[:12]
-    return Problem(f"{path.stem}/{digest}", question, reference, family=str(row.get("subject", path.stem)),
-                   solution=str(row.get("solution", "")), verifier=verifier, metadata=metadata)  # fmt: skip
+    level = columns.of(row, "level")
+    metadata = metadata if level is None else {"level": level} | metadata
+    digest = hashlib.sha256("\n".join([question, *sorted(choice[0] if choice else ())]).encode()).hexdigest()[:12]
+    subject, solution = (str(columns.of(row, role) or "") for role in ("subject", "solution"))
+    problem = Problem(f"{name}/{digest}", question, reference, subject or name, solution, "", verifier, metadata)
+    return problem if choice is None else replace(with_options(problem, *choice), verifier=verifier)
 
 
 def check_fields(where: str, row: dict) -> None:
@@ -178,8 +217,7 @@ def check_fields(where: str, row: dict) -> None:
             raise UserError(f"{where}: the field '{field}' holds what JSON has not: {error}") from None
 
 
-def text_of(where: str, row: dict, field: str, alias: str, needed: bool = True) -> str:
-    value = row.get(field, row.get(alias))
+def text_of(where: str, value: object, field: str, alias: str, needed: bool = True) -> str:
     if value is None and not needed:
         return ""
     if not isinstance(value, str | int | float) or (needed and not str(value).strip()):
@@ -187,9 +225,8 @@ def text_of(where: str, row: dict, field: str, alias: str, needed: bool = True) 
     return str(value)
 
 
-def verifier_from(path: Path, where: str, row: dict) -> str:
+def verifier_from(path: Path, where: str, name: object) -> str:
     """The name of the row's verifier, which exists."""
-    name = row.get("verifier") or "math"
     if not isinstance(name, str):
         raise UserError(f"{where}: the field 'verifier' must be a name, not {name!r:.60}")
     file, _, function = name.rpartition(":")

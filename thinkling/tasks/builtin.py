@@ -8,8 +8,8 @@ have step-by-step solvers written here. Three splits, disjoint by construction:
   unseen-templates   word problems of ten templates that the other two splits never use
 
 A second suite, larger-numbers, is the arithmetic families once more, with larger numbers and other lengths than
-`thinkling-base` has read: what it knows how to do, where it fails. It has the first two splits. A third, quantities,
-is made in `quantities.py`, with splits of its own.
+`thinkling-base` has read: what it knows how to do, where it fails. It has the first two splits. Two more, quantities
+and longer-quantities, are made in `quantities.py`, with splits of their own.
 
 Left out: anything that needs a download; see `benchmarks.py` for published benchmarks.
 """
@@ -63,7 +63,7 @@ SIZES = {
         constant=200, divisors=(100, 300), multiples=(20, 60), denominator=15,
     ),
 }  # fmt: skip
-SUITES = (*SIZES, "quantities")
+SUITES = (*SIZES, *quantities.STEPS)
 
 Parts = tuple[str, ...]  # question, reference, solution; of a word problem, its template too
 
@@ -87,8 +87,8 @@ def check_size(num_problems: int) -> None:
 
 def stream(split: str, seed: str, suite: str = "builtin") -> Iterator[Problem]:
     """Problems of a split without end; a question may come again."""
-    if suite == "quantities":
-        yield from quantities.stream(split, seed)
+    if suite in quantities.STEPS:
+        yield from quantities.stream(split, seed, suite)
     made = SIZES[suite]
     splits = SPLITS if made.words else SPLITS[:2]
     if split not in splits:

@@ -7,8 +7,11 @@ values are whole and between 2 and 99.
 
   train       2 to 7 steps; question hashes to the training side
   held-out    the same, on the other side: structures never seen
-  longer      8 to 10 steps
+  longer      8 to 10 steps, on that other side too
   rephrased   2 to 7 steps, every sentence put in a way that the other splits never use
+
+The suite `longer-quantities` is of 8 to 10 steps throughout: its split train is what a model can learn them from, its
+held-out is `longer`.
 
 Left out: rounding, rates, anything that needs knowledge of the world. The English is in `scenes.py`.
 """
@@ -23,8 +26,7 @@ from thinkling.problem import Problem, is_held_out
 from thinkling.tasks import scenes
 
 SPLITS = ("train", "held-out", "longer", "rephrased")
-STEPS = (2, 7)
-LONGER_STEPS = (8, 10)
+STEPS = {"quantities": (2, 7), "longer-quantities": (8, 10)}  # the fewest and the most of each suite
 LARGEST = 99
 SIGNS = {"more": "+", "fewer": "-", "times": "*", "part": "/", "sum": "+", "difference": "-"}
 
@@ -66,26 +68,29 @@ class Line:
     worked: bool
 
 
-def stream(split: str, seed: str) -> Iterator[Problem]:
+def stream(split: str, seed: str, suite: str = "quantities") -> Iterator[Problem]:
     """Problems of a split without end; a question may come again."""
-    for made in made_stream(split, seed):
+    for made in made_stream(split, seed, suite=suite):
         digest = hashlib.sha256(made.question.encode()).hexdigest()
         solution, answer = "\n".join(lines(made.steps)), str(results(made.steps)[-1])
         kind = f"quantities/{len(made.steps)}"
         yield Problem(f"quantities/{digest[:12]}", made.question, answer, "quantities", solution, kind)
 
 
-def made_stream(split: str, seed: str, shares: tuple[int, ...] = ()) -> Iterator[Made]:
+def made_stream(split: str, seed: str, shares: tuple[int, ...] = (), suite: str = "quantities") -> Iterator[Made]:
     """The same problems, before they are written down. shares: how often each number of steps comes, else equal."""
-    if split not in SPLITS:
-        raise UserError(f"unknown split '{split}' of quantities: use one of {', '.join(SPLITS)}")
-    random = Random(f"quantities/{split}/{seed}")
-    fewest, most = LONGER_STEPS if split == "longer" else STEPS
+    splits = SPLITS if suite == "quantities" else SPLITS[:2]
+    if split not in splits:
+        raise UserError(f"unknown split '{split}' of {suite}: use one of {', '.join(splits)}")
+    if (suite, split) == ("quantities", "longer"):
+        suite, split = "longer-quantities", "held-out"
+    random = Random(f"{suite}/{split}/{seed}")
+    fewest, most = STEPS[suite]
     numbers = range(fewest, most + 1)
     while True:
         made = make(random, random.choices(numbers, shares or None)[0], split == "rephrased")
         held_out = is_held_out(hashlib.sha256(made.question.encode()).hexdigest())
-        if split not in ("train", "held-out") or held_out == (split == "held-out"):
+        if split == "rephrased" or held_out == (split != "train"):
             yield made
 
 

@@ -5,16 +5,15 @@ evenly over it (long traces are those of hard problems), so every stage says how
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from thinkling.problem import Problem
+from thinkling.tasks.contamination import overlaps
 from thinkling.train.distill.teacher import Trace
 from thinkling.train.sft.records import tags_complaint
 
-GRAM = 13  # words in a row that a question and a benchmark's have in common where one was copied (arXiv:2005.14165)
 # How often the teacher is right, and the least share of right solutions that it means.
 LEVELS = {"always": 1.0, "mostly": 0.5, "seldom": 1e-9, "never": 0.0}
 
@@ -54,9 +53,9 @@ def filtered(
         traces[:] = [trace for trace in traces if holds(trace)]
         stages.append(counted(name, traces))
 
-    grams = grams_of(problem.question for problem in benchmarks)
     if benchmarks:
-        keep("not in a benchmark", lambda trace: not is_contaminated(trace.problem.question, grams))
+        known = contaminated(list({trace.problem.id: trace.problem for trace in traces}.values()), benchmarks)
+        keep("not in a benchmark", lambda trace: trace.problem.id not in known)
     keep("not cut off", lambda trace: not trace.completion.truncated)
     keep("think tags well formed", is_whole)
     if config.correct:
@@ -90,7 +89,7 @@ def counted(name: str, traces: Sequence[Trace]) -> Stage:
 
 def is_new(trace: Trace, seen: set[tuple[str, str]]) -> bool:
     """Has this question not had this solution yet, spaces and case apart? Then it has now."""
-    key = " ".join(words(trace.problem.question)), " ".join(trace.response.lower().split())
+    key = plain(trace.problem.question), plain(trace.response)
     new = key not in seen
     seen.add(key)
     return new
@@ -128,22 +127,14 @@ def balanced(traces: Sequence[Trace], num: int) -> list[Trace]:
     return [traces[place] for place in sorted(chosen)]
 
 
-# --- contamination ---
+def contaminated(problems: Sequence[Problem], benchmarks: Sequence[Problem]) -> set[str]:
+    """The ids of the problems that a benchmark has: its question, or one that shares a run of words with it
+    (tasks/contamination.py; 13 words)."""
+    found, _, _ = overlaps(problems, ((problem.id, problem.question) for problem in benchmarks))
+    same = {plain(problem.question) for problem in benchmarks}  # what is too short for a run of words
+    return {own.id for own in found if own.dirty} | {own.id for own in problems if plain(own.question) in same}
 
 
-def words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
-
-
-def grams_of(texts: Iterable[str], size: int = GRAM) -> set[tuple[str, ...]]:
-    """Every run of `size` words of these texts; of a shorter text all its words."""
-    found: set[tuple[str, ...]] = set()
-    for text in texts:
-        own = words(text)
-        found |= {tuple(own[i : i + size]) for i in range(max(1, len(own) - size + 1))} if own else set()
-    return found
-
-
-def is_contaminated(text: str, grams: set[tuple[str, ...]]) -> bool:
-    """Has the text a run of GRAM words of a benchmark's, or, where it is shorter, is it one of them?"""
-    return not grams.isdisjoint(grams_of([text]))
+def plain(text: str) -> str:
+    """Spaces and case apart."""
+    return " ".join(text.lower().split())

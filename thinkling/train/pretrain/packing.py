@@ -142,3 +142,8 @@ def loader(backend: Backend, text: TextConfig, step: int, device: torch.device) 
         Batches(backend.to_str(), text, step), batch_size=None, num_workers=text.workers, prefetch_factor=PREFETCH,
         pin_memory=device.type == "cuda",
     )  # fmt: skip
+
+
+def worker_died(error: RuntimeError) -> bool:
+    """Whether this is what torch raises, wherever the main thread is just then, when a process that makes text dies."""
+    return str(error).startswith("DataLoader worker (pid")

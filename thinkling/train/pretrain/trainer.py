@@ -4,6 +4,7 @@ The learning rate falls to zero over the last share of the steps; of the minutes
 machines.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thinkling.device import compile_if_possible
+from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.cache import Documents
 from thinkling.model.transformer import Transformer
@@ -21,6 +23,12 @@ from thinkling.train.config import OptimizerConfig
 from thinkling.train.optim import Optimizer, schedule
 from thinkling.train.pretrain.config import TextConfig
 from thinkling.train.pretrain.packing import Batch, loader
+
+MOST_LOST = 3  # steps in a row whose gradient is not finite
+
+
+class Diverged(UserError):
+    """The last steps taught nothing. The weights are as they were before them."""
 
 
 def weighted_loss(model: Transformer, batch: Batch) -> Tensor:
@@ -33,11 +41,12 @@ def weighted_loss(model: Transformer, batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class PretrainMetrics:
-    """One step. loss: weighted nats per token; grad_norm: before clipping; tokens: read so far; seconds: so far."""
+    """One step. loss: weighted nats per token; grad_norm: before clipping; tokens: read so far; seconds: so far. A loss
+    or norm that is not finite is None."""
 
     step: int
-    loss: float
-    grad_norm: float
+    loss: float | None
+    grad_norm: float | None
     tokens: int
     seconds: float
 
@@ -59,6 +68,7 @@ class Trainer:
         self.loss_of = compiled(model.network) if compiles else weighted_loss
         self.seconds = 0.0
         self.batches: Iterator[Batch] | None = None
+        self.lost = 0  # steps in a row, up to now, that changed nothing
 
     def take(self, step: int) -> PretrainMetrics:
         started, network = time.perf_counter(), self.model.network
@@ -68,7 +78,14 @@ class Trainer:
         loss.backward()
         norm = self.optimizer.step(schedule(self.optimizer.config, step, self.steps_expected(step)))
         found = loss.item()
+        self.lost = 0 if math.isfinite(norm) else self.lost + 1
+        if self.lost == MOST_LOST:
+            self.batches = None  # the processes that make text end
+            raise Diverged(f"step {step + 1}: loss {found:g}, and the gradient was not finite in {MOST_LOST} steps in "
+                           "a row. What was learnt before is saved: start a new run from it (--start-from) with lower "
+                           "--lr and --muon-lr, or --dtype float32")  # fmt: skip
         self.seconds += time.perf_counter() - started
+        found, norm = (value if math.isfinite(value) else None for value in (found, norm))
         return PretrainMetrics(step, found, norm, (step + 1) * self.text.rows * self.text.length, self.seconds)
 
     def steps_expected(self, step: int) -> float:

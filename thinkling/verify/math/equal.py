@@ -13,7 +13,7 @@ import thinkling.verify.math.quantities.magnitudes as magnitudes
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import SETS, as_set
 from thinkling.verify.math.expressions.exact import Undefined
-from thinkling.verify.math.expressions.free_names import renamings
+from thinkling.verify.math.expressions.free_names import renamed_function, renamings
 from thinkling.verify.math.expressions.inequalities import solved
 from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
 from thinkling.verify.math.expressions.relations import in_order, named_values, one_name
@@ -39,6 +39,7 @@ from thinkling.verify.math.expressions.tree import (
     Unread,
     Words,
     show,
+    variables,
 )  # fmt: skip
 from thinkling.verify.math.rules import STRICT
 
@@ -55,6 +56,9 @@ def difference(
     compare = _Comparison(rules, calculator or Calculator())
     why = compare.difference(answer, reference)
     if why is not None and "free names" in rules:
+        other = renamed_function(answer, reference)
+        if other is not None and compare.difference(other, reference) is None:
+            return None
         for renamed in renamings(answer, reference):
             if compare.difference(renamed, reference) is None:
                 return None
@@ -156,6 +160,8 @@ class _Comparison:
     def _residues(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Residue) and isinstance(b, Residue)):
             whole, other = (a, b) if isinstance(a, Residue) else (b, a)
+            if variables(whole.value):
+                return _kinds(a, b)  # n mod 1000 is not n
             return self.difference(whole.value, other) if whole is a else self.difference(other, whole.value)
         if a.name and b.name and a.name != b.name:
             return f"{a.name} is not {b.name}"
@@ -198,7 +204,8 @@ class _Comparison:
             return _kinds(a, b)
         if not isinstance(a, Listing | Set) or not isinstance(b, Listing | Set):
             listing, single = (a, b) if isinstance(a, Listing) else (b, a)
-            if all(self.difference(item, single) is None for item in listing.items):  # "15/2 or 7.5" is one answer
+            several = len(named_values(listing) or ()) > 1  # x = 5, y = 5 is not 5
+            if not several and all(self.difference(item, single) is None for item in listing.items):  # 15/2 or 7.5
                 return None
             count = len(listing.items)
             return f"{count} answers, the reference has one" if isinstance(a, Listing) else f"one of {count} answers"

@@ -77,7 +77,8 @@ def _why_not(value: object, wanted: object, rules: frozenset[str], calculator: C
 
 def _second_reading(answer: str, value: object, reference: str, wanted: object, calculator: Calculator) -> str | None:
     """The lenient rule by which the answer, the reference or both have another reading that is equal."""
-    ours, theirs = list(readings(answer, value, wanted)), list(readings(reference, wanted, value))
+    ours = [reading for reading in readings(answer, value, wanted) if reading[0] in LENIENT]
+    theirs = [reading for reading in readings(reference, wanted, value) if reading[0] in LENIENT]
     pairs = [(rule, tree, wanted) for rule, tree in ours] + [(rule, value, tree) for rule, tree in theirs]
     pairs += [(rule, tree, other) for rule, tree in ours for again, other in theirs if again == rule]
     return next((rule for rule, first, second in pairs if _why_not(first, second, LENIENT, calculator) is None), None)

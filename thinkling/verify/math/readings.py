@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from thinkling.verify.math.expressions.clean import clean
 from thinkling.verify.math.expressions.polynomials import polynomial, real_roots
+from thinkling.verify.math.expressions.relations import named_values
 from thinkling.verify.math.expressions.tree import (
     EXPRESSIONS,
     Apply,
@@ -38,11 +39,21 @@ _INDIAN = re.compile(r"-?[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?")
 _IN_BRACKETS = re.compile(r"(?<![0-9,])([1-9][0-9]{0,2}(?:,[0-9]{3})+)(?![0-9])(?=, | ?[)\]}\\])")
 _UNSPACED = re.compile(r"(?<=[0-9]),(?=[0-9])")
 _LABELLED = re.compile(
-    r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)(?: ?[:=] ?| is | are | )"
-    r"((?:[-+$(]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
+    r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)( ?[:=] ?| is | are | )"
+    r"((?:[-+$(\[]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
 )
 _ASKED = frozenset(
     "maximum minimum total half quarter percentage average left right remaining gain loss higher lower max min".split()
+)
+_NAMES_A_VALUE = frozenset(
+    """
+    maximum minimum max min total sum product difference value answer ans result length width height depth base radius
+    diameter area volume perimeter distance speed time age cost price average mean median mode range probability ratio
+    number count of the is are it there about approximately exactly roughly around only just a nearly almost
+    """.split()
+)
+_SAYS = frozenset(
+    "has have had makes make earns earn needs need gets get costs cost pays pay sells sell saves save".split()
 )
 _HATS = tuple(Symbol(f"\\hat{{{letter}}}") for letter in "ijk")
 
@@ -62,6 +73,9 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
     labelled = None if isinstance(other, Relation) else _labelled(cleaned)
     if labelled is not None:
         yield "labels", labelled
+    if isinstance(tree, Listing) and re.search(r"\\begin ?\{(?!d?cases|rcases)", cleaned) and not named_values(tree):
+        both_signs = all(isinstance(item, Listing) for item in tree.items)
+        yield "steps", Listing(tuple(item.items[-1] for item in tree.items)) if both_signs else tree.items[-1]
     if isinstance(tree, Relation) and isinstance(other, Set | Listing):
         roots = _roots(tree)
         if roots is not None:
@@ -96,9 +110,11 @@ def _labelled(cleaned: str) -> object | None:
         if found is None:
             return None
         words = found[1].casefold().split()
-        value = parse(found[2])
-        changed = any(word in CHANGING and word not in _ASKED for word in words)
-        if changed or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
+        value = parse(found[3])
+        asked = _ASKED if found[2].strip() else _NAMES_A_VALUE
+        changed = any(word in CHANGING and word not in asked for word in words)
+        named = found[2].strip() or _NAMES_A_VALUE.issuperset(words) or words[-1] in _SAYS  # "April 5" is not 5
+        if changed or not named or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
             return None
         values.append(value)
     return values[0] if len(values) == 1 else Listing(tuple(values))

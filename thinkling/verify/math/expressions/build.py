@@ -1,5 +1,6 @@
 """Parts -> nodes of the tree: what brackets, signs, relations and digits mean once the grammar has found them."""
 
+import math
 from fractions import Fraction
 
 from thinkling.verify.math.expressions.tokens import NotMathematics
@@ -13,6 +14,7 @@ from thinkling.verify.math.expressions.tree import (
     Listing,
     Number,
     Numeral,
+    Qualified,
     Quantity,
     Relation,
     Residue,
@@ -21,6 +23,7 @@ from thinkling.verify.math.expressions.tree import (
     Solution,
     Symbol,
     Tuple,
+    Words,
     replace,
     variables,
 )  # fmt: skip
@@ -218,15 +221,44 @@ def residue(sides: tuple, operators: tuple[str, ...], modulus: object) -> Residu
     return Residue(sides[0].name, expression(sides[1]), modulus)
 
 
-def such_that(head: object, conditions: list) -> Solution:
-    """The set `{x | x > 2}` or `{x ∈ ℝ | ...}`. Raises NotMathematics where the condition is more than a bound."""
+def such_that(head: object, conditions: list) -> object:
+    """The set `{x | x > 2}`, `{n ∈ ℤ | 0 < n < 5}`, or `{2k | k ∈ ℤ}`, which is 2k for whole k.
+
+    Raises NotMathematics where the condition is more than a bound.
+    """
+    condition = conditions[0] if len(conditions) == 1 else None
+    form = isinstance(head, EXPRESSIONS) and not isinstance(head, Symbol) and isinstance(condition, Solution)
+    if form and variables(head) == {condition.name} and condition.values in _WHOLE:
+        return Qualified(head, (Words("integer"),))
     name = head.name if isinstance(head, Symbol | Solution) else None
     over_reals = not isinstance(head, Solution) or head.values == REALS or isinstance(head.values, Symbol)
-    if len(conditions) != 1 or not isinstance(conditions[0], Solution) or conditions[0].name != name or not over_reals:
+    if not isinstance(condition, Solution) or condition.name != name or not over_reals:
         raise NotMathematics("a set whose condition is no plain bound")
-    if isinstance(head, Solution) and isinstance(head.values, Symbol):  # n ∈ ℤ
-        return Solution(name, SetOperation("∩", (conditions[0].values, head.values)))
-    return conditions[0]
+    if isinstance(head, Solution) and isinstance(head.values, Symbol):
+        return Solution(name, _lattice(condition.values, head.values))
+    return condition
+
+
+_WHOLE, _NATURAL = (Symbol("\\mathbb{Z}"), Symbol("Z")), (Symbol("\\mathbb{N}"), Symbol("N"))
+MAX_LISTED = 100
+
+
+def _lattice(bounds: object, within: Symbol) -> object:
+    """The whole numbers in an interval: a set where it has two ends, else with its end moved to a whole number."""
+    match bounds:
+        case Interval(low, high, low_closed, high_closed) if within in (*_WHOLE, *_NATURAL):
+            if low == REALS.low and within in _NATURAL:
+                low, low_closed = Number(Fraction(1)), True
+            if isinstance(low, Number):
+                low = Number(Fraction(math.ceil(low.value) if low_closed else math.floor(low.value) + 1))
+            if isinstance(high, Number):
+                high = Number(Fraction(math.floor(high.value) if high_closed else math.ceil(high.value) - 1))
+            if isinstance(low, Number) and isinstance(high, Number) and high.value - low.value < MAX_LISTED:
+                return Set(tuple(Number(Fraction(n)) for n in range(int(low.value), int(high.value) + 1)))
+            closed = isinstance(low, Number), isinstance(high, Number)
+            bounds = Interval(low, high, *closed) if any(closed) else bounds
+            within = _WHOLE[0]
+    return SetOperation("∩", (bounds, within))
 
 
 def is_variable(node: object) -> bool:

@@ -21,12 +21,23 @@ _UNICODE = str.maketrans(
         "∖": r"\setminus ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
     }
 )  # fmt: skip
-_FULL_WIDTH = str.maketrans({code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)})
+_FULL_WIDTH = str.maketrans(
+    {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+    | {start + digit: str(digit) for start in (0x0660, 0x06F0, 0x0966) for digit in range(10)}  # Arabic, Persian, Hindi
+)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _DOLLAR = re.compile(r"(?<!\\)\$")
 STYLE = "text|mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|rm|operatorname|mathop"
 _WHOLE_STYLED = re.compile(rf"\\(?:{STYLE})\*? *\{{([^{{}}]*)\}}")
 _SPACED_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?")
+_CHINESE_UNITS = {
+    "元": "yuan", "厘米": "cm", "毫米": "mm", "公里": "km", "千米": "km",
+    "平方米": "m^2", "平方厘米": "cm^2",
+    "立方米": "m^3", "米": "m", "千克": "kg", "公斤": "kg", "克": "g",
+    "小时": "hours", "分钟": "minutes", "分鐘": "minutes", "秒": "s",
+    "天": "days", "年": "years", "円": "yen", "원": "won",
+} | dict.fromkeys("个個只人次岁本条块种颗支张辆斤名件台개명", "items")  # fmt: skip
+_COUNTED = "|".join(sorted(_CHINESE_UNITS, key=len, reverse=True))
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -49,6 +60,13 @@ _REWRITES = tuple(
             lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
         ),
         (r"\b([A-Za-z]) ?: ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
+        (r"\A([a-z]) ?(?:\\mapsto|↦)(?![a-z])", r"f(\1)="),
+        (r"\( ?([f-hF-H]) ?\\circ ?([f-hF-H]) ?\) ?\(([a-z])\)", r"\1(\2(\3))"),
+        (r"\{?\^ ?\{?([0-9a-z]+)\}? ?\}? ?C ?_ ?\{?([0-9a-z]+)\}?", r"\\binom{\1}{\2}"),
+        (r"(?<![A-Za-z0-9)])\{? ?_ ?\{?([0-9a-z]+)\}? ?\}? ?C ?_ ?\{?([0-9a-z]+)\}?", r"\\binom{\1}{\2}"),
+        (r"(?<![A-Za-z])C ?_ ?\{?([n0-9]+)\}? ?\^ ?\{?([rk0-9]+)\}?(?![A-Za-z0-9])", r"\\binom{\1}{\2}"),
+        (r"(?<=[0-9]) ?[xX] ?(?=10 ?\^)", r"\\times "),
+        (r"(?<=\})_ ?\{?\\(?:text|mathrm) ?\{ ?([A-Za-z]+) ?\}\}?", r"_{\1}"),
         (
             r"\A ?(?:\\text\{ ?(?:for )?(?:all|any|every) ?\}|(?:for )?(?:all|any|every)) ?"
             r"(?=[a-zA-Z] ?(?:\\(?:in|le|ge|ne)|<|>))",
@@ -60,6 +78,13 @@ _REWRITES = tuple(
         (r"\\mathrm\{([^{}~]*)~([^{}]*)\}", r"\\mathrm{\1 \2}"),
         (r",?\\! ?,?(?=[0-9]{3}(?![0-9]))|(?<=[0-9])\{,\}(?=[0-9]{3}(?![0-9]))", "\0"),  # a thousands separator
         (r"(?<=[0-9])(?:\\,|~)(?=[0-9]{3}(?![0-9]))", "\0"),
+        (r"\.(?= ?(?:\\\\|\\end ?\{))", ""),  # a sentence that ends in an environment
+        (
+            rf"(?<=[0-9)}}]) ?(?:\\(?:text|mathrm) ?\{{ ?({_COUNTED}) ?\}}|({_COUNTED}))\Z",
+            lambda found: rf"\text{{ {_CHINESE_UNITS[found[1] or found[2]]}}}",
+        ),
+        (r"\A ?(?:\\text ?\{ ?)?答案?(?:是|为|：|:) ?\}?", ""),
+        (r"\A[\"`']([^\"`']*)[\"`']\Z", r"\1"),
         (r"\\!", ""),
         (r"(?<=[0-9])\{,\}(?=[0-9])", ","),
         (r"(?<!\\)\\[ ,;:>]|~|\\(?:quad|qquad|thinspace|medspace|hspace\{[^{}]*\}|hfill)(?![A-Za-z])", " "),

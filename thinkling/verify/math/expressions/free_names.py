@@ -7,10 +7,23 @@ import re
 from collections.abc import Iterator
 from itertools import permutations
 
-from thinkling.verify.math.expressions.relations import is_function
-from thinkling.verify.math.expressions.tree import PI, Listing, Qualified, Relation, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.relations import is_function, named_values
+from thinkling.verify.math.expressions.tree import (
+    PI,
+    Apply,
+    Listing,
+    Qualified,
+    Relation,
+    Symbol,
+    Tuple,
+    replace,
+    variables,
+    walk,
+)
 
 MAX_NAMES = 3
+_NAMED_CONSTANT = re.compile(r"[A-DKkc](?:_\{?[0-9]\}?)?")
+_PARAMETER_OF_LINE = re.compile(r"[tsrku]|\\lambda|\\mu")
 _CONSTANT = re.compile(r"[CcK](?:_\{?[0-9]\}?)?|[abk]_\{?[0-9]\}?")
 _ARGUMENTS = frozenset(["x", "y", "t", "z", "s", "r", "u", "\\theta"])
 _WHOLE = re.compile(r"[nkmlj](?:_\{?[0-9]\}?)?")
@@ -24,6 +37,16 @@ def renamings(a: object, b: object) -> Iterator[object]:
     if not ours or len(ours) != len(theirs) or len(ours) > MAX_NAMES or (ours | theirs) & (_heads(a) | _heads(b)):
         return
     allowed = [kind for kind, holds in _kinds(a, b) if holds and all(map(kind.fullmatch, ours | theirs))]
+    constants = [all(map(_CONSTANT.fullmatch, names)) for names in (ours, theirs)]
+    other = theirs if constants[0] else ours
+    marked = any(len(name) > 1 or name.isupper() for name in ours | theirs)
+    if (
+        any(constants)
+        and marked
+        and variables(a) & variables(b) & _ARGUMENTS
+        and all(map(_NAMED_CONSTANT.fullmatch, other))
+    ):
+        allowed.append(_NAMED_CONSTANT)  # Ce^{2x} and Ae^{2x}
     if not allowed:
         return
     for order in permutations(sorted(theirs)):
@@ -50,7 +73,41 @@ def _is_of(part: object, names: dict[str, str]) -> bool:
 
 def _kinds(a: object, b: object) -> list[tuple[re.Pattern, bool]]:
     functions = all(isinstance(side, Relation) and is_function(side.sides[0]) for side in (a, b))
-    period = all(Symbol(PI) in walk(side) for side in (a, b))
+    period = all(Symbol(PI) in walk(side) or _turns(side) for side in (a, b))
+    line = all(isinstance(side, Tuple) or (isinstance(side, Listing) and named_values(side)) for side in (a, b))
     stated = isinstance(a, Qualified) or isinstance(b, Qualified)
     solution = bool(variables(a) & variables(b) & _ARGUMENTS)
-    return [(_CONSTANT, solution), (_WHOLE, period), (_PARAMETER, functions), (_ANY, stated)]
+    return [
+        (_CONSTANT, solution),
+        (_WHOLE, period),
+        (_PARAMETER, functions),
+        (_ANY, stated),
+        (_PARAMETER_OF_LINE, line),
+    ]
+
+
+def _turns(tree: object) -> bool:
+    """Whether an angle in degrees stands in a sum: 45° + 360° k."""
+    return any(isinstance(part, Apply) and part.function == "°" for part in walk(tree))
+
+
+def renamed_function(a: object, b: object) -> object | None:
+    """`g(x) = 2x` with b's name for the function it defines, f(x) = 2x; None where both are no definitions."""
+    if not (isinstance(a, Relation) and isinstance(b, Relation)):
+        return None
+    first, second = a.sides[0], b.sides[0]
+    if not (is_function(first) and is_function(second)) or first.function == second.function:
+        return None
+    if _marks(first) or _marks(second) or second.function in {n.function for n in walk(a) if isinstance(n, Apply)}:
+        return None
+
+    def other(part: object) -> object | None:
+        if not (isinstance(part, Apply) and part.function == first.function):
+            return None
+        return Apply(second.function, tuple(replace(argument, other) for argument in part.arguments))
+
+    return replace(a, other)
+
+
+def _marks(head: Apply) -> bool:
+    return head.function[-3:-2] in ("'", "¹") or not all(isinstance(argument, Symbol) for argument in head.arguments)

@@ -15,12 +15,14 @@ grammar, from whole answers down to atoms:
 from collections.abc import Callable
 from functools import wraps
 
+import thinkling.verify.math.expressions.brackets as brackets
 import thinkling.verify.math.expressions.build as build
 import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
+import thinkling.verify.math.expressions.vectors as vectors
 from thinkling.verify.math.expressions.build import SIGN, expression, negated, number
 from thinkling.verify.math.expressions.tokens import NotMathematics, Token
-from thinkling.verify.math.expressions.tree import Apply, Number, Quantity, Ratio, Set, Solution, Symbol, walk
+from thinkling.verify.math.expressions.tree import Apply, Number, Quantity, Ratio, Set, Symbol, Tuple, walk
 
 MAX_DEPTH = 30
 
@@ -42,29 +44,10 @@ def _bounded(rule: Callable) -> Callable:
 
 _RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "≡", "≅", "∼", "⊥", "∥")
 _STARTS = frozenset(
-    [
-        "number",
-        "symbol",
-        "function",
-        "sqrt",
-        "frac",
-        "binom",
-        "(",
-        "[",
-        "{",
-        "\\{",
-        "|",
-        "⌊",
-        "⌈",
-        "begin",
-        "sum",
-        "prod",
-        "int",
-        "lim",
-    ]
-)
+    ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin", "sum",
+     "prod", "int", "lim"]
+)  # fmt: skip
 _TOGETHER = 10_000  # a ∓ shows that the signs go together: it counts as this many ±
-_FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
 
 
 def _alternates(item: object, signs: int) -> bool:
@@ -178,34 +161,47 @@ class Parser:
             term = self.product()
             if sign == "-" and isinstance(term, Set) and len(terms) == 1:
                 return build.set_operation("∖", terms[0], term)  # ℝ - {1}
+            if isinstance(term, Tuple) and sign in "+-":
+                terms.append(vectors.opposite(term) if sign == "-" else term)
+                continue
             if sign in "±∓":
                 self.signs += 1 if sign == "±" else _TOGETHER
                 term = build.product((SIGN if sign == "±" else negated(SIGN), expression(term)))
             terms.append(negated(term) if sign == "-" else term)
-        return terms[0] if len(terms) == 1 else Apply("+", tuple(map(expression, terms)))
+        if len(terms) == 1:
+            return terms[0]
+        if any(isinstance(term, Tuple) for term in terms):
+            return vectors.total(terms)
+        return Apply("+", tuple(map(expression, terms)))
 
     def product(self) -> object:
-        over, under = [self.power()], []
+        over, under, signs = [self.power()], [], [""]
         while True:
             if self.kind in ("*", "/"):
-                (over if self.take().kind == "*" else under).append(self.signed())
+                sign = self.take()
+                (over if sign.kind == "*" else under).append(self.signed())
+                signs.append(sign.text)
             elif self.kind == "number" and self.tokens[self.at - 1].kind == "°":
                 break  # the minutes of 60° 30'
             elif self.kind in _STARTS and not (self.kind == "|" and self.bars):
                 if self.kind == "number" and not self._may_precede_number(over[-1]):
                     raise NotMathematics("a number directly after another factor")
                 over.append(self.power())
+                signs.append("")
             else:
                 break
         if len(over) == 1 and not under:
             return over[0]
+        if any(isinstance(factor, Tuple) for factor in over):
+            return vectors.product(over, signs, under)
         top = build.product(tuple(map(expression, over)))
         return Apply("/", (top, build.product(tuple(map(expression, under))))) if under else top
 
     def _may_precede_number(self, factor: object) -> bool:
         """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""
         token, after = self.tokens[self.at], self.ahead(1).kind
-        if isinstance(factor, Number) or self.tokens[self.at - 1].kind in ("%", "!", "unit"):
+        before = self.tokens[self.at - 1].kind
+        if isinstance(factor, Number) or before in ("%", "unit") or (before == "!" and after != "^"):
             return False
         if (
             isinstance(factor, Apply)
@@ -216,12 +212,13 @@ class Parser:
         return token.spaced or after == "^" or not isinstance(factor, Symbol)
 
     @_bounded
-    def signed(self) -> object:
+    def signed(self, rule: Callable | None = None) -> object:
+        """What a rule reads, a power where none is given, behind any signs."""
         if self.kind in ("+", "-"):
             sign = self.take().kind
-            node = self.signed()
+            node = self.signed(rule)
             return negated(node) if sign == "-" else node
-        return self.power()
+        return (rule or self.power)()
 
     def power(self) -> object:
         base = self.postfix(operands.mixed(self) or self.atom())
@@ -230,13 +227,11 @@ class Parser:
         self.take()
         return self.postfix(Apply("^", (expression(base), self.exponent())))
 
-    @_bounded
     def exponent(self) -> object:
         """`^` binds to the right: 2^3^2 is 2^9."""
-        if self.kind in ("+", "-"):
-            sign = self.take().kind
-            node = self.exponent()
-            return negated(node) if sign == "-" else node
+        return self.signed(self._exponent)
+
+    def _exponent(self) -> object:
         node = expression(self.postfix(self.atom()))
         if self.kind == "^":
             self.take()
@@ -273,22 +268,17 @@ class Parser:
             case "sqrt":
                 return operands.root(self)
             case "(" | "[" | "{":
-                return self._bracketed(token.kind)
+                return brackets.bracketed(self, token.kind)
+            case "]" if self.at == 1 or self.tokens[self.at - 2].kind in ("∪", "∩", "∖", "=", "∈"):
+                return brackets.bracketed(self, token.kind)
             case "\\{":
-                return self._set()
+                return brackets.braced_set(self)
             case "∅":
                 return Set(())
             case "|":
-                self.bars += 1
-                inside = expression(self.sum())
-                self.bars -= 1
-                self.take("|")
-                return Apply("abs", (inside,))
+                return brackets.absolute(self)
             case "⌊" | "⌈":
-                closing, name = _FENCES[token.kind]
-                inside = expression(self.sum())
-                self.take(closing)
-                return Apply(name, (inside,))
+                return brackets.fenced(self, token.kind)
             case "begin":
                 return notation.environment(self, token.text)
             case "sum" | "prod":
@@ -310,33 +300,3 @@ class Parser:
 
     def atom_argument(self) -> object:
         return expression(operands.argument(self))
-
-    def _bracketed(self, opening: str) -> object:
-        bars, self.bars = self.bars, 0
-        items, joins = self.items()
-        self.bars = bars
-        if opening == "{" and self.kind == "choose":
-            self.take()
-            items = [Apply("binom", (expression(items[0]), expression(self.sum())))]
-        closing = self.take("}").kind if opening == "{" else self.take(")", "]").kind
-        node = build.bracketed(opening, tuple(items), joins, closing)
-        if self.kind == "_" and isinstance(node, Number) and node.value.denominator == 1 and node.value >= 0:
-            return operands.numeral(self, str(node.value))
-        return node
-
-    def _set(self) -> object:
-        if self.kind == "\\}":
-            self.take()
-            return Set(())
-        if self.kind == "begin" and self.tokens[self.at].text == "array":
-            self.take()
-            return notation.environment(self, "cases")  # its closing brace is \\right.
-        bars, self.bars = self.bars, 1
-        items, _ = self.items(expand=True)
-        if self.kind in ("|", ":") and len(items) == 1:
-            self.take()
-            conditions, _ = self.items()
-            items = [build.such_that(items[0], conditions)]
-        self.bars = bars
-        self.take("\\}")
-        return items[0].values if isinstance(items[0], Solution) else Set(tuple(items))

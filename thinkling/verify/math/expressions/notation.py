@@ -5,6 +5,7 @@ depth, so that \sum_k k and \sum_i i are one tree.
 """
 
 from fractions import Fraction
+from itertools import takewhile
 
 import thinkling.verify.math.expressions.build as build
 from thinkling.verify.math.expressions.build import expression
@@ -24,7 +25,9 @@ from thinkling.verify.math.expressions.tree import (
 )
 
 MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
-SYSTEMS = ("cases", "dcases", "rcases", "aligned", "align", "gathered", "gather", "split")
+SYSTEMS = ("cases", "dcases", "rcases", "aligned", "align", "gathered", "gather", "split", "alignedat", "multline",
+           "equation", "eqnarray", "alignat", "displaymath")  # fmt: skip
+_CASES = ("cases", "dcases", "rcases")
 
 
 def big_operator(parser: Parsing, name: str) -> Apply:
@@ -135,11 +138,16 @@ def bound(node: object, name: str, level: int) -> object:
 
 
 def environment(parser: Parsing, name: str) -> object:
-    if name in SYSTEMS:
-        return _system(parser)
+    if name in SYSTEMS or (name == "array" and _has_equations(parser)):
+        return _system(parser, name in _CASES)
     if name not in MATRICES:
         raise NotMathematics(f"the environment {name[:40]!r}")
     return _matrix(parser, name)
+
+
+def _has_equations(parser: Parsing) -> bool:
+    rest = iter(parser.tokens[parser.at :])
+    return any(token.kind == "=" for token in takewhile(lambda token: token.kind != "end environment", rest))
 
 
 def _matrix(parser: Parsing, name: str) -> object:
@@ -157,14 +165,17 @@ def _matrix(parser: Parsing, name: str) -> object:
     return Apply("det", (matrix,)) if name[0] in "vV" else matrix
 
 
-def _system(parser: Parsing) -> object:
-    """Rows of equations are a listing; rows of a value and its condition are one function by cases."""
+def _system(parser: Parsing, cases: bool) -> object:
+    """Rows of equations are a listing; rows of a value and its condition are one function by cases.
+
+    A row that begins with = goes on with the row before it, outside of cases: x = 2 + 3 and = 5 are x = 2 + 3 = 5.
+    """
     rows: list = []
     pieces: list = []
     while True:
         while parser.kind == "&":
             parser.take()
-        row = parser.relation()
+        row = _further(parser, rows.pop()) if rows and parser.kind in ("=", "≈") and not cases else _row(parser)
         while parser.kind in (",", ";", "&", "if"):
             parser.take()
         if parser.kind == "otherwise":
@@ -185,9 +196,30 @@ def _system(parser: Parsing) -> object:
         raise NotMathematics("cases of which only some have a condition")
     if pieces:
         return Apply("cases", tuple(pieces))
-    if len(rows) == 1 and not isinstance(rows[0], Relation | Solution):
+    if cases and len(rows) == 1 and not isinstance(rows[0], Relation | Solution):
         raise NotMathematics("the environment of cases with one row")
     return rows[0] if len(rows) == 1 else Listing(tuple(rows))
+
+
+def _row(parser: Parsing) -> object:
+    """A relation whose sign of equality may stand between two marks of alignment, `x &= 5` or `x &=& 5`."""
+    parser.tokens[parser.at :] = [
+        token for place, token in enumerate(parser.tokens[parser.at :], parser.at)
+        if not (token.kind == "&" and _beside_equals(parser.tokens, place))
+    ]  # fmt: skip
+    return parser.relation()
+
+
+def _beside_equals(tokens: list[Token], place: int) -> bool:
+    return "=" in (tokens[place - 1].kind, tokens[place + 1].kind)
+
+
+def _further(parser: Parsing, before: object) -> Relation:
+    sides, operators = (before.sides, before.operators) if isinstance(before, Relation) else ((before,), ())
+    operator = parser.take().kind
+    more = _row(parser)
+    more_sides, more_operators = (more.sides, more.operators) if isinstance(more, Relation) else ((more,), ())
+    return Relation((*sides, *more_sides), (*operators, operator, *more_operators))
 
 
 def condition(node: object) -> object:

@@ -64,6 +64,9 @@ def symbol(parser: Parsing, name: str) -> object:
     if parser.kind == "_":
         parser.take()
         name += "_" + _subscript(parser)
+    if name in parser.functions and [parser.ahead(place).text for place in range(6)] == list("^{-1}("):
+        name += "⁻¹"
+        parser.at += 5
     if name == "C" and parser.kind == "(" and _holds_two(parser):
         parser.take()
         several, _ = parser.items()
@@ -72,7 +75,7 @@ def symbol(parser: Parsing, name: str) -> object:
     glued = parser.at > 1 and parser.tokens[parser.at - 2].kind == "symbol" and not parser.tokens[parser.at - 1].spaced
     product = glued and name in "gh" and parser.ahead(2).kind != ")"  # mg(sin x - 1)
     if (
-        name.rstrip("'") in parser.functions
+        name.rstrip("'⁻¹") in parser.functions
         and parser.kind == "("
         and not parser.tokens[parser.at].spaced
         and not product
@@ -166,6 +169,7 @@ def defined_functions(found: list[Token]) -> set[str]:
             end += 1
         inside = {argument.text for argument in found[at + 2 : end]}
         called = found[end].kind == ")" and found[end + 1].kind in ("=", "≈", "≡")
-        if called and inside and token.text not in inside and (token.text not in "xyz" or inside <= set("tsn0123")):
+        usual = "tsn0123" + {"y": "x", "z": "xy", "x": ""}.get(token.text, "")
+        if called and inside and token.text not in inside and (token.text not in "xyz" or inside <= set(usual)):
             names.add(token.text)
     return names

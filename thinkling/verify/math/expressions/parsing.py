@@ -1,5 +1,6 @@
 """What a rule of the grammar needs of the parser that it reads on with: its place, its tokens, and the other rules."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from thinkling.verify.math.expressions.tokens import Token
@@ -11,6 +12,7 @@ class Parsing(Protocol):
     tokens: list[Token]
     at: int
     level: int
+    bars: int
     functions: set[str]
 
     @property
@@ -20,7 +22,7 @@ class Parsing(Protocol):
 
     def take(self, *kinds: str) -> Token: ...
 
-    def items(self) -> tuple[list, set[str]]: ...
+    def items(self, expand: bool = False) -> tuple[list, set[str]]: ...
 
     def relation(self) -> object: ...
 
@@ -32,7 +34,7 @@ class Parsing(Protocol):
 
     def power(self) -> object: ...
 
-    def signed(self) -> object: ...
+    def signed(self, rule: Callable | None = None) -> object: ...
 
     def exponent(self) -> object: ...
 

@@ -102,6 +102,8 @@ def _edges(node: object) -> Iterator[object]:
     elif function in ("floor", "ceil"):
         for step in (-1, 0, 1, 2):
             yield _minus(arguments[0], Number(Fraction(step)))
+    elif function == "binom":
+        yield _minus(*arguments)
     elif function in ("gcd", "lcm", "mod"):
         for a, b in combinations(arguments[:4], 2):
             for times in (1, 2, 3):

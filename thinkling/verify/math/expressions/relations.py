@@ -103,10 +103,12 @@ def is_head(side: object) -> bool:
 
 
 def is_function(side: object) -> bool:
-    """f(x) or f(x, y), as it stands before `=` in a definition."""
-    if not (isinstance(side, Apply) and side.function.endswith("()") and all(map(is_variable, side.arguments))):
+    """f(x), f(x, y) or f(g(x)), as it stands before `=` in a definition."""
+    if not (isinstance(side, Apply) and side.function.endswith("()")):
         return False
-    return not any(argument.name.isupper() for argument in side.arguments)  # the A of P(A) is an event
+    if not all(is_variable(argument) or is_function(argument) for argument in side.arguments):
+        return False
+    return not any(argument.name.isupper() for argument in side.arguments if isinstance(argument, Symbol))  # P(A)
 
 
 def renamed(a: Relation, b: Relation) -> tuple[Relation, Relation]:
@@ -119,7 +121,7 @@ def renamed(a: Relation, b: Relation) -> tuple[Relation, Relation]:
     ):
         return a, b
     if first.arguments != second.arguments and (
-        variables(b) & variables(first) or (variables(a) - variables(first)) & variables(second)
+        (variables(b) - variables(second)) & variables(first) or (variables(a) - variables(first)) & variables(second)
     ):
         return a, b  # f(q) = ax + b is not f(x) = ax + b
     names = dict(zip(first.arguments, second.arguments, strict=True))

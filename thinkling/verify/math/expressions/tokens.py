@@ -141,6 +141,8 @@ def _unit_here(text: str, at: int, found: list[Token], spaced: bool) -> tuple[st
     scale = _SCALE.match(text, at) if found[-1].kind == "number" else None
     if scale:
         return f"×{SCALES[(scale[1] or scale[2]).casefold().removesuffix('s')]}", scale.end()
+    if [token.kind for token in found[-3:-1]] == ["sqrt", "{"]:
+        return None  # the h of \\sqrt{2hg}
     plain = text[at].isalpha()
     if plain and not spaced and found[-1].kind != "number":
         return None
@@ -269,7 +271,11 @@ def _is_product(run: str, text: str, start: int, end: int) -> bool:
     A word has a vowel and more than three letters, or is one of a list, or stands between words: "seat" is never s e a
     t, and "no" is never n o.
     """
-    if run.casefold() in SHORT_WORDS or (len(run) > 2 and run[0].isupper() and run[1:].islower()):
+    if text[end : end + 1] == "^" and len(run) < 4:
+        return True
+    if run.casefold() in SHORT_WORDS and not _beside_operator(text, start, end):
+        return False
+    if len(run) > 2 and run[0].isupper() and run[1:].islower():
         return False
     vowels = any(letter in "aeiouAEIOU" for letter in run)
     if len(run) > (3 if vowels else 6):
@@ -278,3 +284,13 @@ def _is_product(run: str, text: str, start: int, end: int) -> bool:
     if not vowels:
         return True
     return not ((text[:start].endswith(" ") and before.isalpha()) or (text[end:].startswith(" ") and after.isalpha()))
+
+
+def _beside_operator(text: str, start: int, end: int) -> bool:
+    """Whether an operator or a number is glued to a run, and no word beside it: the `at` of at+b, the `as` of 2as."""
+    glued = (
+        text[start - 1 : start].isdigit()
+        or text[end : end + 1] in tuple("+-/=")
+        or text[start - 1 : start] in tuple("+-/=")
+    )
+    return glued and not (text[end : end + 1] == " " and text[end : end + 2].strip().isalnum())

@@ -13,22 +13,26 @@ from thinkling.verify.math.prose.formulas import Span, formulas_of
 PROSE = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+(?![(^=_{\d+*/-])")  # a word, not sin(x) or ab^2
 SOMETHING = re.compile(r"[^\s.*_:,;$#`\"'-]")
 STATED = re.compile(
-    r"""(?<![^\W_])answers?(?![^\W_])                                     # the answer ...
+    r"""(?<![^\W_])(?:answers?|(?<=correct[ ])(?:option|choice))(?![^\W_])     # the answer ...
         (?: [ \t*_]*+ (?:[:=]|→|->|=>|\\to(?![a-z]))                      # answer: X
           | (?: [ \t*_]*+ | [ ](?:to|for|of)\b[^.:$\n]{0,60}?[ ] )        # ... to the question
-            (?<![^\W_]) (?:is|are|was|equals|(?:would|will|must|should)[ ]be)\b
+            (?<![^\W_]) (?:is|are|was|equals|comes[ ]out[ ](?:to|as)|(?:would|will|must|should)[ ]be)\b
             (?![ ](?:correct|reasonable|valid|consistent|verified|confirmed)\b) )
         (?: [\s*:=] | __?(?=\s) )*+
       | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+       # **Final Answer** X
       | ^[\#*_ \t]*+ (?:the[ ])?(?:final[ ])?answer [*_ \t]*+ $ \s*+      # a line of its own, then X
       | ^[\#*_ \t>-]*+ (?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
-        | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ )                # Ans: X
+        | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ | ans\.[ ](?=[-+$\\(]?\d) )                # Ans: X
       | (?:答案|答)(?:[是为為]|[:：])[:：]? [\s*]*+                             # the same in other languages
-      | (?:la[ ]réponse|die[ ](?:antwort|lösung)|la[ ]respuesta|la[ ]risposta|a[ ]resposta)
-        (?:[ ](?:finale|final|endgültige|correcta))?
-        (?:[ ](?:est|ist|lautet|es|è|é)\b|[ ]?:) [\s*:]*+
-      | (?:réponse|antwort|respuesta|risposta|resposta|ответ|پاسخ|جواب|答え|정답)
-        (?:[ ](?:finale?|نهایی))? [*_ ]*+ (?:[:：]|[ ][—–-][ ]|[は은]|[ ](?:равен|است)\b) [\s*]*+
+      | (?:la[ ](?:bonne[ ])?réponse|die[ ](?:(?:richtige|endgültige|finale|korrekte)[ ])?(?:antwort|lösung)
+          |la[ ]respuesta|la[ ]risposta|a[ ]resposta|het[ ](?:juiste[ ])?antwoord)
+        (?:[ ](?:finale|final|endgültige|correcta|correcte|corretta|correta))?
+        (?:[ ](?:est|ist|lautet|es|è|é|is)\b (?:[ ](?:donc|also|daher|somit)\b)? |[ ]?:) [\s*:]*+
+      | (?:réponse|antwort|lösung|respuesta|risposta|resposta|antwoord|svar|ответ|پاسخ|جواب|الجواب|الإجابة|答え|정답
+          |उत्तर|odpowiedź|cevap|jawaban|đáp[ ]án)
+        (?:[ ](?:finale?|correcta|نهایی))?
+        (?: [*_ ]*+ (?:[:：]|[ ][—–-][ ]|[は은]|[ ](?:равен|равно|است|برابر[ ]است[ ]با)\b)
+          | [ ](?=[-$\\]?[0-9۰-۹٠-٩$\\]) ) [\s*]*+
       | (?P<hashes> (?<!\#)\#{4}(?!\#) ) [ \t*]*+ (?=[^\s\#])             # #### X, but no heading in words
         (?! (?:\d++[.):][ ])? [^\W\d_]{2,}+(?![(^=_{\d+*/-]) )""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
@@ -57,8 +61,12 @@ _CORRECTED = re.compile(
     r"|\bcorrection\b ?:?) (?!wrong|incorrect|not\b|correct\b|right\b)(?:actually |really |in fact )?",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
-_JSON = re.compile(r"[\"'](?:final_?|correct_?)?answer[\"'] ?: ?(?:\"((?:[^\"\\]|\\.)*)\"|([^,}\n]+))", re.IGNORECASE)
+_TAG_END = re.compile(r"</(?:(?:final[_ ]?)?answer|ans)>|\[/ANSWER\]", re.IGNORECASE)
+_JSON = re.compile(
+    r"[\"'](?:(?:final_?|correct_?)?answer|result)[\"'] ?: ?(?:\"((?:[^\"\\]|\\.)*)\"|(\[[^\]\n]*\])|([^,}\n]+))",
+    re.IGNORECASE,
+)
+_BEHIND = re.compile(r"[ ]?(?:です|である|입니다|이다|[ ]است)[.。]?\Z")  # what ends such a sentence in its language
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _END_TOKENS = re.compile(r"(?:\s|<\|(?:im_end|endoftext|eot_id|end|end_of_text)\|>|</s>|<eos>|<end_of_turn>)+\Z")
 _FENCE = re.compile(r"\A\s*```[a-z]*\n(.*?)\n?```\s*\Z", re.DOTALL)
@@ -81,12 +89,18 @@ def without_end(text: str) -> str:
 
 def tagged(text: str) -> Claim | None:
     """The content of the last `<answer>...</answer>`, or of an "answer" in JSON."""
-    if "<" in text and (tags := deque(_TAG.finditer(text), maxlen=1)):
-        content = tags[0][1]
+    if ("</" in text or "[/" in text) and (ends := deque(_TAG_END.finditer(text), maxlen=1)):
+        opening = ends[0].group().replace("/", "").lower()
+        start = text.lower().rfind(opening, 0, ends[0].start())
+        if start < 0:
+            return None
+        content = text[start + len(opening) : ends[0].start()]
         inner = stated(content)
         return inner or Claim(clean(without_delimiters(content, formulas_of(content))), "an answer tag")
     if "{" in text and (fields := deque(_JSON.finditer(text), maxlen=1)):
-        value = (fields[0][1] if fields[0][1] is not None else fields[0][2]).replace("\\\\", "\\")
+        found = fields[0]
+        value = found[1] if found[1] is not None else found[2][1:-1] if found[2] else found[3]
+        value = value.replace("\\\\", "\\").strip("'")
         return Claim(clean(without_delimiters(value, formulas_of(value))), "an answer in JSON")
     return None
 
@@ -123,7 +137,7 @@ def _sentence(text: str) -> tuple[str, int]:
             end = stop.start()
             break
     inside = [Span(*(place - start for place in span)) for span in formulas if start <= span.start and span.end <= end]
-    return clean(without_delimiters(text[start:end], inside)), end
+    return _BEHIND.sub("", clean(without_delimiters(text[start:end], inside))), end
 
 
 def without_delimiters(claim: str, formulas: list[Span]) -> str:

@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 
 from thinkling.verify.math.expressions.build import REALS
-from thinkling.verify.math.expressions.tree import Choice, Number, Numeral, Quantity, Set, Words
+from thinkling.verify.math.expressions.tree import Choice, Listing, Number, Numeral, Quantity, Set, Words
 from thinkling.verify.math.quantities.phrases import CHANGING
 
 PHRASES = {
@@ -29,6 +29,10 @@ _WITH_TEXT = tuple(
     )
 )
 _CHOSEN = re.compile(r"(?:option|choice|answer) \(?([A-J])\)?[.:]?", re.IGNORECASE)
+_CHOSEN_TEXT = re.compile(r"(?:\\text(?:bf)? ?\{ ?)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) \(?([A-J])\)?[.:] ?\}? ?(.+)")
+_SEVERAL = re.compile(
+    r"(?:both )?\(?([A-J])\)?(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?(?:(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?)?", re.I
+)
 _DESCRIBED = re.compile(r"\(?([A-J])\)? \([^()]*\)")  # A (the first one)
 _LETTERED_NUMERAL = re.compile(r"\(?([0-9A-Za-z]*[A-Za-z][0-9A-Za-z]*)\)? ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _TIME = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))? ?([ap])\.? ?m\.?")
@@ -48,6 +52,9 @@ def whole(text: str, cleaned: str) -> object | None:
     chosen = _CHOSEN.fullmatch(plain) or _DESCRIBED.fullmatch(plain)
     if chosen:
         return Choice(chosen[1].upper())
+    several = _SEVERAL.fullmatch(plain) if plain[0] in "(bB" and len(plain) > 2 else None
+    if several:
+        return Listing(tuple(Choice(letter) for letter in several.groups() if letter))
     time = _TIME.fullmatch(plain.casefold())
     if time:
         return Words(f"{int(time[1])}:{time[2] or '00'} {time[3]}m")
@@ -59,7 +66,7 @@ def whole(text: str, cleaned: str) -> object | None:
 
 def choice_with_text(cleaned: str) -> tuple[str, str] | None:
     """The letter and the text of `(A) 42`, `\\textbf{(B)}\\ 73`, `A. Paris`."""
-    for pattern in _WITH_TEXT:
+    for pattern in (*_WITH_TEXT, _CHOSEN_TEXT):
         found = pattern.fullmatch(cleaned)
         if found and found[2].strip():
             return found[1], found[2].strip()

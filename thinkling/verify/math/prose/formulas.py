@@ -1,4 +1,4 @@
-r"""Where the formulas of a response stand, `$...$`, `$$...$$`, `\(...\)` and `\[...\]`; and which `$` is money.
+r"""Where the formulas of a response stand, `$...$`, `\(...\)`, `\[...\]` and `align`; and which `$` is money.
 
 Time is linear in the text's length.
 """
@@ -6,7 +6,8 @@ Time is linear in the text's length.
 import re
 from typing import NamedTuple
 
-_DELIMITER = re.compile(r"\\[()\[\]\\$]|\$\$?|\n[ \t]*+\n")
+_ENVIRONMENTS = "aligned|align|gathered|gather|equation|eqnarray|multline|alignat|split"
+_DELIMITER = re.compile(rf"\\[()\[\]\\$]|\$\$?|\n[ \t]*+\n|\\(?:begin|end)\{{(?:{_ENVIRONMENTS})\*?\}}")
 
 
 class Span(NamedTuple):
@@ -19,7 +20,7 @@ class Span(NamedTuple):
 
 
 def formulas_of(text: str) -> list[Span]:
-    r"""The formulas `$...$`, `$$...$$`, `\(...\)` and `\[...\]`, in order; none of them in another.
+    r"""The formulas `$...$`, `$$...$$`, `\(...\)`, `\[...\]` and environments, in order; none of them in another.
 
     A sign of money opens nothing: an escaped one, or one with no partner that could close it.
     """
@@ -41,6 +42,16 @@ def formulas_of(text: str) -> list[Span]:
         elif kind in ("\\)", "\\]"):
             if (opener := {"\\)": "\\(", "\\]": "\\["}[kind]) in opened:
                 close(opener, at)
+        elif kind.startswith("\\begin"):
+            if not opened:
+                opened["\\begin"] = at
+        elif kind.startswith("\\end"):
+            if "\\begin" in opened:
+                start = opened.pop("\\begin")
+                opened.clear()
+                while found and found[-1].start > start:
+                    found.pop()
+                found.append(Span(start, start, sign.end(), sign.end()))
         elif kind == "$$" and "$$" in opened:
             close("$$", at)
         elif kind == "$$" and not _closes(text, opened.get("$"), at):

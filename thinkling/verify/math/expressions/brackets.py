@@ -1,0 +1,68 @@
+"""What stands in brackets: groups, tuples, intervals, absolute values, floors, and sets with and without a condition.
+
+Each rule takes the parser (grammar.py), reads on from its place, and gives a node.
+"""
+
+import thinkling.verify.math.expressions.build as build
+import thinkling.verify.math.expressions.notation as notation
+import thinkling.verify.math.expressions.operands as operands
+from thinkling.verify.math.expressions.build import expression
+from thinkling.verify.math.expressions.parsing import Parsing
+from thinkling.verify.math.expressions.tree import Apply, Number, Set, Solution
+
+_FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
+
+
+def bracketed(parser: Parsing, opening: str) -> object:
+    r"""`(...)`, `[...]` and `{...}`; also the outward brackets of `]0, 1[`."""
+    bars, parser.bars = parser.bars, 0
+    items, joins = parser.items()
+    parser.bars = bars
+    if opening == "{" and parser.kind == "choose":
+        parser.take()
+        items = [Apply("binom", (expression(items[0]), expression(parser.sum())))]
+    outward = ("[",) if opening in ("]", "[") and len(items) == 2 else ()
+    closing = parser.take("}").kind if opening == "{" else parser.take(")", "]", *outward).kind
+    if opening == "]" or closing == "[":
+        opening, closing = {"]": "("}.get(opening, opening), {"[": ")"}.get(closing, closing)
+    node = build.bracketed(opening, tuple(items), joins, closing)
+    if parser.kind == "_" and isinstance(node, Number) and node.value.denominator == 1 and node.value >= 0:
+        return operands.numeral(parser, str(node.value))
+    return node
+
+
+def absolute(parser: Parsing) -> Apply:
+    parser.bars += 1
+    inside = expression(parser.sum())
+    parser.bars -= 1
+    parser.take("|")
+    return Apply("abs", (inside,))
+
+
+def fenced(parser: Parsing, opening: str) -> Apply:
+    closing, name = _FENCES[opening]
+    inside = expression(parser.sum())
+    parser.take(closing)
+    return Apply(name, (inside,))
+
+
+def braced_set(parser: Parsing) -> object:
+    r"""`\{1, 2\}`, `\{x : x > 2\}` and the cases of an array with one brace."""
+    if parser.kind == "\\}":
+        parser.take()
+        return Set(())
+    if parser.kind == "begin" and parser.tokens[parser.at].text == "array":
+        parser.take()
+        return notation.environment(parser, "cases")  # its closing brace is \\right.
+    bars, parser.bars = parser.bars, 1
+    items, _ = parser.items(expand=True)
+    if parser.kind in ("|", ":") and len(items) == 1:
+        parser.take()
+        conditions, _ = parser.items()
+        items = [build.such_that(items[0], conditions)]
+        parser.bars = bars
+        parser.take("\\}")
+        return items[0].values if isinstance(items[0], Solution) else items[0]
+    parser.bars = bars
+    parser.take("\\}")
+    return items[0].values if isinstance(items[0], Solution) else Set(tuple(items))
