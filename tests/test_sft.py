@@ -277,6 +277,15 @@ def test_each_epoch_reads_every_example_once_in_another_order(tiny: LanguageMode
     assert [len(own.batch(step)) for step in range(3)] == [7, 7, 2]
 
 
+def test_the_rate_falls_over_all_epochs(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six steps, the last half of them decaying: 1, 1, 1, 1, 2/3, 1/3."""
+    own, scales = Trainer(tiny, made(3), SftConfig(batch_size=1, epochs=2), OptimizerConfig(decay_share=0.5)), []
+    monkeypatch.setattr(own.optimizer, "step", lambda scale: scales.append(scale) or 0.0)
+    for step in range(own.num_steps):
+        own.take(step)
+    assert scales == pytest.approx([1, 1, 1, 1, 2 / 3, 1 / 3])
+
+
 def test_a_model_learns_what_it_is_shown(tiny: LanguageModel) -> None:
     examples = made(6)
     own = trainer(tiny, examples, epochs=30)

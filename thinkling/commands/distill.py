@@ -69,8 +69,8 @@ class Distill(Sft):
         at_least(1, steps=self.steps, prompts_per_step=self.prompts_per_step)
         at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
         if self.plan or self.memory_gb is not None:
-            raise UserError("--plan and --memory-gb know nothing of teachers: see thinkling sft --plan, add the teacher's "
-                            "weights, and set --micro-batch-tokens")  # fmt: skip
+            raise UserError("--plan and --memory-gb know nothing of teachers: see thinkling sft --plan, add the "
+                            "teacher's weights, and set --micro-batch-tokens")  # fmt: skip
         at_least(0, top_k=self.top_k, task_reward=self.task_reward)
         if not (0 < self.beta < 1 and 0 <= self.discount <= 1 and self.soft_temperature > 0):
             raise UserError(f"--beta {self.beta} must lie between 0 and 1 (there it is forward-kl or reverse-kl), "
