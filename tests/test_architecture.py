@@ -71,13 +71,18 @@ train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms t
 train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
 train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
+train.sft train.sft.config train.sft.records train.sft.encode train.sft.trainer train.sft.validation
+train.sft.stats
+train.distill train.distill.teacher train.distill.filters
+train.distill.divergence train.distill.soft train.distill.on_policy train.distill.exact
 train.head_measure train.reward_head
 serve serve.wrapping serve.chat serve.arena
-commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain
-commands.eval commands.compare commands.regrade commands.tasks commands.choice commands.contamination
+commands commands.options commands.training commands.load commands.generate commands.chat commands.prompts
+commands.explain commands.eval commands.compare commands.regrade commands.tasks commands.choice commands.contamination
 commands.fresh_numbers commands.scale commands.scorers commands.grade commands.arena commands.rank commands.judge
-commands.lint_data commands.lint_reward commands.grpo commands.microscope commands.explain_objective
-commands.check_loss commands.reward_head commands.pretrain commands.demo commands.env
+commands.lint_data commands.lint_reward commands.grpo commands.distill_data commands.data commands.sft
+commands.distill commands.microscope commands.explain_objective commands.check_loss commands.reward_head
+commands.pretrain commands.demo commands.env
 flags cli __main__
 """.split()
 

@@ -22,7 +22,6 @@ from thinkling.train.adam8bit import AdamW8bit, decode, encode
 from thinkling.train.lora import LoraLinear, adapters, adapters_off, add_adapters, merged
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl import sampler
-from thinkling.train.rl import update as stepping
 
 MIXTURE = ModelConfig(
     model_type="qwen3_moe",
@@ -350,13 +349,13 @@ def test_the_largest_pass_is_tried_first_and_leaves_nothing(
     tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, seen = plan(tmp_path, rollouts_per_prompt=6, micro_batch_tokens=45, max_length=64), []
-    original = stepping.score_packed
+    original = memory.score_packed
 
     def watched(network: Transformer, prompts: list, completions: list, *rest: object, **more: object) -> tuple:
         seen.append((len(prompts[0]), len(completions[0]), len(completions[0][0])))
         return original(network, prompts, completions, *rest, **more)
 
-    monkeypatch.setattr(stepping, "score_packed", watched)
+    monkeypatch.setattr(memory, "score_packed", watched)
     before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
     rl_steps.updater(settings, tiny).probe(settings.max_length)
     assert seen == [(54, 4, 10)]  # 4 x 10 tokens are the most that 45 allow
@@ -366,8 +365,8 @@ def test_the_largest_pass_is_tried_first_and_leaves_nothing(
     def too_large(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(stepping, "score_packed", too_large)
-    with pytest.raises(UserError, match=r"4 rollouts of 10 tokens do not fit.*--memory-gb"):
+    monkeypatch.setattr(memory, "score_packed", too_large)
+    with pytest.raises(UserError, match=r"4 completions of 10 tokens do not fit.*--memory-gb"):
         rl_steps.updater(settings, tiny).probe(settings.max_length)
 
 

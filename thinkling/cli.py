@@ -19,7 +19,10 @@ from thinkling.commands import (
     choice,
     compare,
     contamination,
+    data,
     demo,
+    distill,
+    distill_data,
     env,
     eval,
     explain,
@@ -39,6 +42,7 @@ from thinkling.commands import (
     reward_head,
     scale,
     scorers,
+    sft,
     tasks,
 )
 from thinkling.errors import UserError, refusal
@@ -82,6 +86,10 @@ COMMANDS = {
     "lint-data": Command(lint_data.LintData, lint_data.main),
     "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
     "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
+    "distill-data": Command(distill_data.DistillData, distill_data.main, resumes=True),
+    "data": Command(data.Data, data.main),
+    "sft": Command(sft.Sft, sft.main, resumes=True),
+    "distill": Command(distill.Distill, distill.main, resumes=True),
     "microscope": Command(microscope.Microscope, microscope.main),
     "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
     "check-loss": Command(check_loss.CheckLoss, check_loss.main),
@@ -89,11 +97,13 @@ COMMANDS = {
     "pretrain": Command(pretrain.Pretrain, pretrain.main),
     "env": Command(env.Env, env.main),
 }
-MAKE_FILES = ("explain", "grade", "microscope", "compare")  # their --out is a file; any other command's is a folder
+# Their --out is a file; any other command's is a folder.
+MAKE_FILES = ("explain", "grade", "microscope", "compare", "data", "distill-data")
 LIMITS = {
     "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000, "top": 100_000,
-    "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
+    "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "epochs": 1_000_000, "batch_size": 1_000_000,
+    "validation_records": 1_000_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,
     "seed": 2**63 - 1, "shuffle_options": 2**63 - 1, "shots": 1_000, "num_training": 10_000_000, "words": 1_000,
     "examples": 100_000, "bootstrap": 100_000, "orders": 10_000, "labelled": 1_000_000, "injections": 10_000,
@@ -166,7 +176,8 @@ def run(arguments: list[str]) -> None:
     try:
         COMMANDS[name].main(chosen)
     except KeyboardInterrupt:
-        resumes = COMMANDS[name].resumes and (out / "config.json").exists()
+        kept = (out / "config.json", out.with_suffix(".answers.jsonl")) if COMMANDS[name].resumes else ()
+        resumes = any(path.exists() for path in kept)
         print("\nstopped" + ("; the same command resumes from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
 

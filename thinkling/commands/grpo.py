@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-
-from thinkling.checks import above_zero, at_least
-from thinkling.commands.options import ModelSettings, OnError
+from thinkling.checks import at_least
+from thinkling.commands.options import OnError
+from thinkling.commands.training import (
+    SKIPPED,
+    TrainingSettings,
+    lora_config,
+    optimizer_config,
+    refuse_after_collapse,
+    show_plan,
+    tell_end,
+)
 from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
-from thinkling.train.config import (
-    LoraConfig,
-    OptimizerConfig,
-    OptimizerConstants,
-    OptimizerName,
-    RunConfig,
-    TrackerName,
-)
+from thinkling.train.config import RunConfig
 from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName, Truncated
 from thinkling.train.rl.rewards import reward_weights
 from thinkling.words import counted
@@ -39,11 +38,10 @@ if TYPE_CHECKING:
 
 
 LIMITS = ("steps", "minutes")  # how long a run goes on: one that is raised resumes a finished run
-SKIPPED = "failed.json"  # the problems that --on-error skip has left out
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grpo(ModelSettings):
+class Grpo(TrainingSettings):
     """Train a model with verifiable rewards: GRPO and its relatives, Dr. GRPO by default.
 
     Each step asks prompts-per-step problems, draws rollouts-per-prompt answers to each, rewards the right ones with 1,
@@ -56,8 +54,6 @@ class Grpo(ModelSettings):
     """The run's folder. A run that was interrupted resumes; so does a finished one, with more steps or minutes."""
     steps: int = 60
     """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
-    minutes: float | None = None
-    """Stop after this many minutes, if the steps are not done by then. A larger number resumes the run."""
     tasks: tuple[str, ...] = ("builtin",)
     """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), quantities (each of a new
     structure), longer-quantities (of 8 to 10 steps instead of 2 to 7), gym:FAMILY, or a file, as for thinkling eval.
@@ -91,19 +87,6 @@ class Grpo(ModelSettings):
     """Draw the next step's rollouts while this one's are learnt from: off policy by one step, corrected (TIS)."""
     lr: float = 3e-4
     """AdamW's learning rate. The default suits the 3M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
-    optimizer: OptimizerName = "adamw"
-    """adamw-8bit keeps its moments in 2 bytes a weight instead of 8; muon is for the matrices of the layers."""
-    muon_lr: float = 1e-3
-    """Muon's learning rate."""
-    constants: Annotated[OptimizerConstants, tyro.conf.arg(name="")] = field(default_factory=OptimizerConstants)
-    lora_rank: int = 0
-    """Train adapters of this rank instead of the weights (LoRA); 0 trains the weights. A higher --lr suits it."""
-    lora_alpha: float = 32.0
-    """What the adapters add is multiplied by this, divided by the rank."""
-    recompute: bool = False
-    """Keep less for the backward pass and compute it again: less memory, more time."""
-    lr_decay: float = 0.0
-    """The share of the steps, at the end, over which the learning rate falls to zero."""
     preset: PresetName = "dr-grpo"
     """The objective: thinkling explain-objective --preset NAME prints its formula. The next five change it."""
     clip_low: float | None = None
@@ -121,12 +104,6 @@ class Grpo(ModelSettings):
     takes it. Advantages stay the preset's."""
     updates_per_batch: int = 1
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
-    micro_batch_tokens: int = 4096
-    """Tokens in one forward and backward pass, prompts included, at most."""
-    memory_gb: float | None = None
-    """Make passes so small that the run fits into this much memory, as estimated; see --plan."""
-    plan: bool = False
-    """Print what the run would need of memory, part by part, and end. MODEL may be a mere size, such as Qwen3-0.6B."""
     eval_every: int = 50
     """Measure held-out accuracy before the first step, after every so many, and at the end; 0 never does."""
     held_out: str | None = None
@@ -138,14 +115,6 @@ class Grpo(ModelSettings):
     """Answers to each of them, drawn as the rollouts are; pass@1 is their mean, pass@8 the share solved at all."""
     preflight: bool = True
     """Before training, ask 32 problems, or all there are, and refuse a run that cannot learn anything."""
-    watchdog: bool = True
-    """Stop a run that collapses, and roll back to the last good checkpoint."""
-    trackers: tuple[TrackerName, ...] = ()
-    """Send the metrics there too; metrics.jsonl is always written."""
-    save_every: int = 20
-    """Save a checkpoint every so many steps; an interrupted run resumes from the last. Two are kept, four where the
-    watchdog may need an older one. 0 saves only at the end."""
-    seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -157,14 +126,10 @@ class Grpo(ModelSettings):
             raise UserError(
                 "--tasks needs at least one of builtin, larger-numbers, quantities, longer-quantities, or a file"
             )
-        at_least(0, lora_rank=self.lora_rank, lr=self.lr, muon_lr=self.muon_lr, process_reward=self.process_reward)
-        at_least(0, dynamic_sampling=self.dynamic_sampling, eval_every=self.eval_every, save_every=self.save_every)
+        at_least(0, process_reward=self.process_reward, dynamic_sampling=self.dynamic_sampling)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
             raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "
                             f"and 1, and --top-k {self.top_k} be 0 or more")  # fmt: skip
-        above_zero(minutes=self.minutes, memory_gb=self.memory_gb)
-        if not 0 <= self.lr_decay <= 1:
-            raise UserError(f"--lr-decay is a share of the steps, between 0 and 1, not {self.lr_decay}")
         if self.updates_per_batch > self.prompts_per_step:
             raise UserError(f"--updates-per-batch {self.updates_per_batch} needs as many prompts: raise "
                             f"--prompts-per-step above {self.prompts_per_step}, or lower it")  # fmt: skip
@@ -212,22 +177,6 @@ def update_config(settings: Grpo) -> UpdateConfig:
         updates_per_batch=settings.updates_per_batch, micro_batch_tokens=settings.micro_batch_tokens,
         process_reward=settings.process_reward, recompute=settings.recompute,
     )  # fmt: skip
-
-
-def optimizer_config(settings: Grpo) -> OptimizerConfig:
-    return OptimizerConfig(
-        name=settings.optimizer,
-        lr=settings.lr,
-        muon_lr=settings.muon_lr,
-        decay_share=settings.lr_decay,
-        constants=settings.constants,
-    )
-
-
-def lora_config(settings: Grpo) -> LoraConfig | None:
-    if not settings.lora_rank:
-        return None
-    return LoraConfig(rank=settings.lora_rank, alpha=settings.lora_alpha, seed=settings.seed)
 
 
 def run_config(settings: Grpo) -> RunConfig:
@@ -302,18 +251,6 @@ def train(
         return run(settings, model, curriculum, aside, loss, show or (lambda shown: None))
 
 
-def refuse_after_collapse(out: Path) -> None:
-    """A run that the watchdog stopped does not go on: its last weights are the collapsed ones."""
-    from thinkling.runs import FINISHED, read_object
-
-    if (out / FINISHED).exists():
-        finished = read_object(out / FINISHED)
-        if finished["stopped"]:
-            raise UserError(f"{out} already holds a run, which was stopped after "
-                            f"{counted(finished['steps'], 'step')}: {finished['stopped']}. Choose another --out, with "
-                            f"--model {finished['checkpoint']}")  # fmt: skip
-
-
 def run(
     settings: Grpo, model: LanguageModel, curriculum: Curriculum, aside: list[Problem], loss: UserLoss | None,
     show: Callable[[object], None],
@@ -354,57 +291,16 @@ def run(
 def main(settings: Grpo) -> Path | None:
     from rich.console import Console
 
-    from thinkling.runs import FINISHED, read_object
-    from thinkling.scale.failures import Failure, tell
     from thinkling.train.rl.live_table import LiveTable
 
     if settings.plan:
-        show_plan(settings)
+        prompts, length = counted(settings.prompts_per_step, "prompt"), counted(settings.max_tokens, "token")
+        steps = f"{prompts} x {settings.rollouts_per_prompt} rollouts of at most {length}"
+        show_plan(settings, workload(settings), steps)
         return None
     with LiveTable(settings.steps) as table:
         folder = train(settings, show=table)
-    finished = read_object(settings.out / FINISHED)
-    if finished["stopped"]:
-        raise UserError(f"stopped after {counted(finished['steps'], 'step')}: {finished['stopped']}. The last good "
-                        f"weights: {folder}")  # fmt: skip
     console = Console(highlight=False)
-    if finished["steps"] < settings.steps:
-        console.print(f"\nStopped by --minutes {settings.minutes:g} after {finished['steps']} of {settings.steps} "
-                      "steps; the same command with more --minutes resumes.")  # fmt: skip
-    console.print(f"\nThe trained model: {folder}")
-    if (settings.out / SKIPPED).exists():
-        skipped = json.loads((settings.out / SKIPPED).read_text(encoding="utf-8"))
-        tell([Failure(**row) for row in skipped], "were never asked", settings.out / SKIPPED, console)
-    if finished["best"] and finished["best"]["step"] != finished["steps"]:
-        console.print(f"The best on held-out problems, after "
-                      f"{counted(finished['best']['step'], 'step')}: "
-                      f"{settings.out / 'checkpoints' / 'best'}")  # fmt: skip
+    tell_end(settings, settings.steps, folder, console)
     console.print(f"What it learnt from: thinkling microscope {settings.out}")
     return folder
-
-
-def show_plan(settings: Grpo) -> None:
-    """Print what the run would need of memory, and whether it fits."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from thinkling.device import pick_device, pick_dtype
-    from thinkling.train import memory
-
-    config, device = memory.config_of(settings.model), pick_device(settings.device)
-    dtype = pick_dtype(settings.dtype, device)
-    work = workload(settings)
-    found = memory.plan(work, config, dtype)
-    table = Table("part", "GB", box=None, title=f"{settings.model}, {str(dtype).split('.')[1]}", title_justify="left")
-    table.columns[1].justify = "right"
-    for name, size in found.parts.items():
-        if size:
-            table.add_row(name, f"{size:.2f}")
-    table.add_row("all together", f"{found.total:.2f}")
-    console = Console(highlight=False)
-    console.print(table)
-    prompts, length = counted(settings.prompts_per_step, "prompt"), counted(settings.max_tokens, "token")
-    console.print(f"{prompts} x {settings.rollouts_per_prompt} rollouts of at most {length}; up to {found.tokens:,} "
-                  "tokens in one pass")  # fmt: skip
-    if settings.memory_gb is None:
-        console.print(f"No limit was set (--memory-gb). {memory.advice(work)}, if that is too much.")

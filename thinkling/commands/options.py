@@ -59,6 +59,8 @@ class PromptSettings(ModelSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(ModelSettings):
+    """A model that is loaded here or asked on a server."""
+
     server: str | None = None
     """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. A path
     in it, such as /api/v3, is taken as it is; without one it is /v1. URL,URL: several, each as far as it is free."""

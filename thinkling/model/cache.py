@@ -172,22 +172,22 @@ class Packed:
         return self.positions
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention of (1, H, N, E) over (1, K, N, E), as (1, N, H E)."""
-        E = q.shape[-1]
+        """Attention of (1, H, N, E) over (1, K, N, E), as (1, N, H E). All prompts are split off at once: the gradient
+        of a slice would be written out over all N tokens, once for each prompt."""
+        E, sizes = q.shape[-1], [G * T for G, T in self.shapes]
+        asked = [x[:, :, : self.num_prompt_tokens].split(self.prompts, dim=2) for x in (q, k, v)]
         flat = [x[0].transpose(0, 1).flatten(1) for x in (q, k, v)]  # (N, heads E)
-        padded = [x.index_select(0, self.padded) for x in flat]
-        found, late, start, place = [], [], 0, 0
-        for P, (G, T), mask in zip(self.prompts, self.shapes, self.masks, strict=True):
-            own = [x[:, :, start : start + P] for x in (q, k, v)]
+        padded = [x.index_select(0, self.padded).split(sizes) for x in flat]
+        found, late = [], []
+        parts = zip(self.shapes, self.masks, zip(*asked, strict=True), zip(*padded, strict=True), strict=True)
+        for (G, T), mask, own, new in parts:
             found.append(heads_joined(F.scaled_dot_product_attention(*own, is_causal=True, enable_gqa=True))[0])
-            start += P
             if G:
-                rows = [x[place : place + G * T].view(G, T, -1, E).transpose(1, 2) for x in padded]
+                rows = [x.view(G, T, -1, E).transpose(1, 2) for x in new]
                 pairs = zip(own[1:], rows[1:], strict=True)
-                keys, values = (torch.cat([prompt.expand(G, -1, -1, -1), new], dim=2) for prompt, new in pairs)
+                keys, values = (torch.cat([prompt.expand(G, -1, -1, -1), more], dim=2) for prompt, more in pairs)
                 out = F.scaled_dot_product_attention(rows[0], keys, values, attn_mask=mask, enable_gqa=True)
                 late.append(heads_joined(out).flatten(0, 1))
-                place += G * T
         return torch.cat(found + late).index_select(0, self.back)[None]
 
 

@@ -138,12 +138,18 @@ class Tokenizer:
 
         Raises UserError for a message that the template cannot hold, and where there is no template.
         """
+        return self.encode_pieces(self.chat_pieces(messages, add_generation_prompt, enable_thinking))
+
+    def chat_pieces(
+        self, messages: Sequence[dict], add_generation_prompt: bool = True, enable_thinking: bool | None = None
+    ) -> list[str]:
+        """What `encode_chat` encodes: the chat in pieces, control tokens as `Mark`."""
         if self._own_template is not None:
-            return self.encode_pieces(self._own_template.pieces(messages, add_generation_prompt, enable_thinking))
+            return self._own_template.pieces(messages, add_generation_prompt, enable_thinking)
         if not self._chats_like_qwen3:
             raise FatalError("this checkpoint has no chat template, and its tokenizer no <|im_start|> token and the "
                              "others of Qwen3's, so it cannot chat; use a plain prompt")  # fmt: skip
-        return self.encode_pieces(chat_pieces(messages, add_generation_prompt, enable_thinking))
+        return chat_pieces(messages, add_generation_prompt, enable_thinking)
 
     @property
     def _chats_like_qwen3(self) -> bool:

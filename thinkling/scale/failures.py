@@ -82,8 +82,8 @@ def refuse(failures: Sequence[Failure], tasks: str) -> None:
         raise UserError(f"{tasks}, {failures[0]}{more} (--on-error skip goes on without it)")
 
 
-def tell(failures: Sequence[Failure], what: str, where: object, console: Console) -> None:
+def tell(failures: Sequence[Failure], what: str, where: object, console: Console, kind: str = "problem") -> None:
     """How many were skipped, what became of them, why the first one was, and where all are listed."""
     if failures:
-        line = f"{counted(len(failures), 'problem')} {what}: {failures[0]}. Listed in {where}"
+        line = f"{counted(len(failures), kind)} {what}: {failures[0]}. Listed in {where}"
         console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)

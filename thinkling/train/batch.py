@@ -1,6 +1,6 @@
 """Token lists -> padded tensors and masks. Masks go by position, never by a token's value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import torch
@@ -70,3 +70,23 @@ def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
         else:
             batches.append([row])
     return batches
+
+
+def packs(completions: Sequence[Completion], max_tokens: int) -> Iterator[list[int]]:
+    """Which completions go through the model together, in order: as many as `max_tokens` allows, prompts counted.
+
+    A prompt is read once in each pack for all of its completions that stand side by side. A completion longer than the
+    limit is alone.
+    """
+    pack: list[int] = []
+    size = 0
+    for row, completion in enumerate(completions):
+        known = bool(pack) and completions[pack[-1]].prompt_tokens == completion.prompt_tokens
+        prompt = 0 if known else len(completion.prompt_tokens)
+        if pack and size + prompt + len(completion.tokens) > max_tokens:
+            yield pack
+            pack, size, prompt = [], 0, len(completion.prompt_tokens)
+        pack.append(row)
+        size += prompt + len(completion.tokens)
+    if pack:
+        yield pack

@@ -155,7 +155,7 @@ def save_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer, s
 
     state: what else must be known to resume, as JSON can hold it.
     """
-    save_model(folder, model.network, model.tokenizer, weights=merged(model.network))
+    save_weights(folder, model)
     tensors, plain = optimizer.state()
     training = folder / TRAINING
     training.mkdir(parents=True, exist_ok=True)
@@ -164,6 +164,11 @@ def save_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer, s
         write_adapter(folder / "adapter", adapter_of(model.network), model.name)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, training / "optimizer.safetensors")
     write_json(training / "state.json", {"optimizer": plain, "state": state})
+
+
+def save_weights(folder: Path, model: LanguageModel) -> None:
+    """Write a model as an ordinary model folder, adapters merged, without what training needs to resume."""
+    save_model(folder, model.network, model.tokenizer, weights=merged(model.network))
 
 
 def restore_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer) -> dict | None:

@@ -33,7 +33,8 @@ GIGA = 1e9
 class Workload:
     """What a run does, as far as memory is concerned.
 
-    num_rollouts: of a step. max_tokens: of a completion; max_length: with its prompt. max_rows, cache_gb: the engine's.
+    num_rollouts: of a step; 0 where given replies are learnt. max_tokens: of a completion; max_length: with its prompt.
+    max_rows, cache_gb: the engine's.
     micro_batch_tokens: of a pass at most; memory_gb: what all must fit into, or None. lora_rank: 0 without adapters.
     has_reference: is there a second network to compare with?
     """
@@ -169,6 +170,22 @@ def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
+def probe(network: Transformer, prompt: int, completions: Sequence[int], recompute: bool) -> None:
+    """One forward and backward pass over completions of these lengths, for nothing: what does not fit into memory shows
+    now, and not when the first long ones come. Raises UserError."""
+    tokens = [[0] * length for length in completions]
+    try:
+        logprobs, _ = score_packed(network, [[0] * prompt], [tokens], 1.0, recompute=recompute)
+        logprobs.sum().backward()
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"{len(tokens)} completions of {max(completions)} tokens do not fit into this device's memory: set "
+            "--memory-gb to what it has, or use --recompute; --plan says what needs how much"
+        ) from None
+    finally:
+        network.zero_grad(set_to_none=True)
+
+
 def config_of(model: str) -> ModelConfig:
     """A size by its name, without any weights, or a checkpoint's."""
     return SIZES[model] if model in SIZES else config_at(resolve(model))
@@ -180,7 +197,7 @@ def advice(work: Workload) -> str:
         (not work.recompute, "--recompute"),
         (work.optimizer == "adamw" and not work.lora_rank, "--optimizer adamw-8bit"),
         (not work.lora_rank, "--lora-rank 16"),
-        (work.max_tokens > 64, "a smaller --max-tokens"),
+        (work.max_tokens > 64, "a smaller --max-tokens" if work.num_rollouts else "a smaller --micro-batch-tokens"),
         (work.cache_gb > 0.5, "a smaller --cache-gb"),
     ]
     return f"Try {', '.join(name for wanted, name in steps if wanted)}, or allow more"

@@ -22,7 +22,7 @@ from thinkling.train.rl.metrics import StepMetrics, describe
 from thinkling.train.rl.objective import Objective
 from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.sampler import RolloutBatch, Sampler
-from thinkling.train.rl.update import TokenStats, Updater
+from thinkling.train.rl.update import Credit, TokenLoss, TokenStats, Updater
 
 SAMPLES = "samples.jsonl"  # every rollout, a line each
 
@@ -30,8 +30,8 @@ SAMPLES = "samples.jsonl"  # every rollout, a line each
 class Trainer:
     """Trains `model` in place on what `curriculum` asks, for a run of `num_steps`.
 
-    lora: adapters to train instead of the weights. loss: the user's own, see `Updater`. keep: is given the rows of each
-    step's rollouts (samples.jsonl).
+    lora: adapters to train instead of the weights. loss, token_loss, credit: see `Updater`. keep: is given the rows of
+    each step's rollouts (samples.jsonl).
     """
 
     metrics, files = StepMetrics, (SAMPLES,)
@@ -48,6 +48,8 @@ class Trainer:
         optimizer: OptimizerConfig,
         lora: LoraConfig | None = None,
         loss: UserLoss | None = None,
+        token_loss: TokenLoss | None = None,
+        credit: Credit | None = None,
         keep: Callable[[Iterable[dict]], None] = lambda rows: None,
     ) -> None:
         if lora is not None:
@@ -57,7 +59,8 @@ class Trainer:
         reference = None
         if objective.needs_reference:  # with adapters it is the same model without them
             reference = model.network if lora is not None else copy.deepcopy(model.network)
-        self.updater = Updater(model, self.optimizer, objective, rollout, update, reference, loss)
+        self.updater = Updater(model, self.optimizer, objective, rollout, update, reference, loss,
+                               token_loss, credit)  # fmt: skip
         self.sampler = Sampler(rollout, model, curriculum, num_steps)
 
     def take(self, step: int) -> StepMetrics:

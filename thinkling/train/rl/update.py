@@ -3,19 +3,20 @@
 How rollouts are split into passes through the model changes the memory that a step takes, not its result.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from thinkling.errors import UserError
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import packed_states, score_packed
 from thinkling.model.transformer import Transformer
-from thinkling.train.batch import by_prompt, flat_mask, pad, pad_sampling_mask, pad_values
+from thinkling.train.batch import by_prompt, flat_mask, packs, pad, pad_sampling_mask, pad_values
 from thinkling.train.lora import adapters_off
+from thinkling.train.memory import probe
 from thinkling.train.optim import Optimizer
 from thinkling.train.rl.config import RolloutConfig, UpdateConfig
 from thinkling.train.rl.loss import Denominators, Loss, LossInputs, TokenTensors, UserLoss, loss_of, rewards_after_kl
@@ -25,6 +26,8 @@ from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.terms import advantages
 
 Groups = list[list[Rollout]]
+TokenLoss = Callable[[Transformer, Sequence[Completion], bool], Tensor]
+Credit = Callable[[Sequence[Rollout]], list[tuple[float, ...]]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ class Updater:
     model: what is trained, by `optimizer`. objective: what for. rollout, config: how the rollouts were drawn, and how
     they are dealt out to passes and steps. reference: the network that a KL term compares with; with adapters it is the
     model's own, read without them. loss: one of the user's own, in place of the objective's; the advantages, and what
-    the metrics say of clip and KL, stay the objective's.
+    the metrics say of clip and KL, stay the objective's. token_loss: called with the network, completions and
+    `recompute`, gives something to be minimised besides, added up over their sampled tokens. credit: gives credits of
+    the tokens of a group's rollouts, on top of their advantages; none of these is normalised.
     """
 
     def __init__(
@@ -101,10 +106,12 @@ class Updater:
         config: UpdateConfig,
         reference: Transformer | None = None,
         loss: UserLoss | None = None,
+        token_loss: TokenLoss | None = None,
+        credit: Credit | None = None,
     ) -> None:
         self.model, self.network, self.optimizer = model, model.network, optimizer
         self.objective, self.rollout, self.config, self.reference = objective, rollout, config, reference
-        self.loss = loss
+        self.loss, self.token_loss, self.credit = loss, token_loss, credit
 
     # --- before the first update ---
 
@@ -129,11 +136,17 @@ class Updater:
         owners = torch.tensor([i for i, group in enumerate(groups) for _ in group])
         found = iter(advantages(objective.advantage, rewards, owners, lengths, shares).tolist())
         groups = [[replace(rollout, advantage=next(found)) for rollout in group] for group in groups]
-        return [self.credited(group) for group in groups] if self.config.process_reward else groups
+        return [self.credited(group) for group in groups] if self.config.process_reward or self.credit else groups
 
     def credited(self, group: list[Rollout]) -> list[Rollout]:
-        """The group with the credits of its equations."""
-        found = trajectory_credits(self.model, [r.completion for r in group], self.config.process_reward)
+        """The group with the credits of its tokens: of the equations that it states, and those of `credit`."""
+        completions = [r.completion for r in group]
+        found = [()] * len(group)
+        if self.config.process_reward:
+            found = trajectory_credits(self.model, completions, self.config.process_reward)
+        if self.credit is not None:
+            pairs = zip(found, self.credit(group), strict=True)
+            found = [tuple(map(sum, zip(one, other, strict=True))) if one else other for one, other in pairs]
         return [replace(rollout, credits=own) for rollout, own in zip(group, found, strict=True)]
 
     @torch.no_grad()
@@ -201,6 +214,10 @@ class Updater:
         tensors = TokenTensors(logprobs, old, sampled, reference, advantage, mask, extra)
         loss = loss_of(self.objective, tensors, denominators)
         value = loss.value if self.loss is None else self.loss(self.inputs(rollouts, tensors, denominators))
+        if self.token_loss is not None:
+            completions = [rollout.completion for rollout in rollouts]
+            more = self.token_loss(self.network, completions, self.config.recompute)
+            value = value + more / denominators.num_tokens
         value.backward()
         totals.add(mask, entropy, old - sampled, loss, keys, [len(r.completion.tokens) for r in rollouts])
 
@@ -230,7 +247,7 @@ class Updater:
         Without a KL term in the loss a rollout with advantage zero and no credits adds nothing to the gradient: it is
         left out here, but not of the denominators. So are completions that were cut off, unless they count.
         """
-        every = self.objective.kl not in ("none", "k1-in-reward")
+        every = self.objective.kl not in ("none", "k1-in-reward") or self.token_loss is not None
         useful = {
             number: [
                 place
@@ -245,23 +262,10 @@ class Updater:
     def packs(
         self, groups: dict[int, list[Rollout]], chosen: Mapping[int, Sequence[int]]
     ) -> Iterator[list[tuple[int, int]]]:
-        """The chosen places of each group, in order, as many together as `micro_batch_tokens` allows, prompts counted.
-
-        A prompt is read once in each pack that has completions of it. A rollout longer than the limit is alone.
-        """
-        pack: list[tuple[int, int]] = []
-        size = 0
-        for number, places in chosen.items():
-            for place in places:
-                completion = groups[number][place].completion
-                prompt = 0 if pack and pack[-1][0] == number else len(completion.prompt_tokens)
-                if pack and size + prompt + len(completion.tokens) > self.config.micro_batch_tokens:
-                    yield pack
-                    pack, size, prompt = [], 0, len(completion.prompt_tokens)
-                pack.append((number, place))
-                size += prompt + len(completion.tokens)
-        if pack:
-            yield pack
+        """The chosen places of each group, in order, as many together as `micro_batch_tokens` allows (batch.packs)."""
+        keys = [(number, place) for number, places in chosen.items() for place in places]
+        completions = [groups[number][place].completion for number, place in keys]
+        return ([keys[row] for row in rows] for rows in packs(completions, self.config.micro_batch_tokens))
 
     # --- before the first step ---
 
@@ -272,14 +276,4 @@ class Updater:
         """
         longest = self.rollout.sampling.max_tokens
         rows = max(1, min(self.rollout.rollouts_per_prompt, self.config.micro_batch_tokens // longest))
-        prompt, tokens = [0] * max(1, max_length - longest), [[0] * longest] * rows
-        try:
-            logprobs, _ = score_packed(self.network, [prompt], [tokens], 1.0, recompute=self.config.recompute)
-            logprobs.sum().backward()
-        except torch.OutOfMemoryError:
-            raise UserError(
-                f"{rows} rollouts of {longest} tokens do not fit into this device's memory: set --memory-gb to what it "
-                "has, or use --recompute; --plan says what needs how much"
-            ) from None
-        finally:
-            self.network.zero_grad(set_to_none=True)
+        probe(self.network, max(1, max_length - longest), [longest] * rows, self.config.recompute)

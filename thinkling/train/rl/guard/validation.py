@@ -14,10 +14,9 @@ from statistics import fmean
 from thinkling.errors import UserError
 from thinkling.evaluate.stats import pass_at_k, share_interval
 from thinkling.generate.language_model import LanguageModel
-from thinkling.model.weights import save_model
 from thinkling.problem import HELD_OUT_SHARE, Problem
 from thinkling.tasks.benchmarks import is_file, load_problems
-from thinkling.train.lora import merged
+from thinkling.train import checkpoint
 from thinkling.train.rl.config import RolloutConfig, ValidationConfig
 from thinkling.train.rl.rollout import Rollout, roll_out, sampling_for
 from thinkling.words import counted
@@ -124,7 +123,7 @@ class Validator:
         return {"validation/pass_1": record.pass_1, "validation/pass_k": record.pass_k}
 
     def save_best(self, folder: Path) -> None:
-        save_model(folder, self.model.network, self.model.tokenizer, weights=merged(self.model.network))
+        checkpoint.save_weights(folder, self.model)
 
 
 def example_of(rollout: Rollout) -> dict:
