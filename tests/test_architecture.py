@@ -58,8 +58,11 @@ train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward tr
 train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.head_measure train.reward_head
-serve serve.wrapping serve.chat
-commands commands.options commands.load commands.generate commands.chat commands.prompts commands.explain commands.eval
+serve serve.wrapping serve.refusals serve.schema serve.parameters serve.context serve.reply_parser serve.metrics
+serve.desk serve.served serve.asks serve.shapes serve.responses serve.methods serve.body serve.security serve.answering
+serve.connections serve.openapi serve.side_routes serve.api serve.server serve.chat
+commands commands.options commands.load commands.generate commands.chat commands.serve commands.prompts commands.explain
+commands.eval
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope
 commands.explain_objective commands.check_loss commands.reward_head commands.pretrain commands.demo
 commands.env

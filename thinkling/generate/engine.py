@@ -23,11 +23,12 @@ from thinkling.generate.distribution import (
     not_finite,
     penalise,
     sampling_masks,
+    tell,
     uniforms,
 )
 from thinkling.generate.runner import Runner
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.scheduler import Request, Scheduler
+from thinkling.generate.scheduler import Request, Scheduler, Told
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
 
@@ -87,11 +88,12 @@ class Engine:
     # --- what is asked for; `request` and `reading` may be called from any thread ---
 
     def request(
-        self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None
-    ) -> Request:
-        """A request for `add`. Raises UserError if the prompt is empty or does not fit."""
+        self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None,
+        tell: int | None = None,
+    ) -> Request:  # fmt: skip
+        """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit."""
         check_prompt(prompt, self.max_length)
-        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling))
+        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell)
 
     def reading(self, tokens: Sequence[int]) -> Reading:
         """A reading for `add`; its outcome are the last layer's hidden states, (T, D)."""
@@ -199,12 +201,18 @@ class Engine:
         uniforms = torch.tensor([next(request.uniforms) for request in self.running], device=self.model.device)
         raw = self.runner.logits(len(self.running))
         logits = penalise(raw, self.batch, [r.prompt for r in self.running], [r.tokens for r in self.running])
-        tokens, logprobs = choose(logits, self.batch, uniforms)
-        for request, token, logprob in zip(self.running, tokens.tolist(), logprobs.tolist(), strict=True):
+        chosen = choose(logits, self.batch, uniforms)
+        tokens, logprobs = (column.tolist() for column in chosen)
+        for place, request in enumerate(self.running):
+            if request.forced:
+                tokens[place] = request.forced.popleft()
+                logprobs[place] = tell(raw[place : place + 1], tokens[place : place + 1], 0)[0][0]
+        for request, token, logprob in zip(self.running, tokens, logprobs, strict=True):
             if math.isnan(logprob):
                 request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.model.dtype)
             request.tokens.append(token)
             request.logprobs.append(logprob)
+        self._tell(raw, tokens)
         if self.batch.measures:
             for request, measured in zip(self.running, measure(raw).tolist(), strict=True):
                 request.measured.append(measured)
@@ -213,6 +221,16 @@ class Engine:
                 if request.sampling.sampling_mask:
                     request.sampling_mask.append(ids)
         self._charge(self.running)
+
+    def _tell(self, raw: Tensor, tokens: list[int]) -> None:
+        """Keep how likely each new token was, where that is asked."""
+        places = [place for place, request in enumerate(self.running) if request.tell is not None]
+        if places:
+            most = max(self.running[place].tell for place in places)
+            found = tell(raw[places], [tokens[place] for place in places], most)
+            for place, (logprob, top) in zip(places, found, strict=True):
+                request = self.running[place]
+                request.told.append(Told(logprob, tuple(top[: request.tell])))
 
     def _finish(self) -> list[tuple[int, Outcome]]:
         """Take out the requests that have just drawn their last token, or cannot go on."""
