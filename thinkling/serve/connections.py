@@ -1,13 +1,12 @@
 """Connections that cost more than they are worth are ended: too many, or one whose client sends or reads too slowly.
 
-It adds this to uvicorn's own protocol for HTTP/1.1, which also limits the size of a request's head.
+It adds this to uvicorn's own protocol for HTTP/1.1, which also limits how much of a head it holds.
 """
 
 import asyncio
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MOST_HEAD = 16 * 2**10  # bytes of a request's first line and headers
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
 

@@ -28,9 +28,10 @@ LONGEST_WAIT = 60  # seconds that a client is told to wait at most
 
 @dataclass(frozen=True)
 class Plan:
-    """One choice to be drawn. split, opened, merged, stops, continued: see ReplyParser. budget: tokens of thinking at most, None for as
-    many as come. tell: likeliest tokens to be told of each place, None for no log-probabilities. told: are the tokens
-    themselves to be told?"""
+    """One choice to be drawn. stops, split, opened, merged, continued: see ReplyParser. budget: tokens of thinking at
+    most, None for as many as come. tell: likeliest tokens to be told of each place, None for no log-probabilities.
+    told: are the tokens themselves to be told?
+    """
 
     prompt: tuple[int, ...]
     sampling: Sampling

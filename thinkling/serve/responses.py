@@ -13,7 +13,7 @@ from thinkling.serve.refusals import bad
 from thinkling.serve.reply_parser import Delta, TokenFact
 from thinkling.serve.shapes import TokenWords
 
-MESSAGE_KEYS = {"type", "role", "content", "id", "status"}
+MESSAGE_KEYS = {"type", "role", "content", "id", "status", "phase"}
 REASONING_KEYS = {"type", "summary", "content", "id", "status", "encrypted_content"}
 
 

@@ -20,6 +20,7 @@ from thinkling.serve.shapes import encoded
 LOG = logging.getLogger("thinkling.serve")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN = ("/health",)  # that need no token
+MOST_HEAD = 16 * 2**10  # bytes of a request's path and headers
 HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 
@@ -83,6 +84,8 @@ class Guard:
                      time.monotonic() - started)  # fmt: skip
 
     def _check(self, scope: Scope, origin: str) -> None:
+        if sum(len(key) + len(value) for key, value in scope["headers"]) + len(scope["raw_path"]) > MOST_HEAD:
+            raise ApiError(431, f"the request's head is larger than {MOST_HEAD:,} bytes")
         host = host_name(header(scope, b"host"))
         if not self._known(host):
             raise ApiError(403, "this Host is not known here: start the server with --allow-host", code="unknown_host")

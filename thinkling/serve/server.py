@@ -15,8 +15,8 @@ import uvicorn
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.serve.api import Api, Limits
-from thinkling.serve.connections import MOST_HEAD, watched
-from thinkling.serve.security import LOG, Access, is_loopback
+from thinkling.serve.connections import watched
+from thinkling.serve.security import LOG, MOST_HEAD, Access, is_loopback
 from thinkling.serve.served import Served
 
 

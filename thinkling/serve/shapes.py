@@ -49,6 +49,10 @@ class TokenWords:
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
 
+    def width(self, fact: TokenFact) -> int:
+        """Characters that the token is long; a part of one is none."""
+        return len(self.tokenizer.token_bytes(fact.id).decode(errors="ignore"))
+
     def of_chat(self, facts: Sequence[TokenFact]) -> list[dict]:
         return [
             self._entry(fact.id, fact.logprob) | {"top_logprobs": [self._entry(*pair) for pair in fact.top]}
@@ -65,7 +69,7 @@ class TokenWords:
         offsets = []
         for fact in facts:
             offsets.append(start)
-            start += len(self.tokenizer.token_bytes(fact.id).decode(errors="ignore"))
+            start += self.width(fact)
         return {
             "tokens": texts,
             "token_logprobs": [None if fact.logprob is None else finite(fact.logprob) for fact in facts],
@@ -179,9 +183,7 @@ class TextShape(Shape):
             facts = (*(self.scored[index] if self.scored else ()), *facts)
         start = 0 if first else self.said[index]
         logprobs = self.words.of_text(facts, start) if self.logprobs else None
-        self.said[index] = start + sum(
-            len(self.words.tokenizer.token_bytes(f.id).decode(errors="ignore")) for f in facts
-        )
+        self.said[index] = start + sum(map(self.words.width, facts))
         row = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": delta.finish}
         if self.ids:
             row |= self.token_ids(delta) | ({"prompt_token_ids": list(self.prompts[index])} if first else {})

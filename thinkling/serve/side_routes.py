@@ -74,8 +74,10 @@ def side_routes(
     async def metrics_page(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    schema = encoded(document())
+
     async def openapi(request: Request) -> Response:
-        return json_page(document())
+        return Response(schema, media_type="application/json")
 
     return {
         ("/v1/models", "GET"): models, ("/v1/models/{name:path}", "GET"): one_model,
