@@ -80,11 +80,11 @@ def test_typed_in_a_terminal() -> None:
     child = pexpect.spawn(sys.executable, ["-c", code], env=env, encoding="utf-8", timeout=120, dimensions=(30, 100))
     shown = child.logfile_read = StringIO()
 
-    def at_the_prompt() -> None:
+    def at_the_prompt(below: str = "tokens left") -> None:
         """As terminals do, say where the cursor is: the line below is shown when that is known."""
         child.expect_exact("\x1b[6n")
         child.send("\x1b[5;1R")
-        child.expect_exact("tokens left")
+        child.expect_exact(below)
 
     at_the_prompt()
     child.send("first\x1b\rsecond\r")  # Alt+Enter between them
@@ -92,7 +92,7 @@ def test_typed_in_a_terminal() -> None:
     child.expect_exact("1,000 of 1,024 left")
     at_the_prompt()
     child.send("/vote 8\r")
-    child.expect_exact("vote of 8")
+    at_the_prompt("vote of 8")
     child.send("for ever\r")
     child.expect_exact("on on on")
     child.send("\x03")

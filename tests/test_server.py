@@ -193,8 +193,8 @@ def test_every_parameter_has_its_effect(server: Running) -> None:
         "reasoning_effort": ask(**budget)["usage"]["completion_tokens_details"]["reasoning_tokens"] == 4,
         "reasoning": response(reasoning={"effort": "low"}, max_output_tokens=24)["output"][0]["type"] == "reasoning",
         "separate_reasoning": content(ask(**thinking, max_tokens=3)) == "",
-        "continue_final_message": content(ask(**going_on(r"\boxed{99"))) == "}"
-        != content(ask(**going_on(r"\boxed{99", continue_final_message=False))),
+        "continue_final_message": content(ask(**going_on(r"\boxed{408"))) == "}"
+        != content(ask(**going_on(r"\boxed{408", continue_final_message=False))),
         "text": response(text={"format": {"type": "text"}})["status"] == "completed",
         "truncation": server.http.post(RESPONSES, json=too_much(truncation="auto")).headers["x-dropped-turns"] == "1"
         and server.refused(RESPONSES, **too_much())[1]["code"] == "context_length_exceeded",
