@@ -105,7 +105,7 @@ def tell(rows: dict[str, list[dict]]) -> None:
         speeds = [run["tokens_per_second"] for run in runs]
         first = [f"{statistics.median(r[key] for r in runs) * 1000:,.0f} ms" if key in runs[0] else ""
                  for key in ("first_p50", "first_p99")]  # fmt: skip
-        print(f"| {name} | {spread(speeds, ',.0f')} | {statistics.median(speeds) / own:.0%} | {' | '.join(first)} |")
+        print(f"| {name} | {spread(speeds)} | {statistics.median(speeds) / own:.0%} | {' | '.join(first)} |")
 
 
 if __name__ == "__main__":

@@ -68,10 +68,9 @@ def said(schema: Schema) -> str:
         return words + (f" of {few or 0} to {many}" if many else f" of at least {few}" if few else "") + each
     if schema.get("minLength"):
         words += " that is not empty"
-    if "exclusiveMinimum" in schema:
-        words += f" above {schema['exclusiveMinimum']:g}"
-    bounds = [f"{word} {schema[key]:,}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in schema]
-    return f"{words} {' '.join(bounds)}".strip()
+    signs = (("exclusiveMinimum", "above"), ("minimum", "from"), ("maximum", "up to"))
+    bounds = [f"{word} {schema[key]:,}" for key, word in signs if key in schema]
+    return " ".join([words, *bounds])
 
 
 def shown(value: Any) -> str:
