@@ -37,8 +37,8 @@ verify.math verify.choice verify.gym verify.user
 verify.adversarial verify.adversarial.hostile verify.adversarial.lint verify.adversarial.audit
 tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym tasks.benchmarks
 generate generate.sampling generate.recommended generate.completion generate.model generate.distribution
-generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
-generate.stop_strings generate.language_model generate.explain
+generate.reference generate.scheduler generate.prefixes generate.runner generate.engine generate.engine_thread
+generate.score generate.stop_strings generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
 generate.cached
 scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale.vote scale.best_of_n scale.refine

@@ -288,6 +288,7 @@ def test_null_and_what_asks_for_nothing_is_taken() -> None:
     ("body", "param"),
     [
         ({"top_logprobs": 2}, "top_logprobs"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
         ({"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}}, "reasoning_effort"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages"),

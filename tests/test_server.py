@@ -31,8 +31,9 @@ LONG = {"messages": ANSWER["messages"], "temperature": 50, "max_tokens": 900}  #
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     log = tmp_path_factory.mktemp("serve") / "log"
-    yield from start(log, "--max-rows", "8", "--queue", "4", "--client-timeout", "4", "--max-connections", "40",
-                     "--allow-origin", "https://page.example", "--allow-host", "my.example")  # fmt: skip
+    yield from start(log, "--prefix-gb", "0.01", "--max-rows", "8", "--queue", "4", "--client-timeout", "4",
+                     "--max-connections", "40", "--allow-origin", "https://page.example",
+                     "--allow-host", "my.example")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def told(choice: dict) -> dict:
     }  # fmt: skip
 
 
-ROWS = {"return_token_ids": True, "seed": 7, "stream_options": {"include_usage": True}}
+ROWS = {"return_token_ids": True, "seed": 7}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ ROWS = {"return_token_ids": True, "seed": 7, "stream_options": {"include_usage":
 )
 def test_a_stream_joined_is_the_plain_answer(server: Running, path: str, body: dict) -> None:
     body = body | ROWS
-    whole, chunks = server.ask(path, **body), server.stream(path, **body)
+    whole, chunks = server.ask(path, **body), server.stream(path, **body, stream_options={"include_usage": True})
     *chunks, last = chunks
     assert last["choices"] == [] and last["usage"] == whole["usage"]
     for choice in whole["choices"]:
@@ -93,6 +94,15 @@ def test_a_chat_thinks_and_answers(server: Running) -> None:
     assert thinking.startswith("12 * 34 = ") and thinking == choice["message"]["reasoning_content"]
     merged = server.ask(**ANSWER, separate_reasoning=False)["choices"][0]["message"]
     assert merged["content"] == f"<think>\n{thinking}\n</think>\n\n\\boxed{{408}}" and merged["reasoning"] is None
+
+
+def test_a_later_turn_reads_only_what_is_new(server: Running) -> None:
+    first = server.ask(**QUICK)
+    known = server.gauge("reused_tokens")
+    reply = {"role": "assistant", "content": content(first)}
+    follow = [*QUICK["messages"], reply, {"role": "user", "content": "What is 12 * 35?"}]
+    server.ask(**QUICK | {"messages": follow})
+    assert server.gauge("reused_tokens") - known >= first["usage"]["prompt_tokens"] - 5
 
 
 def test_the_same_answer_alone_and_in_a_crowd(server: Running) -> None:

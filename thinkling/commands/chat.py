@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from thinkling.commands.options import ModelSettings
 
+PREFIX_GB = 0.5  # for what earlier turns have read
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chat(ModelSettings):
@@ -39,7 +41,7 @@ def main(settings: Chat) -> None:
     def find(name: str) -> Talker:
         if settings.server is not None:
             return There(settings.server, name, os.environ.get(settings.api_key_env, ""))
-        return Here(language_model(replace(settings, model=name)))
+        return Here(language_model(replace(settings, model=name), prefix_gb=PREFIX_GB))
 
     talker, sampling = find(settings.model), Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
     if isinstance(talker, Here):

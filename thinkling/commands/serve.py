@@ -35,6 +35,8 @@ class Serve(ModelSettings):
     """Origins of web pages that may ask this server, such as https://chat.example.org."""
     queue: int = 256
     """Answers that may wait for a place in the batch; what comes then is told to try again later (429)."""
+    prefix_gb: float = 0.5
+    """Memory for what earlier requests have read, in GB: a conversation's next turn reads only what is new."""
     request_timeout: float = 600.0
     """Seconds that one answer may take."""
     client_timeout: float = 20.0
@@ -46,7 +48,7 @@ class Serve(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(0, queue=self.queue, ending=self.ending)
+        at_least(0, queue=self.queue, ending=self.ending, prefix_gb=self.prefix_gb)
         at_least(1, max_connections=self.max_connections)
         above_zero(request_timeout=self.request_timeout, client_timeout=self.client_timeout)
         if not 0 <= self.port <= 65535:
@@ -66,4 +68,5 @@ def main(settings: Serve) -> None:
     token = os.environ.get(settings.api_key_env) or None
     access = Access(settings.host, token, settings.allow_host, settings.allow_origin)
     limits = Limits(settings.queue, settings.request_timeout, settings.client_timeout, settings.max_connections)
-    serve(language_model(settings), settings.name, access, settings.port, limits, settings.ending)
+    model = language_model(settings, prefix_gb=settings.prefix_gb)
+    serve(model, settings.name, access, settings.port, limits, settings.ending)

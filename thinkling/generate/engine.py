@@ -26,6 +26,7 @@ from thinkling.generate.distribution import (
     tell,
     uniforms,
 )
+from thinkling.generate.prefixes import Prefixes
 from thinkling.generate.runner import Runner
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.scheduler import Request, Scheduler, Told
@@ -64,6 +65,8 @@ class Engine:
 
     max_rows: requests in the batch at most. max_length: prompt and completion of one request at most, in tokens.
     cache_gb: memory for the key-value cache at most, in GB; where max_rows do not fit into it, fewer rows run at once.
+    prefix_gb: memory, in GB, for what finished requests have read, so that prompts which begin alike need not be read
+    again; for weights that do not change. 0 keeps nothing.
     """
 
     def __init__(
@@ -73,13 +76,15 @@ class Engine:
         max_rows: int = 128,
         max_length: int = 1024,
         cache_gb: float = 2.0,
+        prefix_gb: float = 0.0,
     ) -> None:
         self.model = model
         self.stop_ids = frozenset(stop_ids)
         self.max_length = min(max_length, model.config.max_position_embeddings)
         self.max_rows = min(max_rows, rows_that_fit(model, self.max_length, cache_gb))
         self.scheduler = Scheduler(self.max_rows)
-        self.runner = Runner(model, self.max_rows, self.max_length)
+        self.prefixes = Prefixes(model.config, model.device, model.dtype, prefix_gb) if prefix_gb else None
+        self.runner = Runner(model, self.max_rows, self.max_length, self.prefixes)
         self.readings: list[Reading] = []
         self.batch: BatchedSampling | None = None  # of the running requests; None when they have changed
         self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
@@ -181,7 +186,8 @@ class Engine:
             return []
         self.batch = None
         unread = {request.row: request.prompt for request in new if request.siblings[0] is request}
-        failed = set(self.runner.prefill(unread))
+        whole = {request.row for request in new if request.tell is not None}  # the same to the last bit each time
+        failed = set(self.runner.prefill(unread, whole))
         for request in new:
             first = request.siblings[0]
             if first.row in failed:
@@ -239,6 +245,8 @@ class Engine:
             outcome = self._outcome(request)
             if outcome is not None:
                 ended.append((request.id, outcome))
+                if self.prefixes is not None and not request.error:  # all but the last token have been read
+                    self.prefixes.keep((*request.prompt, *request.tokens[:-1]), self.runner.cache, request.row)
                 self._remove(request)
         return ended[::-1]
 

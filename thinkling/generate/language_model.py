@@ -41,7 +41,7 @@ class LanguageModel:
     """
 
     def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
-        """`limits`: the engine's max_rows, max_length and cache_gb."""
+        """`limits`: the engine's max_rows, max_length, cache_gb and prefix_gb."""
         self.name, self.network, self.tokenizer, self.limits = name, network, tokenizer, limits
         self.engine = Engine(network, tokenizer.stop_ids, **limits)
         self.engine_thread = EngineThread(self.engine)

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from thinkling.errors import UserError
+from thinkling.generate.engine import Engine
 from thinkling.scale.methods import Recipe
 from thinkling.serve.answering import Answering, timed, whole
 from thinkling.serve.asks import Asked, ChatAsk, chat_ask, chat_plans, check_method, text_plans
@@ -80,6 +81,7 @@ class Api:
             "choices_under_way": ("Choices that run or wait", lambda: desk.taken),
             "rows_running": ("Requests in the engine's batch", lambda: len(engine.running)),
             "rows": ("Requests that fit into the batch", lambda: engine.max_rows),
+            "reused_tokens": ("Tokens of prompts that were known from earlier requests", lambda: reused(engine)),
         }
         yield
         desk.tokenizing.shutdown(wait=False, cancel_futures=True)
@@ -186,7 +188,8 @@ class Api:
             shape = TextShape(
                 self.words, values["model"] or self.served.name, int(time.time()), values["logprobs"] is not None,
                 bool(values["return_token_ids"]), [plan.prompt for plan in asked.plans],
-                await self._scored(asked, values), echo=values["echo"], scores=values["prompt_logprobs"] is not None,
+                await self._scored(asked, values["logprobs"] if values["echo"] else None), echo=values["echo"],
+                prompt_logprobs=await self._scored(asked, values["prompt_logprobs"]),
             )  # fmt: skip
             async with aclosing(self._parts(job, shape, values)) as parts:
                 async for part in parts:
@@ -197,14 +200,12 @@ class Api:
     def _generations(self, asked: Asked, max_tokens: int) -> list[Source]:
         return [Generation(self.desk, plan) if max_tokens else Nothing() for plan in asked.plans]
 
-    async def _scored(self, asked: Asked, values: Mapping[str, Any]) -> list[Sequence[TokenFact]]:
-        """Each choice's prompt with its log-probabilities, where they are to be told."""
-        if values["prompt_logprobs"] is None and not (values["echo"] and values["logprobs"] is not None):
+    async def _scored(self, asked: Asked, num: int | None) -> list[Sequence[TokenFact]]:
+        """Each choice's prompt with its log-probabilities and the `num` likeliest; of None nothing."""
+        if num is None:
             return []
-        num = max(values["prompt_logprobs"] or 0, values["logprobs"] or 0)
-        known: dict[tuple[int, ...], tuple[TokenFact, ...]] = {}
-        for prompt in dict.fromkeys(plan.prompt for plan in asked.plans):
-            known[prompt] = await self.desk.score(prompt, num)
+        prompts = dict.fromkeys(plan.prompt for plan in asked.plans)
+        known = {prompt: await self.desk.score(prompt, num) for prompt in prompts}
         return [known[plan.prompt] for plan in asked.plans]
 
     async def _parts(self, job: Job, shape: Shape, values: Mapping[str, Any]) -> AsyncIterator[bytes]:
@@ -231,6 +232,10 @@ class Api:
 
     def _usage(self, job: Job, ends: Sequence[Delta]) -> dict:
         return usage(job.num_prompt, sum(end.num_tokens for end in ends), sum(end.num_thinking for end in ends))
+
+
+def reused(engine: Engine) -> int:
+    return engine.prefixes.reused if engine.prefixes is not None else 0
 
 
 async def told(request: Request, error: ApiError) -> Response:

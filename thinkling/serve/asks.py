@@ -67,11 +67,17 @@ def choices(plan: Plan, n: int) -> list[Plan]:
     return [replace(plan, sampling=replace(plan.sampling, seed=derive_seed(seed, i))) if i else plan for i in range(n)]
 
 
+def check_stream(values: Mapping[str, Any]) -> None:
+    if values["stream_options"] is not None and not values["stream"]:
+        raise bad("stream_options", "needs stream: true")
+
+
 # --- chats ---
 
 
 def chat_ask(values: Mapping[str, Any]) -> ChatAsk:
     """Of the parameters of /v1/chat/completions."""
+    check_stream(values)
     length = [(name, values[name]) for name in ("max_completion_tokens", "max_tokens") if values[name] is not None]
     if len({value for _, value in length}) > 1:
         raise bad("max_tokens", "says another length than max_completion_tokens: leave it out")
@@ -176,6 +182,7 @@ async def chat_plans(ask: ChatAsk, served: Served, desk: Desk) -> Asked:
 
 async def text_plans(values: Mapping[str, Any], served: Served, desk: Desk) -> Asked:
     """What /v1/completions asks: for each prompt, n choices."""
+    check_stream(values)
     if values["prompt"] is None:
         raise bad("prompt", "is missing")
     scores = values["echo"] or values["prompt_logprobs"] is not None

@@ -21,9 +21,10 @@ ERROR = {
 }  # fmt: skip
 REFUSALS = {
     "400": "A parameter is unknown, wrong or not offered; param names it", "401": "The token is missing or wrong",
-    "403": "The Host or Origin is not known", "404": "There is no such model", "408": "The body came too slowly",
-    "413": "The body is too large", "415": "The body is no application/json", "429": "The queue is full",
-    "500": "The server failed", "503": "The server ends", "504": "The answer took too long",
+    "403": "The Host or Origin is not known", "404": "There is no such model or path",
+    "405": "The path takes another method", "408": "The body came too slowly", "413": "The body is too large",
+    "415": "The body is no application/json", "429": "The queue is full", "431": "The headers are too large",
+    "500": "The server failed", "503": "There are too many connections", "504": "The answer took too long",
 }  # fmt: skip
 
 

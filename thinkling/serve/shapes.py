@@ -164,10 +164,11 @@ class ChatShape(Shape):
 
 @dataclass
 class TextShape(Shape):
-    """echo: does the text begin with the prompt? said: characters of each choice so far."""
+    """echo: does the text begin with the prompt, and the log-probabilities with `scored`? prompt_logprobs: of each
+    choice, () for none. said: characters of each choice so far."""
 
     echo: bool = False
-    scores: bool = False  # are prompt_logprobs told?
+    prompt_logprobs: Sequence[Sequence[TokenFact]] = ()
     said: dict[int, int] = field(default_factory=dict)
 
     whole_object = chunk_object = "text_completion"
@@ -187,6 +188,6 @@ class TextShape(Shape):
         row = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": delta.finish}
         if self.ids:
             row |= self.token_ids(delta) | ({"prompt_token_ids": list(self.prompts[index])} if first else {})
-        if self.scores and first:
-            row["prompt_logprobs"] = self.words.of_prompt(self.scored[index])
+        if self.prompt_logprobs and first:
+            row["prompt_logprobs"] = self.words.of_prompt(self.prompt_logprobs[index])
         return row
