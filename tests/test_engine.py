@@ -212,7 +212,7 @@ def test_a_failed_step_leaves_an_empty_engine(model: Transformer, monkeypatch: p
     for prompt, sampling in jobs:
         engine.submit(prompt, sampling)
     with monkeypatch.context() as patch:
-        patch.setattr(engine.runner, "_read_into", lambda pairs: 1 / 0)
+        patch.setattr(engine.runner, "_read_into", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             engine.step()
     assert not engine.busy

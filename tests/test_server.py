@@ -277,7 +277,7 @@ def test_openais_own_client(server: Running) -> None:
 def test_our_own_client_draws_what_the_engine_draws(server: Running, here: LanguageModel) -> None:
     remote = RemoteModel(server.url, "thinkling-base", TOKEN)
     prompt = TEXT_ASK["prompt"]
-    drawing = [Sampling(seed=seed, max_tokens=40, measure=True) for seed in range(3)]
+    drawing = [Sampling(seed=seed, max_tokens=20, measure=True) for seed in range(2)]
 
     async def draw(model: Any, prompt: Any) -> list:
         return await asyncio.gather(*(model.complete(prompt, sampling) for sampling in drawing))

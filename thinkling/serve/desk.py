@@ -151,13 +151,7 @@ class Generation:
         desk.model.engine_thread.ask([self.request], self._deliver)
 
     def take(self) -> Delta | None:
-        deltas: list[Delta] = []
-        while self.arrived:
-            item = self.arrived.popleft()
-            if isinstance(item, BaseException):
-                raise item
-            deltas.append(item)
-        return joined(deltas) if deltas else None
+        return taken(self.arrived)
 
     def cancel(self) -> None:
         if not self.ended:
@@ -212,6 +206,17 @@ class Nothing:
 
     def cancel(self) -> None:
         """There is nothing to give up."""
+
+
+def taken(arrived: deque[Delta | BaseException]) -> Delta | None:
+    """All that has arrived, joined; None for nothing. Raises an error that has."""
+    deltas: list[Delta] = []
+    while arrived:
+        item = arrived.popleft()
+        if isinstance(item, BaseException):
+            raise item
+        deltas.append(item)
+    return joined(deltas) if deltas else None
 
 
 async def follow(sources: Sequence[Source]) -> AsyncIterator[list[tuple[int, Delta]]]:

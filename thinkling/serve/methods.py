@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.model import Prompt
 from thinkling.generate.sampling import Sampling
@@ -19,8 +20,9 @@ from thinkling.problem import Problem
 from thinkling.scale.method import Answer
 from thinkling.scale.methods import Recipe, build, scorer_for
 from thinkling.serve.context import Chat, fitted
-from thinkling.serve.desk import Desk
-from thinkling.serve.reply_parser import Delta, joined
+from thinkling.serve.desk import Desk, taken
+from thinkling.serve.refusals import ApiError
+from thinkling.serve.reply_parser import Delta
 from thinkling.verify.verifier import verifier_of
 from thinkling.words import counted
 
@@ -79,8 +81,8 @@ class MethodRun:
             answer: Answer = await method(self.model, self.problem)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # told to whoever follows this source
-            self._put(error)
+        except Exception as error:  # told to whoever follows this source; UserError: what was asked cannot be done
+            self._put(ApiError(400, str(error)) if isinstance(error, UserError) else error)
             return
         thinking, said = split(answer.text)
         lines = [f"{counted(len(answer.completions), 'completion')}, answer: {answer.final or 'none'}"]
@@ -102,13 +104,7 @@ class MethodRun:
         self.wake()
 
     def take(self) -> Delta | None:
-        deltas: list[Delta] = []
-        while self.arrived:
-            item = self.arrived.popleft()
-            if isinstance(item, BaseException):
-                raise item
-            deltas.append(item)
-        return joined(deltas) if deltas else None
+        return taken(self.arrived)
 
     def cancel(self) -> None:
         self.task.cancel()
