@@ -12,8 +12,9 @@ from thinkling.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Serve(ModelSettings):
-    """Serve a model to programs that speak OpenAI's API, and methods as models: MODEL+vote@8, MODEL+best@8,
-    MODEL+refine.
+    """Serve a model over OpenAI's API.
+
+    Methods are models, too: MODEL+vote@8, MODEL+best@8, MODEL+refine.
 
     Example: thinkling serve thinkling-base --port 8000
     """
