@@ -9,6 +9,7 @@ Needs nothing of this package. Prints a line for each call; exit code 1 where on
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 
@@ -40,6 +41,7 @@ def langchain(url: str) -> dict[str, Callable[[], bool]]:
 
 
 def lite(url: str) -> dict[str, Callable[[], bool]]:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it asks the network for prices
     import litellm
 
     where = {"model": "openai/thinkling-base", "api_base": f"{url}/v1", "api_key": "-", "temperature": 0}

@@ -329,7 +329,9 @@ def test_methods_answer_as_models(server: Running) -> None:
 
 
 def test_a_full_queue_says_when_to_come_back_and_a_client_that_goes_frees_it(server: Running) -> None:
-    with server.http.stream("POST", CHAT, json=LONG | {"n": 12, "stream": True}) as reply:
+    server.ask(**QUICK, max_tokens=1)  # so that the counter is there
+    before = server.gauge("completion_tokens_total")
+    with server.http.stream("POST", CHAT, json=LONG | {"n": 12, "stream": True, "seed": 1}) as reply:
         parts = reply.iter_bytes()  # kept: httpx closes a stream whose iterator is gone
         next(parts)
         full = server.http.post(CHAT, json=QUICK)
@@ -339,6 +341,7 @@ def test_a_full_queue_says_when_to_come_back_and_a_client_that_goes_frees_it(ser
     server.wait_for("choices_under_way", 0)
     server.wait_for("rows_running", 0)
     assert server.gauge("cancelled_total") >= 1
+    assert server.gauge("completion_tokens_total") - before < 2000  # of about 5,000, had they gone on
     assert content(server.ask(**QUICK))
 
 
