@@ -60,7 +60,8 @@ train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard
 train.head_measure train.reward_head
 serve serve.wrapping serve.refusals serve.schema serve.parameters serve.context serve.reply_parser serve.metrics
 serve.desk serve.served serve.asks serve.shapes serve.responses serve.methods serve.body serve.security serve.answering
-serve.connections serve.openapi serve.side_routes serve.api serve.server serve.talkers serve.line_editor serve.chat
+serve.connections serve.openapi serve.side_routes serve.api serve.server serve.talkers serve.line_editor
+serve.conversation serve.chat_commands serve.chat
 commands commands.options commands.load commands.generate commands.chat commands.serve commands.prompts commands.explain
 commands.eval
 commands.scale commands.scorers commands.grade commands.lint_data commands.lint_reward commands.grpo commands.microscope

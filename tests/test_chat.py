@@ -13,7 +13,8 @@ from rich.console import Console
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
-from thinkling.serve.chat import COMMANDS, Talk
+from thinkling.serve.chat_commands import COMMANDS
+from thinkling.serve.conversation import Talk
 from thinkling.serve.reply_parser import Delta, joined
 from thinkling.serve.talkers import Here, Say, There
 
