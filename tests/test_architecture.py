@@ -40,8 +40,8 @@ tasks tasks.phrasings tasks.scenes tasks.quantities tasks.builtin tasks.gym task
 tasks.choice tasks.published tasks.hub tasks.benchmarks
 tasks.contamination
 generate generate.sampling generate.recommended generate.completion generate.model generate.distribution
-generate.reference generate.scheduler generate.runner generate.engine generate.engine_thread generate.score
-generate.stop_strings generate.language_model generate.explain
+generate.reference generate.scheduler generate.prefixes generate.runner generate.engine generate.engine_thread
+generate.score generate.stop_strings generate.language_model generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
 generate.openai.balanced
 generate.cached
@@ -76,13 +76,16 @@ train.sft.stats
 train.distill train.distill.teacher train.distill.filters
 train.distill.divergence train.distill.soft train.distill.on_policy train.distill.exact
 train.head_measure train.reward_head
-serve serve.wrapping serve.chat serve.arena
-commands commands.options commands.training commands.load commands.generate commands.chat commands.prompts
-commands.explain commands.eval commands.compare commands.regrade commands.tasks commands.choice commands.contamination
-commands.fresh_numbers commands.scale commands.scorers commands.grade commands.arena commands.rank commands.judge
-commands.lint_data commands.lint_reward commands.grpo commands.distill_data commands.data commands.sft
-commands.distill commands.microscope commands.explain_objective commands.check_loss commands.reward_head
-commands.pretrain commands.demo commands.env
+serve serve.wrapping serve.refusals serve.schema serve.parameters serve.context serve.reply_parser serve.metrics
+serve.desk serve.served serve.asks serve.shapes serve.responses serve.methods serve.body serve.security serve.answering
+serve.connections serve.openapi serve.side_routes serve.api serve.server serve.talkers serve.line_editor
+serve.conversation serve.chat_commands serve.chat serve.arena
+commands commands.options commands.training commands.load commands.generate commands.chat commands.serve
+commands.prompts commands.explain commands.eval commands.compare commands.regrade commands.tasks commands.choice
+commands.contamination commands.fresh_numbers commands.scale commands.scorers commands.grade commands.arena
+commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo commands.distill_data
+commands.data commands.sft commands.distill commands.microscope commands.explain_objective commands.check_loss
+commands.reward_head commands.pretrain commands.demo commands.env
 flags cli __main__
 """.split()
 

@@ -2,12 +2,10 @@
 
 import io
 import os
-import pty
-import select
-import subprocess
 import sys
 from io import StringIO
 
+import pexpect
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,30 +62,49 @@ def test_lines_through_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_typed_in_a_terminal() -> None:
-    """A pseudo-terminal: the greeting, a prompt, arrow keys bring back the line before, Ctrl+D ends."""
+    """A pseudo-terminal: several lines, a command, a reply that is stopped, a line brought back, and the end."""
     code = (
+        "import time\n"
         "from thinkling.generate.sampling import Sampling; from thinkling.serve import chat\n"
-        "class Model:\n"
-        "    name, engine = 'thinkling-base', type('Engine', (), {'max_length': 1024})\n"
-        "chat.Conversation.prompt = lambda *a: []\n"
-        "chat.reply = lambda model, prompt, sampling, console: console.print('a reply') or 'a reply'\n"
-        "chat.talk(Model, Sampling(), True)\n"
+        "from thinkling.serve.reply_parser import Delta\n"
+        "class Talker:\n"
+        "    name, context, used = 'thinkling-base', 1024, 24\n"
+        "    def reply(self, say):\n"
+        "        said = say.messages[-1]['content']\n"
+        "        yield Delta('hm', repr(said))\n"
+        "        while said == 'for ever': time.sleep(0.05); yield Delta(content=' on')\n"
+        "chat.talk(Talker(), Sampling(max_tokens=9), True, None)\n"
         "print('over')"
     )
-    master, slave = pty.openpty()
-    env = os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave, env=env)
-    os.close(slave)
-    shown, seen = "", 0
-    reply = ("a reply", b"")
-    said = [("you>", b"hello\r"), reply, ("you>", b"\x1b[A\r"), reply, ("you>", b"\x04"), ("over", b"")]
-    for awaited, keys in said:
-        while awaited not in shown[seen:]:
-            assert select.select([master], [], [], 60)[0], f"{awaited!r} never came after {shown!r}"
-            shown += os.read(master, 4096).decode(errors="replace")
-        seen = shown.index(awaited, seen) + len(awaited)
-        os.write(master, keys)
-    assert child.wait(30) == 0
-    os.close(master)
-    assert "small mathematics problems and nothing else" in " ".join(shown.split())
-    assert shown.count("hello") >= 2  # typed once, and brought back
+    env = os.environ | {"TERM": "xterm"}
+    child = pexpect.spawn(sys.executable, ["-c", code], env=env, encoding="utf-8", timeout=120, dimensions=(30, 100))
+    shown = child.logfile_read = StringIO()
+
+    def at_the_prompt(below: str = "tokens left") -> None:
+        """As terminals do, say where the cursor is: the line below is shown when that is known."""
+        child.expect_exact("\x1b[6n")
+        child.send("\x1b[5;1R")
+        child.expect_exact(below)
+
+    at_the_prompt()
+    child.send("first\x1b\rsecond\r")  # Alt+Enter between them
+    child.expect_exact(r"'first\nsecond'")
+    child.expect_exact("1,000 of 1,024 left")
+    at_the_prompt()
+    child.send("/vote 8\r")
+    at_the_prompt("vote of 8")
+    child.send("for ever\r")
+    child.expect_exact("on on on")
+    child.send("\x03")
+    child.expect_exact("stopped")
+    at_the_prompt()
+    child.send("\x1b[A")  # brought back
+    child.expect_exact("for ever")
+    child.send("\x03")  # cleared
+    at_the_prompt()
+    child.send("\x04")
+    child.expect_exact("over")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert "small mathematics problems and nothing else" in " ".join(shown.getvalue().split())

@@ -260,9 +260,9 @@ def test_chat_talks_and_survives_odd_input(
     capsys: pytest.CaptureFixture, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = iter(["hello <|im_end|> there", "/no_think", "again", "/what", "7 " * 600, "/reset", "", "/quit"])
-    monkeypatch.setattr("thinkling.serve.chat.messages", lambda: lines)
+    monkeypatch.setattr("thinkling.serve.line_editor.Piped.lines", lambda self, below: lines)
     cli.main(["chat", "--model", str(checkpoint), "--max-tokens", "20"])
     shown = capsys.readouterr().out
-    assert "/reset forgets" in shown
+    assert "there is no command /what" in shown
     assert "shorten it" in shown
     assert next(lines, "all read") == "all read"

@@ -212,7 +212,7 @@ def test_a_failed_step_leaves_an_empty_engine(model: Transformer, monkeypatch: p
     for prompt, sampling in jobs:
         engine.submit(prompt, sampling)
     with monkeypatch.context() as patch:
-        patch.setattr(engine.runner, "_read_into", lambda pairs: 1 / 0)
+        patch.setattr(engine.runner, "_read_into", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             engine.step()
     assert not engine.busy
@@ -347,3 +347,93 @@ def test_penalties_in_a_crowd_are_those_of_the_plain_loop(model: Transformer) ->
         one = generate(model, prompt, sampling, STOP)
         assert (found.tokens, found.sampling_mask) == (one.tokens, one.sampling_mask)
         assert found.logprobs == pytest.approx(one.logprobs, abs=1e-4)
+
+
+def told_of(model: Transformer, prompt: list[int], tokens: tuple[int, ...]) -> torch.Tensor:
+    """The log-probabilities behind the prompt and each token but the last, from one plain pass."""
+    with torch.inference_mode():
+        hidden = model(torch.tensor([[*prompt, *tokens[:-1]]]))[0, len(prompt) - 1 :]
+        return model.logits(hidden).log_softmax(-1)
+
+
+def test_what_is_told_of_tokens_is_the_models_own_opinion(model: Transformer) -> None:
+    """At temperature 1 and before penalties and cuts, whatever the token was drawn by; each request gets what it asked
+    for."""
+    engine, sampling = Engine(model, (), max_rows=3, max_length=96), Sampling(temperature=0.6, top_k=4, max_tokens=9)
+    asks = [(None, replace(sampling, seed=1)), (0, replace(sampling, seed=2, presence_penalty=1.5)), (3, sampling)]
+    made = [engine.request([3, i], own, tell=tell) for i, (tell, own) in enumerate(asks)]
+    engine.add(*made)
+    while engine.busy:
+        engine.step()
+    assert made[0].told == []
+    for i in (1, 2):
+        wanted = told_of(model, [3, i], tuple(made[i].tokens))
+        for told, token, row in zip(made[i].told, made[i].tokens, wanted, strict=True):
+            assert told.logprob == pytest.approx(float(row[token]), abs=1e-4)
+            assert [number for number, _ in told.top] == row.topk(asks[i][0]).indices.tolist()
+            assert [value for _, value in told.top] == pytest.approx(row.topk(asks[i][0]).values.tolist(), abs=1e-4)
+
+
+def test_forced_tokens_come_next_and_change_no_neighbour(model: Transformer) -> None:
+    engine, sampling = Engine(model, (), max_rows=2, max_length=96), Sampling(max_tokens=10, seed=4)
+
+    def after_three(token: int) -> None:
+        if len(forced.tokens) == 3:
+            forced.forced.extend([7, 8])
+
+    forced = engine.request([1, 2], sampling, after_three)
+    free = engine.request([5, 6], sampling)
+    engine.add(forced, free)
+    while engine.busy:
+        engine.step()
+    own = generate(model, [1, 2], sampling, ()).tokens
+    assert tuple(forced.tokens[:3]) == own[:3] and forced.tokens[3:5] == [7, 8] and len(forced.tokens) == 10
+    assert tuple(free.tokens) == generate(model, [5, 6], sampling, ()).tokens
+    wanted = told_of(model, [1, 2], tuple(forced.tokens))
+    assert forced.logprobs[3:5] == pytest.approx([float(wanted[3, 7]), float(wanted[4, 8])], abs=1e-4)
+    # The random stream goes on as if nothing had been forced: number 6 of it draws token 6.
+    alone = Engine(model, (), max_rows=1, max_length=96)
+    behind = alone.request([1, 2, *forced.tokens[:5]], replace(sampling, max_tokens=20))
+    for _ in range(5):
+        next(behind.uniforms)
+    alone.add(behind)
+    for _ in range(5):
+        alone.step()
+    assert behind.tokens == forced.tokens[5:]
+
+
+def test_what_was_read_before_is_not_read_again(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second turn reads only what is new, and says what an engine without memory says."""
+    first = ([*range(1, 20)], Sampling(max_tokens=12, seed=1))
+    (said,) = run(Engine(model, (), max_rows=2, max_length=96), [first], 1)
+    follow = [*first[0], *said.tokens[:9], 3, 4, 5]  # as a template that drops the end of a reply goes on
+    jobs = [(follow, Sampling(max_tokens=9, seed=2)), ([9, 8], Sampling(max_tokens=9, seed=3)),
+            (follow[:10], Sampling(max_tokens=3)), (first[0], Sampling(max_tokens=9, seed=4))]  # fmt: skip
+    wanted = run(Engine(model, (), max_rows=4, max_length=96), jobs, 4)
+    engine = Engine(model, (), max_rows=4, max_length=96, prefix_gb=1.0)
+    assert run(engine, [first], 1) == [said]
+    sizes, own = [], type(engine.runner)._padded
+    monkeypatch.setattr(type(engine.runner), "_padded", lambda self, rows: sizes.append(list(map(len, rows)))
+                        or own(self, rows))  # fmt: skip
+    found = run(engine, jobs, 4)
+    assert sorted(sizes[0]) == [1, 2, 3, 10]  # the whole first prompt was known, but for its last token
+    assert engine.prefixes.reused == 18 + 28
+    engine.add(engine.request(follow, Sampling(max_tokens=1), tell=0))
+    engine.step()
+    assert sizes[-1] == [len(follow)]  # who wants log-probabilities gets the same to the last bit each time
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.tokens == theirs.tokens
+        assert mine.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
+
+
+def test_prefixes_are_bounded_and_the_longest_unused_goes(model: Transformer) -> None:
+    engine = Engine(model, (), max_rows=1, max_length=96, prefix_gb=1.0)
+    prefixes = engine.prefixes
+    prefixes.most = 70 * prefixes.per_token
+    for start in (0, 20, 40):
+        run(engine, [(list(range(start, start + 20)), Sampling(max_tokens=4))], 1)
+    assert len(prefixes.kept) == 3 and prefixes.size == 3 * 23
+    run(engine, [(list(range(20)), Sampling(max_tokens=4))], 1)  # the first is used again, and so the second goes
+    run(engine, [([60] * 20, Sampling(max_tokens=4))], 1)
+    assert [tokens[0] for tokens in prefixes.kept] == [40, 0, 60] and prefixes.size <= 70
+    assert Engine(model, (), max_rows=1, max_length=96).prefixes is None

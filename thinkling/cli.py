@@ -42,6 +42,7 @@ from thinkling.commands import (
     reward_head,
     scale,
     scorers,
+    serve,
     sft,
     tasks,
 )
@@ -68,6 +69,7 @@ COMMANDS = {
     "demo": Command(demo.Demo, demo.main),
     "generate": Command(generate.Generate, generate.main),
     "chat": Command(chat.Chat, chat.main),
+    "serve": Command(serve.Serve, serve.main),
     "prompts": Command(prompts.Prompts, prompts.main),
     "explain": Command(explain.Explain, explain.main),
     "eval": Command(eval.Eval, eval.main, resumes=True),

@@ -26,9 +26,9 @@ from thinkling.tasks.benchmarks import load_problems
 from thinkling.words import counted
 
 
-def language_model(settings: ModelSettings) -> LanguageModel:
-    """The model that the flags name, its weights loaded here."""
-    limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb}
+def language_model(settings: ModelSettings, **more: float) -> LanguageModel:
+    """The model that the flags name, its weights loaded here. more: limits of the engine that are no flags of all."""
+    limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb} | more
     return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, **limits)
 
 

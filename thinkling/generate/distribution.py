@@ -118,6 +118,20 @@ def sampling_masks(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> list
     return [tuple(part.tolist()) for part in ids.cpu().split(counts)]
 
 
+def tell(
+    logits: Float[Tensor, "N V"], tokens: Sequence[int], num: int
+) -> list[tuple[float, list[tuple[int, float]]]]:  # fmt: skip
+    """Each place's log-probability of its token, at temperature 1 and before anything is cut, in nats; and its `num`
+    likeliest tokens with theirs, the likeliest first."""
+    logprobs = logits.float().log_softmax(-1)
+    own = logprobs.gather(-1, torch.tensor(tokens, device=logits.device)[:, None]).squeeze(-1).tolist()
+    if not num:
+        return [(logprob, []) for logprob in own]
+    top = logprobs.topk(min(num, logits.shape[-1]))
+    places = zip(own, top.indices.tolist(), top.values.tolist(), strict=True)
+    return [(logprob, list(zip(ids, values, strict=True))) for logprob, ids, values in places]
+
+
 def measure(logits: Float[Tensor, "B V"]) -> Float[Tensor, "B 3"]:
     """How sure the model is of each next token, at temperature 1, before anything is cut: three columns, in this order.
 

@@ -23,11 +23,13 @@ from thinkling.generate.distribution import (
     not_finite,
     penalise,
     sampling_masks,
+    tell,
     uniforms,
 )
+from thinkling.generate.prefixes import Prefixes
 from thinkling.generate.runner import Runner
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.scheduler import Request, Scheduler
+from thinkling.generate.scheduler import Request, Scheduler, Told
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
 
@@ -63,6 +65,8 @@ class Engine:
 
     max_rows: requests in the batch at most. max_length: prompt and completion of one request at most, in tokens.
     cache_gb: memory for the key-value cache at most, in GB; where max_rows do not fit into it, fewer rows run at once.
+    prefix_gb: memory, in GB, for what finished requests have read, so that prompts which begin alike need not be read
+    again; for weights that do not change. 0 keeps nothing.
     """
 
     def __init__(
@@ -72,13 +76,15 @@ class Engine:
         max_rows: int = 128,
         max_length: int = 1024,
         cache_gb: float = 2.0,
+        prefix_gb: float = 0.0,
     ) -> None:
         self.model = model
         self.stop_ids = frozenset(stop_ids)
         self.max_length = min(max_length, model.config.max_position_embeddings)
         self.max_rows = min(max_rows, rows_that_fit(model, self.max_length, cache_gb))
         self.scheduler = Scheduler(self.max_rows)
-        self.runner = Runner(model, self.max_rows, self.max_length)
+        self.prefixes = Prefixes(model.config, model.device, model.dtype, prefix_gb) if prefix_gb else None
+        self.runner = Runner(model, self.max_rows, self.max_length, self.prefixes)
         self.readings: list[Reading] = []
         self.batch: BatchedSampling | None = None  # of the running requests; None when they have changed
         self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
@@ -87,11 +93,12 @@ class Engine:
     # --- what is asked for; `request` and `reading` may be called from any thread ---
 
     def request(
-        self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None
-    ) -> Request:
-        """A request for `add`. Raises UserError if the prompt is empty or does not fit."""
+        self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None,
+        tell: int | None = None,
+    ) -> Request:  # fmt: skip
+        """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit."""
         check_prompt(prompt, self.max_length)
-        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling))
+        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell)
 
     def reading(self, tokens: Sequence[int]) -> Reading:
         """A reading for `add`; its outcome are the last layer's hidden states, (T, D)."""
@@ -179,7 +186,8 @@ class Engine:
             return []
         self.batch = None
         unread = {request.row: request.prompt for request in new if request.siblings[0] is request}
-        failed = set(self.runner.prefill(unread))
+        whole = {request.row for request in new if request.tell is not None}  # the same to the last bit each time
+        failed = set(self.runner.prefill(unread, whole))
         for request in new:
             first = request.siblings[0]
             if first.row in failed:
@@ -199,12 +207,18 @@ class Engine:
         uniforms = torch.tensor([next(request.uniforms) for request in self.running], device=self.model.device)
         raw = self.runner.logits(len(self.running))
         logits = penalise(raw, self.batch, [r.prompt for r in self.running], [r.tokens for r in self.running])
-        tokens, logprobs = choose(logits, self.batch, uniforms)
-        for request, token, logprob in zip(self.running, tokens.tolist(), logprobs.tolist(), strict=True):
+        chosen = choose(logits, self.batch, uniforms)
+        tokens, logprobs = (column.tolist() for column in chosen)
+        for place, request in enumerate(self.running):
+            if request.forced:
+                tokens[place] = request.forced.popleft()
+                logprobs[place] = tell(raw[place : place + 1], tokens[place : place + 1], 0)[0][0]
+        for request, token, logprob in zip(self.running, tokens, logprobs, strict=True):
             if math.isnan(logprob):
                 request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.model.dtype)
             request.tokens.append(token)
             request.logprobs.append(logprob)
+        self._tell(raw, tokens)
         if self.batch.measures:
             for request, measured in zip(self.running, measure(raw).tolist(), strict=True):
                 request.measured.append(measured)
@@ -214,6 +228,16 @@ class Engine:
                     request.sampling_mask.append(ids)
         self._charge(self.running)
 
+    def _tell(self, raw: Tensor, tokens: list[int]) -> None:
+        """Keep how likely each new token was, where that is asked."""
+        places = [place for place, request in enumerate(self.running) if request.tell is not None]
+        if places:
+            most = max(self.running[place].tell for place in places)
+            found = tell(raw[places], [tokens[place] for place in places], most)
+            for place, (logprob, top) in zip(places, found, strict=True):
+                request = self.running[place]
+                request.told.append(Told(logprob, tuple(top[: request.tell])))
+
     def _finish(self) -> list[tuple[int, Outcome]]:
         """Take out the requests that have just drawn their last token, or cannot go on."""
         ended = []
@@ -221,6 +245,8 @@ class Engine:
             outcome = self._outcome(request)
             if outcome is not None:
                 ended.append((request.id, outcome))
+                if self.prefixes is not None and not request.error:  # all but the last token have been read
+                    self.prefixes.keep((*request.prompt, *request.tokens[:-1]), self.runner.cache, request.row)
                 self._remove(request)
         return ended[::-1]
 

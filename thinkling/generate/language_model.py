@@ -41,7 +41,7 @@ class LanguageModel:
     """
 
     def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
-        """`limits`: the engine's max_rows, max_length and cache_gb."""
+        """`limits`: the engine's max_rows, max_length, cache_gb and prefix_gb."""
         self.name, self.network, self.tokenizer, self.limits = name, network, tokenizer, limits
         self.engine = Engine(network, tokenizer.stop_ids, **limits)
         self.engine_thread = EngineThread(self.engine)
@@ -131,9 +131,9 @@ class LanguageModel:
         """Complete one prompt; the request shares the engine's batch with whatever else is under way."""
         watcher = StopStrings(self.tokenizer, sampling.stop) if sampling.stop else None
         request = self.engine.request(self.tokens_of(prompt), sampling, watcher)
-        return self._with_text(await self.engine_thread.outcome(request), watcher)
+        return self.with_text(await self.engine_thread.outcome(request), watcher)
 
-    def _with_text(self, completion: Completion, watcher: StopStrings | None) -> Completion:
+    def with_text(self, completion: Completion, watcher: StopStrings | None) -> Completion:
         """Thinking that the prompt opened and nothing closed begins with its tag, so that no reader takes it for an
         answer."""
         text, stop_string = self.text_of(completion.tokens), None
@@ -144,7 +144,7 @@ class LanguageModel:
         return replace(completion, text=text, stop_string=stop_string)
 
     def _sampled(self, completion: Completion) -> str:
-        """A completion's text without a tag that was put in front of it (`_with_text`)."""
+        """A completion's text without a tag that was put in front of it (`with_text`)."""
         added = self.text_of(completion.tokens)[: len(THINK)] != THINK
         return completion.text.removeprefix(THINK) if added else completion.text
 
@@ -223,7 +223,7 @@ class LanguageModel:
         with closing(self.engine_thread.outcomes(jobs)) as outcomes:
             for number, completion in outcomes:
                 place, watcher = requests.pop(number)
-                yield place, self._with_text(completion, watcher)
+                yield place, self.with_text(completion, watcher)
 
     def stream_tokens(self, prompt: Prompt, sampling: Sampling) -> Iterator[int]:
         """Yield each token as it is drawn, the stop id included. Closing the iterator ends the generation."""

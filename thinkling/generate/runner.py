@@ -5,13 +5,14 @@ in one padded pass with others of its length; each later pass reads one new toke
 graph. Left out: paging, chunked prefill of one long prompt.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinkling.device import out_of_memory
+from thinkling.generate.prefixes import Prefixes
 from thinkling.model.cache import KVCache
 from thinkling.model.transformer import Transformer
 
@@ -23,19 +24,23 @@ class Runner:
     """Reads prompts and tokens for at most `max_rows` requests of at most `max_length` tokens each.
 
     hidden: the state from which each row's next token is drawn. prompt_hidden: the one behind the row's prompt, for
-    siblings that join later. pass_tokens: padded tokens of one pass; halved where memory did not suffice.
+    siblings that join later. prefixes: what was read before, if that is kept. pass_tokens: padded tokens of one pass;
+    halved where memory did not suffice.
     """
 
-    def __init__(self, model: Transformer, max_rows: int, max_length: int) -> None:
-        self.model = model
+    def __init__(
+        self, model: Transformer, max_rows: int, max_length: int, prefixes: Prefixes | None = None
+    ) -> None:  # fmt: skip
+        self.model, self.prefixes = model, prefixes
         self.cache = KVCache(model.config, max_rows, max_length, model.device, model.dtype)
         self.hidden = torch.zeros(max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden)
         self.decoder = CudaGraphDecoder(model, self.cache) if can_record(model) else None
         self.pass_tokens = PREFILL_TOKENS
 
-    def prefill(self, prompts: dict[int, Sequence[int]]) -> list[int]:
-        """Read prompts into rows, in passes of similar length, padded on the right: prompts[b] into row b.
+    def prefill(self, prompts: dict[int, Sequence[int]], whole: Collection[int] = ()) -> list[int]:
+        """Read prompts into rows, in passes of similar length, padded on the right: prompts[b] into row b. whole: rows
+        whose prompts are read from their start, even if it is known.
 
         Where memory does not suffice, a pass is halved and tried again; returns the rows whose prompt is too long even
         alone.
@@ -43,7 +48,7 @@ class Runner:
         rows, failed = sorted(prompts, key=lambda row: len(prompts[row])), []
         while rows:
             count = self._pass_size([prompts[row] for row in rows])
-            if self._read_into([(row, prompts[row]) for row in rows[-count:]]):
+            if self._read_into([(row, prompts[row]) for row in rows[-count:]], whole):
                 del rows[-count:]
             elif count == 1:
                 failed.append(rows.pop())
@@ -51,21 +56,29 @@ class Runner:
                 self._halve(count * len(prompts[rows[-1]]))
         return failed
 
-    def _read_into(self, pairs: list[tuple[int, Sequence[int]]]) -> bool:
+    def _read_into(self, pairs: list[tuple[int, Sequence[int]]], whole: Collection[int]) -> bool:
         """One pass; False if memory did not suffice."""
-        prompts = [prompt for _, prompt in pairs]
+        known = [(None, 0) if row in whole else self._known(prompt) for row, prompt in pairs]
+        unread = [prompt[length:] for (_, prompt), (_, length) in zip(pairs, known, strict=True)]
+        room = max(length for _, length in known) + max(map(len, unread))
         try:
-            scratch = KVCache(self.model.config, len(pairs), len(prompts[-1]), self.model.device, self.model.dtype)
-            hidden = self.model(self._padded(prompts), scratch)
+            scratch = KVCache(self.model.config, len(pairs), room, self.model.device, self.model.dtype)
+            for i, (source, length) in enumerate(known):
+                if source is not None:
+                    scratch.copy_row(source, 0, i, length)
+            hidden = self.model(self._padded(unread), scratch)
         except RuntimeError as error:
             if out_of_memory(error):
                 return False
             raise
-        scratch.advance(torch.tensor([len(prompt) for prompt in prompts], device=self.model.device))
+        scratch.advance(torch.tensor([len(tokens) for tokens in unread], device=self.model.device))
         for i, (row, prompt) in enumerate(pairs):
             self.cache.copy_row(scratch, i, row, len(prompt))
-            self.hidden[row] = self.prompt_hidden[row] = hidden[i, len(prompt) - 1]
+            self.hidden[row] = self.prompt_hidden[row] = hidden[i, len(unread[i]) - 1]
         return True
+
+    def _known(self, prompt: Sequence[int]) -> tuple[KVCache | None, int]:
+        return self.prefixes.longest(prompt) if self.prefixes is not None else (None, 0)
 
     def _pass_size(self, sequences: Sequence[Sequence[int]]) -> int:
         """How many of these, the longest at the end, one pass reads."""

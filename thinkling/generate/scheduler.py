@@ -13,11 +13,24 @@ from thinkling.generate.completion import Completion, columns
 from thinkling.generate.sampling import Sampling
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How likely the model itself found a token: at temperature 1, before penalties and cuts, in nats.
+
+    top: the likeliest tokens in its place with theirs, the likeliest first.
+    """
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
 @dataclass(eq=False)
 class Request:
     """A prompt to complete: what was asked for, and what there is so far.
 
     on_token: sees each token as it is drawn, in the engine's thread; a true value ends the request.
+    tell: how many of the likeliest tokens `told` has of each place beside the drawn one; None keeps no `told`.
+    forced: tokens that come next whatever is drawn, as from a callback that closes thinking whose budget is spent.
     row: in the cache, while it runs. siblings: the running requests of the same prompt, itself among them.
     error: why it cannot go on.
     """
@@ -27,12 +40,15 @@ class Request:
     sampling: Sampling
     on_token: Callable[[int], object] | None
     uniforms: Iterator[float]
+    tell: int | None = None
     row: int = -1
     siblings: list["Request"] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     measured: list[list[float]] = field(default_factory=list)  # a row of sampling.measure per token
     sampling_mask: list[tuple[int, ...]] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    forced: deque[int] = field(default_factory=deque)
     seconds: float = 0.0
     error: Exception | None = None
 

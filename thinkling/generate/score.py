@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from thinkling.generate.distribution import tell
 from thinkling.model.cache import Packed
 from thinkling.model.transformer import Transformer
 
@@ -56,6 +57,18 @@ def _chunk_logprobs(
         probs = (logits - log_total[:, None]).exp()
         entropy = log_total - (probs * logits).sum(-1)
     return logprobs, entropy
+
+
+@torch.inference_mode()
+def tell_given(
+    hidden: Float[Tensor, "T D"], head: Float[Tensor, "V D"], tokens: Sequence[int], num: int
+) -> list[tuple[float, list[tuple[int, float]]]]:  # fmt: skip
+    """`distribution.tell` of given tokens behind the first one, each from the hidden state before it."""
+    size, found = max(1, CHUNK_ELEMENTS // head.shape[0]), []
+    for start in range(0, len(tokens) - 1, size):
+        end = min(start + size, len(tokens) - 1)
+        found += tell(hidden[start:end] @ head.T, tokens[start + 1 : end + 1], num)
+    return found
 
 
 def score_packed(

@@ -1,0 +1,73 @@
+"""`thinkling serve`: an OpenAI-compatible server (serve/)."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from thinkling.checks import above_zero, at_least
+from thinkling.commands.options import ModelSettings
+from thinkling.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(ModelSettings):
+    """Serve a model over OpenAI's API.
+
+    Methods are models, too: MODEL+vote@8, MODEL+best@8, MODEL+refine.
+
+    Example: thinkling serve thinkling-base --port 8000
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = "thinkling-base"
+    """A built-in model's name, a checkpoint's folder or .gguf file, smollm2-135m, or a Hub id."""
+    port: int = 8000
+    """0 takes any free one, and says which."""
+    host: str = "127.0.0.1"
+    """The address to listen at. Away from this machine clients need a token: one is made and printed, unless
+    --api-key-env has one."""
+    name: str | None = None
+    """What clients call the model; its own name, without folders, if left out."""
+    api_key_env: str = "THINKLING_API_KEY"
+    """The environment variable that holds the token which clients must send, if there is one."""
+    allow_host: tuple[str, ...] = ()
+    """Names by which clients may call the server, besides localhost and its address."""
+    allow_origin: tuple[str, ...] = ()
+    """Origins of web pages that may ask this server, such as https://chat.example.org."""
+    queue: int = 256
+    """Answers that may wait for a place in the batch; what comes then is told to try again later (429)."""
+    prefix_gb: float = 0.5
+    """Memory for what earlier requests have read, in GB: a conversation's next turn reads only what is new."""
+    request_timeout: float = 600.0
+    """Seconds that one answer may take."""
+    client_timeout: float = 20.0
+    """Seconds that a client may take to send a request, or to read when its connection is full."""
+    max_connections: int = 1024
+    """Connections at once."""
+    ending: float = 30.0
+    """Seconds that answers under way may still take when the server is told to end."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(0, queue=self.queue, ending=self.ending, prefix_gb=self.prefix_gb)
+        at_least(1, max_connections=self.max_connections)
+        above_zero(request_timeout=self.request_timeout, client_timeout=self.client_timeout)
+        if not 0 <= self.port <= 65535:
+            raise UserError(f"--port must be from 0 to 65535, not {self.port}")
+        if self.name is not None and not (self.name and self.name.isprintable() and "+" not in self.name):
+            raise UserError(f"--name {self.name!r}: use a name without '+', which stands before a method's name")
+
+
+def main(settings: Serve) -> None:
+    import os
+
+    from thinkling.commands.load import language_model
+    from thinkling.serve.api import Limits
+    from thinkling.serve.security import Access
+    from thinkling.serve.server import serve
+
+    token = os.environ.get(settings.api_key_env) or None
+    access = Access(settings.host, token, settings.allow_host, settings.allow_origin)
+    limits = Limits(settings.queue, settings.request_timeout, settings.client_timeout, settings.max_connections)
+    model = language_model(settings, prefix_gb=settings.prefix_gb)
+    serve(model, settings.name, access, settings.port, limits, settings.ending)

@@ -1,0 +1,74 @@
+"""The OpenAPI document of the server, made from the table of parameters; and that table as Markdown, for people."""
+
+from thinkling import __version__
+from thinkling.serve.parameters import CHAT, DETOKENIZE, PARAMETERS, REFUSED, RESPONSES, TEXT, TOKENIZE, of_endpoint
+
+SUMMARIES = {
+    CHAT: "The reply to a chat", TEXT: "The completion of a text", RESPONSES: "The reply to a chat, as items",
+    TOKENIZE: "Text as token ids", DETOKENIZE: "Token ids as text",
+}  # fmt: skip
+REQUIRED = {CHAT: ["messages"], TEXT: ["prompt"], RESPONSES: ["input"], DETOKENIZE: ["tokens"]}
+PAGES = {
+    "/v1/models": "The names that requests may use", "/health": "Does the server run?", "/version": "Its version",
+    "/metrics": "Counts and times, for Prometheus", "/openapi.json": "This document",
+}  # fmt: skip
+ERROR = {
+    "type": "object", "required": ["error"],
+    "properties": {"error": {"type": "object", "required": ["message", "type"], "properties": {
+        "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": "string", "nullable": True},
+        "code": {"type": "string", "nullable": True},
+    }}},
+}  # fmt: skip
+REFUSALS = {
+    "400": "A parameter is unknown, wrong or not offered; param names it", "401": "The token is missing or wrong",
+    "403": "The Host or Origin is not known", "404": "There is no such model or path",
+    "405": "The path takes another method", "408": "The body came too slowly", "413": "The body is too large",
+    "415": "The body is no application/json", "429": "The queue is full", "431": "The headers are too large",
+    "500": "The server failed", "503": "There are too many connections", "504": "The answer took too long",
+}  # fmt: skip
+
+
+def document() -> dict:
+    paths = {endpoint: {"post": operation(endpoint)} for endpoint in SUMMARIES}
+    paths |= {path: {"get": {"summary": summary, "responses": answers("")}} for path, summary in PAGES.items()}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "thinkling serve", "version": __version__},
+        "components": {
+            "schemas": {"Error": ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "paths": paths,
+    }
+
+
+def operation(endpoint: str) -> dict:
+    rows = [row for row in of_endpoint(endpoint).values() if not row.why]
+    schema = {
+        "type": "object", "additionalProperties": False,
+        "properties": {row.name: row.schema | {"description": row.help} for row in rows},
+    } | ({"required": REQUIRED[endpoint]} if endpoint in REQUIRED else {})  # fmt: skip
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"summary": SUMMARIES[endpoint], "requestBody": body, "responses": answers(endpoint)}
+
+
+def answers(endpoint: str) -> dict:
+    kinds = ["application/json"] + (["text/event-stream"] if endpoint in (CHAT, TEXT, RESPONSES) else [])
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    refusals = {status: {"description": why, "content": error} for status, why in REFUSALS.items()}
+    return {
+        "200": {"description": "The answer", **({"content": {k: {} for k in kinds}} if endpoint else {})}
+    } | refusals
+
+
+def table() -> str:
+    """The parameters as Markdown: what each does, and why those that are refused are."""
+    short = {CHAT: "chat", TEXT: "completions", RESPONSES: "responses", TOKENIZE: "tokenize", DETOKENIZE: "detokenize"}
+    lines = ["| parameter | where | what it does |", "| --- | --- | --- |"]
+    for row in PARAMETERS:
+        where = ", ".join(short[endpoint] for endpoint in row.endpoints)
+        lines.append(f"| `{row.name}` | {where} | {row.help} |")
+    lines += ["", "| refused | where | why |", "| --- | --- | --- |"]
+    for row in REFUSED:
+        lines.append(f"| `{row.name}` | {', '.join(short[e] for e in row.endpoints)} | {row.why} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,58 @@
+"""The server's process: it listens, says where, serves until it is told to end, and lets answers under way come to
+their end.
+
+Left out: TLS, which a proxy in front does.
+"""
+
+import logging
+import secrets
+import socket
+import sys
+import time
+
+import uvicorn
+
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.serve.api import Api, Limits
+from thinkling.serve.connections import watched
+from thinkling.serve.security import LOG, MOST_HEAD, Access, is_loopback
+from thinkling.serve.served import Served
+
+
+def serve(model: LanguageModel, name: str | None, access: Access, port: int, limits: Limits, ending_s: float) -> None:
+    """Serve until SIGINT or SIGTERM; then for at most `ending_s` seconds more, for answers under way.
+
+    access.token: off the own machine there is always one; without one it is made up here, and printed.
+    """
+    if access.token is None and not is_loopback(access.bind):
+        access = Access(access.bind, secrets.token_urlsafe(32), access.hosts, access.origins)
+        print(f"the token that clients must send: {access.token}", file=sys.stderr)
+    api = Api(Served.of(model, name, int(time.time())), limits, access)
+    listener = listening(access.bind, port)
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(handler := logging.StreamHandler())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    config = uvicorn.Config(
+        api.app(), http=watched(limits.client_seconds, limits.connections), ws="none", loop="asyncio", lifespan="on",
+        log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
+        h11_max_incomplete_event_size=MOST_HEAD, timeout_keep_alive=30, timeout_graceful_shutdown=ending_s,
+    )  # fmt: skip
+    host = f"[{access.bind}]" if ":" in access.bind else access.bind
+    print(f"serving {', '.join(api.served.names)} at http://{host}:{listener.getsockname()[1]}/v1 (Ctrl+C ends)",
+          flush=True)  # fmt: skip
+    uvicorn.Server(config).run([listener])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that takes connections from now on. Raises UserError where it cannot."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        raise UserError(f"cannot listen at {host}:{port} ({error.strerror or error}): choose another --port or --host"
+                        ) from None  # fmt: skip
+    return listener
