@@ -37,19 +37,32 @@ def fails(capsys: pytest.CaptureFixture, *arguments: object) -> str:
     return captured.err.strip()
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
-def test_help_names_every_flag_without_importing_torch(command: str) -> None:
+@pytest.fixture(scope="module")
+def helped() -> dict[str, tuple[str, list[str]]]:
+    """Of every command, one after the other in one process: its help, and what is imported by then that is heavy."""
     code = (
-        "import sys; from thinkling import cli\n"
-        f"try: cli.main([{command!r}, '--help'])\n"
-        "except SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'matplotlib', 'reasoning_gym', 'transformers', 'numpy'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "import contextlib, io, json, sys\n"
+        "from thinkling import cli\n"
+        "found = {}\n"
+        "for command in cli.COMMANDS:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as shown:\n"
+        "        try: cli.main([command, '--help'])\n"
+        "        except SystemExit as end: assert not end.code\n"
+        "    heavy = {'torch', 'matplotlib', 'reasoning_gym', 'transformers', 'numpy'} & set(sys.modules)\n"
+        "    found[command] = shown.getvalue(), sorted(heavy)\n"
+        "print(json.dumps(found))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0, shown.stderr
+    return json.loads(shown.stdout)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_names_every_flag_without_importing_torch(command: str, helped: dict[str, tuple[str, list[str]]]) -> None:
+    shown, heavy = helped[command]
+    assert not heavy
     for flag in flags_of(cli.COMMANDS[command].settings):
-        assert flag in shown.stdout.lower()
+        assert flag in shown.lower()
 
 
 def flags_of(settings: type) -> Iterator[str]:
