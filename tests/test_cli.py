@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import get_type_hints
 
@@ -17,6 +18,7 @@ from thinkling import cli
 from thinkling.commands import demo, grpo
 from thinkling.evaluate.result import Result
 from thinkling.generate.language_model import LanguageModel
+from thinkling.model.config import SIZES
 from thinkling.model.weights import save_model
 
 
@@ -205,6 +207,8 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     from thinkling.commands import pretrain
 
     monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 300)
+    narrow = replace(SIZES["thinkling-base"], hidden_size=32, intermediate_size=64, num_hidden_layers=2)
+    monkeypatch.setitem(SIZES, "thinkling-base", narrow)
     out, small = tmp_path / "model", ["--rows", "2", "--length", "100", "--no-compile"]
     cli.main(["pretrain", "--out", str(out), "--num-tokens", "200", "--warmup-steps", "1", *small])
     capsys.readouterr()
@@ -230,7 +234,11 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     assert not (tmp_path / "x").exists()
 
 
-def test_demo_tells_the_whole_story(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:
+def test_demo_tells_the_whole_story(
+    capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "MAX_TOKENS", 16)
+    monkeypatch.setattr(grpo, "Grpo", partial(grpo.Grpo, prompts_per_step=2, rollouts_per_prompt=2, max_tokens=16))
     arguments = ["demo", "--model", str(checkpoint), "--out", str(tmp_path / "demo"), "--num-problems", "3"]
     cli.main([*arguments, "--grpo-steps", "1"])
     shown = capsys.readouterr().out

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, jaxtyped
 from torch import Tensor
 
+BROKEN = r"(?i)type-check|violates"
+
 
 def checked(function: Callable) -> Callable:
     return shapes.jaxtyped(function, typechecker=shapes.check)
@@ -28,9 +30,9 @@ def test_a_wrong_call_is_caught_after_right_ones_of_other_kinds() -> None:
         ([1.0], torch.ones(4)), (torch.ones(2, 4), torch.ones(4), "mean"), (torch.ones(2, 4), torch.ones(4), "wrong"),
     ):  # fmt: skip
         for _ in range(2):  # the second time too
-            with pytest.raises(Exception, match="(?i)type-check|violates"):
+            with pytest.raises(Exception, match=BROKEN):
                 product(*wrong)
-    with pytest.raises(Exception, match="(?i)type-check|violates"):
+    with pytest.raises(Exception, match=BROKEN):
         product(a=torch.ones(2, 4), b=torch.ones(5))
     assert product(a=torch.ones(2, 4), b=torch.ones(4)).tolist() == [4, 4]
 
@@ -44,7 +46,7 @@ def test_what_comes_back_is_checked_too_whenever_it_is_of_another_kind() -> None
 
     like(torch.ones(3)), like(torch.zeros(3))
     for _ in range(2):
-        with pytest.raises(Exception, match="(?i)type-check|violates"):
+        with pytest.raises(Exception, match=BROKEN):
             like(torch.ones(3))
 
 
@@ -55,5 +57,5 @@ def test_values_of_lists_are_looked_at() -> None:
 
     assert total([1, 2], {"a": 3}) == 6
     for wrong in (([1.5, 2], {"a": 3}), (["1"], {}), ([1, 2], {"a": 1.5}), ([1, 2], {3: 3})):
-        with pytest.raises(Exception, match="(?i)type-check|violates"):
+        with pytest.raises(Exception, match=BROKEN):
             total(*wrong)
