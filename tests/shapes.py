@@ -30,8 +30,8 @@ class Promise:
         self.code = function.__code__  # held, so that no other function's gets its id
         self.takes = self.stand_in(function, signature.replace(return_annotation=inspect.Signature.empty))
         self.returns = self.stand_in(function, signature)
-        self.by_value = "Literal[" in str(signature)
-        self.kept: set[object] = set()
+        self.kinds = WITH_STRINGS if "Literal[" in str(signature) else OF_TYPES
+        self.kept: dict[object, set[object]] = {}  # what was given -> what came back
 
     def stand_in(self, function: FunctionType, signature: inspect.Signature) -> Callable[..., object]:
         """Checked at each call, and returns what the function itself has just made."""
@@ -44,16 +44,33 @@ class Promise:
         twin.__qualname__, twin.__module__, twin.__signature__ = function.__qualname__, function.__module__, signature
         return at_each_call(twin, typechecker=check)
 
-    def kind(self, value: object) -> object:
-        if isinstance(value, Tensor):
-            return value.shape, value.dtype
-        if isinstance(value, list | tuple):
-            return type(value), *map(self.kind, value[:FEW])
-        if isinstance(value, dict):
-            return dict, *map(self.kind, itertools.islice(value.items(), FEW))
-        return (str, value) if self.by_value and isinstance(value, str) else type(value)
+
+class Kinds(dict):
+    """For each type, how the kind of a value of it is told; None where the type says it all. Asked at every call."""
+
+    def __init__(self, by_value: bool) -> None:
+        self.by_value = by_value  # strings by their value, for a Literal
+
+    def __missing__(self, cls: type) -> Callable[[object], object] | None:
+        several = None
+        if issubclass(cls, Tensor):
+            several = lambda value: (value.shape, value.dtype)  # noqa: E731
+        elif issubclass(cls, list | tuple):
+            several = lambda value: (cls, *map(self.of, value[:FEW]))  # noqa: E731
+        elif issubclass(cls, dict):
+            several = lambda value: (dict, *map(self.of, itertools.islice(value.items(), FEW)))  # noqa: E731
+        elif self.by_value and issubclass(cls, str):
+            several = lambda value: (str, value)  # noqa: E731
+        self[cls] = several
+        return several
+
+    def of(self, value: object) -> object:
+        cls = type(value)
+        told = self[cls]
+        return cls if told is None else told(value)
 
 
+OF_TYPES, WITH_STRINGS = Kinds(by_value=False), Kinds(by_value=True)
 promises: dict[int, Promise] = {}  # by the code's id: a function inside another is made anew at each call
 
 
@@ -61,24 +78,25 @@ def once_a_kind(function: FunctionType) -> FunctionType:
     if not function.__annotations__:
         return function
     promise = promises.get(id(function.__code__)) or promises.setdefault(id(function.__code__), Promise(function))
-    kind, kept = promise.kind, promise.kept
+    kind, kept = promise.kinds.of, promise.kept
 
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
         if jaxtyping.config.jaxtyping_disable:
             return function(*args, **kwargs)
-        given = (*map(kind, args), *((name, kind(value)) for name, value in kwargs.items()))
-        if given not in kept:
+        given = tuple(map(kind, args))
+        if kwargs:
+            given += tuple((name, kind(value)) for name, value in kwargs.items())
+        if (back := kept.get(given)) is None:
             made_now.made = None
             promise.takes(*args, **kwargs)
-            kept.add(given)
+            back = kept.setdefault(given, set())
         made = function(*args, **kwargs)
-        pair = given, kind(made)
-        if pair not in kept:
+        if (came := kind(made)) not in back:
             made_now.made = made
             promise.returns(*args, **kwargs)
             made_now.made = None
-            kept.add(pair)
+            back.add(came)
         return made
 
     return checked

@@ -22,7 +22,7 @@ from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.model.weights import load_model
+from thinkling.model.weights import load_model, save_model
 from thinkling.train import checkpoint
 from thinkling.train.rl import sampler
 from thinkling.train.rl.guard.watchdog import WINDOW
@@ -318,10 +318,15 @@ def test_masters_of_a_bfloat16_model_come_back(tiny: LanguageModel, tmp_path: Pa
 
 
 @pytest.mark.long
-def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """The real command, killed with SIGKILL while it trains and saves after every step; then once more, to the end."""
-    flags = ["--steps", "5", "--prompts-per-step", "4", "--rollouts-per-prompt", "4", "--max-tokens", "32",
-             "--save-every", "1", "--no-preflight", "--eval-every", "0"]  # fmt: skip
+def test_killed_at_any_moment(tiny: LanguageModel, tmp_path: Path) -> None:
+    """The real command, killed with SIGKILL while it trains and saves after every step; then once more, to the end.
+
+    On a tiny network, which is never right, so that drawing and saving take their turns quickly; with rewards that are
+    made up, so that it learns."""
+    save_model(tmp_path / "model", tiny.network, tiny.tokenizer)
+    flags = ["--model", str(tmp_path / "model"), "--steps", "12", "--prompts-per-step", "4", "--rollouts-per-prompt",
+             "4", "--max-tokens", "32", "--save-every", "1", "--no-preflight", "--eval-every", "0", "--no-watchdog",
+             "--reward", "random"]  # fmt: skip
 
     def start_run(out: Path) -> subprocess.Popen:
         command = [sys.executable, "-m", "thinkling", "grpo", "--out", str(out), *flags]
@@ -340,9 +345,11 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     for round_number in range(KILLS):
         out = tmp_path / f"killed-{round_number}"
         process = start_run(out)
-        while not (out / "metrics.jsonl").exists() and process.poll() is None:
+        rows = int(torch.randint(1, 6, ()))
+        metrics = out / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= rows):
             time.sleep(0.01)
-        time.sleep(float(torch.rand(())) * 1.5)
+        time.sleep(float(torch.rand(())) * 0.2)  # a step and its save take about as long
         process.send_signal(signal.SIGKILL)
         process.wait(60)
         assert finish(out) == whole

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import get_type_hints
 
@@ -17,6 +18,7 @@ from thinkling import cli
 from thinkling.commands import demo, grpo
 from thinkling.evaluate.result import Result
 from thinkling.generate.language_model import LanguageModel
+from thinkling.model.config import SIZES
 from thinkling.model.weights import save_model
 
 
@@ -37,19 +39,32 @@ def fails(capsys: pytest.CaptureFixture, *arguments: object) -> str:
     return captured.err.strip()
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
-def test_help_names_every_flag_without_importing_torch(command: str) -> None:
+@pytest.fixture(scope="module")
+def helped() -> dict[str, tuple[str, list[str]]]:
+    """Of every command, one after the other in one process: its help, and what is imported by then that is heavy."""
     code = (
-        "import sys; from thinkling import cli\n"
-        f"try: cli.main([{command!r}, '--help'])\n"
-        "except SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'matplotlib', 'reasoning_gym', 'transformers', 'numpy'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "import contextlib, io, json, sys\n"
+        "from thinkling import cli\n"
+        "found = {}\n"
+        "for command in cli.COMMANDS:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as shown:\n"
+        "        try: cli.main([command, '--help'])\n"
+        "        except SystemExit as end: assert not end.code\n"
+        "    heavy = {'torch', 'matplotlib', 'reasoning_gym', 'transformers', 'numpy'} & set(sys.modules)\n"
+        "    found[command] = shown.getvalue(), sorted(heavy)\n"
+        "print(json.dumps(found))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0, shown.stderr
+    return json.loads(shown.stdout)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_names_every_flag_without_importing_torch(command: str, helped: dict[str, tuple[str, list[str]]]) -> None:
+    shown, heavy = helped[command]
+    assert not heavy
     for flag in flags_of(cli.COMMANDS[command].settings):
-        assert flag in shown.stdout.lower()
+        assert flag in shown.lower()
 
 
 def flags_of(settings: type) -> Iterator[str]:
@@ -193,6 +208,8 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     from thinkling.commands import pretrain
 
     monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 300)
+    narrow = replace(SIZES["thinkling-base"], hidden_size=32, intermediate_size=64, num_hidden_layers=2)
+    monkeypatch.setitem(SIZES, "thinkling-base", narrow)
     out, small = tmp_path / "model", ["--rows", "2", "--length", "100", "--no-compile"]
     cli.main(["pretrain", "--out", str(out), "--num-tokens", "200", "--warmup-steps", "1", *small])
     capsys.readouterr()
@@ -218,7 +235,11 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
     assert not (tmp_path / "x").exists()
 
 
-def test_demo_tells_the_whole_story(capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path) -> None:
+def test_demo_tells_the_whole_story(
+    capsys: pytest.CaptureFixture, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "MAX_TOKENS", 16)
+    monkeypatch.setattr(grpo, "Grpo", partial(grpo.Grpo, prompts_per_step=2, rollouts_per_prompt=2, max_tokens=16))
     arguments = ["demo", "--model", str(checkpoint), "--out", str(tmp_path / "demo"), "--num-problems", "3"]
     cli.main([*arguments, "--grpo-steps", "1"])
     shown = capsys.readouterr().out

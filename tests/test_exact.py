@@ -22,10 +22,10 @@ KL = replace(PRESETS["dr-grpo"].objective, kl="k3", kl_coef=0.1)
 
 
 def test_everything_that_can_be_drawn_is_listed_once() -> None:
-    assert len(exact.DRAWN) == 1 + 4 * 5 == len(set(exact.DRAWN))
+    assert len(exact.DRAWN) == 1 + 3 * 4 == len(set(exact.DRAWN))
     world = worlds()[0]
     groups = groups_of(world, PRESETS["dr-grpo"].objective)
-    assert len(groups) == 21 * 22 / 2
+    assert len(groups) == 13 * 14 / 2
     assert sum(group.probability for group in groups) == pytest.approx(1.0)
 
 
@@ -75,7 +75,7 @@ def test_on_policy_it_climbs_the_expected_reward() -> None:
         return sum(math.exp(sum(exact.log_probs(theta, c, 1.0))) * sum(exact.rewards_of(c)) for c in exact.DRAWN)
 
     found = gradient_of(thinklings(objective), world, groups_of(world, objective))
-    for place in ((0, 0), (0, 3), (2, 1), (4, 4)):
+    for place in ((0, 0), (0, 3), (2, 1), (3, 3)):
         step = torch.zeros_like(world.theta)
         step[place] = 1e-5
         slope = (expected_reward(world.theta + step) - expected_reward(world.theta - step)) / 2e-5
@@ -107,29 +107,39 @@ def test_a_right_loss_of_somebody_else_passes() -> None:
     assert all(finding.passed for finding in check(user_loss(), KL))
 
 
+MISTAKES = {
+    "max": dict(clip=lambda p, c, a: torch.where(a < 0, torch.maximum(p, c), torch.minimum(p, c))),
+    "k1": dict(kl=lambda difference: difference),
+    "local": dict(local=True),
+    "cold": dict(cold=True),
+    "no clip": dict(clip=lambda p, c, a: p),
+    "sign": dict(clip=lambda p, c, a: -torch.minimum(p, c), beta=-0.1),
+}
+
+
 @pytest.mark.parametrize(
     ("mistake", "fails_in", "cause"),
     [
-        (dict(clip=lambda p, c, a: torch.where(a < 0, torch.maximum(p, c), torch.minimum(p, c))),
-         "off policy, A < 0", "max instead of min where A < 0"),
-        (dict(kl=lambda difference: difference), "on policy", "k1 in the loss"),
-        (dict(local=True), "in micro-batches", "the micro-batch's own numbers"),
-        (dict(cold=True), "at temperature 0.6", "scores at temperature 1"),
-        (dict(clip=lambda p, c, a: p), "off policy, A > 0", "does not clip"),
-        (dict(clip=lambda p, c, a: -torch.minimum(p, c), beta=-0.1), "on policy", "the wrong sign"),
+        ("max", "off policy, A < 0", "max instead of min where A < 0"),
+        ("k1", "on policy", "k1 in the loss"),
+        ("local", "in micro-batches", "the micro-batch's own numbers"),
+        ("cold", "at temperature 0.6", "scores at temperature 1"),
+        ("no clip", "off policy, A > 0", "does not clip"),
+        ("sign", "on policy", "the wrong sign"),
     ],
-)  # fmt: skip
-def test_mistakes_are_found_and_named(mistake: dict, fails_in: str, cause: str) -> None:
-    findings = {finding.world: finding for finding in check(user_loss(**mistake), KL)}
-    assert not findings[fails_in].passed
-    assert cause in findings[fails_in].cause
+)
+def test_mistakes_are_found_and_named(monkeypatch: pytest.MonkeyPatch, mistake: str, fails_in: str, cause: str) -> None:
+    """In the situation in which each shows; the others would take as long again, each for six guesses at the cause."""
+    monkeypatch.setattr(check_loss, "worlds", lambda: [world for world in worlds() if world.name == fails_in])
+    [finding] = check(user_loss(**MISTAKES[mistake]), KL)
+    assert not finding.passed
+    assert cause in finding.cause
 
 
-def test_single_mistakes_fail_only_where_they_show() -> None:
-    findings = check(user_loss(local=True), KL)
-    assert [finding.world for finding in findings if not finding.passed] == ["in micro-batches"]
-    findings = check(user_loss(cold=True), KL)
-    assert [finding.world for finding in findings if not finding.passed] == ["at temperature 0.6"]
+@pytest.mark.parametrize(("mistake", "fails_in"), [("local", "in micro-batches"), ("cold", "at temperature 0.6")])
+def test_single_mistakes_fail_only_where_they_show(mistake: str, fails_in: str) -> None:
+    findings = check(user_loss(**MISTAKES[mistake]), KL)
+    assert [finding.world for finding in findings if not finding.passed] == [fails_in]
 
 
 def test_the_stated_gradient_is_not_ours_by_construction() -> None:
@@ -147,8 +157,8 @@ BROKEN = {"with the wrong sign": lambda found: -found, "three times as large": l
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seven of the 21 completions and one situation are enough to see what is wrong everywhere."""
-    monkeypatch.setattr(exact, "DRAWN", exact.DRAWN[::3])
+    """Seven of the 13 completions and one situation are enough to see what is wrong everywhere."""
+    monkeypatch.setattr(exact, "DRAWN", exact.DRAWN[::2])
     monkeypatch.setattr(check_loss, "worlds", lambda: worlds()[:1])
 
 

@@ -14,7 +14,7 @@ from thinkling import cli
 from thinkling.commands import pretrain
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.model.config import ModelConfig
+from thinkling.model.config import SIZES, ModelConfig
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer, init_weights
 from thinkling.model.weights import load_model, resolve
@@ -24,27 +24,19 @@ from thinkling.train.pretrain.config import CorpusName, TextConfig
 from thinkling.train.pretrain.packing import Batch, Batches, batches_from, laid_out, packed_batches
 from thinkling.train.pretrain.trainer import PretrainMetrics, Trainer, weighted_loss
 
-SMALL = (
-    "--rows",
-    "2",
-    "--length",
-    "100",
-    "--warmup-steps",
-    "1",
-    "--no-compile",
-    "--device",
-    "cpu",
-    "--dtype",
-    "float32",
-)
+SMALL = ("--size", "tiny", "--rows", "2", "--length", "100", "--warmup-steps", "1", "--no-compile", "--device", "cpu",
+         "--dtype", "float32")  # fmt: skip
 
 
-def network(vocab_size: int, seed: int = 0) -> Transformer:
-    shape = ModelConfig(
+def shape(vocab_size: int) -> ModelConfig:
+    return ModelConfig(
         vocab_size=vocab_size, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=8, max_position_embeddings=512, rope_theta=10_000.0,
     )  # fmt: skip
-    return init_weights(Transformer(shape), seed)
+
+
+def network(vocab_size: int, seed: int = 0) -> Transformer:
+    return init_weights(Transformer(shape(vocab_size)), seed)
 
 
 def test_the_corpora_are_those_of_the_flag() -> None:
@@ -130,8 +122,10 @@ def test_the_workers_take_turns_from_any_step_on(tiny_tokenizer: Tokenizer) -> N
 
 
 @pytest.fixture
-def few_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrain, "BPE_DOCUMENTS", 300)
+def small_size(monkeypatch: pytest.MonkeyPatch, tiny_tokenizer: Tokenizer) -> None:
+    """A network that is small, with a tokenizer that is there already; test_cli.py trains both as they are."""
+    monkeypatch.setitem(SIZES, "tiny", shape(512))
+    monkeypatch.setattr(pretrain, "new_tokenizer", lambda settings: tiny_tokenizer.backend)
 
 
 def run(out: Path, *more: str) -> Path:
@@ -145,7 +139,7 @@ def rows_of(out: Path) -> list[dict]:
 
 
 def test_a_run_that_died_ends_with_the_same_bits(
-    tmp_path: Path, few_documents: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_size: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It dies in its fifth step of six, behind a checkpoint at the fourth: rows and weights are those of one that did
     not. Once it began anew from the start, or lost the optimizer's moments, these would differ."""
@@ -171,7 +165,7 @@ def test_a_run_that_died_ends_with_the_same_bits(
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-def test_a_run_may_move_and_be_loaded_by_its_folder(tmp_path: Path, few_documents: None) -> None:
+def test_a_run_may_move_and_be_loaded_by_its_folder(tmp_path: Path, small_size: None) -> None:
     async def asked() -> None:  # as from a notebook, whose event loop runs
         run(tmp_path / "run")
 
@@ -179,11 +173,11 @@ def test_a_run_may_move_and_be_loaded_by_its_folder(tmp_path: Path, few_document
     (tmp_path / "run").rename(tmp_path / "moved")
     folder = resolve(str(tmp_path / "moved"))
     assert folder == tmp_path / "moved" / "checkpoints" / "step-00006"
-    assert load_model(folder).config.num_hidden_layers == 4
+    assert load_model(folder).config == shape(512)
 
 
 def test_a_run_that_diverges_says_so_and_keeps_what_it_learnt(
-    tmp_path: Path, few_documents: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, small_size: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """From the third step on the loss is NaN. It went on to the end of the hours that it was given, and a resumed one
     ended in a TypeError where it showed the steps without a loss. Nobody else may write to its folder meanwhile."""

@@ -1,6 +1,6 @@
 """Prove a policy loss by enumeration: a policy so small that every group of completions can be listed.
 
-Five tokens, of which one ends a completion, two tokens at most: 21 completions, 231 groups of two in any order. So an
+Four tokens, of which one ends a completion, two tokens at most: 13 completions, 91 groups of two in any order. So an
 expected gradient is a finite sum. It is compared with the one that the stated objective has in closed form,
 `stated_gradient`, which is written in plain Python, from the papers, apart from policy.py: advantages too. Beside the
 group that is drawn, each step has a second one, always the same, so that means over a group and over the step differ.
@@ -19,7 +19,7 @@ from thinkling.train.rl import terms as policy
 from thinkling.train.rl.loss import Denominators, LossInputs, TokenTensors, UserLoss, loss_of, rewards_after_kl
 from thinkling.train.rl.objective import Objective
 
-VOCABULARY, STOP, MAX_TOKENS, GROUP = 5, 0, 2, 2
+VOCABULARY, STOP, MAX_TOKENS, GROUP = 4, 0, 2, 2
 TINY = 1e-6  # added to every deviation
 # The step's other group: the two rewards and the length of each completion.
 OTHERS = [([1.0, 0.3], 1), ([0.0, 0.9], 2)]
@@ -82,9 +82,13 @@ def worlds(seed: int = 0) -> list[World]:
 
 def log_probs(table: Tensor, tokens: tuple[int, ...], temperature: float) -> list[float]:
     """Of each token of a completion."""
-    return [
-        float((table[CONTEXTS.index(tokens[:t])] / temperature).log_softmax(-1)[tokens[t]]) for t in range(len(tokens))
-    ]
+    scores = (table / temperature).log_softmax(-1)
+    return [float(scores[place, token]) for place, token in zip(contexts_of(tokens), tokens, strict=True)]
+
+
+def contexts_of(tokens: tuple[int, ...]) -> list[int]:
+    """Where in a table the logits of each token of a completion stand."""
+    return [CONTEXTS.index(tokens[:t]) for t in range(len(tokens))]
 
 
 @dataclass(frozen=True)
@@ -108,40 +112,42 @@ class ExactGroup:
 
 def groups_of(world: World, objective: Objective) -> list[ExactGroup]:
     """Every group that the sampler can draw, whatever the order of its members."""
-    tables = {name: {c: log_probs(getattr(world, name), c, world.temperature) for c in DRAWN}
+    tables = {name: [log_probs(getattr(world, name), c, world.temperature) for c in DRAWN]
               for name in ("old", "sampler", "reference")}  # fmt: skip
+    chosen = list(itertools.combinations_with_replacement(range(len(DRAWN)), GROUP))
+    padded = {name: rows(values, torch.float64) for name, values in tables.items()}
+    padded |= {"tokens": rows(DRAWN), "contexts": rows([contexts_of(c) for c in DRAWN])}
+    padded["mask"] = rows([[True] * len(c) for c in DRAWN], torch.bool)
+    padded = {name: values[torch.tensor(chosen)] for name, values in padded.items()}
     found = []
-    for members in itertools.combinations_with_replacement(DRAWN, GROUP):
-        shape = GROUP, max(map(len, members))
-        mask, tokens = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.long)
-        contexts = torch.zeros(shape, dtype=torch.long)
-        known = {name: torch.zeros(shape, dtype=torch.float64) for name in tables}
-        for row, c in enumerate(members):
-            mask[row, : len(c)], tokens[row, : len(c)] = True, torch.tensor(c)
-            contexts[row, : len(c)] = torch.tensor([CONTEXTS.index(c[:t]) for t in range(len(c))])
-            for name, values in known.items():
-                values[row, : len(c)] = torch.tensor(tables[name][c], dtype=torch.float64)
-        advantages = advantages_of(objective, members, known, mask)
-        stated = stated_advantages(objective, [(rewards_of(c), tables["old"][c], tables["reference"][c])
-                                               for c in members])  # fmt: skip
+    for number, places in enumerate(chosen):
+        members = tuple(DRAWN[place] for place in places)
+        known = {name: values[number, :, : max(map(len, members))] for name, values in padded.items()}
+        advantages = advantages_of(objective, members, known)
+        stated = stated_advantages(
+            objective, [(rewards_of(DRAWN[i]), tables["old"][i], tables["reference"][i]) for i in places]
+        )
         if world.sign:
             advantages = torch.where(advantages * world.sign > 0, advantages, 0.0)
             stated = [a if a * world.sign > 0 else 0.0 for a in stated]
         orders = len(set(itertools.permutations(members)))
-        probability = orders * math.exp(sum(sum(tables["sampler"][c]) for c in members))
-        found.append(ExactGroup(probability, members, mask, tokens, contexts, known["old"], known["sampler"],
-                           known["reference"], advantages, stated))  # fmt: skip
+        probability = orders * math.exp(sum(sum(tables["sampler"][i]) for i in places))
+        found.append(ExactGroup(probability, members, known["mask"], known["tokens"], known["contexts"], known["old"],
+                                known["sampler"], known["reference"], advantages, stated))  # fmt: skip
     return found
 
 
-def advantages_of(
-    objective: Objective, members: tuple[tuple[int, ...], ...], known: dict[str, Tensor], mask: Tensor
-) -> Tensor:
+def rows(values: Sequence[Sequence[float]], dtype: torch.dtype = torch.long) -> Tensor:
+    """One row each, filled up with zeros to MAX_TOKENS."""
+    return torch.tensor([[*row, *[0] * (MAX_TOKENS - len(row))] for row in values], dtype=dtype)
+
+
+def advantages_of(objective: Objective, members: tuple[tuple[int, ...], ...], known: dict[str, Tensor]) -> Tensor:
     """Those of the drawn group, by policy.py, in a step with the other one."""
     rewards = torch.tensor([rewards_of(c) for c in members], dtype=torch.float64)
-    rewards = rewards_after_kl(objective, rewards, known["old"], known["reference"], mask)
+    rewards = rewards_after_kl(objective, rewards, known["old"], known["reference"], known["mask"])
     others = torch.tensor([own for own, _ in OTHERS], dtype=torch.float64)
-    lengths = torch.cat([mask.sum(-1), torch.tensor([length for _, length in OTHERS])])
+    lengths = torch.tensor([*map(len, members), *(length for _, length in OTHERS)])
     owners = torch.tensor([0] * len(members) + [1] * len(OTHERS))
     return policy.advantages(objective.advantage, torch.cat([rewards, others]), owners, lengths)[: len(members)]
 
@@ -183,9 +189,8 @@ def thinklings(objective: Objective) -> UserLoss:
 
 def stated_gradient(objective: Objective, world: World, groups: list[ExactGroup]) -> Tensor:
     """The expected gradient that the loss ought to have: for every token its coefficient times grad log p."""
-    gradient = torch.zeros_like(world.theta)
+    factors = torch.zeros_like(world.theta).tolist()  # of grad log p, for each token after each context
     new = {c: log_probs(world.theta, c, world.temperature) for c in DRAWN}
-    soft = (world.theta / world.temperature).softmax(-1)
     for group in groups:
         num_tokens = sum(map(len, group.members))
         for row, c in enumerate(group.members):
@@ -193,15 +198,12 @@ def stated_gradient(objective: Objective, world: World, groups: list[ExactGroup]
             reference, advantage = group.reference[row].tolist(), group.stated[row]
             weight = {"sequence": 1 / (GROUP * len(c)), "tokens": 1 / num_tokens,
                       "constant": 1 / (GROUP * MAX_TOKENS)}[objective.aggregation]  # fmt: skip
-            for t, token in enumerate(c):
+            for t, place in enumerate(contexts_of(c)):
                 pull = coefficient(objective, advantage, new[c], old, sampled, t)
                 pull -= objective.kl_coef * kl_coefficient(objective, new[c], old, reference, t)
-                place = CONTEXTS.index(c[:t])
-                score = -soft[place]
-                score = score.clone()
-                score[token] += 1
-                gradient[place] -= group.probability * weight * pull * score / world.temperature
-    return gradient
+                factors[place][c[t]] += group.probability * weight * pull
+    pulls, soft = torch.tensor(factors, dtype=torch.float64), (world.theta / world.temperature).softmax(-1)
+    return -(pulls - pulls.sum(-1, keepdim=True) * soft) / world.temperature
 
 
 def stated_advantages(objective: Objective, members: list[tuple[list[float], list[float], list[float]]]) -> list[float]:
