@@ -123,7 +123,7 @@ WRONG = {
         ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\log_3 9=2", r"\log_3 27=3"),
         ("P(A)=1/2", "P(B)=1/2"), ("PQ=5", "RS=5"),
     ],
-    "values by name": [("x=1, y=2", "(y,x)=(1,2)"), ("b=1, a=2", "(1,2)"), ("(a,b)=(2,3)", "a=3, b=2")],
+    "values by name": [("x=1, y=2", "(y,x)=(1,2)"), ("b=1, a=2", "(1,2)"), ("(a,b)=(2,3)", "a=3, b=2"), ("x=1, y=2", "x=1, z=2")],
     "case and spaces of unread text": [
         (r"\frac{\hbar^2}{2M}", r"\frac{\hbar^2}{2m}"), (r"\int_0^1 G(x)dx", r"\int_0^1 g(x)dx"), (r"\foo A", r"\foo a"), (r"\foo 1 2", r"\foo 12"),
     ],
