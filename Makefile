@@ -13,7 +13,7 @@ test: .venv/installed-test
 	$(BIN)/pytest -n auto --maxschedchunk 1
 
 # What `make test` does with the same examples each time, with new ones: every property of the tests, and a hundred
-# thousand mutated answers for the verifier (`make test` tries two thousand), and fifty thousand wrong ones.
+# thousand mutated answers for the verifier (`make test` tries one thousand), and fifty thousand wrong ones.
 fuzz: .venv/installed-test
 	$(BIN)/pytest -n auto -m hypothesis --hypothesis-profile explore
 	$(BIN)/python tests/fuzz_verify.py --answers 100000 --seed 0

@@ -2,10 +2,11 @@ r"""Our verifier beside Math-Verify on the same labelled pairs, in one run: time
 
     python bench/verify.py --out runs/verify.jsonl
 
-Each side lives in a process of its own, imports nothing of the other, and times itself; they take turns, chunk by
-chunk. A call of ours is `grade` on the boxed answer; one of Math-Verify is `parse` on the reference, `parse` on the
-answer (both boxed) and `verify`, with its own time limits of five seconds left on. A call that outlives --cap is killed
-and counts as hung, at that time. The labels come from `answer_pairs.py`. Left out: prose around the answer.
+Each side lives in a process of its own, imports nothing of the other, and times itself, by the clock and by the CPU
+time that it used, which a busy machine changes less; they take turns, chunk by chunk. A call of ours is `grade` on the
+boxed answer; one of Math-Verify is `parse` on the reference, `parse` on the answer (both boxed) and `verify`, with its
+own time limits of five seconds left on. A call that outlives --cap is killed and counts as hung, at that time. The
+labels come from `answer_pairs.py`. Left out: prose around the answer.
 """
 
 import json
@@ -72,13 +73,13 @@ SIDES = {"ours": ours, "Math-Verify": math_verify}
 
 
 def work(pipe: object, name: str) -> None:
-    """Answers every (answer, reference) with (status, seconds)."""
+    """Answers every (answer, reference) with (status, seconds, seconds of CPU time)."""
     judge = SIDES[name]()
     while True:
         answer, reference = pipe.recv()
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         status = judge(answer, reference)
-        pipe.send((status, time.perf_counter() - started))
+        pipe.send((status, time.perf_counter() - started, time.process_time() - used))
 
 
 class Judge:
@@ -95,7 +96,7 @@ class Judge:
         for pair in self.warm_up:
             self.side.ask((pair.answer, pair.reference))
 
-    def judge(self, answer: str, reference: str) -> tuple[str, float]:
+    def judge(self, answer: str, reference: str) -> tuple[str, float, float | None]:
         started = time.perf_counter()
         self.side.pipe.send((answer, reference))
         try:
@@ -106,11 +107,11 @@ class Judge:
             status, seconds = "crashed", time.perf_counter() - started
         self.side.stop()
         self.start()
-        return status, seconds
+        return status, seconds, None
 
 
 def measure(settings: Verify, pairs: list) -> list[dict]:
-    """A row for each pair: the pair, and under each side's name its status and seconds."""
+    """A row for each pair: the pair, and under each side's name its status, its seconds and those of the CPU."""
     warm_up = [pair for pair in pairs if pair.kind != "field"][:20]
     judges = {name: Judge(name, warm_up, settings.cap) for name in SIDES}
     rows = [dict(vars(pair)) for pair in pairs]
@@ -118,8 +119,8 @@ def measure(settings: Verify, pairs: list) -> list[dict]:
         names = list(judges) if first // settings.chunk % 2 == 0 else list(judges)[::-1]
         for name in names:
             for row in rows[first : first + settings.chunk]:
-                status, seconds = judges[name].judge(row["answer"], row["reference"])
-                row[name] = {"status": status, "seconds": seconds, "wrong": wrong(row, status)}
+                status, seconds, cpu = judges[name].judge(row["answer"], row["reference"])
+                row[name] = {"status": status, "seconds": seconds, "cpu": cpu, "wrong": wrong(row, status)}
     for judge in judges.values():
         judge.side.stop()
     return rows
@@ -134,18 +135,28 @@ def table(rows: list[dict]) -> None:
     heads = ("mean ms", "median", "p99", "worst", "wrongly correct", "wrongly incorrect", "unparsed", "hung", "crashed")
     print(f"{len(rows)} pairs, {sum(row['should_be_equal'] for row in rows)} of them equal")
     print(f"  {'':12}" + "".join(f"{head:>{max(10, len(head) + 2)}}" for head in heads))
-    means = {}
+    means, used = {}, {}
     for name in SIDES:
         seconds = sorted(row[name]["seconds"] for row in rows)
         means[name] = statistics.mean(seconds)
-        p99 = seconds[min(len(seconds) - 1, int(0.99 * len(seconds)))]
-        times = [f"{1000 * t:,.2f}" for t in (means[name], statistics.median(seconds), p99, seconds[-1])]
+        used[name] = sorted(row[name]["cpu"] for row in rows if row[name]["cpu"] is not None)  # None: it was killed
+        times = [f"{1000 * t:,.2f}" for t in (means[name], statistics.median(seconds), p99(seconds), seconds[-1])]
         count = Counter(row[name]["status"] for row in rows)
         mistakes = Counter(row["should_be_equal"] for row in rows if row[name]["wrong"])
         counts = (mistakes[False], mistakes[True], count["unparsed"], count["hung"], count["crashed"])
         cells = zip((*times, *map(str, counts)), heads, strict=True)
         print(f"  {name:12}" + "".join(f"{cell:>{max(10, len(head) + 2)}}" for cell, head in cells))
-    print(f"  mean of Math-Verify / mean of ours: {means['Math-Verify'] / means['ours']:.1f}x\n")
+    for name, seconds in used.items():
+        times = [f"{what} {1000 * t:,.2f}" for what, t in
+                 (("mean", statistics.mean(seconds)), ("p99", p99(seconds)), ("worst", seconds[-1]))]  # fmt: skip
+        print(f"  {name:12}  CPU ms: {', '.join(times)}")
+    on_cpu = {name: statistics.mean(seconds) for name, seconds in used.items()}
+    clock, cpu = (numbers["Math-Verify"] / numbers["ours"] for numbers in (means, on_cpu))
+    print(f"  mean of Math-Verify / mean of ours: {clock:.1f}x by the clock, {cpu:.1f}x by CPU time\n")
+
+
+def p99(ordered: list[float]) -> float:
+    return ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
 
 
 def by_kind(rows: list[dict]) -> None:

@@ -27,7 +27,7 @@ verify.math.quantities verify.math.quantities.units verify.math.quantities.phras
 verify.math.expressions.tokens verify.math.expressions.parsing verify.math.expressions.build
 verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.brackets
 verify.math.expressions.vectors verify.math.expressions.grammar
-verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex
+verify.math.prose.dates verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex
 verify.math.expressions.angles verify.math.expressions.exact verify.math.expressions.points
 verify.math.expressions.polynomials verify.math.expressions.numeric verify.math.expressions.atoms
 verify.math.expressions.arithmetic verify.math.expressions.matrices verify.math.expressions.reals

@@ -1,4 +1,4 @@
-"""Finding the final answer: worked cases rule by rule, properties, hostile text, and a megabyte of every token."""
+"""Finding the final answer: worked cases rule by rule, properties, hostile text, and long runs of every token."""
 
 import re
 
@@ -276,14 +276,14 @@ def test_no_guess_among_many_is_ever_taken_alone(guesses, joint):
     assert answer == joint.replace("$", "").join(map(str, guesses))
 
 
-# A megabyte
+# Long texts
 
 TOKENS = [
     "\\boxed{", "\\boxed", "\\boxed ", "\\boxed 7 ", "\\boxed x{", "\\boxed ab.{", "\\boxed .{", "\\boxed{}",
     "\\boxed{1} and ", "\\boxed{1} \\text{ ", "\\frac{", "{", "{}", "\\", "$", "$ ", "$x$ and ", "$1 $", "$$x", "\\(",
     "\\(\\[", "\\($\\[$$", "\\(x\\)", "\n", " ", "\n ", "the answer is ", "answer ", "answer to ", "answer * ",
     "**answer", "final answer\n", "*", "_", "#", "#### ", "#### 1. ", ". ", "...", ", because ", "a", "a ", "ab(",
-    "\x00", "\ud800", "<think>", "</think>",
+    "\x00", "\ud800", "<think>", "</think>", '{"answer": [,', "<answer>", "wait, it is ", "**a",
 ]  # fmt: skip
 STARTS = [
     "\\boxed", "\\boxed{", "\\boxed 1", "\\boxed{1} and \\boxed{2}", "answer", "answer to ", "the answer is $", "#### 1"
@@ -292,7 +292,7 @@ NESTS = [
     ("\\boxed{", "}"), ("\\boxed{ ", " }"), ("\\boxed{2", "}"), ("\\boxed x{", "a)}"), ("\\boxed ab.{", "}"),
     ("\\boxed .{", "}"), ("\\boxed{\\fbox 7{", "}}"), ("\\(", "\\)"), ("$", "$"),
 ]  # fmt: skip
-SIZE = 1_000_000
+SIZE = 200_000
 LONG = [token * (SIZE // len(token)) for token in TOKENS]
 LONG += [start + token * (SIZE // len(token)) for start in STARTS for token in (" ", "a")]
 LONG += [opens * (SIZE // len(opens)) + shuts * (SIZE // len(opens)) for opens, shuts in NESTS]
@@ -300,7 +300,7 @@ LONG += ["the answer is $x$ " + "a" * SIZE + "(", "\\boxed" + "{" * (SIZE // 2) 
 
 
 @pytest.mark.parametrize("text", LONG, ids=lambda text: f"{text[:12]!r}{text[-4:]!r}")
-def test_a_megabyte(text):
+def test_a_long_text(text):
     """Quadratic time would take minutes, and recursion would raise, so a slow path shows itself without a clock."""
     assert "12345" not in str(extract(text).answer)
     assert extract(f"{text}</think>\\boxed{{12345}}").answer == "12345"

@@ -93,6 +93,28 @@ RIGHT = {
     "chosen letters": [("(A) and (C)", "A, C"), (r"\text{Both A and C}", "A, C"), (r"\text{Option B: } 73", "B")],
     "combinations": [(r"{}^{10}C_3", "120"), ("C_n^k", r"\binom nk"), (r"n!2^n", r"2^n n!")],
     "constants by any name": [("Ae^{2x}", "Ce^{2x}"), (r"A\sin x+B\cos x", r"C_1\cos x+C_2\sin x"), ("(t,2t)", "(s,2s)")],
+    "dates and times": [
+        ("March 5, 2024", "5 March 2024"), ("March 5, 2024", "2024-03-05"), ("Mar. 5, 2024", "2024/03/05"), ("the 5th of March", "March 5"),
+        ("Monday, March 5", "March 5"), (r"\text{May } 5", "May 5"), ("noon", "12:00 pm"), ("midnight", "12:00 a.m."),
+        ("15:30", "3:30 p.m."), ("3:30", "3:30 p.m."), ("0:15", "12:15 a.m."), ("2024-3-5", "2016"),
+    ],
+    "shares": [("half", "0.5"), ("a third", "1/3"), ("one-half", "1/2"), ("a quarter", "0.25"), ("two and three quarters", "2.75")],
+    "matrices turned and inverted": [
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^T", r"\begin{pmatrix}1&3\\2&4\end{pmatrix}"),
+        (r"\begin{bmatrix}1&2\end{bmatrix}^\top", r"\begin{bmatrix}1\\2\end{bmatrix}"),
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{-1}", r"\begin{pmatrix}-2&1\\1.5&-0.5\end{pmatrix}"),
+        (r"\begin{pmatrix}0&2\\4&0\end{pmatrix}^{-1}", r"\begin{pmatrix}0&\frac14\\\frac12&0\end{pmatrix}"),
+    ],
+    "dots in a set": [
+        (r"\{1,2,\ldots,10\}", r"\{1,2,3,4,5,6,7,8,9,10\}"), (r"\{2,4,6,\dots,12\}", r"\{2,4,6,8,10,12\}"), (r"\{1,2,\ldots,n\}", r"\{1,2,\dots,n\}"),
+    ],
+    "whole turns": [(r"\cos(2\pi n)", "1"), (r"\sin(\pi n)", "0"), (r"\cos(n\pi)", "(-1)^n")],
+    "residues": [(r"x\equiv 1 \pmod 5", "x=5k+1"), (r"x\equiv 1 \pmod 5", "1"), (r"x\equiv -4 \pmod 5", r"x\equiv 1 \pmod 5")],
+    "cross products": [(r"\vec{a}\times\vec{b}", r"-\vec{b}\times\vec{a}")],
+    "complex roots": [
+        ("z^2+1=0", r"\{i,-i\}"), ("z^2+2z+5=0", r"-1\pm2i"), ("z^4-1=0", r"\{1,-1,i,-i\}"), ("z^2=-2", r"\{i\sqrt2,-i\sqrt2\}"),
+        ("x^2+1=0", r"\emptyset"),
+    ],
     "equations": [("x^2-7x+12=0", r"\{3,4\}"), (r"x=\frac{5-y}{3}", "3x+y=5"), ("(3+2i)z", "3z+2iz")],
 }  # fmt: skip
 WRONG = {
@@ -101,7 +123,7 @@ WRONG = {
         ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\log_3 9=2", r"\log_3 27=3"),
         ("P(A)=1/2", "P(B)=1/2"), ("PQ=5", "RS=5"),
     ],
-    "values by name": [("x=1, y=2", "(y,x)=(1,2)"), ("b=1, a=2", "(1,2)"), ("(a,b)=(2,3)", "a=3, b=2")],
+    "values by name": [("x=1, y=2", "(y,x)=(1,2)"), ("b=1, a=2", "(1,2)"), ("(a,b)=(2,3)", "a=3, b=2"), ("x=1, y=2", "x=1, z=2")],
     "case and spaces of unread text": [
         (r"\frac{\hbar^2}{2M}", r"\frac{\hbar^2}{2m}"), (r"\int_0^1 G(x)dx", r"\int_0^1 g(x)dx"), (r"\foo A", r"\foo a"), (r"\foo 1 2", r"\foo 12"),
     ],
@@ -121,7 +143,22 @@ WRONG = {
         ("f'(x)=2x", "f(x)=2x"), ("f(x,y)=x-y", "f(y,x)=x-y"), (r"f^{-1}(x)=2x", "f(x)=2x"), ("f(2)=4", "g(2)=4"), ("e^{kt}", "e^{ct}"),
         (r"\begin{align*}x&=2+3\\&=6\end{align*}", "6"), (r"\begin{cases}x&=5\\y&=6\end{cases}", "6"), ("x=5, y=5", "5"),
         (r"\{n\in\mathbb{Z}: 1\le n\le3\}", "[1,3]"), (r"\{2k: k\in\mathbb{Z}\}", r"\{3k: k\in\mathbb{Z}\}"), ("April 5", "March 5"),
-        ("May 5", "5"), ("half of 10", "10"), ("nicht 42", "42"), (r"\binom{n}{20}", "0"), (r"n \bmod 1000", "n"), ("]0,1[", "[0,1]"),
+        ("May 5", "5"), ("half of 10", "10"), ("nicht 42", "42"), (r"\binom{n}{20}", "0"), (r"n \bmod 1000", "n"), ("]0,1[", "[0,1]"), ("(a,b)", "(b,a)"), ("[0,1[", "(0,1)"),
+    ],
+    "near misses of dates and times": [
+        ("3:30 p.m.", "3:30 a.m."), ("15:30", "3:30 a.m."), ("4:30", "3:30 p.m."), ("12:15 p.m.", "0:15"), ("March 5", "5"), ("March 5", "March 6"),
+        ("March 5, 2024", "March 5, 2023"), ("2024-03-05", "2024-05-03"), ("2024-03-05", "2016"), ("March 2024", "March 20"), ("noon", "midnight"),
+        ("third", "1/3"), ("a third", "3"), ("a second", "1/2"), ("two and a half", "2"),
+    ],
+    "near misses of sets, turns and matrices": [
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^T", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
+        (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{-1}", r"\begin{pmatrix}-2&1\\1.5&0.5\end{pmatrix}"),
+        (r"\begin{pmatrix}1&2\\2&4\end{pmatrix}^{-1}", r"\begin{pmatrix}1&2\\2&4\end{pmatrix}"),
+        (r"\{1,2,\ldots,10\}", r"\{1,2,10\}"), (r"\{1,2,\ldots,10\}", r"\{1,2,3,4,5,6,7,8,9,11\}"), (r"\{1,2,4,\ldots,64\}", r"\{1,2,4,64\}"),
+        (r"\{1,2,\ldots,n\}", r"\{1,2,\ldots,m\}"), (r"\cos(n\pi)", "1"), (r"\cos(2\pi x)", "1"), (r"\sin\frac{n\pi}{2}", "0"), (r"\cos(2n)", "1"),
+        ("z^2+1=0", r"\{i,2i\}"), ("z^2+2z+5=0", r"1\pm2i"), ("z^4-1=0", r"\{i,-i\}"), ("x^2-1=0", r"\emptyset"),
+        (r"x\equiv 1 \pmod 5", "x=1"), (r"x\equiv 1 \pmod 5", "x=5k+2"), (r"x\equiv 1 \pmod 5", "x=10k+1"),
+        (r"\vec{a}\times\vec{b}", r"\vec{a}\cdot\vec{b}"), (r"\vec{a}\times\vec{b}", r"\vec{b}\times\vec{a}"),
     ],
     "near misses of the new forms": [
         ("n2^{n-1}", "n2^{n+1}"), ("2x=10", "10"), ("x-4=0", "0"), ("T(n)=2^n", "2^m"), ("f(q)=ax+b", "f(x)=ax+b"), ("2^n, n>1", "2^n, n>2"),
@@ -205,7 +242,7 @@ USED = {
     "rounding": (r"\pi", "3.14"), "number words": ("five", "5"), "labels": ("Total: 45", "45"), "separators": ("2,74", "2.74"),
     "free names": (r"m\pi", r"k\pi"), "conditions": ("2^n-1, n>1", "2^n-1"), "letter units": ("60 m/s", "60"),
     "steps": (r"\begin{aligned}2x&=10\\x&=5\end{aligned}", "5"), "vectors": (r"3\hat{i}+4\hat{j}", "(3,4)"),
-    "roots": ("x^2=9", r"\{3,-3\}"),
+    "roots": ("x^2=9", r"\{3,-3\}"), "clock": ("15:30", "3:30 p.m."),
 }  # fmt: skip
 
 

@@ -7,10 +7,11 @@ from fuzz_verify import CRAFTED, SEEDS, Found, check, fuzz
 from thinkling.verify.math.grade import Verdict, grade
 
 
-def test_2000_mutated_answers() -> None:
-    found = fuzz(2000, seed=1, measure_memory=False)
+def test_1000_mutated_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz_verify, "CRAFTED", CRAFTED[::3])
+    found = fuzz(1000, seed=1, measure_memory=False)
     assert found.failures == []
-    assert found.statuses.total() == 2000 + 7 * len(CRAFTED)
+    assert found.statuses.total() == 1000 + 7 * len(CRAFTED[::3])
     assert min(found.statuses.values()) > 20, "the mutations reach every verdict"
     assert len(found.statuses) == 3
 

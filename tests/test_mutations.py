@@ -10,12 +10,12 @@ from mutate_references import accepted, made
 from thinkling.verify.math.grade import Verdict, grade
 
 
-def test_1500_wrong_answers_and_none_is_accepted() -> None:
-    assert accepted(1500, seed=1, own_only=True) == []
+def test_900_wrong_answers_and_none_is_accepted() -> None:
+    assert accepted(900, seed=1, own_only=True) == []
 
 
 def test_every_kind_of_change_is_made() -> None:
-    kinds = {kind for kind, _, _ in made(1500, seed=1, own_only=True)}
+    kinds = {kind for kind, _, _ in made(900, seed=1, own_only=True)}
     assert kinds >= {"digit", "digit added", "sign", "sign in front", "name", "case", "bracket", "word", "operator"}
 
 

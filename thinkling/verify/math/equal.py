@@ -15,6 +15,7 @@ from thinkling.verify.math.expressions.build import SETS, as_set
 from thinkling.verify.math.expressions.exact import Undefined
 from thinkling.verify.math.expressions.free_names import renamed_function, renamings
 from thinkling.verify.math.expressions.inequalities import solved
+from thinkling.verify.math.expressions.polynomials import polynomial
 from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
 from thinkling.verify.math.expressions.relations import in_order, named_values, one_name
 from thinkling.verify.math.expressions.tree import (
@@ -93,6 +94,8 @@ class _Comparison:
                 values = in_order(named, relation)
                 return self.entries(*((values, b.items) if relation is a else (a.items, values)), "entry")
         if isinstance(a, Relation) or isinstance(b, Relation):
+            if isinstance(a, Residue) or isinstance(b, Residue):
+                return self._residues(_as_residue(a, b), _as_residue(b, a))
             return equations.difference(self, a, b)
         if any(isinstance(side, Listing) for side in (a, b)):
             return self._listings(a, b)
@@ -160,8 +163,8 @@ class _Comparison:
     def _residues(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Residue) and isinstance(b, Residue)):
             whole, other = (a, b) if isinstance(a, Residue) else (b, a)
-            if variables(whole.value):
-                return _kinds(a, b)  # n mod 1000 is not n
+            if variables(whole.value) or isinstance(other, Relation):
+                return _kinds(a, b)  # n mod 1000 is not n; nor is x = 1 every x that is 1 modulo 5
             return self.difference(whole.value, other) if whole is a else self.difference(other, whole.value)
         if a.name and b.name and a.name != b.name:
             return f"{a.name} is not {b.name}"
@@ -251,6 +254,21 @@ class _Comparison:
             if not any(self.difference(item, other) is None for other in kept):
                 kept.append(item)
         return tuple(kept)
+
+
+def _as_residue(node: object, other: object) -> object:
+    """`x = 5k + 2` beside `x ≡ 2 (mod 5)`, as the residue that it is; every other node as it is."""
+    if not (isinstance(node, Relation) and isinstance(other, Residue) and node.operators == ("=",)):
+        return node
+    name, value = node.sides
+    names = variables(value)
+    if name != Symbol(other.name) or len(names) != 1 or not names <= set("kmnjl"):
+        return node
+    line = polynomial(value, next(iter(names)))
+    modulus = other.modulus.value if isinstance(other.modulus, Number) else None
+    if line is None or len(line) != 2 or abs(line[1]) != modulus:
+        return node
+    return Residue(other.name, Number(line[0]), other.modulus)
 
 
 def _without_name(node: object) -> object:

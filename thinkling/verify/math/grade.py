@@ -7,9 +7,9 @@ from any thread or process.
 from collections.abc import Sequence
 
 from thinkling.verify.math.equal import difference
-from thinkling.verify.math.expressions.arithmetic import Calculator, CannotTell
+from thinkling.verify.math.expressions.arithmetic import MAX_WORK, WORK_OF_A_CHARACTER, Calculator, CannotTell
 from thinkling.verify.math.expressions.tree import Unread, Words, show
-from thinkling.verify.math.latex import parse
+from thinkling.verify.math.latex import MAX_CHARACTERS, parse
 from thinkling.verify.math.prose.extract import extract
 from thinkling.verify.math.readings import readings
 from thinkling.verify.math.rules import LENIENT, STRICT
@@ -49,7 +49,7 @@ def _judge(answer: str, value: object, reference: str, rule: str, mode: RuleSet)
     for side, tree in (("answer", value), ("reference", wanted)):
         if isinstance(tree, Unread) and not tree.text:
             return verdict("unparsed", f"the {side} is {tree.why}")
-    calculator = Calculator()  # one budget of work for all readings
+    calculator = _calculator(answer, reference)  # one budget of work for all readings
     why = _why_not(value, wanted, STRICT, calculator)
     if why is None:
         return verdict("correct", f"{_short(answer)} equals {_short(reference)}")
@@ -66,6 +66,10 @@ def _judge(answer: str, value: object, reference: str, rule: str, mode: RuleSet)
         return verdict("unparsed", f"{_short(answer)} was not read as mathematics: {value.why}")
     plainly = why == f"{show(value)} is not {show(wanted)}"
     return verdict("incorrect", f"{_short(answer)} is not {_short(reference)}" + ("" if plainly else f": {why}"))
+
+
+def _calculator(a: str, b: str) -> Calculator:
+    return Calculator(MAX_WORK - WORK_OF_A_CHARACTER * min(len(a) + len(b), 2 * MAX_CHARACTERS))
 
 
 def _why_not(value: object, wanted: object, rules: frozenset[str], calculator: Calculator) -> str | None:
@@ -93,7 +97,7 @@ def same_answer(a: str, b: str) -> bool:
     if a == b:
         return True
     try:
-        return difference(parse(a), parse(b)) is None
+        return difference(parse(a), parse(b), STRICT, _calculator(a, b)) is None
     except CannotTell:
         return False
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from thinkling.verify.math.expressions.clean import clean
-from thinkling.verify.math.expressions.polynomials import polynomial, real_roots
+from thinkling.verify.math.expressions.polynomials import polynomial, roots_of
 from thinkling.verify.math.expressions.relations import named_values
 from thinkling.verify.math.expressions.tree import (
     EXPRESSIONS,
+    IMAGINARY,
     Apply,
     Interval,
     Listing,
@@ -26,8 +27,10 @@ from thinkling.verify.math.expressions.tree import (
     Words,
     replace,
     variables,
+    walk,
 )
 from thinkling.verify.math.latex import parse
+from thinkling.verify.math.prose.dates import agrees
 from thinkling.verify.math.prose.forms import without_style
 from thinkling.verify.math.quantities.phrases import CHANGING
 from thinkling.verify.math.quantities.words import value_of
@@ -77,9 +80,11 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
         both_signs = all(isinstance(item, Listing) for item in tree.items)
         yield "steps", Listing(tuple(item.items[-1] for item in tree.items)) if both_signs else tree.items[-1]
     if isinstance(tree, Relation) and isinstance(other, Set | Listing):
-        roots = _roots(tree)
-        if roots is not None:
+        roots = _roots(tree, Symbol(IMAGINARY) in walk(other))
+        if roots or (roots is not None and other == Set(())):
             yield "roots", Set(tuple(roots))
+    if agrees(tree, other):
+        yield "clock", other
     if isinstance(other, Tuple | Interval):
         vector = _vector(tree)
         if vector is not None:
@@ -120,14 +125,13 @@ def _labelled(cleaned: str) -> object | None:
     return values[0] if len(values) == 1 else Listing(tuple(values))
 
 
-def _roots(tree: Relation) -> list[object] | None:
-    """The real roots of a polynomial equation in one variable."""
+def _roots(tree: Relation, complex_too: bool) -> list[object] | None:
+    """The roots of a polynomial equation in one variable: the real ones, and the others beside a set that has i."""
     names = variables(tree)
     if tree.operators != ("=",) or len(names) != 1 or not all(isinstance(side, EXPRESSIONS) for side in tree.sides):
         return None
     inside = polynomial(Apply("+", (tree.sides[0], Apply("neg", (tree.sides[1],)))), next(iter(names)))
-    roots = real_roots(inside) if inside is not None and len(inside) > 2 else None
-    return roots or None
+    return roots_of(inside, complex_too) if inside is not None and len(inside) > 2 else None
 
 
 def _vector(tree: object) -> Tuple | None:

@@ -35,6 +35,7 @@ RULES = (
     Rule("free names", "the k of kπ and the C of Ce^{2x} may have any name", False),
     Rule("conditions", "a condition that only one side states, as n ≥ 1, is passed over", False),
     Rule("letter units", "60 m/s without \\text is 60 in metres per second", False),
+    Rule("clock", "15:30 is 3:30 p.m., and a time without a.m. or p.m. agrees with either", False),
     Rule("steps", "of the steps in an align environment the last one counts, unless they are values by name", False),
     Rule("vectors", "3i + 4j with hats is the point (3, 4)", False),
     Rule("roots", "an equation answers for the set of its roots where the reference is that set", False),

@@ -26,7 +26,8 @@ from thinkling.verify.math.expressions.tree import (
     walk,
 )
 
-MAX_WORK = 22_000  # counted in steps of about a microsecond
+MAX_WORK = 12_000  # counted in steps of about a microsecond
+WORK_OF_A_CHARACTER = 2  # that reading it took: a long answer has less left to be compared with
 DIGITS = (30, 70, 300, 1000)
 
 
@@ -103,14 +104,17 @@ class Calculator:
         `differ` says whether two values do; None: these say nothing. Points where one has no value are skipped.
         """
         names, size = sorted(variables(a) | variables(b)), sum(1 for tree in (a, b) for _ in walk(tree))
+        drawn = [_has_unknown(tree) for tree in (a, b)]
         agreed = 0
 
         def agree(point: dict) -> bool:
             nonlocal agreed
-            self.spend(8 * size)
+            self.spend(5 * size)
             self.draw += 1
+            sides = [substituted(tree, point) for tree in (a, b)]
             try:
-                told = differ(*(exact(self._drawn(substituted(tree, point)), self.spend) for tree in (a, b)))
+                sides = [self._drawn(tree) if unknown else tree for tree, unknown in zip(sides, drawn, strict=True)]
+                told = differ(*(exact(tree, self.spend) for tree in sides))
             except NoCase:
                 return False
             except Undefined:
@@ -127,12 +131,11 @@ class Calculator:
 
     def _drawn(self, node: object) -> object:
         """The tree with a number, drawn for this point, in place of each value of an unknown function: f(2), f(x+1)."""
-        if not any(isinstance(part, Apply) and part.function.endswith("()") for part in walk(node)):
-            return node
 
         def value(part: object) -> object | None:
             if not (isinstance(part, Apply) and part.function.endswith("()")):
                 return None
+            self.spend(30)
             inside = [exact(self._drawn(argument), self.spend) for argument in part.arguments]
             if variables(part):
                 return None
@@ -224,6 +227,7 @@ class Calculator:
         before = None
         for digits in DIGITS:
             with MP.workdps(digits):
+                self.spend(10)
                 number = Numeric(self.spend, digits, real, log_base)
                 if number.is_huge(a) != number.is_huge(b):
                     number.value(b if number.is_huge(a) else a)  # raises where the other one is too large as well
@@ -247,10 +251,11 @@ class Calculator:
 
 def unknowns(trees: tuple) -> bool:
     """Whether a variable or an unknown function stands in one of them."""
-    return any(
-        variables(tree) or any(isinstance(node, Apply) and node.function.endswith("()") for node in walk(tree))
-        for tree in trees
-    )
+    return any(variables(tree) or _has_unknown(tree) for tree in trees)
+
+
+def _has_unknown(tree: object) -> bool:
+    return any(isinstance(node, Apply) and node.function.endswith("()") for node in walk(tree))
 
 
 def _infinite(node: object) -> int | None:

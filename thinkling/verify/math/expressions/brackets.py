@@ -3,12 +3,15 @@
 Each rule takes the parser (grammar.py), reads on from its place, and gives a node.
 """
 
+from fractions import Fraction
+from itertools import pairwise
+
 import thinkling.verify.math.expressions.build as build
 import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
 from thinkling.verify.math.expressions.build import expression
 from thinkling.verify.math.expressions.parsing import Parsing
-from thinkling.verify.math.expressions.tree import Apply, Number, Set, Solution
+from thinkling.verify.math.expressions.tree import ELLIPSIS, Apply, Number, Set, Solution, Symbol
 
 _FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
 
@@ -65,4 +68,18 @@ def braced_set(parser: Parsing) -> object:
         return items[0].values if isinstance(items[0], Solution) else items[0]
     parser.bars = bars
     parser.take("\\}")
-    return items[0].values if isinstance(items[0], Solution) else Set(tuple(items))
+    return items[0].values if isinstance(items[0], Solution) else Set(_written_out(items))
+
+
+def _written_out(items: list) -> tuple:
+    r"""`\{1, 2, \ldots, 10\}` in full, where equal steps lead from the first numbers to the last."""
+    *first, dots, last = items if len(items) > 3 else (None, None)
+    numbers = [*first, last]
+    if dots != Symbol(ELLIPSIS) or not all(isinstance(item, Number) for item in numbers):
+        return tuple(items)
+    steps = {b.value - a.value for a, b in pairwise(first)}
+    step = steps.pop()
+    count = (last.value - first[0].value) / step if step and not steps else Fraction(0)
+    if count.denominator != 1 or not len(first) <= count < build.MAX_LISTED:
+        return tuple(items)
+    return tuple(Number(first[0].value + place * step) for place in range(int(count) + 1))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import thinkling.verify.math.expressions.angles as angles
-from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Numeral, Symbol, replace
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Numeral, Symbol, replace, walk
 
 MAX_TERMS = 200  # of a sum or product
 MAX_BITS = 25_000  # of an exact numerator or denominator
@@ -65,9 +65,9 @@ def _series(function: str, body: object, low: object, high: object, index: Symbo
         return Apply(function, (body, low, high, index))
     if ends[1] < ends[0] - 1:
         raise Undefined("a sum that ends before it begins")
-    terms = []
+    terms, size = [], sum(1 for _ in walk(body))
     for at in range(int(ends[0]), int(ends[1]) + 1):
-        spend(4)
+        spend(12 + 2 * size)
         value = Number(Fraction(at))
         terms.append(exact(replace(body, lambda part, value=value: value if part == index else None), spend))
     start = Number(Fraction(function == "prod"))

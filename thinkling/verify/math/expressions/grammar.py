@@ -47,6 +47,7 @@ _STARTS = frozenset(
     ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin", "sum",
      "prod", "int", "lim"]
 )  # fmt: skip
+_BEHIND_A_SET = ("end", "∪", "∩", "∖", ",", ";", "or", "and", "}", "\\}")
 _TOGETHER = 10_000  # a ∓ shows that the signs go together: it counts as this many ±
 
 
@@ -183,7 +184,7 @@ class Parser:
                 signs.append(sign.text)
             elif self.kind == "number" and self.tokens[self.at - 1].kind == "°":
                 break  # the minutes of 60° 30'
-            elif self.kind in _STARTS and not (self.kind == "|" and self.bars):
+            elif self.kind in _STARTS and not (self.kind == "|" and self.bars) and not self._closes_outward():
                 if self.kind == "number" and not self._may_precede_number(over[-1]):
                     raise NotMathematics("a number directly after another factor")
                 over.append(self.power())
@@ -194,8 +195,14 @@ class Parser:
             return over[0]
         if any(isinstance(factor, Tuple) for factor in over):
             return vectors.product(over, signs, under)
+        if "times" in signs and not under and vectors.is_cross(over):
+            return vectors.cross(*over)
         top = build.product(tuple(map(expression, over)))
         return Apply("/", (top, build.product(tuple(map(expression, under))))) if under else top
+
+    def _closes_outward(self) -> bool:
+        """Whether a [ ends an interval that is open there, as in [0, 1[."""
+        return self.kind == "[" and self.ahead(1).kind in _BEHIND_A_SET
 
     def _may_precede_number(self, factor: object) -> bool:
         """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""

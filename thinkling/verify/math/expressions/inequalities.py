@@ -11,7 +11,7 @@ from itertools import product
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.exact import Undefined
 from thinkling.verify.math.expressions.points import substituted
-from thinkling.verify.math.expressions.polynomials import quotient, real_roots
+from thinkling.verify.math.expressions.polynomials import quotient, roots_of
 from thinkling.verify.math.expressions.tree import (
     EXPRESSIONS,
     INFINITY,
@@ -79,7 +79,7 @@ def _zeros(tree: object, name: str, calculator: Calculator) -> list | None:
                 return None
             for side in fraction:
                 if len(side) > 1:
-                    roots = real_roots(side)
+                    roots = roots_of(side)
                     if roots is None:
                         return None
                     found += roots

@@ -1,9 +1,12 @@
 """Matrix arithmetic: sums, products, powers and multiples of written-out matrices become one matrix."""
 
-from thinkling.verify.math.expressions.exact import CannotTell
-from thinkling.verify.math.expressions.tree import Apply, Matrix, Number
+from fractions import Fraction
 
-MAX_ENTRIES, MAX_POWER = 64, 8
+from thinkling.verify.math.expressions.exact import CannotTell
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Symbol
+
+MAX_ENTRIES, MAX_POWER, MAX_INVERTED = 64, 8, 4
+_TRANSPOSE = ("T", "\\top")
 
 
 def as_matrix(node: object) -> object:
@@ -17,7 +20,11 @@ def as_matrix(node: object) -> object:
             return _each(whole, lambda entry: Apply("/", (entry, bottom)))
         case Apply("neg", (part,)) if isinstance(whole := as_matrix(part), Matrix):
             return _each(whole, lambda entry: Apply("neg", (entry,)))
+        case Apply("^", (base, Symbol(name))) if name in _TRANSPOSE and isinstance(whole := as_matrix(base), Matrix):
+            return Matrix(tuple(zip(*whole.rows, strict=True)))
         case Apply("^", (base, Number(power))) if isinstance(whole := as_matrix(base), Matrix):
+            if power == -1:
+                return _inverse(whole)
             if power.denominator != 1 or not 1 <= power <= MAX_POWER:
                 return node
             return _product([whole] * int(power), node)
@@ -50,6 +57,39 @@ def _times(a: Matrix, b: Matrix) -> Matrix:
         for row in a.rows
     ]
     return Matrix(tuple(rows))
+
+
+def _inverse(matrix: Matrix) -> Matrix:
+    """Exactly, by Gauss and Jordan's elimination. Raises CannotTell where an entry is no plain number."""
+    size = len(matrix.rows)
+    rows = [[_plain(entry) for entry in row] for row in matrix.rows]
+    if size > MAX_INVERTED or any(len(row) != size or None in row for row in rows):
+        raise CannotTell("the inverse of a matrix that is not square, is large, or has entries that are no numbers")
+    rows = [[*row, *(Fraction(i == j) for j in range(size))] for i, row in enumerate(rows)]
+    for column in range(size):
+        pivot = next((i for i in range(column, size) if rows[i][column]), None)
+        if pivot is None:
+            raise CannotTell("the inverse of a matrix that has none")
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        rows[column] = [entry / rows[column][column] for entry in rows[column]]
+        for i in range(size):
+            if i != column:
+                times = rows[i][column]
+                rows[i] = [a - times * b for a, b in zip(rows[i], rows[column], strict=True)]
+    return Matrix(tuple(tuple(Number(entry) for entry in row[size:]) for row in rows))
+
+
+def _plain(entry: object) -> Fraction | None:
+    match entry:
+        case Number(value):
+            return value
+        case Apply("neg", (Number(value),)):
+            return -value
+        case Apply("/", (Number(top), Number(bottom))) if bottom:
+            return top / bottom
+        case Apply("neg", (Apply("/", (Number(top), Number(bottom))),)) if bottom:
+            return -top / bottom
+    return None
 
 
 def _sum(terms: list, node: object) -> object:

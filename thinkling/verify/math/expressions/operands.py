@@ -22,6 +22,8 @@ def mixed(parser: Parsing) -> Number | None:
     first, second = parser.tokens[parser.at], parser.ahead(1)
     if first.kind != "number" or not first.text.isdigit() or second.kind not in ("frac", "number"):
         return None
+    if second.kind == "frac" and not _is_plain(parser):
+        return None  # else every level of 1\frac{1\frac{...}{7}}{7} would be read twice
     start, kept = parser.at, parser.tokens.copy()
     parser.take()
     if second.kind == "frac":
@@ -38,6 +40,21 @@ def mixed(parser: Parsing) -> Number | None:
             return Number(int(first.text) + top / bottom)
     parser.at, parser.tokens = start, kept
     return None
+
+
+def _is_plain(parser: Parsing) -> bool:
+    """Whether the fraction ahead has nothing but digits above and below, as \\frac{4}{5} or \\frac45."""
+    place = 2
+    for _ in range(2):
+        braced = parser.ahead(place).kind == "{"
+        if parser.ahead(place + braced).kind != "number":
+            return False
+        if not braced and len(parser.ahead(place).text) > 1:  # \frac45
+            return True
+        if braced and parser.ahead(place + 2).kind != "}":
+            return False
+        place += 3 if braced else 1
+    return True
 
 
 def number_of(parser: Parsing, digits: str) -> object:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import combinations, pairwise
 
+import thinkling.verify.math.expressions.angles as angles
 from thinkling.verify.math.expressions.exact import CannotTell, Undefined, exact
-from thinkling.verify.math.expressions.tree import Apply, Number, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.tree import PI, Apply, Number, Symbol, replace, variables, walk
 
 MAX_BENDS, MAX_JOINT = 16, 16
 _RANGES = ((0.4, 3.0), (-3.0, 3.0), None, (0.05, 0.95), (-1.5, 1.5), None)  # None: whole numbers
@@ -18,7 +19,7 @@ _WHOLE = frozenset(["!", "!!", "binom", "gcd", "lcm", "sum", "prod", "mod"])  # 
 _INNER = frozenset(["abs", "sgn", "sqrt", "root", "cbrt", "ln", "log"])
 _STEPS = tuple(map(Fraction, ("1/2", 1, 2, 3, 5, 8, 15, 40, 110, 320, 1100, 3300, 10**5)))
 _SEARCHED = (*(-step for step in reversed(_STEPS)), Fraction(0), *_STEPS)
-_WHOLE_NAMES = frozenset("nmkNijpq")
+_WHOLE_NAMES, _COUNTING_NAMES = frozenset("nmkNijpq"), frozenset("nmk")
 Point = dict[str, Number]
 
 
@@ -42,14 +43,20 @@ def generic(names: list[str], trees: tuple) -> Iterator[Point]:
 
 
 def _whole(trees: tuple) -> bool:
-    """Whether the variables count: in a factorial or binomial, or as n in ⌊n/2⌋; in ⌊n⌋ n is no whole number."""
+    """Whether the variables count: in a factorial or binomial, as n in ⌊n/2⌋ or cos(2πn); in ⌊n⌋ n is none."""
     for node in (node for tree in trees for node in walk(tree) if isinstance(node, Apply)):
         if node.function in _WHOLE and variables(node):
+            return True
+        if node.function in angles.FUNCTIONS and Symbol(PI) in walk(node) and _count_all(trees) and variables(node):
             return True
         counting = node.function in ("floor", "ceil") and variables(node) and variables(node) <= _WHOLE_NAMES
         if counting and any(isinstance(part, Apply) and part.function == "/" for part in walk(node)):
             return True
     return False
+
+
+def _count_all(trees: tuple) -> bool:
+    return set().union(*map(variables, trees)) <= _COUNTING_NAMES
 
 
 def _between(rng: random.Random, low: float, high: float) -> Fraction:

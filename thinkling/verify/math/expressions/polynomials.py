@@ -111,8 +111,8 @@ def value_at(a: Polynomial, x: Fraction) -> Fraction:
     return total
 
 
-def real_roots(a: Polynomial) -> list[object] | None:
-    """The real roots as trees, each once; None where a factor of more than degree two has no rational root."""
+def roots_of(a: Polynomial, complex_too: bool = False) -> list[object] | None:
+    """The roots as trees, each once; None where a factor of more than degree two has no rational root."""
     a, roots = trimmed(a), []
     if len(a) == 1:
         return [] if a[0] else None
@@ -125,16 +125,16 @@ def real_roots(a: Polynomial) -> list[object] | None:
     if len(a) == 2:
         roots.append(Number(-a[0] / a[1]))
     elif len(a) == 3:
-        roots += _quadratic(*a)
+        roots += _quadratic(*a, complex_too)
     return list(dict.fromkeys(roots))
 
 
-def _quadratic(c: Fraction, b: Fraction, a: Fraction) -> list[object]:
+def _quadratic(c: Fraction, b: Fraction, a: Fraction, complex_too: bool) -> list[object]:
     discriminant = b * b - 4 * a * c
-    if discriminant < 0:
+    if discriminant < 0 and not complex_too:
         return []
-    top, bottom = math.isqrt(discriminant.numerator), math.isqrt(discriminant.denominator)
-    if Fraction(top * top, bottom * bottom) == discriminant:
+    top, bottom = math.isqrt(abs(discriminant.numerator)), math.isqrt(discriminant.denominator)
+    if discriminant >= 0 and Fraction(top * top, bottom * bottom) == discriminant:
         root = Fraction(top, bottom)
         return [Number((-b - root) / (2 * a)), Number((-b + root) / (2 * a))]
     root = Apply("sqrt", (Number(discriminant),))

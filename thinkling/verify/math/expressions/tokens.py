@@ -53,7 +53,7 @@ _LETTER_STYLES = {
     "mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde", "dot", "ddot", "Bbb",
     "mathfrak", "overrightarrow", "widehat",
 }  # fmt: skip
-_SIGNS_AS_NAMES = {"hbar", "partial", "nabla", "ell", "aleph", "dagger", "star"}
+_SIGNS_AS_NAMES = {"hbar", "partial", "nabla", "ell", "aleph", "dagger", "star", "top"}
 _FIGURES = {
     "angle",
     "measuredangle",

@@ -41,5 +41,14 @@ def product(factors: list, signs: list[str], under: list) -> object:
     return Tuple(tuple(_minus(left[i], right[j], left[j], right[i]) for i, j in places))
 
 
+def is_cross(factors: list) -> bool:
+    return len(factors) == 2 and all(isinstance(side, Symbol) and side.name.startswith("\\vec{") for side in factors)
+
+
+def cross(a: Symbol, b: Symbol) -> Apply:
+    r"""`\vec{a} \times \vec{b}`: an unknown of its two names, of the other sign where they are exchanged."""
+    return Apply("cross()", (a, b)) if a.name <= b.name else Apply("neg", (Apply("cross()", (b, a)),))
+
+
 def _minus(a: object, b: object, c: object, d: object) -> Apply:
     return Apply("+", (Apply("*", (a, b)), negated(Apply("*", (c, d)))))

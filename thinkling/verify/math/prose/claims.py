@@ -62,10 +62,8 @@ _CORRECTED = re.compile(
     re.IGNORECASE,
 )
 _TAG_END = re.compile(r"</(?:(?:final[_ ]?)?answer|ans)>|\[/ANSWER\]", re.IGNORECASE)
-_JSON = re.compile(
-    r"[\"'](?:(?:final_?|correct_?)?answer|result)[\"'] ?: ?(?:\"((?:[^\"\\]|\\.)*)\"|(\[[^\]\n]*\])|([^,}\n]+))",
-    re.IGNORECASE,
-)
+_JSON_KEY = re.compile(r"[\"'](?:(?:final_?|correct_?)?answer|result)[\"'] ?: ?(?=[^,}\n])", re.IGNORECASE)
+_JSON_VALUE = re.compile(r"\"((?:[^\"\\]|\\.)*+)\"|(\[[^\]\n]*\])|([^,}\n]+)")
 _BEHIND = re.compile(r"[ ]?(?:です|である|입니다|이다|[ ]است)[.。]?\Z")  # what ends such a sentence in its language
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _END_TOKENS = re.compile(r"(?:\s|<\|(?:im_end|endoftext|eot_id|end|end_of_text)\|>|</s>|<eos>|<end_of_turn>)+\Z")
@@ -97,8 +95,8 @@ def tagged(text: str) -> Claim | None:
         content = text[start + len(opening) : ends[0].start()]
         inner = stated(content)
         return inner or Claim(clean(without_delimiters(content, formulas_of(content))), "an answer tag")
-    if "{" in text and (fields := deque(_JSON.finditer(text), maxlen=1)):
-        found = fields[0]
+    if "{" in text and (keys := deque(_JSON_KEY.finditer(text), maxlen=1)):
+        found = _JSON_VALUE.match(text, keys[0].end())
         value = found[1] if found[1] is not None else found[2][1:-1] if found[2] else found[3]
         value = value.replace("\\\\", "\\").strip("'")
         return Claim(clean(without_delimiters(value, formulas_of(value))), "an answer in JSON")

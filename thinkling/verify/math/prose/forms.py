@@ -6,6 +6,7 @@ Each takes a cleaned answer, and says None where it has another form. What stand
 import re
 from fractions import Fraction
 
+import thinkling.verify.math.prose.dates as dates
 from thinkling.verify.math.expressions.build import REALS
 from thinkling.verify.math.expressions.tree import Choice, Listing, Number, Numeral, Quantity, Set, Words
 from thinkling.verify.math.quantities.phrases import CHANGING
@@ -35,7 +36,6 @@ _SEVERAL = re.compile(
 )
 _DESCRIBED = re.compile(r"\(?([A-J])\)? \([^()]*\)")  # A (the first one)
 _LETTERED_NUMERAL = re.compile(r"\(?([0-9A-Za-z]*[A-Za-z][0-9A-Za-z]*)\)? ?_ ?\{? ?([0-9]{1,2}) ?\}?")
-_TIME = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))? ?([ap])\.? ?m\.?")
 _FEET = re.compile(r"([0-9]+) ?' ?([0-9]+(?:\.[0-9]+)?) ?(?:\"|''|\^\{''\})")
 _STYLED = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
 
@@ -53,11 +53,12 @@ def whole(text: str, cleaned: str) -> object | None:
     if chosen:
         return Choice(chosen[1].upper())
     several = _SEVERAL.fullmatch(plain) if plain[0] in "(bB" and len(plain) > 2 else None
-    if several:
-        return Listing(tuple(Choice(letter) for letter in several.groups() if letter))
-    time = _TIME.fullmatch(plain.casefold())
+    letters = [letter for letter in several.groups() if letter] if several else []
+    if letters and plain.count("(") in (0, len(letters)) and "".join(letters).isupper():  # (a, b) is a point
+        return Listing(tuple(map(Choice, letters)))
+    time = dates.time_of(plain) or dates.date_of(plain)
     if time:
-        return Words(f"{int(time[1])}:{time[2] or '00'} {time[3]}m")
+        return time
     feet = _FEET.fullmatch(cleaned)
     if feet:
         return Quantity(Number(Fraction(feet[1]) + Fraction(feet[2]) / 12), "foot")

@@ -58,20 +58,29 @@ def _spelled(words: list[str]) -> Fraction | None:
         len(words) == 1 or all(w in _SMALL or w in _TENS or w in SCALES for w in words[:-1])
     ):
         return _ordinal(words)
+    if words in (["half"], ["quarter"]):
+        return Fraction(1, _SHARES[words[0]])
     if words[-1] in _SHARES and len(words) > 1:
-        if words[-2] == "a" and "and" in words:  # two and a half
+        if "and" in words[:-2]:  # two and a half, two and three quarters
             split = words.index("and")
-            whole = _whole(words[:split])
-            return None if whole is None else whole + Fraction(1, _SHARES[words[-1]])
-        count = _whole(words[:-1])
+            whole, count = _whole(words[:split]), _count(words[split + 1 : -1])
+            known = whole is not None and count is not None and whole < 100
+            return whole + count / _SHARES[words[-1]] if known else None
+        count = _count(words[:-1])
         return None if count is None else count / _SHARES[words[-1]]
     return _whole(words)
+
+
+def _count(words: list[str]) -> Fraction | None:
+    return Fraction(1) if words in (["a"], ["an"]) else _whole(words)
 
 
 def _ordinal(words: list[str]) -> Fraction | None:
     last = _ORDINALS[words[-1]]
     if len(words) == 1:
         return Fraction(last)
+    if words[0] == "a" and len(words) == 2:
+        return Fraction(1, last) if last > 2 else None
     before = _whole(words[:-1])
     if before is None:
         return None
