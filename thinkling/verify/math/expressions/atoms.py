@@ -6,6 +6,7 @@ So twice an integral is twice the same integral, in any spelling; and of two dif
 from collections.abc import Callable
 from contextlib import suppress
 
+from thinkling.verify.math.expressions.endless import geometric_sum, limit_at_infinity
 from thinkling.verify.math.expressions.exact import Undefined, exact
 from thinkling.verify.math.expressions.polynomials import integrated, limited
 from thinkling.verify.math.expressions.tree import Apply, Number, Symbol, replace, variables, walk
@@ -22,7 +23,9 @@ def with_atoms(tree: object, spend: Callable[[int], None]) -> tuple[object, set[
             return None
         if part.function == "integral" and (value := integrated(part)) is not None:
             return value
-        if part.function.startswith("lim") and (value := limited(part)) is not None:
+        if part.function.startswith("lim") and (value := limited(part) or limit_at_infinity(part)) is not None:
+            return value
+        if part.function == "sum" and (value := geometric_sum(part)) is not None:
             return value
         name = f"⟦{_canonical(part, spend)!r}⟧"
         names.add(name)

@@ -73,7 +73,7 @@ def _is_of(part: object, names: dict[str, str]) -> bool:
 
 def _kinds(a: object, b: object) -> list[tuple[re.Pattern, bool]]:
     functions = all(isinstance(side, Relation) and is_function(side.sides[0]) for side in (a, b))
-    period = all(Symbol(PI) in walk(side) or _turns(side) for side in (a, b))
+    period = all(_beside_pi(side) or _turns(side) for side in (a, b))
     line = all(isinstance(side, Tuple) or (isinstance(side, Listing) and named_values(side)) for side in (a, b))
     stated = isinstance(a, Qualified) or isinstance(b, Qualified)
     solution = bool(variables(a) & variables(b) & _ARGUMENTS)
@@ -84,6 +84,12 @@ def _kinds(a: object, b: object) -> list[tuple[re.Pattern, bool]]:
         (_ANY, stated),
         (_PARAMETER_OF_LINE, line),
     ]
+
+
+def _beside_pi(tree: object) -> bool:
+    """Whether a name stands in a product with π: kπ, (2k+1)π/2; in sin(nx) + π none does."""
+    products = [part for part in walk(tree) if isinstance(part, Apply) and part.function == "*"]
+    return any(Symbol(PI) in walk(part) and variables(part) for part in products)
 
 
 def _turns(tree: object) -> bool:

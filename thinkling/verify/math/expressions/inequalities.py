@@ -1,6 +1,6 @@
 """An inequality in one variable as the set that it bounds, solved exactly: -x > -1, |x| < 3, x^2 > 4, 1/x ≤ 2.
 
-Between two zeros, poles and corners an expression keeps its sign, so one point decides each stretch. Left out are
+Between two zeros and poles an expression keeps its sign, so one point decides each stretch. Left out are
 inequalities whose zeros no square root writes.
 """
 
@@ -30,7 +30,7 @@ from thinkling.verify.math.expressions.tree import (
 
 MAX_CORNERS, MAX_ZEROS = 3, 12
 _ZERO = Number(Fraction(0))
-_HOLDS = {"<": (-1,), "≤": (-1, 0), ">": (1,), "≥": (1, 0), "≠": (-1, 1)}
+_HOLDS = {"<": (-1,), "≤": (-1, 0), "≠": (-1, 1)}  # what rises: build.relation turns > and ≥ round
 
 
 def solved(node: Relation, calculator: Calculator) -> Solution | None:
@@ -64,25 +64,25 @@ def _one(tree: object, operator: str, name: str, calculator: Calculator) -> obje
 
 
 def _zeros(tree: object, name: str, calculator: Calculator) -> list | None:
-    """Every zero, pole and corner in rising order, and maybe more; None where not all are found."""
+    """Every zero and pole in rising order, and maybe more; None where not all are found.
+
+    A zero is one for some choice of the signs of what stands in |...|; at a corner that is none the sign stays.
+    """
     corners = list(dict.fromkeys(part for part in walk(tree) if isinstance(part, Apply) and part.function == "abs"))
     if len(corners) > MAX_CORNERS:
         return None
     found: list = []
     for signs in product((1, -1), repeat=len(corners)):
         chosen = dict(zip(corners, signs, strict=True))
-        plain = _without_corners(tree, chosen)
-        insides = [_without_corners(corner.arguments[0], chosen) for corner in corners]
-        for expression in (plain, *insides):
-            fraction = quotient(expression, name)
-            if fraction is None:
-                return None
-            for side in fraction:
-                if len(side) > 1:
-                    roots = roots_of(side)
-                    if roots is None:
-                        return None
-                    found += roots
+        fraction = quotient(_without_corners(tree, chosen), name)
+        if fraction is None:
+            return None
+        for side in fraction:
+            if len(side) > 1:
+                roots = roots_of(side)
+                if roots is None:
+                    return None
+                found += roots
     order = cmp_to_key(lambda a, b: calculator.order(a, b))
     ordered: list = []
     for zero in sorted(dict.fromkeys(found), key=order):

@@ -9,6 +9,7 @@ from mpmath import MPContext
 from thinkling.verify.math.expressions.exact import CannotTell, Undefined, bits
 from thinkling.verify.math.expressions.tree import EULER, IMAGINARY, PI, Apply, Number, Symbol, variables
 
+MAX_EXPONENT_BITS = 10_000  # mpmath writes out a whole exponent; only a base beside 1 passes the next bound with one
 MAX_LOG2 = 2.0**40  # of a value: mpmath's exponents are exact integers, so this costs nothing
 
 
@@ -117,6 +118,8 @@ class Numeric:
                 size = self._positive_power(-b, self.value(exponent))
                 return -size if p % 2 else size
         e = self.value(exponent)
+        if b == 1 and isinstance(base, Number) and base.value == 1:
+            return b  # mpmath would write out the exponent of 1^{9^{9^9}}, all its 370 million digits
         if b == 0:
             if isinstance(e, MP.mpc) or e <= 0:
                 raise Undefined("zero to a power that is not positive")
@@ -132,6 +135,8 @@ class Numeric:
     def _positive_power(self, base: object, exponent: object) -> object:
         self.spend(2 * self.function)
         self._check_size(abs(exponent * MP.log(base, 2)))
+        if exponent and MP.mag(exponent) > MAX_EXPONENT_BITS:
+            raise CannotTell("a power too large to compare")
         return MP.power(base, exponent)
 
     def _check_size(self, log2: object) -> None:
