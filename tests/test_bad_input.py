@@ -127,7 +127,7 @@ def test_a_run_of_another_command_is_named(
     before = (tmp_path / "grpo" / "config.json").read_bytes()
     for command in ("eval", "scale"):
         line = fails(capsys, command, "--out", tmp_path / "grpo", "--num-problems", 2)
-        assert "grpo holds another command's run, or a checkpoint (its config.json has 'steps')" in line
+        assert "grpo holds another command's run, or a checkpoint (its config.json has 'minutes')" in line
     assert (tmp_path / "grpo" / "config.json").read_bytes() == before
     runs.new_run(tmp_path / "eval", Eval(out=tmp_path / "eval"))
     assert "eval holds another command's run" in fails(capsys, "grpo", "--out", tmp_path / "eval")
@@ -238,7 +238,7 @@ def test_stopped_says_that_the_same_command_goes_on(
         ),
         ("def loss(batch):\n    raise SystemExit(3)", "raised SystemExit in {file}, line 2: 3"),
         ("def loss(batch):\n    return None", "returned NoneType: let it return the loss"),
-        ("def loss(batch):\n    return batch.logits", "returned a tensor of shape (2, 1, 5): let it return the loss"),
+        ("def loss(batch):\n    return batch.logits", "returned a tensor of shape (2, 1, 4): let it return the loss"),
         ("def loss(batch):\n    return batch.logits.detach().sum()", "returned a loss without a gradient"),
         ("raise SystemExit(3)", "cannot be imported (SystemExit: 3)"),
         ("def loss(:", "cannot be imported (SyntaxError: invalid syntax"),

@@ -145,7 +145,7 @@ def test_a_failed_eval_leaves_nothing_behind(capsys: pytest.CaptureFixture, chec
     assert "row 1: the field 'reference'" in fails(capsys, *common, "--tasks", lacking)
     assert "no such file" in fails(capsys, *common, "--tasks", tmp_path / "none.jsonl")
     assert (
-        "'maths': use one of builtin, larger-numbers, quantities, gym:FAMILY, choice:SUITE, a benchmark (math500, "
+        "'maths': use one of builtin, larger-numbers, quantities, longer-quantities, gym:FAMILY, choice:SUITE, "
         in fails(capsys, *common, "--tasks", "maths")
     )
     larger = ("--tasks", "larger-numbers", "--split", "unseen-templates")

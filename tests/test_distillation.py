@@ -82,7 +82,7 @@ def test_credits_for_all_that_follows_descend_the_sequences_reverse_kl() -> None
 
 @pytest.mark.parametrize("config", KINDS[:3], ids=str)
 @pytest.mark.parametrize("of", ["teacher", "student"])
-@pytest.mark.parametrize("top_k", [1, 2, 4])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
 def test_top_k_and_a_tail_descend_the_coarser_divergence(config: SoftConfig, of: str, top_k: int) -> None:
     config, often = replace(config, top_k=top_k, of=of), exact.visits(STUDENT, 1.0)
     kept = exact.likeliest(TEACHER if of == "teacher" else STUDENT, top_k)
@@ -92,11 +92,11 @@ def test_top_k_and_a_tail_descend_the_coarser_divergence(config: SoftConfig, of:
 
 @pytest.mark.parametrize("kind", ["forward-kl", "reverse-kl", "jsd"])
 def test_the_bias_of_top_k_falls_to_nothing(kind: str) -> None:
-    """With four of five tokens the tail is one token: nothing is lost."""
-    bias = [exact.top_k_bias(SoftConfig(divergence=kind, top_k=k), TEACHER, STUDENT) for k in (1, 2, 3, 4)]
+    """With three of four tokens the tail is one token: nothing is lost."""
+    bias = [exact.top_k_bias(SoftConfig(divergence=kind, top_k=k), TEACHER, STUDENT) for k in (1, 2, 3)]
     assert bias[0] > 0.2
-    assert bias[0] > bias[2] > 0.01
-    assert bias[3] < 1e-9
+    assert bias[0] > bias[1] > 0.01
+    assert bias[2] < 1e-9
 
 
 # --- divergences --------------------------------------------------------------------------------------------------

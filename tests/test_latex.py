@@ -141,7 +141,7 @@ def test_plus_minus_is_two_answers():
         (r"\foo{2}", r"unknown command \foo"), ("1 + [2, 3]", "an interval inside a calculation"), ("0.314...", "goes on"),
         ("5!!!", "directly after"), ("50%%", "directly after"), ("12_2", "no numeral in base 2"), ("5_1", "no numeral in base 1"),
         (r"\begin{cases} 1 \end{cases}", "environment"), (r"\begin{pmatrix} 1 & 2 \\ 3 \end{pmatrix}", "differ in length"),
-        ("__import__('os').getpid()", "the word 'import'"), ("(1, 2, 3]", "two ends"), ("٣", "unexpected"), ("1e5000", "10^1000"),
+        ("__import__('os').getpid()", "the word 'import'"), ("(1, 2, 3]", "two ends"), ("☃", "unexpected"), ("1e5000", "10^1000"),
         ("(" * 100 + "1" + ")" * 100, "nested more than"), ("9" * 1001, "1,000 digits"), ("x+" * 700 + "x", "more than 600"),
     ],
 )  # fmt: skip

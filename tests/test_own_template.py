@@ -25,7 +25,7 @@ from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.problem import Problem
 from thinkling.scale.failures import too_long
-from thinkling.serve.chat import by_tags
+from thinkling.serve.reply_parser import ANSWER, THINKING, ByTags
 
 TOKENIZER = Path(__file__).parents[2] / "shared" / "data" / "qwen3_tokenizer.json.gz"
 SMOLLM2 = (
@@ -235,9 +235,10 @@ def test_a_model_without_think_tokens_writes_the_tags_as_text() -> None:
     bare = tokenizers.Tokenizer.from_str(make("qwen").backend.to_str().replace("think>", "thunk>"))
     tokenizer = Tokenizer(bare, make("qwen").stop_ids)
     drawn = tokenizer.encode("<think>7 + 5</think>It is 12")
-    pieces = list(by_tags(tokenizer, drawn, False))
-    assert "".join(text for text, thinking in pieces if thinking) == "7 + 5"
-    assert "".join(text for text, thinking in pieces if not thinking) == "It is 12"
+    parser = ByTags(tokenizer, False)
+    events = [event for token in drawn for event in parser.push(token)] + parser.finish()
+    assert "".join(text for kind, text in events if kind == THINKING) == "7 + 5"
+    assert "".join(text for kind, text in events if kind == ANSWER) == "It is 12"
 
 
 # ------------------------------------------------------------------------------------------ the checkpoint's sampling

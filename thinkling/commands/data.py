@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Data(ModelSettings):
-    """Look at a file of examples for thinkling sft: which tokens are trained, and what all of them are like.
+    """Look at a file of examples for thinkling sft: which tokens are trained, and what all are like.
 
     show colours what is trained, and says where data and template disagree; without colours it stands between « and ».
     stats counts: forms, lengths, what a cut in length would remove, and answers that a verifier finds right.

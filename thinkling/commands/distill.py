@@ -28,7 +28,7 @@ SELF = "self"
 
 @dataclass(frozen=True, kw_only=True)
 class Distill(Sft):
-    """Train a student (--model) on a teacher's distributions: soft labels over given replies, or on its own rollouts.
+    """Train a student (--model) on a teacher's distributions, over given replies or its own rollouts.
 
     soft compares the two at each token of --data. on-policy lets the student answer --tasks, and the teacher score each
     token of the answers. strong-to-weak is both, one after the other (Qwen3's recipe): OUT/soft, then OUT/on-policy.

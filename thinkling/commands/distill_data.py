@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DistillData(ServerSettings):
-    """Ask a teacher (--model, loaded here or on a --server) for solutions; write those that pass as a file for sft.
+    """Ask a teacher (--model, here or on a --server) for solutions, and write those that pass as a file.
 
     Each is verified, and left out where it is wrong, cut off, too long, a duplicate, has broken think tags, or answers
     a problem of a benchmark; how many each filter leaves is shown by difficulty. Every answer is kept beside the file,
@@ -74,7 +74,7 @@ class DistillData(ServerSettings):
                 at_least(1, **{name: getattr(self, name)})
         above_zero(requests_per_minute=self.requests_per_minute)
         if not self.tasks:
-            raise UserError("--tasks needs at least one of builtin, larger-numbers, quantities, or a file")
+            raise UserError("--tasks needs at least one suite or file: builtin, for example, or quantities")
         if not (0 < self.top_p <= 1 and self.temperature >= 0):
             raise UserError(f"--temperature {self.temperature} must be 0 or more, and --top-p {self.top_p} above 0 and "
                             "at most 1")  # fmt: skip

@@ -123,9 +123,7 @@ class Grpo(TrainingSettings):
         at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
         at_least(2, eval_problems=self.eval_problems)
         if not self.tasks:
-            raise UserError(
-                "--tasks needs at least one of builtin, larger-numbers, quantities, longer-quantities, or a file"
-            )
+            raise UserError("--tasks needs at least one suite or file: builtin, for example, or quantities")
         at_least(0, process_reward=self.process_reward, dynamic_sampling=self.dynamic_sampling)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
             raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "

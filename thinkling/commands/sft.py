@@ -40,7 +40,7 @@ LIMITS = ("epochs", "minutes")  # one that is raised resumes a finished run
 
 @dataclass(frozen=True, kw_only=True)
 class Sft(TrainingSettings):
-    """Train a model on given replies (supervised fine-tuning): hard distillation, where a stronger model wrote them.
+    """Train a model on given replies (supervised fine-tuning), such as those of a stronger model.
 
     Learnt are the reply's tokens and its stop token, exactly those that the model must later sample behind the same
     prompt: thinkling data show FILE colours them. --model OUT is then the trained model, and --model

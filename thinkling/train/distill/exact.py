@@ -1,4 +1,4 @@
-"""Prove distillation losses by enumeration, on the policy of rl/exact.py: five tokens, two at most, 21 completions.
+"""Prove distillation losses by enumeration, on the policy of rl/exact.py: four tokens, two at most, 13 completions.
 
 The expected gradient of a loss is a finite sum over what is drawn. What it ought to be is the gradient of a divergence
 that is written here in plain Python, from its definition, and differentiated numerically: no code is shared.
