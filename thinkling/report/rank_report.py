@@ -59,8 +59,8 @@ def told(board: Leaderboard) -> list[str]:
                  ".")  # fmt: skip
     if rules.prior:
         votes = "vote" if rules.prior == 1 else "votes"
-        lines.append(f"A prior of {rules.prior:g} pulls every rating to the mean: {rules.prior:g} imaginary {votes} for "
-                     "each model against an average one, half of them won.")  # fmt: skip
+        lines.append(f"A prior of {rules.prior:g} pulls every rating to the mean: {rules.prior:g} imaginary {votes} "
+                     "for each model against an average one, half of them won.")  # fmt: skip
     if board.unbounded:
         lines.append(f"Only the prior makes the ratings finite: {board.unbounded}.")
     if board.unrated_resamples:
