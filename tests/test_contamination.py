@@ -117,6 +117,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for flags, why in (
         ([str(tmp_path / "no.txt")], "no.txt: no such file"),
         (["nowhere"], "unknown tasks 'nowhere'"),
+        ([str(tmp_path / "nowhere")], "nowhere: no such file"),
         ([str(tmp_path / "training.txt"), "--words", "1"], "--words must be at least 2, not 1"),
     ):
         with pytest.raises(SystemExit) as end:

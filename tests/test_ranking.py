@@ -393,8 +393,11 @@ def test_bad_sources_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture)
     other = run_of(tmp_path / "two", {"b": "correct"})
     assert "is one run: give at least two" in fails(capsys, "rank", one)
     assert "one and two have no problem in common" in fails(capsys, "rank", one, other)
+    (other / "config.json").write_text("{}")
+    assert "two has no report.json: the run is not finished" in fails(capsys, "rank", one, other)
     assert "is named twice" in fails(capsys, "rank", one, one)
     assert "no such file" in fails(capsys, "rank", tmp_path / "none.jsonl")
+    assert "none: no such file or folder" in fails(capsys, "rank", one, tmp_path / "none")  # once: one is one run
     assert "holds no samples.jsonl" in fails(capsys, "rank", tmp_path)
 
 

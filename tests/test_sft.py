@@ -404,11 +404,11 @@ def test_the_plan_needs_no_key_value_cache(tmp_path: Path, capsys: pytest.Captur
 
 def test_what_is_trained_is_shown(tiny: LanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     save_model(tmp_path / "model", tiny.network, tiny.tokenizer)
-    rows = [{"question": "2 + 2?", "response": "Ω is 4"}, {"messages": [ASKED, THOUGHT]}, BOOK]
+    rows = [{"question": "2 + 2?", "response": "Ω is\x1b[2J 4"}, {"messages": [ASKED, THOUGHT]}, BOOK]
     data = write(tmp_path / "data.jsonl", *rows)
     cli.main(["data", "show", str(data), "--model", str(tmp_path / "model"), "--template", "chat", "--num", "1"])
     first = capsys.readouterr().out
-    assert "</think>\n\n«Ω is 4<|im_end|>»" in first
+    assert "</think>\n\n«Ω is\ufffd[2J 4<|im_end|>»" in first  # nothing in a file steers the terminal
     words = ["data", "stats", data, "--model", tmp_path / "model"]
     cli.main([str(word) for word in [*words, "--out", tmp_path / "lengths.png"]])
     printed = capsys.readouterr().out

@@ -33,3 +33,8 @@ def print_anywhere() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a test or a notebook has put something else in its place
             stream.reconfigure(errors="plain")
+
+
+def visible(text: str) -> str:
+    """Text of a model or of a file without what could steer the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -33,13 +33,14 @@ def main(settings: Compare) -> None:
     from thinkling.report.compare_page import compare_page
     from thinkling.report.compare_words import decided_words, sentences, table
     from thinkling.runs import write_json, write_text
+    from thinkling.terminal import visible
 
     found = compare_all([read_run(folder) for folder in settings.runs], settings.allow)
     console = Console(highlight=False)
     console.print(table(found))
     for comparison in found:
         for line in [*sentences(comparison), *decided_words(comparison, settings.show)]:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(visible(line), markup=False, soft_wrap=True)
     if settings.out is not None:
         page = settings.out.with_suffix(".html")
         write_text(page, compare_page(found))

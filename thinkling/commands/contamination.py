@@ -76,7 +76,8 @@ def documents(settings: Contamination) -> Iterator[tuple[str, str]]:
     from thinkling.tasks.contamination import documents_of
 
     for source in settings.training:
-        if Path(source).exists() or is_file(source) or Path(source).suffix in (".txt", ".md"):
+        path = "/" in source and ":" not in source  # FILE.py:FUNCTION is none
+        if path or Path(source).exists() or is_file(source) or Path(source).suffix in (".txt", ".md"):
             yield from documents_of(Path(source))
             continue
         made = load_problems(source, "train", settings.num_training)

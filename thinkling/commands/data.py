@@ -79,6 +79,7 @@ def show(model: LanguageModel, record: Record, example: Completion, console: Con
     """One record: its prompt dim, each trained token in one of two colours."""
     from rich.text import Text
 
+    from thinkling.terminal import visible
     from thinkling.train.sft.stats import spans
 
     prompt, reply = len(example.prompt_tokens), len(example.tokens)
@@ -88,7 +89,7 @@ def show(model: LanguageModel, record: Record, example: Completion, console: Con
     for number, (piece, trained) in enumerate(spans(model, example)):
         style = ("black on green", "black on bright_green")[number % 2] if trained else "dim"
         text.append("«" * (plain and number == 1))
-        text.append(piece, style)
+        text.append(visible(piece), style)
     console.print(text.append("»" * plain), soft_wrap=True)
 
 

@@ -64,6 +64,9 @@ def main(settings: Rank) -> None:
     from thinkling.report.rank_report import table, told, write_page, write_png
     from thinkling.runs import write_json
 
+    for source in settings.sources:
+        if not source.exists():
+            raise UserError(f"{source}: no such file or folder: give files of votes, or folders of eval runs")
     runs = [source for source in settings.sources if source.is_dir()]
     for source in runs:
         if not is_run(source):

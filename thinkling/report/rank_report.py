@@ -58,8 +58,9 @@ def told(board: Leaderboard) -> list[str]:
                  f"{widest.elo_low:.0f} to {widest.elo_high:.0f} in 95% of {counted(rules.num_orders, 'random order')}"
                  ".")  # fmt: skip
     if rules.prior:
-        lines.append(f"A prior of {rules.prior:g} pulls every rating to the mean: {rules.prior:g} imaginary votes for "
-                     "each model against an average one, half of them won.")  # fmt: skip
+        votes = "vote" if rules.prior == 1 else "votes"
+        lines.append(f"A prior of {rules.prior:g} pulls every rating to the mean: {rules.prior:g} imaginary {votes} "
+                     "for each model against an average one, half of them won.")  # fmt: skip
     if board.unbounded:
         lines.append(f"Only the prior makes the ratings finite: {board.unbounded}.")
     if board.unrated_resamples:

@@ -20,6 +20,7 @@ from thinkling.evaluate.ranking.votes import Response, Vote, Winner, read_votes
 from thinkling.generate.cached import drop_half_line
 from thinkling.generate.sampling import derive_seed
 from thinkling.runs import append_jsonl
+from thinkling.terminal import visible
 from thinkling.words import counted
 
 KEYS: dict[str, Winner] = {
@@ -106,11 +107,6 @@ def show(console: Console, place: str, a: Response, b: Response) -> None:
         console.print(Rule(Text(name), align="left"))
         console.print(Text(visible(response.text.strip()) or "(no text)"))
     console.print(Text(HELP, "dim"))
-
-
-def visible(text: str) -> str:
-    """A model's text without what could steer the terminal."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def tally(votes: Sequence[Vote]) -> str:

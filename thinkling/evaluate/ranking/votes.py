@@ -123,6 +123,10 @@ def responses_of(run: Path) -> dict[str, list[Response]]:
     path = run / "samples.jsonl"
     if not path.is_file():
         raise UserError(f"{run} holds no samples.jsonl: give the folder of an eval run")
+    if (run / "config.json").exists() and not (run / "report.json").exists():  # short responses come first
+        raise UserError(
+            f"{run} has no report.json: the run is not finished: the `thinkling eval` that began it resumes it"
+        )
     found = defaultdict(list)
     for number, row in numbered_rows(path, ("id", "status")):
         if row["status"] == "failed":
