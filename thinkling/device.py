@@ -11,6 +11,7 @@ import torch
 
 from thinkling import __version__
 from thinkling.errors import UserError
+from thinkling.words import counted
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -43,10 +44,11 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def facts() -> dict[str, str]:
     """What a reader of a report must know of the machine that made it."""
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": ", ".join([platform.machine(), counted(os.cpu_count() or 1, "core"),
+                              counted(torch.get_num_threads(), "thread")]),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "versions": f"thinkling {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-    }
+    }  # fmt: skip
 
 
 def generator(seed: int) -> torch.Generator:
