@@ -10,7 +10,7 @@ from thinkling.verify.math.expressions.tree import Choice, Qualified, Relation, 
 from thinkling.verify.math.prose import forms, qualifiers
 
 MAX_CHARACTERS = 2000
-MAX_NODES = 600
+MAX_NODES = 400
 
 
 def parse(text: str) -> object:

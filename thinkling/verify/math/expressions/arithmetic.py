@@ -26,7 +26,7 @@ from thinkling.verify.math.expressions.tree import (
     walk,
 )
 
-MAX_WORK = 12_000  # counted in steps of about a microsecond
+MAX_WORK = 9_000  # counted in steps of about a microsecond
 WORK_OF_A_CHARACTER = 2  # that reading it took: a long answer has less left to be compared with
 DIGITS = (30, 70, 300, 1000)
 
