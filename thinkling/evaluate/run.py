@@ -7,7 +7,7 @@ the run or is skipped; it is never graded.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -105,10 +105,18 @@ def evaluate(
 
     run_anywhere(run())
     ordered = [samples[place] for place in sorted(samples) if place[0] not in failed]
+    return _reported(label, len(problems), ordered, rows, time.perf_counter() - started, out, skipped)
+
+
+def _reported(
+    label: str, num_problems: int, ordered: list[Sample], rows: Mapping[tuple[int, int], dict], seconds: float,
+    out: Path | None, skipped: list[Failure] | None,
+) -> tuple[Result, list[Sample]]:  # fmt: skip
+    """What these samples amount to; written where there is a folder. rows: as in samples.jsonl, by row and number."""
     if not ordered:
         first = min(skipped, key=lambda failure: failure.row)
-        raise UserError(f"{label}: none of {counted(len(problems), 'problem')} got an answer; {first}")
-    report = summarise(label, ordered, time.perf_counter() - started)
+        raise UserError(f"{label}: none of {counted(num_problems, 'problem')} got an answer; {first}")
+    report = summarise(label, ordered, seconds)
     if out is not None:
         details = details_of([rows[sample.row, sample.number] for sample in ordered])
         write_json(out / "report.json", report_of(report, details, skipped))

@@ -27,10 +27,7 @@ def side_routes(
 ) -> dict[tuple[str, str], Endpoint]:
     """By path and method. desk: there once the server runs."""
     model, words = served.model, TokenWords(served.model.tokenizer)
-    cards = [
-        {"id": name, "object": "model", "created": served.created, "owned_by": "thinkling",
-         "max_model_len": model.engine.max_length} for name in served.names
-    ]  # fmt: skip
+    cards = cards_of(served)
 
     async def models(request: Request) -> Response:
         return json_page({"object": "list", "data": cards})
@@ -84,6 +81,14 @@ def side_routes(
         (TOKENIZE, "POST"): tokenize, (DETOKENIZE, "POST"): detokenize, ("/health", "GET"): health,
         ("/version", "GET"): version, ("/metrics", "GET"): metrics_page, ("/openapi.json", "GET"): openapi,
     }  # fmt: skip
+
+
+def cards_of(served: Served) -> list[dict]:
+    """What /v1/models says of each name."""
+    return [
+        {"id": name, "object": "model", "created": served.created, "owned_by": "thinkling",
+         "max_model_len": served.model.engine.max_length} for name in served.names
+    ]  # fmt: skip
 
 
 def json_page(value: Any) -> Response:

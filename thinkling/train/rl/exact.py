@@ -2,7 +2,7 @@
 
 Four tokens, of which one ends a completion, two tokens at most: 13 completions, 91 groups of two in any order. So an
 expected gradient is a finite sum. It is compared with the one that the stated objective has in closed form,
-`stated_gradient`, which is written in plain Python, from the papers, apart from policy.py: advantages too. Beside the
+`stated_gradient`, which is written in plain Python, from the papers, apart from terms.py: advantages too. Beside the
 group that is drawn, each step has a second one, always the same, so that means over a group and over the step differ.
 check_loss.py does this for any loss.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thinkling.train.rl import terms as policy
+from thinkling.train.rl import terms
 from thinkling.train.rl.loss import Denominators, LossInputs, TokenTensors, UserLoss, loss_of, rewards_after_kl
 from thinkling.train.rl.objective import Objective
 
@@ -95,7 +95,7 @@ def contexts_of(tokens: tuple[int, ...]) -> list[int]:
 class ExactGroup:
     """One group of completions with its probability, and everything about it but the new policy.
 
-    advantages: policy.py's, which a loss gets. stated: those that it ought to get.
+    advantages: those of terms.py, which a loss gets. stated: those that it ought to get.
     """
 
     probability: float
@@ -143,13 +143,13 @@ def rows(values: Sequence[Sequence[float]], dtype: torch.dtype = torch.long) -> 
 
 
 def advantages_of(objective: Objective, members: tuple[tuple[int, ...], ...], known: dict[str, Tensor]) -> Tensor:
-    """Those of the drawn group, by policy.py, in a step with the other one."""
+    """Those of the drawn group, by terms.py, in a step with the other one."""
     rewards = torch.tensor([rewards_of(c) for c in members], dtype=torch.float64)
     rewards = rewards_after_kl(objective, rewards, known["old"], known["reference"], known["mask"])
     others = torch.tensor([own for own, _ in OTHERS], dtype=torch.float64)
     lengths = torch.tensor([*map(len, members), *(length for _, length in OTHERS)])
     owners = torch.tensor([0] * len(members) + [1] * len(OTHERS))
-    return policy.advantages(objective.advantage, torch.cat([rewards, others]), owners, lengths)[: len(members)]
+    return terms.advantages(objective.advantage, torch.cat([rewards, others]), owners, lengths)[: len(members)]
 
 
 def gradient_of(loss: UserLoss, world: World, groups: list[ExactGroup]) -> Tensor:
