@@ -35,7 +35,7 @@ class Pretrain:
     """The network's shape: a name from thinkling/model/config.py."""
     corpus: CorpusName = "templates"
     """What to read: word problems of known templates and arithmetic, or mostly problems over random quantities, and
-    reviews of drafts."""
+    reviews of drafts; or their worked answers above all, to train a model further."""
     tokenizer: Path | None = None
     """A tokenizer.json to use; without it one is trained on the corpus first."""
     start_from: str | None = None

@@ -41,13 +41,15 @@ BOTH = {
 }  # fmt: skip
 OF_COUNTED = {
     "given": ["{H} {s} {n} {noun}.", "{H} {s} exactly {n} {noun}.", "We know that {H} {s} {n} {noun}.",
-              "{H} counts {his} {items}: there are {n}.", "There are {n} {noun} that {H} {s}."],
+              "{H} counts {his} {items}: there are {n}.", "There are {n} {noun} that {H} {s}.",
+              "{H} {s} some {items}, and there are {n} of them."],
     "more": ["{H} {s} {n} more {noun} than {than2}.", "{H} {s} {n} {noun} more than {than2}.",
              "{H2} {s} some {items2}, and {H} {s} {n} more {noun} than that.",
              "Compared with {H2}, {H} {s} {n} more {noun}."],
     "fewer": ["{H} {s} {n} fewer {noun} than {than2}.", "{H} {s} {n} {noun} fewer than {than2}.",
               "{H2} {s} some {items2}, and {H} {s} {n} fewer {noun} than that."],
     "times": ["{H} {s} {times} as many {items} as {than2}.", "For every {item2} that {H2} {s}, {H} {s} {n} {items}.",
+              "{H} {s} {n} {items} for each {item2} that {H2} {s}.",
               "{H2} {s} some {items2}, and {H} {s} {times} as many {items} as that.",
               "Compared with {H2}, {H} {s} {times} as many {items}."],
     "part": ["{H} {s} {part} as many {items} as {than2}.",
@@ -55,7 +57,8 @@ OF_COUNTED = {
     "sum": ["{H} {s} as many {items} as {label2} and {label3} together.",
             "{label2} and {label3} together are as many as {label}."],
     "difference": ["{label} are as many as {label2} minus {label3}.",
-                   "If {label3} were taken away from {label2}, as many as {label} would be left."],
+                   "If {label3} were taken away from {label2}, as many as {label} would be left.",
+                   "{label} are as many as {label2} if {label3} were taken away."],
 }  # fmt: skip
 OF_MEASURED = {
     "given": ["{H} {s} {n} {noun}{behind}.", "{H} {s} exactly {n} {noun}{behind}.",

@@ -5,7 +5,7 @@ from typing import Literal
 
 from thinkling.checks import at_least
 
-CorpusName = Literal["templates", "reasoning"]
+CorpusName = Literal["templates", "reasoning", "worked-quantities"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +13,8 @@ class TextConfig:
     """Text for a run that trains a base model.
 
     corpus: word problems of known templates and arithmetic, or mostly problems over random quantities, and reviews of
-    drafts. rows, length: one step reads rows x length tokens. workers: processes that make text; another number gives
-    other text. seed: of the text.
+    drafts; or their worked answers above all. rows, length: one step reads rows x length tokens. workers: processes
+    that make text; another number gives other text. seed: of the text.
     """
 
     corpus: CorpusName = "templates"

@@ -22,7 +22,10 @@ from thinkling.train.pretrain.bpe import END_OF_TEXT, FastEncoder
 from thinkling.train.pretrain.config import TextConfig
 from thinkling.train.pretrain.corpus import Segment
 
-CORPORA = {"templates": corpus.documents, "reasoning": reasoning_corpus.documents}
+CORPORA = {
+    "templates": corpus.documents, "reasoning": reasoning_corpus.documents,
+    "worked-quantities": reasoning_corpus.worked_quantities,
+}  # fmt: skip
 POOL_SIZE = 300  # documents to choose from where a row is filled
 STREAM_TOKENS = 2**21  # of one stream before it begins anew: what resuming makes again at most
 PREFETCH = 8  # batches that each worker holds ready

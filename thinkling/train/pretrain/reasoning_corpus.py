@@ -26,6 +26,7 @@ SOURCES = {"quantities": 62, "word": 16, "sum": 5, "product": 5, "equation": 3, 
            "facts": 2}  # fmt: skip
 STEPS = (28, 22, 17, 13, 11, 9)  # the share of the quantities that have 2, 3, ... 7 steps
 WRONG = 0.5  # of the drafts
+OTHER = 0.3  # of the documents of `worked_quantities`
 RENAMED = 0.6  # of the word problems
 BOYS = [*scenes.BOYS, *"David James William John Robert Michael Richard Joseph Charles Arthur Mike Henry George Bruce \
 Frederick Edward Bob Thomas Steve Benjamin Dave Lucas Elijah Harry Oliver Danny Bobby Billy Teddy Tommy Jimmy Jim \
@@ -69,6 +70,14 @@ def documents(seed: str) -> Iterator[list[Segment]]:
         asked = _quantities(next(made)) if source == "quantities" else _old(source, random)
         if asked is not None:
             yield MAKERS[random.choices(forms, shares)[0]](asked, random)
+
+
+def worked_quantities(seed: str) -> Iterator[list[Segment]]:
+    """Worked quantities for the most part, the rest as above: what teaches a model that is there already to read more
+    phrasings from less text."""
+    random, rest = Random(f"worked quantities/{seed}"), documents(seed)
+    for made in quantities.made_stream("train", f"worked/{seed}", STEPS):
+        yield next(rest) if random.random() < OTHER else _worked(_quantities(made), random)
 
 
 # --- problems ------------------------------------------------------------------------------------------------------
