@@ -194,7 +194,7 @@ def test_a_full_output(tmp_path: Path) -> None:
     assert ended.returncode == 2
 
 
-@pytest.mark.parametrize("words", ["grade rows.jsonl", "eval --help", "prompts --nope"])
+@pytest.mark.parametrize("words", ["grade rows.jsonl --verbose", "eval --help", "prompts --nope"])
 def test_an_ascii_terminal(words: str, tmp_path: Path) -> None:
     """What it cannot show is escaped; tyro draws its panel with other characters there."""
     (tmp_path / "rows.jsonl").write_text('{"response": "√2", "reference": "√2"}\n', encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,24 @@ def test_usage_lists_every_command(capsys: pytest.CaptureFixture) -> None:
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in cli.COMMANDS)
     assert max(map(len, shown.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_usage_goes_by_stages_and_is_wrapped(
+    columns: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was one flat list, and a line was as long as what it said."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    cli.main(["help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= max(columns, 41)
+    heads = [number for number, line in enumerate(lines) if line in cli.STAGES]
+    assert [lines[number] for number in heads] == list(cli.STAGES)
+    for number, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+        named = [line.split()[0] for line in lines[number:end] if re.match("  [a-z]", line)]
+        assert named == list(cli.STAGES[lines[number]])
+        told = " ".join(" ".join(lines[number:end]).split())
+        assert all(f"{name} {cli.COMMANDS[name].summary}" in told for name in named)
 
 
 def test_unknown_words_are_named(capsys: pytest.CaptureFixture) -> None:

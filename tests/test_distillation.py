@@ -350,7 +350,7 @@ def test_a_model_that_teaches_itself_reads_the_solution(tiny: LanguageModel, tmp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(method="soft", data=Path()), "--method soft learns replies that are given"),
+        (dict(method="soft", data=None), "--method soft learns replies that are given"),
         (dict(divergence="jsd"), "--score sampled descends the reverse KL, not jsd"),
         (dict(teacher="self", score="full"), "--teacher self needs --method on-policy and --score sampled"),
         (dict(memory_gb=4.0), "--plan and --memory-gb know nothing of teachers"),

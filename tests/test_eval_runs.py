@@ -354,6 +354,8 @@ def test_compare_says_who_is_better_in_words(
     assert one.difference == pytest.approx(sum(differences) / 30) and one.low < one.difference < one.high
     assert len(one.won) == sum(d > 0 for d in differences) and len(one.lost) == sum(d < 0 for d in differences)
     page = (tmp_path / "page.html").read_text()
+    assert "is no .html file" in fails(capsys, "compare", weak, strong, "--out", tmp_path / "other.md")
+    assert not (tmp_path / "other.md").exists()  # it wrote other.html
     assert "<script" not in page and "<svg" in page and json.loads((tmp_path / "page.json").read_text())[0]["won"]
 
 

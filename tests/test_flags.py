@@ -1,13 +1,14 @@
 """Flags: what help says of them in a narrow window, and what is said of one that there is not."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field, is_dataclass
+from typing import Annotated, Literal, get_type_hints
 
 import pytest
 import tyro
 from test_cli import fails
 
-from thinkling import flags
+from thinkling import cli, flags
 from thinkling.errors import UserError
 
 
@@ -35,6 +36,9 @@ class Settings(Base):
     """Where to."""
     kind: Literal["one", "two"] | None = None
     some: tuple[Literal["a", "b"], ...] = ()
+    """Some of them."""
+    label: str = ""
+    """Their name."""
     fast: bool = False
     inner: Annotated[Inner, tyro.conf.arg(name="")] = field(default_factory=Inner)
 
@@ -93,6 +97,39 @@ def test_a_value_that_cannot_be_is_said_without_help() -> None:
     with pytest.raises(UserError) as error:
         parsed("--out", "x", "--size", "many")
     assert "--size" in str(error.value) and "Of the parent" not in str(error.value)
+
+
+def helped(settings: type) -> Iterator[tuple[str, str | None]]:
+    """Each flag with its help, from under the field or from the field's own conf; those of a record in it too."""
+    for name, kind in get_type_hints(settings, include_extras=True).items():
+        if is_dataclass(get_type_hints(settings)[name]):
+            yield from helped(get_type_hints(settings)[name])
+        else:
+            own = [conf.help for conf in getattr(kind, "__metadata__", ()) if getattr(conf, "help", None)]
+            yield name, own[0] if own else flags.help_of(settings, name)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_flag_of_every_command_is_explained(command: str) -> None:
+    assert [name for name, told in helped(cli.COMMANDS[command].settings) if not told] == []
+
+
+def test_defaults_that_are_empty_are_said_in_a_word(capsys: pytest.CaptureFixture) -> None:
+    """They were `(default: )`, and `(default: .)` of a file that need not be given."""
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Some of them. (default: none)" in told and "Their name. (default: none)" in told
+    assert "Where to. (required)" in told and "(default: )" not in told
+    cli_help = " ".join(line.strip(" │") for line in help_text(capsys, "distill", "--help").splitlines())
+    assert "soft and strong-to-weak: the replies, as for thinkling sft. (default: None)" in cli_help
+    assert "two or more. (required)" in help_text(capsys, "compare", "--help")
+
+
+def help_text(capsys: pytest.CaptureFixture, *words: str) -> str:
+    with pytest.raises(SystemExit):
+        cli.main(list(words))
+    return capsys.readouterr().out
 
 
 def test_the_commands_say_it_so(capsys: pytest.CaptureFixture) -> None:

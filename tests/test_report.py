@@ -64,6 +64,13 @@ def test_terminal_table_shows_the_numbers():
     assert "⚠" not in text
 
 
+def test_tokens_are_those_of_one_answer_where_a_problem_has_several(tmp_path):
+    """The heading said that they were the problem's, which are as many times more."""
+    for rows, heading in (([PLAIN], "problem"), ([replace(PLAIN, num_samples=4)], "answer")):
+        assert ("answer" in printed(rows)) == (heading == "answer")
+        assert f">tokens / {heading}</th>" in written(tmp_path, rows=rows)
+
+
 def test_terminal_table_is_loud_about_truncation():
     assert "⚠" not in printed([replace(PLAIN, truncated=0.05)])
     text = printed([PLAIN, replace(PLAIN, truncated=0.12, num_problems=100)])

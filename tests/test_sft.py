@@ -412,7 +412,9 @@ def test_what_is_trained_is_shown(tiny: LanguageModel, tmp_path: Path, capsys: p
     words = ["data", "stats", data, "--model", tmp_path / "model"]
     cli.main([str(word) for word in [*words, "--out", tmp_path / "lengths.png"]])
     printed = capsys.readouterr().out
-    assert "3 records of 3 questions (1 question and response, 1 messages, 1 the book's): 0 repeated, 2 with" in printed
+    assert (
+        "3 records of 3 questions (question and response: 1, messages: 1, the book's: 1): 0 repeated, 2 with" in printed
+    )
     assert "100.0% right of 1 that can be verified" in printed
     assert (tmp_path / "lengths.png").read_bytes().startswith(b"\x89PNG")
     write(data, *rows, {"question": "q", "response": "7 " * 900})

@@ -127,7 +127,7 @@ def test_data_are_linted_by_each_rows_verifier(tmp_path: Path, capsys: pytest.Ca
 
 def test_grade_asks_each_rows_verifier(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = [{"response": "(B)", "reference": ["C", "B"], "verifier": "choice"}, {"response": "B", "reference": "C"}]
-    cli.main(["grade", write(tmp_path / "rows.jsonl", *rows)])
+    cli.main(["grade", write(tmp_path / "rows.jsonl", *rows), "--verbose"])
     statuses = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
     assert statuses == ["correct", "incorrect"]
 

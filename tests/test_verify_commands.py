@@ -66,10 +66,21 @@ def test_grade_adds_verdicts_to_the_rows(capsys: pytest.CaptureFixture, tmp_path
 
 def test_grade_prints_rows_apart_from_the_summary(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", ROWS)
-    code, out, err = run(capsys, "grade", path, "--strict")
+    code, out, err = run(capsys, "grade", path, "--strict", "--verbose")
     statuses = [json.loads(line)["status"] for line in out.splitlines()]
     assert (code, statuses) == (0, ["correct", "unparsed", "incorrect", "unparsed"])
     assert "correct          1   25.0%" in err
+
+
+def test_grade_shows_the_first_that_failed(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """It printed every row, before the summary."""
+    rows = [{"response": rf"\boxed{{{number}}}", "reference": "0"} for number in range(9)]
+    code, out, err = run(capsys, "grade", write(tmp_path / "rows.jsonl", rows))
+    assert (code, err) == (0, "") and '"response"' not in out
+    shown = out.partition("not correct, the first 5 (--verbose prints every row):\n")[2].splitlines()
+    assert shown == [f'  line {number + 1}, reference "0": {number} is not 0' for number in range(1, 6)]
+    out = run(capsys, "grade", write(tmp_path / "right.jsonl", rows[:1]))[1]
+    assert "correct          1  100.0%" in out and "not correct" not in out
 
 
 def test_grade_over_its_own_input_and_half_a_surrogate_pair(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
@@ -132,9 +143,9 @@ def test_audit_prints_where_math_verify_disagrees(capsys: pytest.CaptureFixture,
         {"response": r"<think>\boxed{42}</think>\boxed{1/2}", "reference": ["1/3", "0.5"]},
     ]
     path = write(tmp_path / "rows.jsonl", rows)
-    code, _, err = run(capsys, "grade", path, "--audit", "math-verify")
+    code, out, _ = run(capsys, "grade", path, "--audit", "math-verify")
     assert code == 0
-    shown = err[err.index("line ") :].splitlines()
+    shown = out[out.index("\nline ") + 1 :].splitlines()
     assert shown[0].startswith("line 2: answer ") and "reference" in shown[0]
     assert shown[1].startswith("  ours: incorrect (")
     assert shown[2] == "  Math-Verify: correct"
@@ -147,10 +158,10 @@ def test_audit_survives_what_hangs_math_verify(
     monkeypatch.setattr(audit, "LIMIT", 2.0)
     hangs = {"response": r"\boxed{9^{9^9}}", "reference": r"\frac{1}{2004!}"}
     rows = [hangs, {"response": r"\boxed{1}", "reference": "1"}]
-    code, _, err = run(capsys, "grade", write(tmp_path / "rows.jsonl", rows), "--audit", "math-verify")
+    code, out, _ = run(capsys, "grade", write(tmp_path / "rows.jsonl", rows), "--audit", "math-verify")
     assert code == 0
-    assert "Math-Verify: no verdict: still running after 2 s" in err
-    assert "Math-Verify disagrees on 0 of 2 rows, and gave no verdict on 1" in err
+    assert "Math-Verify: no verdict: still running after 2 s" in out
+    assert "Math-Verify disagrees on 0 of 2 rows, and gave no verdict on 1" in out
 
 
 def test_audit_without_math_verify_says_how_to_get_it(

@@ -27,7 +27,7 @@ def test_one_row_and_one_reference(tmp_path: Path, capsys: pytest.CaptureFixture
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"response": "2", "reference": "2"}) + "\n")
     cli.main(["grade", str(path)])
-    assert "1 row; in brackets" in capsys.readouterr().err
+    assert "1 row; in brackets" in capsys.readouterr().out
     cli.main(["lint-data", str(path)])
     assert capsys.readouterr().out == "1 reference, and each verifies against itself\n"
     path.write_text(json.dumps({"reference": "3}{4"}) + "\n")

@@ -6,7 +6,9 @@ traceback.
 
 import math
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -65,40 +67,54 @@ class Command:
         return self.settings.__doc__.strip().split("\n")[0]
 
 
-COMMANDS = {
-    "demo": Command(demo.Demo, demo.main),
-    "generate": Command(generate.Generate, generate.main),
-    "chat": Command(chat.Chat, chat.main),
-    "serve": Command(serve.Serve, serve.main),
-    "prompts": Command(prompts.Prompts, prompts.main),
-    "explain": Command(explain.Explain, explain.main),
-    "eval": Command(eval.Eval, eval.main, resumes=True),
-    "choice": Command(choice.Choice, choice.main),
-    "tasks": Command(tasks.Tasks, tasks.main),
-    "contamination": Command(contamination.Contamination, contamination.main),
-    "fresh-numbers": Command(fresh_numbers.FreshNumbers, fresh_numbers.main),
-    "compare": Command(compare.Compare, compare.main),
-    "regrade": Command(regrade.Regrade, regrade.main),
-    "scale": Command(scale.Scale, scale.main, resumes=True),
-    "scorers": Command(scorers.Scorers, scorers.main),
-    "grade": Command(grade.Grade, grade.main),
-    "arena": Command(arena.Arena, arena.main),
-    "rank": Command(rank.Rank, rank.main),
-    "judge": Command(judge.Judge, judge.main, resumes=True),
-    "lint-data": Command(lint_data.LintData, lint_data.main),
-    "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
-    "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
-    "distill-data": Command(distill_data.DistillData, distill_data.main, resumes=True),
-    "data": Command(data.Data, data.main),
-    "sft": Command(sft.Sft, sft.main, resumes=True),
-    "distill": Command(distill.Distill, distill.main, resumes=True),
-    "microscope": Command(microscope.Microscope, microscope.main),
-    "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
-    "check-loss": Command(check_loss.CheckLoss, check_loss.main),
-    "reward-head": Command(reward_head.RewardHeadTraining, reward_head.main),
-    "pretrain": Command(pretrain.Pretrain, pretrain.main),
-    "env": Command(env.Env, env.main),
+# In the order of the story, and of the help.
+STAGES = {
+    "Ask a model": {
+        "demo": Command(demo.Demo, demo.main),
+        "generate": Command(generate.Generate, generate.main),
+        "chat": Command(chat.Chat, chat.main),
+        "prompts": Command(prompts.Prompts, prompts.main),
+    },
+    "Evaluate it": {
+        "tasks": Command(tasks.Tasks, tasks.main),
+        "eval": Command(eval.Eval, eval.main, resumes=True),
+        "compare": Command(compare.Compare, compare.main),
+        "regrade": Command(regrade.Regrade, regrade.main),
+        "choice": Command(choice.Choice, choice.main),
+        "contamination": Command(contamination.Contamination, contamination.main),
+        "fresh-numbers": Command(fresh_numbers.FreshNumbers, fresh_numbers.main),
+        "grade": Command(grade.Grade, grade.main),
+        "lint-data": Command(lint_data.LintData, lint_data.main),
+        "arena": Command(arena.Arena, arena.main),
+        "rank": Command(rank.Rank, rank.main),
+        "judge": Command(judge.Judge, judge.main, resumes=True),
+    },
+    "Scale: more compute for one question": {
+        "scale": Command(scale.Scale, scale.main, resumes=True),
+        "scorers": Command(scorers.Scorers, scorers.main),
+        "reward-head": Command(reward_head.RewardHeadTraining, reward_head.main),
+    },
+    "Train it": {
+        "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
+        "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
+        "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
+        "check-loss": Command(check_loss.CheckLoss, check_loss.main),
+        "distill-data": Command(distill_data.DistillData, distill_data.main, resumes=True),
+        "data": Command(data.Data, data.main),
+        "sft": Command(sft.Sft, sft.main, resumes=True),
+        "distill": Command(distill.Distill, distill.main, resumes=True),
+        "pretrain": Command(pretrain.Pretrain, pretrain.main),
+    },
+    "Serve it": {
+        "serve": Command(serve.Serve, serve.main),
+    },
+    "Look inside": {
+        "explain": Command(explain.Explain, explain.main),
+        "microscope": Command(microscope.Microscope, microscope.main),
+        "env": Command(env.Env, env.main),
+    },
 }
+COMMANDS = {name: command for stage in STAGES.values() for name, command in stage.items()}
 # Their --out is a file; any other command's is a folder.
 MAKE_FILES = ("explain", "grade", "microscope", "compare", "data", "distill-data")
 LIMITS = {
@@ -113,19 +129,20 @@ LIMITS = {
 
 
 def usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: thinkling COMMAND [FLAGS]",
-            "",
-            "Turn a language model into a reasoning model, on your own machine.",
-            "",
-            *lines,
-            "",
-            "thinkling help COMMAND explains a command's flags, as thinkling COMMAND --help does.",
-        ]
-    )
+    """Every command by its stage, wrapped for this terminal."""
+    width, room = max(map(len, COMMANDS)), min(120, shutil.get_terminal_size().columns)
+
+    def wrapped(text: str, first: str = "", later: str = "") -> str:
+        return textwrap.fill(text, max(room, len(later) + 20), initial_indent=first, subsequent_indent=later,
+                             break_on_hyphens=False)  # fmt: skip
+
+    lines = ["usage: thinkling COMMAND [FLAGS]", "",
+             wrapped("Turn a language model into a reasoning model, on your own machine.")]  # fmt: skip
+    for stage, commands in STAGES.items():
+        lines += ["", stage]
+        lines += [wrapped(own.summary, f"  {name:<{width}}  ", " " * (width + 4)) for name, own in commands.items()]
+    return "\n".join([*lines, "", wrapped("thinkling help COMMAND explains a command's flags, as thinkling COMMAND "
+                                          "--help does.")])  # fmt: skip
 
 
 def parse(name: str, arguments: list[str]) -> object:

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from functools import cache, partial
 from inspect import getdoc, getsource
 from itertools import pairwise
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
@@ -60,8 +60,11 @@ def record(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not is_dataclass(info.type):
         return None
     types = get_type_hints(info.type, include_extras=True)
-    found = (StructFieldSpec(field.name, types[field.name], default_of(field, info.default),
-                             partial(help_of, info.type, field.name)) for field in fields(info.type))  # fmt: skip
+    found = []
+    for field in fields(info.type):
+        default = default_of(field, info.default)
+        kind = Annotated[types[field.name], tyro.conf.arg(help_behavior_hint=partial(hint, default))]
+        found.append(StructFieldSpec(field.name, kind, default, partial(help_of, info.type, field.name)))
     return StructConstructorSpec(info.type, tuple(found))
 
 
@@ -72,6 +75,14 @@ def default_of(field: Field, whole: object) -> object:
     if field.default is not MISSING:
         return field.default
     return field.default_factory() if field.default_factory is not MISSING else tyro.MISSING
+
+
+def hint(default: object, written: str) -> str:
+    """What stands behind a flag's help. written: its default, as tyro writes it; it takes a list of words for one that
+    may be empty."""
+    if default is tyro.MISSING:
+        return "(required)"
+    return f"(default: {'none' if default in ('', ()) else written})"
 
 
 def help_of(settings: type, name: str) -> str | None:

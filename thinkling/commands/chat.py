@@ -27,6 +27,7 @@ class Chat(ModelSettings):
     max_tokens: int = 512
     """Length of one reply at most, thinking included, in tokens."""
     seed: int = 0
+    """Of what is drawn at random: the same seed gives the same answers again."""
 
 
 def main(settings: Chat) -> None:

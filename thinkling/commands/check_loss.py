@@ -18,7 +18,7 @@ class CheckLoss:
     """
 
     function: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FUNCTION")] = ""
-    """The loss to check."""
+    """The loss to check. Default: thinkling's own."""
     preset: PresetName = "dr-grpo"
     """What it ought to be."""
 

@@ -35,6 +35,7 @@ class Choice(ModelSettings):
     columns: tuple[str, ...] = ()
     """Which column of a file is which, as question=Problem options=Answers; the others are guessed, which is told."""
     split: Split = "held-out"
+    """Of the built-in problems."""
     num_problems: int | None = None
     """How many problems, from the start. Default: all of a file or a benchmark, else 500."""
     shuffle_options: int | None = None
@@ -57,6 +58,7 @@ class Choice(ModelSettings):
     temperature: float = 0.0
     """Of the responses."""
     seed: int = 0
+    """Of which built-in problems are asked, with which --shots, and of what is sampled."""
     out: Path | None = None
     """A folder for choices.jsonl (every choice with its scores) and report.json."""
 

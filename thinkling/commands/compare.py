@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from thinkling.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compare:
@@ -20,9 +22,13 @@ class Compare:
     allow: tuple[Literal["problems", "prompts", "budgets"], ...] = ()
     """What may differ between the runs. problems: those that all of them have are compared."""
     out: Path | None = None
-    """Write the comparison to this page, and its numbers beside it, as .json."""
+    """Write the comparison to this .html page, and its numbers beside it, as .json."""
     show: int = 3
     """Problems won and lost to print, at most; the page has all."""
+
+    def __post_init__(self) -> None:
+        if self.out is not None and self.out.suffix.lower() != ".html":
+            raise UserError(f"--out {self.out} is no .html file: name one that is; the numbers go beside it, as .json")
 
 
 def main(settings: Compare) -> None:
@@ -42,7 +48,6 @@ def main(settings: Compare) -> None:
         for line in [*sentences(comparison), *decided_words(comparison, settings.show)]:
             console.print(visible(line), markup=False, soft_wrap=True)
     if settings.out is not None:
-        page = settings.out.with_suffix(".html")
-        write_text(page, compare_page(found))
-        write_json(page.with_suffix(".json"), found)
-        console.print(f"The page: {page}", markup=False, soft_wrap=True)
+        write_text(settings.out, compare_page(found))
+        write_json(settings.out.with_suffix(".json"), found)
+        console.print(f"The page: {settings.out}", markup=False, soft_wrap=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from thinkling.checks import at_least
-from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
 from thinkling.words import counted
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data(ModelSettings):
+class Data:
     """Look at a file of examples for thinkling sft: which tokens are trained, and what all are like.
 
     show colours what is trained, and says where data and template disagree; without colours it stands between « and ».
@@ -32,10 +31,15 @@ class Data(ModelSettings):
     """
 
     what: Annotated[Literal["show", "stats"], tyro.conf.Positional]
+    """Which of the two."""
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """A .jsonl or .json file, as for thinkling sft --data."""
     template: Template = "plain"
     """How the question is put, as for thinkling sft."""
+    model: str = "thinkling-base"
+    """The model that is to learn, as for thinkling sft: its tokens are counted, its chat template is used."""
+    max_length: int = 1024
+    """Prompt and reply together, in tokens, at most; a longer record cannot be learnt."""
     first: int = 1
     """show: the first row to show, counted from 1."""
     num: int = 2
@@ -44,14 +48,14 @@ class Data(ModelSettings):
     """stats: also draw the lengths of the replies into this PNG file."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         at_least(1, first=self.first, num=self.num)
+        at_least(2, max_length=self.max_length)
 
 
 def main(settings: Data) -> None:
     from rich.console import Console
 
-    from thinkling.commands.load import language_model
+    from thinkling.generate.language_model import LanguageModel
     from thinkling.train.sft.encode import examples_of
     from thinkling.train.sft.records import load_records
     from thinkling.train.sft.stats import stats_of
@@ -61,7 +65,8 @@ def main(settings: Data) -> None:
         records = [record for record in records if record.row >= settings.first][: settings.num]
         if not records:
             raise UserError(f"{settings.file} has no row {settings.first}")
-    model, console = language_model(settings), Console(highlight=False)
+    model = LanguageModel.load(settings.model, "cpu", max_length=settings.max_length)
+    console = Console(highlight=False)
     pairs, failures = examples_of(model, records, settings.template)
     if settings.what == "show":
         for record, example in pairs:
@@ -96,7 +101,7 @@ def show(model: LanguageModel, record: Record, example: Completion, console: Con
 def print_stats(found: Stats, console: Console) -> None:
     from thinkling.report.tables import Sheet
 
-    forms = ", ".join(f"{num:,} {form}" for form, num in found.forms.items())
+    forms = ", ".join(f"{form}: {num:,}" for form, num in found.forms.items())
     console.print(f"{counted(found.records, 'record')} of {counted(found.questions, 'question')} ({forms}): "
                   f"{found.repeated:,} repeated, {found.with_thinking:,} with thinking, {found.with_turns:,} "
                   "with turns before the question", soft_wrap=True)  # fmt: skip

@@ -46,7 +46,9 @@ class Demo:
     grpo_steps: int = 60
     """How long to train, in steps, at most."""
     seed: int = 0
+    """Of all that is drawn at random, in answers and in training."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
 
     def __post_init__(self) -> None:
         finite(self)

@@ -35,12 +35,17 @@ class Distill(Sft):
     Student and teacher must have one vocabulary; thinkling distill-data and sft need none.
     """
 
+    max_rows: int = 128
+    """Answers that are drawn at the same time, at most: rollouts (on-policy), and those to --held-out."""
+    cache_gb: float = 2.0
+    """Memory for the key-value cache while they are drawn, in GB, at most."""
     teacher: str
     """The teacher, as --model; self for the student itself as it begins, with the solution in its prompt (on-policy,
     --score sampled)."""
     method: Literal["soft", "on-policy", "strong-to-weak"] = "on-policy"
-    data: Path = Path()
-    """soft: the replies, as for thinkling sft."""
+    """What the two are compared on, see above."""
+    data: Path | None = None
+    """soft and strong-to-weak: the replies, as for thinkling sft."""
     divergence: Literal["forward-kl", "reverse-kl", "jsd"] | None = None
     """Between the two distributions. Default: forward-kl for soft, reverse-kl on policy."""
     beta: float = 0.5
@@ -62,7 +67,9 @@ class Distill(Sft):
     steps: int = 60
     """on-policy: batches of rollouts, each with one optimizer step."""
     prompts_per_step: int = 16
+    """Problems that one step asks."""
     rollouts_per_prompt: int = 4
+    """Answers that it draws to each of them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +83,7 @@ class Distill(Sft):
             raise UserError(f"--beta {self.beta} must lie between 0 and 1 (there it is forward-kl or reverse-kl), "
                             f"--discount {self.discount} from 0 to 1, --soft-temperature {self.soft_temperature} above "
                             "0")  # fmt: skip
-        if self.method != "on-policy" and self.data == Path():
+        if self.method != "on-policy" and self.data is None:
             raise UserError(f"--method {self.method} learns replies that are given: name their file with --data")
         if self.score == "sampled" and self.method != "soft" and (self.divergence or "reverse-kl") != "reverse-kl":
             raise UserError(f"--score sampled descends the reverse KL, not {self.divergence}: use --score full")

@@ -42,7 +42,9 @@ class DistillData(ServerSettings):
     template: Template = "plain"
     """How the teacher is asked; chat-thinking for one that thinks."""
     temperature: float = 1.0
+    """The teacher's solutions are drawn at this temperature."""
     top_p: float = 1.0
+    """And only from the likeliest tokens with this much probability; 1 keeps all."""
     max_tokens: int = 256
     """Length of one solution at most, in tokens."""
     on_error: OnError = "stop"
@@ -65,6 +67,7 @@ class DistillData(ServerSettings):
     against: tuple[str, ...] = ()
     """Benchmarks (suites or files): a problem that has 13 words in a row in common with one of theirs is left out."""
     seed: int = 0
+    """Of what is drawn at random: which problems, and the teacher's solutions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,6 +10,7 @@ class ExplainObjective:
     """The formula that a preset of grpo optimises, its source, and where it differs from the paper."""
 
     preset: PresetName = "dr-grpo"
+    """As for thinkling grpo --preset."""
 
 
 def main(settings: ExplainObjective) -> None:

@@ -37,7 +37,9 @@ class FreshNumbers(ModelSettings):
     max_tokens: int = 256
     """Length of one response at most."""
     temperature: float = 0.0
+    """Divides the logits; 0 always takes the likeliest token."""
     seed: int = 0
+    """Of what the model samples, at a temperature above 0."""
     out: Path | None = None
     """A folder for report.json."""
 

@@ -21,11 +21,12 @@ from thinkling.problem import Problem
 from thinkling.progress import tracked
 from thinkling.runs import numbered_rows, write_text
 from thinkling.tasks.benchmarks import verifier_from
+from thinkling.terminal import visible
 from thinkling.verify.adversarial.audit import auditor
 from thinkling.verify.verifier import RuleSet, Verdict, verify
 from thinkling.words import counted
 
-SHOWN = 5  # rules and reasons in the summary
+SHOWN = 5  # rules, reasons and rows in the summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,16 @@ class Grade:
     """Judge responses against reference answers: correct, incorrect or unparsed, and why.
 
     FILE is JSON Lines: each row has a response and a reference (a text, or a list of them, any of which is right). Out
-    come the same rows with status, answer, reason and rule added, and a summary.
+    come a summary, the first rows that are not correct, and with --out the same rows with status, answer, reason and
+    rule added.
     """
 
     file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """The .jsonl file to grade."""
     out: Path | None = None
-    """Where the graded rows go; without it to standard output, and the summary to standard error."""
+    """Where the graded rows go."""
+    verbose: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the graded rows on standard output, and the summary on standard error."""
     strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """By the rules of rewards: only a box is an answer, and nothing is rounded or read twice."""
     lenient: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -69,15 +73,15 @@ def main(settings: Grade) -> None:
         for row, wanted, verifier in tracked(zip(rows, jobs, verifiers, strict=True), "grading", len(rows))
     ]
     text = "".join(graded_line(row, verdict) for row, verdict in zip(rows, verdicts, strict=True))
-    if settings.out is None:
+    if settings.verbose:
         sys.stdout.write(text)
-    else:
+    if settings.out is not None:
         write_text(settings.out, text)
-    summary = sys.stdout if settings.out else sys.stderr
-    print(*summary_lines(verdicts), sep="\n", file=summary)
+    summary = sys.stderr if settings.verbose else sys.stdout
+    asked = list(zip(numbers, rows, jobs, verdicts, strict=True))
+    print(*summary_lines(verdicts), *([] if settings.verbose else failed_lines(asked)), sep="\n", file=summary)
     if settings.audit:
         with second:
-            asked = list(zip(numbers, rows, jobs, verdicts, strict=True))
             print(*audit_lines(second, asked), sep="\n", file=summary)
 
 
@@ -152,10 +156,19 @@ def kind_of(reason: str) -> str:
     return reason
 
 
-# The audit
-
-
 Asked = tuple[int, dict, str | list[str], Verdict]  # line, row, references, our verdict
+
+
+def failed_lines(asked: Sequence[Asked]) -> Iterator[str]:
+    """The first rows that are not correct, each in a line."""
+    failed = [(number, references, verdict) for number, _, references, verdict in asked if not verdict.correct]
+    if failed:
+        yield f"not correct{f', the first {SHOWN}' if len(failed) > SHOWN else ''} (--verbose prints every row):"
+    for number, references, verdict in failed[:SHOWN]:
+        yield visible(f"  line {number}, reference {short(references)}: {' '.join(verdict.reason.split())}")
+
+
+# The audit
 
 
 def audit_lines(second: Callable[..., Call], asked: Sequence[Asked]) -> Iterator[str]:

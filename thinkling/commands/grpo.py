@@ -62,7 +62,9 @@ class Grpo(TrainingSettings):
     """What a problem of a file does whose question is longer than --max-length: stop ends the run before any work, and
     names it; skip never asks it, and lists it in OUT/failed.json."""
     prompts_per_step: int = 16
+    """Problems that one step asks."""
     rollouts_per_prompt: int = 8
+    """Answers that it draws to each of them."""
     template: Template = "plain"
     """How the question is put; plain lets the model find out that thinking pays."""
     max_tokens: int = 256
@@ -70,9 +72,12 @@ class Grpo(TrainingSettings):
     temperature: float = 1.0
     """Rollouts are drawn, and their log-probabilities computed, at this temperature."""
     top_p: float = 1.0
+    """Draw only from the likeliest tokens with this much probability; training scores on the same tokens that were left
+    to draw from, here and below."""
     top_k: int = 0
+    """Draw only from the k likeliest tokens; 0 keeps all."""
     min_p: float = 0.0
-    """Truncation of the rollouts' sampling; training scores on the same tokens that were left to draw from."""
+    """Never draw a token below this share of the likeliest one's probability."""
     reward: tuple[str, ...] = ("correct",)
     """Its parts, each NAME or NAME=WEIGHT: correct, partial, format, conditional-format, length, overlong; for
     control arms random, format-only; and FILE.py:FUNCTION, called as function(problem, response), which gives a number
@@ -90,8 +95,9 @@ class Grpo(TrainingSettings):
     preset: PresetName = "dr-grpo"
     """The objective: thinkling explain-objective --preset NAME prints its formula. The next five change it."""
     clip_low: float | None = None
-    clip_high: float | None = None
     """The ratio to the old policy is clipped to [1 - clip_low, 1 + clip_high]."""
+    clip_high: float | None = None
+    """Its upper end; see --clip-low."""
     kl: Kl | None = None
     """Stay close to the model that training began with: which estimator of the KL divergence, and where."""
     kl_coef: float | None = None
@@ -111,6 +117,7 @@ class Grpo(TrainingSettings):
     tasks themselves that training never asks: of a suite its held-out split; of a file at most a tenth of its
     questions, chosen by their hash."""
     eval_problems: int = 64
+    """How many problems it is measured on."""
     eval_samples: int = 8
     """Answers to each of them, drawn as the rollouts are; pass@1 is their mean, pass@8 the share solved at all."""
     preflight: bool = True

@@ -58,6 +58,7 @@ class Judge(ServerSettings):
     on_error: OnError = "stop"
     """What a failed call does: stop ends the run; skip counts it as an abstention."""
     seed: int = 0
+    """Of what is drawn at random: the same seed gives the same answers again."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -55,6 +55,7 @@ class PromptSettings(ModelSettings):
     min_p: float | None = None
     """Drop tokens below this share of the likeliest one's probability; 0 drops none."""
     seed: int = 0
+    """Of what is drawn at random: the same seed gives the same answers again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,7 @@ class ScalingSettings(ServerSettings):
     judge_model: str = ""
     """The judge's name on its server."""
     seed: int = 0
+    """Of what is drawn at random: the same seed gives the same answers again."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

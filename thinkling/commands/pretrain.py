@@ -52,8 +52,9 @@ class Pretrain:
     workers: int = 1
     """Processes that make text; a GPU needs 8 to 16. Another number gives other text."""
     rows: int = 32
-    length: int = 320
     """One step reads rows x length tokens: whole documents side by side, each of which sees only itself."""
+    length: int = 320
+    """Tokens of a row."""
     muon_lr: float = 0.02
     """Muon's learning rate, for the matrices of the layers."""
     lr: float = 3e-3
@@ -64,7 +65,9 @@ class Pretrain:
     decay_share: float = 0.4
     """The share of the steps, at the end, over which the learning rate falls to zero."""
     seed: int = 0
+    """Of the text, and of the first weights."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
     dtype: str = "bfloat16"
     """The network's dtype while it learns; the optimizer keeps float32 masters."""
     compile: bool = True

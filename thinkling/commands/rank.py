@@ -47,6 +47,7 @@ class Rank:
     k: float = 32.0
     """Elo's step: points for a vote that nobody expected."""
     seed: int = 0
+    """Of the bootstrap."""
 
     def __post_init__(self) -> None:
         finite(self)

@@ -32,6 +32,7 @@ class RewardHeadTraining(ModelSettings):
     templates: tuple[Template, ...] = ("plain", "step-by-step")
     """The ways in which each problem is put."""
     temperature: float = 1.0
+    """They are drawn at this temperature."""
     max_tokens: int = 256
     """Length of one completion at most, in tokens."""
     weight_decay: float = 0.1
@@ -41,6 +42,7 @@ class RewardHeadTraining(ModelSettings):
     tolerance: float = 1e-6
     """L-BFGS ends where no part of the gradient is larger."""
     seed: int = 0
+    """Of the problems, of the completions, and of which problems are kept aside."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

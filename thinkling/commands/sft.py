@@ -47,6 +47,10 @@ class Sft(TrainingSettings):
     OUT/checkpoints/best the one that did best on what is held out.
     """
 
+    max_rows: int = 128
+    """With --held-out: answers that are drawn at the same time, at most."""
+    cache_gb: float = 2.0
+    """With --held-out: memory for the key-value cache while they are drawn, in GB, at most."""
     out: Path
     """The run's folder. A run that was interrupted resumes; so does a finished one, with more epochs or minutes."""
     data: Path
@@ -68,6 +72,7 @@ class Sft(TrainingSettings):
     """Measure accuracy too, on this suite or file of problems (as thinkling eval --tasks): none may be a question of
     the data. Without it the loss alone is measured."""
     eval_problems: int = 64
+    """How many problems accuracy is measured on."""
     eval_samples: int = 4
     """Answers to each of them; pass@1 is their mean."""
     temperature: float = 1.0

@@ -20,6 +20,7 @@ class Tasks:
     columns: tuple[str, ...] = ()
     """Which column of a file is which, as question=Problem; the others are guessed, which is told."""
     split: Split = "held-out"
+    """Of built-in problems."""
 
 
 def main(settings: Tasks) -> None:

@@ -63,6 +63,7 @@ class TrainingSettings(ModelSettings):
     """Save a checkpoint every so many steps; an interrupted run resumes from the last. Two are kept, four where the
     watchdog may need an older one. 0 saves only at the end."""
     seed: int = 0
+    """Of the order of what is learnt, and of all that is drawn at random."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

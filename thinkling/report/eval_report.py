@@ -19,7 +19,7 @@ from thinkling.runs import write_text
 from thinkling.words import counted
 
 ADVICE = "allow more tokens before comparing"
-HEADERS = ("accuracy", "tokens / problem", "seconds", "truncated")
+HEADERS = ("accuracy", "tokens / {one}", "seconds", "truncated")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def table(rows: Sequence[Result], advice: str = ADVICE) -> Sheet:
         share, span, tokens, seconds, truncated = _cells(row)
         loud = "bold red" if row.truncated > MUCH_TRUNCATED else ""
         lines.append((row.method, f"{share}  {span}", tokens, seconds, Text(truncated, loud)))
-    headers = (header.replace("/ ", "/ \n") for header in HEADERS)
+    headers = (header.replace("/ ", "/ \n") for header in _headers(rows))
     return Sheet(("method", *headers), lines, caption=_small_print(rows, advice))
 
 
@@ -115,6 +115,12 @@ def _cells(row: Result) -> tuple[str, str, str, str, str]:
     )
 
 
+def _headers(rows: Sequence[Result]) -> list[str]:
+    """Where a problem was answered several times, a row's tokens are the mean of one answer."""
+    one = "answer" if any(row.num_samples > 1 for row in rows) else "problem"
+    return [header.format(one=one) for header in HEADERS]
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
@@ -165,7 +171,7 @@ def _html_table(rows: Sequence[Result]) -> str:
             f"<td><b>{share}</b> <small>{span}</small></td><td>{tokens}</td><td>{seconds}</td>"
             f"<td{' class=loud' if row.truncated > MUCH_TRUNCATED else ''}>{truncated}</td></tr>"
         )
-    heads = "".join(f'<th scope="col">{header}</th>' for header in HEADERS)
+    heads = "".join(f'<th scope="col">{header}</th>' for header in _headers(rows))
     return (
         f'<table><thead><tr><th scope="col">method</th>{BAR_HEAD}{heads}</tr></thead><tbody>{"".join(lines)}</tbody>'
         f"</table><p class=note>{_small_print(rows)}</p>"
