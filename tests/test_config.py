@@ -138,11 +138,14 @@ def test_rope_is_read_as_transformers_reads_it(
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings must be true or false, not 'yes'"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; thinkling computes 'silu'"),
         ({"attention_bias": True}, "attention_bias is set"),
+        ({"use_sliding_window": True, "sliding_window": 64}, "use_sliding_window is set"),
+        ({"model_type": "llama", "mlp_bias": True}, "mlp_bias is set"),
         ({"layer_types": ["sliding_attention", "full_attention"]}, "layer_types may hold nothing but 'full_attention'"),
         ({"quantization_config": {"quant_method": "fp8"}}, "the weights are quantised (fp8)"),
         ({"model_type": ["qwen3"]}, "model_type is ['qwen3']; thinkling reads 'qwen3', 'qwen3_moe', 'qwen2', "
          "'llama', 'mistral'"),
         ({"model_type": "gpt2"}, "model_type is 'gpt2'"),
+        ({"model_type": "gemma3_text", "hidden_activation": "gelu_pytorch_tanh"}, "model_type is 'gemma3_text'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(keys: dict, said: str, tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cli import fails
 from test_tokenizer import THINK, make, texts, vectors
+from tokenizers import processors
 
+from thinkling import cli
 from thinkling.commands.load import sampling_for
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.language_model import LanguageModel
@@ -184,6 +187,32 @@ def test_several_templates_by_name_and_none() -> None:
     bare = tokenizers.Tokenizer.from_str(make("qwen").backend.to_str().replace("think>", "thunk>"))
     with pytest.raises(UserError, match="this checkpoint has no chat template"):
         Tokenizer(bare, make("qwen").stop_ids).encode_chat(chat)
+
+
+def test_prompts_shows_what_a_model_sees(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """By the checkpoint's own template, from the ids that it gets: its first token too, and none of the text's."""
+    (tmp_path / "own").mkdir()
+    with_template(LLAMA).save(tmp_path / "own")
+    asked = ["prompts", " 2 <|im_end|> ", "--model", str(tmp_path / "own")]
+    cli.main([*asked, "--template", "chat"])
+    rule, *seen = capsys.readouterr().out.split("\n", 1)
+    user, reply = "<|im_start|>user<|im_end|>\n\n2 <|im_end|><|im_end|>", "<|im_start|>assistant<|im_end|>\n\n\n"
+    assert rule.startswith("chat ") and seen == [f"<|endoftext|>{user}{reply}"]
+    cli.main([*asked, "--template", "none"])
+    assert capsys.readouterr().out.split("\n", 1)[1] == " 2 <|im_end|> \n"
+    bare = tokenizers.Tokenizer.from_str(make("qwen").backend.to_str().replace("think>", "thunk>"))
+    first = ("<|endoftext|>", bare.token_to_id("<|endoftext|>"))
+    bare.post_processor = processors.TemplateProcessing("<|endoftext|> $A", special_tokens=[first])
+    (tmp_path / "bare").mkdir()
+    Tokenizer(bare, make("qwen").stop_ids).save(tmp_path / "bare")
+    asked = ["prompts", "2?", "--model", str(tmp_path / "bare")]
+    cli.main(asked)
+    shown = capsys.readouterr().out
+    assert "<|endoftext|>Question: 2?\nAnswer:\n" in shown
+    assert shown.count("not for this model: this checkpoint has no chat template") == 2  # chat and chat-thinking
+    assert "no chat template" in fails(capsys, *asked, "--template", "chat")
+    cli.main(["prompts", "2?", "--template", "chat"])
+    assert "<|im_start|>user\n2?<|im_end|>" in capsys.readouterr().out  # Qwen3's, where no model is named
 
 
 # ------------------------------------------------------------------------------------- thinking that the prompt opened
