@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -92,6 +92,9 @@ rendered = st.lists(st.one_of(st.sampled_from([*SPECIAL, *THINK]).map(Mark), st.
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(flags, min_size=5, max_size=5), rendered)
+@example([{"rstrip": True}] * 5, ["a ", Mark(SPECIAL[0]), " ", "a"])
+@example([{"lstrip": True}] * 5, ["a ", Mark(SPECIAL[0]), " ", "a"])
+@example([{"single_word": True}] * 5, ["a", Mark(SPECIAL[0]), " ", Mark(SPECIAL[1])])
 def test_marks_are_found_as_the_library_finds_added_tokens(told: list[dict], pieces: list[str]) -> None:
     """Which spaces a control token takes in, and that one may have to stand alone: by the flags of the file."""
     backend = trained(False, QWEN_SPLIT)
