@@ -20,13 +20,14 @@ measure() {  # NAME MODEL
 }
 
 taught() {  # GSM8K's solutions as the model is to write them: no calculator's marks, the answer in a box
-    python3 - "$train" > "$work"/train.jsonl <<'PYTHON'
+    python3 - "$train" > "$work"/.train <<'PYTHON'
 import json, re, sys
 for line in open(sys.argv[1], encoding="utf-8"):
     row = json.loads(line)
     steps, answer = re.sub("<<.*?>>", "", row["answer"]).split("\n#### ")
     print(json.dumps({"question": row["question"], "response": f"{steps}\n\\boxed{{{answer}}}", "reference": answer}))
 PYTHON
+    mv "$work"/.train "$work"/train.jsonl
 }
 
 date
@@ -35,14 +36,14 @@ measure before "$model"
 [ -f "$work"/sft/finished.json ] || python3 -m thinkling sft --model "$model" --data "$work"/train.jsonl \
     --template plain --minutes "${SFT_MINUTES:-2.2}" --epochs 100 --batch-size "${BATCH:-64}" --lr 2e-4 \
     --warmup-steps 20 --micro-batch-tokens 16384 --eval-every 0 --save-every 0 --out "$work"/sft ${SFT_MORE:-}
+cp "$work"/sft/metrics.jsonl "$out"/sft.jsonl
 measure after-sft "$work"/sft
 [ -f "$work"/grpo/finished.json ] || python3 -m thinkling grpo --model "$work"/sft --tasks "$work"/train.jsonl \
     "${common[@]}" --minutes "${GRPO_MINUTES:-3}" --steps 10000 --prompts-per-step "${PROMPTS:-32}" \
-    --rollouts-per-prompt 8 --lr 1e-5 --micro-batch-tokens 16384 --eval-every 0 --save-every 0 \
+    --rollouts-per-prompt 8 --lr 2e-5 --micro-batch-tokens 16384 --eval-every 0 --save-every 0 \
     --out "$work"/grpo ${GRPO_MORE:-}
-measure after-grpo "$work"/grpo
-cp "$work"/sft/metrics.jsonl "$out"/sft.jsonl
 cp "$work"/grpo/metrics.jsonl "$out"/grpo.jsonl
+measure after-grpo "$work"/grpo
 python3 -m thinkling compare "$work"/{before,after-sft,after-grpo} --show 0 | tee "$out"/compare.txt
 python3 -m thinkling env
 date

@@ -42,7 +42,7 @@ class RewardHeadTraining(ModelSettings):
     tolerance: float = 1e-6
     """L-BFGS ends where no part of the gradient is larger."""
     seed: int = 0
-    """Of the problems, of the completions, and of which problems are kept aside."""
+    """Of the problems and of the completions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
