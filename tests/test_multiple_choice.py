@@ -360,6 +360,6 @@ def test_what_a_server_cannot_score_is_one_line(tiny: LanguageModel) -> None:
 
     other = RemoteModel("http://127.0.0.1:1", "m", transport=httpx.MockTransport(untold))
     with pytest.raises(
-        UserError, match="gives no log-probabilities for given text .`echo` on /completions.: use anoth"
+        UserError, match=r"gives no log-probabilities for given text \(`echo` on /completions\): use anoth"
     ):
         ask(other, [which("x", "y")], ["letter"], Asking(), GREEDY)
