@@ -51,7 +51,7 @@ scale.judge_protocol scale.judge scale.reward_head scale.budget_forcing scale.de
 scale.cot_decoding scale.methods
 evaluate evaluate.stats evaluate.repeats evaluate.result evaluate.details evaluate.run evaluate.refinement_changes
 evaluate.frontier evaluate.sweep evaluate.scorer_quality evaluate.manifest evaluate.saved evaluate.compare
-evaluate.choice_ways evaluate.choice_prompts evaluate.multiple_choice evaluate.fresh_numbers
+evaluate.choice_ways evaluate.choice_prompts evaluate.choice_server evaluate.multiple_choice evaluate.fresh_numbers
 evaluate.ranking evaluate.ranking.votes evaluate.ranking.graph evaluate.ranking.bradley_terry evaluate.ranking.elo
 evaluate.ranking.leaderboard
 evaluate.judging evaluate.judging.ask evaluate.judging.agreement evaluate.judging.corrected evaluate.judging.bias

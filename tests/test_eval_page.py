@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tasks = tmp_path / "tasks.jsonl"
     rows = [{"question": rf"The first: is $\sqrt{{49}}$ 7? {HOSTILE}", "reference": "7", "subject": "roots"},
             {"question": "The second, for $5 and $7?", "reference": r"\frac{14}{2}", "subject": "sums"},
-            {"question": "The third", "reference": "9", "subject": HOSTILE}]  # fmt: skip
+            {"question": f"The third: ${'+'.join('abcdefgh' * 9)}$", "reference": "9", "subject": HOSTILE}]  # fmt: skip
     tasks.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return run(monkeypatch, Scripted(answer), tasks, tmp_path / "out", "--num-samples", "6")
 

@@ -1,5 +1,6 @@
 """Multiple choice in six ways, by a model whose every probability is known: it looks at the last token only."""
 
+import asyncio
 import json
 from dataclasses import replace
 from math import log
@@ -7,6 +8,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 import full_logits
+import httpx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,14 +17,20 @@ from thinkling import cli
 from thinkling.commands.choice import Choice, load
 from thinkling.errors import UserError
 from thinkling.evaluate.choice_prompts import behind_thinking, opening, response_prompt
-from thinkling.evaluate.choice_ways import WAYS, Asking
+from thinkling.evaluate.choice_ways import FORMS, WAYS, Asking
 from thinkling.evaluate.multiple_choice import Job, ask, choose, common_prefix, guess_band, outcome, score
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import save_model
 from thinkling.problem import Problem
+from thinkling.serve import served
+from thinkling.serve.api import Api, Limits
+from thinkling.serve.desk import Desk
+from thinkling.serve.metrics import Metrics
+from thinkling.serve.security import Access
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.tasks.options import with_options
 from thinkling.verify.verifier import verify
@@ -302,3 +310,56 @@ def test_what_is_no_choice_is_refused(tiny: LanguageModel) -> None:
         ask(tiny, [which("x", "y", stem="long " * 600)], ["letter"], Asking(), GREEDY)
     with pytest.raises(UserError, match="--ways names none"):
         Choice(ways=())
+
+
+# --- on a server ------------------------------------------------------------------------------------------------------
+
+
+class Served(httpx.AsyncBaseTransport):
+    """Our own server without a socket: its desk belongs to the event loop that asks."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.api = Api(served.Served.of(model, None, 0), Limits(), Access("127.0.0.1"))
+        self.app = httpx.ASGITransport(self.api.app())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.api.desk is None or self.api.desk.loop is not asyncio.get_running_loop():
+            self.api.desk = Desk(self.api.served.model, 256, Metrics())
+        return await self.app.handle_async_request(request)
+
+
+def test_a_server_scores_as_the_weights_here(tiny: LanguageModel) -> None:
+    """One prompt ends otherwise before one option than before another: " A" is one token of this tokenizer."""
+    problems = [
+        which("1", "two", "three words here"),
+        which("é", "x y", right=1, stem="What\nis <it>?"),
+        which("A", "B"),
+    ]
+    asking = Asking(num_shots=1, examples=(which("4", "5", stem="2 + 2?"),))
+    server = RemoteModel("http://127.0.0.1:1", "tiny", transport=Served(tiny))
+    for form in FORMS:
+        asking = replace(asking, form=form)
+        here, there = (ask(model, problems, tuple(WAYS), asking, GREEDY) for model in (tiny, server))
+        assert [one.chosen for one in there] == [one.chosen for one in here]
+        for one, other in zip(here, there, strict=True):
+            assert (one.way, one.response) == (other.way, other.response)
+            assert other.scores == pytest.approx(one.scores, abs=1e-4)
+
+
+def test_what_a_server_cannot_score_is_one_line(tiny: LanguageModel) -> None:
+    server = RemoteModel("http://127.0.0.1:1", "tiny", transport=Served(tiny))
+    with pytest.raises(UserError, match="a server scores no reply in a chat: leave out --chat and --thinking"):
+        ask(server, [which("x", "y")], ["response", "letter"], Asking(chat=True), GREEDY)
+    [chosen] = ask(server, [which("x", "y")], ["response"], Asking(chat=True), GREEDY)
+    assert chosen.response is not None
+
+    async def untold(request: httpx.Request) -> httpx.Response:
+        told = {"tokens": ["a", "b"], "token_logprobs": [None, None], "top_logprobs": None}
+        choice = {"text": "ab", "logprobs": told, "finish_reason": "length"}
+        return httpx.Response(200, json={"choices": [choice], "usage": {"prompt_tokens": 2, "completion_tokens": 1}})
+
+    other = RemoteModel("http://127.0.0.1:1", "m", transport=httpx.MockTransport(untold))
+    with pytest.raises(
+        UserError, match=r"gives no log-probabilities for given text \(`echo` on /completions\): use anoth"
+    ):
+        ask(other, [which("x", "y")], ["letter"], Asking(), GREEDY)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
+from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import Mark
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.serve import server
 from thinkling.serve.answering import as_refusal
+from thinkling.serve.api import Api, Limits
 from thinkling.serve.asks import chat_ask
 from thinkling.serve.body import MOST_DEPTH, depth_of, parsed
 from thinkling.serve.context import Chat, fitted, turns_of
@@ -361,6 +364,46 @@ def test_names_of_models(tiny: LanguageModel) -> None:
         assert error.value.status == 404
     with pytest.raises(ApiError, match="not a budget"):
         served.method("tiny+vote@1000")
+
+
+# --- methods as models ---
+
+
+def test_a_methods_samples_are_told_while_others_are_drawn(tiny: LanguageModel) -> None:
+    """Each sample waits until the client has read of the one before it; no clock decides, only whose turn it is."""
+    body = {"model": "tiny+vote@3", "stream": True, "messages": [{"role": "user", "content": "What is 2 + 3?"}]}
+    told, read_before = [], []
+
+    async def complete(prompt: list[int], sampling: Sampling, watch: object) -> Completion:
+        number = len(read_before)
+        read_before.append(None)
+        for _ in range(1000):  # turns of the loop
+            if len(told) >= number:
+                break
+            await asyncio.sleep(0)
+        read_before[number] = len(told)
+        tokens = tuple(tiny.tokenizer.encode(rf"\boxed{{{number}}}"))
+        return Completion(tuple(prompt), tokens, (-0.1,) * len(tokens), "stop", "")
+
+    async def receive() -> dict:
+        await asyncio.sleep(0)
+        return asking.pop() if asking else await asyncio.Future()
+
+    async def send(message: dict) -> None:
+        told.extend(re.findall(rb'"reasoning":"(\d)\. ', message.get("body", b"")))
+
+    async def run() -> None:
+        api = Api(Served.of(tiny, None, 0), Limits(), Access("127.0.0.1"))
+        api.desk = Desk(tiny, 4, Metrics())
+        api.desk.complete = complete
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": CHAT, "raw_path": CHAT.encode(), "query_string": b"",
+                 "client": ("127.0.0.1", 1), "headers": headers}  # fmt: skip
+        await api.app()(scope, receive, send)
+
+    asking = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+    asyncio.run(run())
+    assert read_before == [0, 1, 2] and told == [b"1", b"2", b"3"]
 
 
 def test_metrics_are_prometheus_text() -> None:

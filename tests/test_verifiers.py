@@ -21,6 +21,7 @@ from thinkling.tasks.benchmarks import load_problems
 from thinkling.train.rl.guard.preflight import references_not_recognised
 from thinkling.train.rl.rewards import GradedGroup, partial
 from thinkling.verify import gym
+from thinkling.verify import math as math_verifier
 from thinkling.verify.math.grade import grade
 from thinkling.verify.verifier import Verdict, verifier_named, verifier_of, verify
 
@@ -269,3 +270,14 @@ def test_scorers_ask_the_problem() -> None:
     letter = Problem("p", "?", "B", verifier="choice")
     drawn = [asyncio.run(heuristic(Scripted(), letter, said(text))) for text in (r"\boxed{B}", r"\boxed{7}")]
     assert drawn[0] > 3 > drawn[1]
+
+
+def test_an_answer_that_samples_share_is_judged_once() -> None:
+    """By its text, its reference and the rules: nothing else of a response matters once its answer is found."""
+    problem = Problem("p", "?", "5")
+    before = math_verifier.judged.cache_info()
+    said = [verify(problem, text, rules).status for rules in ("lenient", "strict")
+            for text in (r"so \boxed{five}", r"or else \boxed{five}")]  # fmt: skip
+    after = math_verifier.judged.cache_info()
+    assert said[:2] == ["correct", "correct"] and said[2] == said[3] != "correct"
+    assert (after.misses - before.misses, after.hits - before.hits) == (2, 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from thinkling.checks import at_least
-from thinkling.commands.options import ModelSettings, Split
+from thinkling.commands.options import ServerSettings, Split
 from thinkling.errors import UserError
 from thinkling.evaluate.choice_ways import FORMS, WAYS
 
@@ -22,11 +22,11 @@ FormName = Literal[*FORMS]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice(ModelSettings):
+class Choice(ServerSettings):
     """Ask multiple choice in several ways: letters in responses, how likely letters and answers are.
 
     Prints what each way gets right, beside what blind guessing would; with --out also writes every choice with its
-    scores.
+    scores. A --server must score given text (echo on /completions, as thinkling serve and vLLM do).
     """
 
     tasks: str = "choice:builtin"
@@ -92,7 +92,7 @@ def load(settings: Choice) -> tuple[list[Problem], tuple[Problem, ...]]:
 def main(settings: Choice) -> None:
     from rich.console import Console
 
-    from thinkling.commands.load import language_model
+    from thinkling.commands.load import model_of
     from thinkling.evaluate.choice_ways import Asking
     from thinkling.evaluate.multiple_choice import ask, guess_band, outcome
     from thinkling.generate.sampling import Sampling
@@ -104,7 +104,7 @@ def main(settings: Choice) -> None:
     nums_options = [len(options_of(problem)) for problem in problems]
     band = guess_band(nums_options)
     out = None if settings.out is None else new_run(settings.out, settings)
-    model = language_model(settings)
+    model = model_of(settings)
     asking = Asking(settings.form, settings.chat, settings.thinking, settings.shots, examples)
     sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
     choices = ask(model, problems, settings.ways, asking, sampling)

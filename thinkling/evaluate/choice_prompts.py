@@ -11,6 +11,7 @@ from string import ascii_uppercase
 from thinkling.evaluate.choice_ways import FORMS, Asking
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.model.chat_template import END_THINK, THINK, Mark
 from thinkling.problem import Problem
 from thinkling.tasks.options import listed, options_of, question_of
@@ -37,19 +38,19 @@ def answer_text(problem: Problem, lists: bool, place: int) -> str:
     return ascii_uppercase[place] if lists else options_of(problem)[place]
 
 
-def opening(model: LanguageModel, asking: Asking, problem: Problem, lists: bool) -> Opening:
+def opening(model: Model, asking: Asking, problem: Problem, lists: bool) -> Opening:
     """The prompt up to where an answer would stand."""
     shots = asking.shots(problem)
     turns = [(asked(shot, lists), answer_text(shot, lists, ascii_uppercase.index(shot.reference))) for shot in shots]
     return put(model, asking, turns, asked(problem, lists))
 
 
-def opening_alone(model: LanguageModel, asking: Asking) -> Opening:
+def opening_alone(model: Model, asking: Asking) -> Opening:
     """What an answer stands behind where there is no question."""
     return put(model, asking, [], None)
 
 
-def put(model: LanguageModel, asking: Asking, turns: Sequence[tuple[str, str]], question: str | None) -> Opening:
+def put(model: Model, asking: Asking, turns: Sequence[tuple[str, str]], question: str | None) -> Opening:
     """turns: questions that are answered before."""
     form = FORMS[asking.form]
     answered = [(said, form.cue + form.answer.format(answer)) for said, answer in turns]
@@ -57,7 +58,8 @@ def put(model: LanguageModel, asking: Asking, turns: Sequence[tuple[str, str]], 
         return Opening(tuple(model.chat_prompt(messages(answered, question or ""), thinking=False)), form.cue)
     text = "".join(f"Question: {said}\n{answer}\n\n" for said, answer in answered)
     text += f"Question: {question}\n" if question is not None else ""
-    return Opening(tuple(model.tokenizer.first_ids), text + form.cue)
+    first = tuple(model.tokenizer.first_ids) if isinstance(model, LanguageModel) else ()  # a server puts them in itself
+    return Opening(first, text + form.cue)
 
 
 def messages(turns: Sequence[tuple[str, str]], question: str) -> list[dict]:
@@ -65,7 +67,7 @@ def messages(turns: Sequence[tuple[str, str]], question: str) -> list[dict]:
     return [{"role": role, "content": content} for role, content in reversed(said)]
 
 
-def response_prompt(model: LanguageModel, asking: Asking, problem: Problem) -> list[int]:
+def response_prompt(model: Model, asking: Asking, problem: Problem) -> object:
     """The prompt for a response in words: the options are listed, and a letter is asked for."""
     shots = [
         (shot.question, FORMS[asking.form].answer.format(shot.reference).strip()) for shot in asking.shots(problem)
@@ -89,3 +91,9 @@ def behind_thinking(model: LanguageModel, prompt: Sequence[int], completion: Com
     else:
         tokens = []
     return Opening((*prompt, *tokens), f"\n\n{cue}" if tokens else cue)
+
+
+def common_prefix(rows: Sequence[Sequence[int | str]]) -> int:
+    """How many tokens all of these begin with; fewer than the shortest row has, so that each has one to score."""
+    most = min(len(rows[0]), *(len(row) - 1 for row in rows[1:]))
+    return next((i for i in range(most) if len({row[i] for row in rows}) > 1), most)

@@ -6,7 +6,7 @@ Prompt and continuation are encoded together, as one text: a prompt "Answer: " e
 token " A" can follow any more, and the scores are those of texts that the model never met. Where the encoded prompt
 ends otherwise before one option than before another, the comparison begins at the last place that all have in common.
 
-Leaves out servers: they do not score given text.
+Leaves out how a server is asked (choice_server.py).
 """
 
 from collections import Counter
@@ -20,11 +20,20 @@ import numpy as np
 import torch
 
 from thinkling.errors import UserError
-from thinkling.evaluate.choice_prompts import Opening, behind_thinking, opening, opening_alone, response_prompt
+from thinkling.evaluate import choice_server
+from thinkling.evaluate.choice_prompts import (
+    Opening,
+    behind_thinking,
+    common_prefix,
+    opening,
+    opening_alone,
+    response_prompt,
+)
 from thinkling.evaluate.choice_ways import FORMS, WAYS, Asking, Scored
 from thinkling.evaluate.stats import wilson_interval
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score_packed
 from thinkling.problem import Problem
@@ -82,17 +91,21 @@ class Outcome:
 
 
 def ask(
-    model: LanguageModel, problems: Sequence[Problem], ways: Sequence[str], asking: Asking, sampling: Sampling
+    model: Model, problems: Sequence[Problem], ways: Sequence[str], asking: Asking, sampling: Sampling
 ) -> list[Choice]:
     """What each way chooses of each problem, way by way. sampling: of responses, and of thinking.
 
     Raises UserError where a problem is no multiple choice, or does not fit into the context.
     """
     options = [options_of(problem) for problem in problems]
+    here = isinstance(model, LanguageModel)
+    if not here:
+        choice_server.check(asking, ways)
     completions, prompts = [], []
     if "response" in ways or ("letter" in ways and asking.thinking):
         prompts = [response_prompt(model, asking, problem) for problem in problems]
-        completions = model.complete_all(prompts, sampling, progress=True, label="responses")
+        completions = (model.complete_all(prompts, sampling, progress=True, label="responses") if here
+                       else choice_server.responses(model, prompts, sampling))  # fmt: skip
     scores: dict[str, list[list[float]]] = {}
     if "letter" in ways:
         cue = FORMS[asking.form].cue
@@ -165,11 +178,14 @@ def guess_band(nums_options: Sequence[int], level: float = 0.95) -> tuple[float,
 # The scores
 
 
-def score(model: LanguageModel, jobs: Sequence[Job], label: str = "scoring") -> list[list[Scored]]:
+def score(model: Model, jobs: Sequence[Job], label: str = "scoring") -> list[list[Scored]]:
     """For each job the log-probability of each continuation behind the prompt.
 
     Prompt and continuation are encoded as one text. Raises UserError where one does not fit into the context.
     """
+    if not isinstance(model, LanguageModel):
+        asked = choice_server.sums(model, [(job.start.text, job.continuations) for job in jobs], label)
+        return [scored(own, job) for own, job in zip(asked, jobs, strict=True)]
     encoded = []
     for job in jobs:
         whole = [job.start.encoded(model, text) for text in job.continuations]
@@ -183,16 +199,13 @@ def score(model: LanguageModel, jobs: Sequence[Job], label: str = "scoring") -> 
     with Progress(label, len(jobs)) as progress:
         for batch in batches(encoded):
             for own in sums(model, batch):
-                pairs = zip(own, jobs[len(found)].texts, strict=True)
-                found.append([Scored(total, num, len(text.encode())) for (total, num), text in pairs])
+                found.append(scored(own, jobs[len(found)]))
                 progress.advance()
     return found
 
 
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
-    """How many tokens all of these begin with; fewer than the shortest row has, so that each has one to score."""
-    most = min(len(rows[0]), *(len(row) - 1 for row in rows[1:]))
-    return next((i for i in range(most) if len({row[i] for row in rows}) > 1), most)
+def scored(own: Sequence[tuple[float, int]], job: Job) -> list[Scored]:
+    return [Scored(total, num, len(text.encode())) for (total, num), text in zip(own, job.texts, strict=True)]
 
 
 def batches(encoded: Iterable[Encoded]) -> Iterator[list[Encoded]]:

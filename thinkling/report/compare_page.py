@@ -13,6 +13,7 @@ from thinkling.report.palette import ON_PAGE
 from thinkling.report.plots import dress, new_axes
 from thinkling.words import counted
 
+LABEL = 24  # characters of a run's name in the picture
 SHOWN = 200  # problems won, and as many lost, of a pair
 
 
@@ -57,11 +58,17 @@ def picture(comparisons: Sequence[Comparison]) -> str:
         colour = accent if found.apart else muted
         axes.hlines(place, low, high, color=colour, linewidth=3, alpha=0.7)
         axes.plot(seen, place, "o", color=colour, markersize=7)
-        axes.text((low + high) / 2, place + 0.2, f"{found.second} - {found.first}", color=ink, fontsize=10, ha="center")
+        name = f"{brief(found.second)} - {brief(found.first)}"
+        axes.text((low + high) / 2, place + 0.2, name, color=ink, fontsize=10, ha="center")
     axes.set_ylim(-0.5, len(comparisons) - 0.2)
     axes.margins(x=0.1)
     drawn = svg(axes, "differences", "Differences between runs with their 95% intervals, numbers as in the table.")
     return f"<figure>{drawn}<figcaption>Coloured: told apart. Grey: not.</figcaption></figure>"
+
+
+def brief(name: str) -> str:
+    """A run's name as the picture has room for it; the table has the whole."""
+    return name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
 
 
 def decided(found: Comparison, formulas: Formulas) -> str:
@@ -93,6 +100,7 @@ def fold(one: Decided, found: Comparison, formulas: Formulas) -> str:
 STYLE = """
 .wide { overflow-x: auto; }
 details { margin-top: .6rem; } summary { cursor: pointer; max-width: 58rem; white-space: pre-wrap; }
+summary, .running { overflow: auto hidden; }
 h3 { margin: 1.5rem 0 .5rem; font-weight: 600; }
 h4 { margin: .5rem 0 .3rem; color: var(--muted); font-size: .8125rem; font-weight: 600; }
 .sides { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem 1.5rem; }
@@ -105,5 +113,6 @@ math .boxed { border: 1px solid currentColor; padding: .15em .3em; }
   .wide tbody { display: table-row-group; } .wide tr { display: table-row; }
   .wide th, .wide td { display: table-cell; padding: .5rem .6rem .5rem 0; }
   .wide thead th:first-child { display: table-cell; }
+  .wide tbody th { min-width: 6rem; max-width: 32vw; } .wide { font-size: .875rem; }
 }
 """

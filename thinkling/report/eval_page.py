@@ -178,6 +178,7 @@ button { cursor: pointer; font-size: .8125rem; }
 [hidden] { display: none !important; }
 .problem { margin-top: 1.75rem; padding-top: 1rem; border-top: 1px solid var(--rule); }
 .problem h3 { max-width: 58rem; }
+.problem h3, .running { overflow: auto hidden; }
 .problem > .note { margin: .3rem 0 0; }
 details.response { margin-top: .5rem; padding: .3rem .75rem; border-left: 3px solid var(--loud);
   background: var(--wash); }

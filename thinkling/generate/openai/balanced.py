@@ -13,6 +13,7 @@ from torch import Tensor
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.model import NoLogprobs
+from thinkling.generate.openai.format import ServerToken
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
 
@@ -59,6 +60,9 @@ class BalancedModel:
 
     async def logprob_of(self, prompt: Any, text: str) -> float:
         return await self._ask(lambda server: server.logprob_of(prompt, text))
+
+    async def read(self, text: str) -> list[ServerToken]:
+        return await self._ask(lambda server: server.read(text))
 
     async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor:
         return await self.servers[0].hidden_states(prompt, completion)

@@ -25,6 +25,7 @@ from thinkling.generate.openai.connection import Connection, Refused
 from thinkling.generate.openai.format import (
     Chat,
     Prompt,
+    ServerToken,
     completion_of,
     count,
     last_tokens,
@@ -148,15 +149,18 @@ class RemoteModel:
             raise FatalError(f"{self._where} cannot score a given reply in a chat: use a text template")
         if not text:
             return 0.0
-        sampling = Sampling(temperature=0.0, max_tokens=1)
-        answer, _ = await self._ask(prompt + text, sampling, 1, needs_logprobs=True, echo=True)
-        with reading(self._where):
-            given = tokens_of(answer["choices"][0])[: count(answer, "prompt_tokens")]
-        logprobs = last_tokens(given, text)
+        logprobs = last_tokens(await self.read(prompt + text), text)
         if None in logprobs:
             raise NoLogprobs(f"{self._where} gives no log-probabilities for given text (`echo` on /completions): "
                              "use another server, vLLM for one, or load the weights")  # fmt: skip
         return math.fsum(logprobs)
+
+    async def read(self, text: str) -> list[ServerToken]:
+        """The tokens of a given text, each with its log-probability, as far as the server tells it."""
+        sampling = Sampling(temperature=0.0, max_tokens=1)
+        answer, _ = await self._ask(text, sampling, 1, needs_logprobs=True, echo=True)
+        with reading(self._where):
+            return tokens_of(answer["choices"][0])[: count(answer, "prompt_tokens")]
 
     async def hidden_states(self, prompt: Prompt, completion: Completion) -> Tensor:
         raise FatalError(f"{self._where} gives no hidden states: load the weights here, without a server")

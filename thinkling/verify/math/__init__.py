@@ -8,7 +8,9 @@ from functools import lru_cache
 import thinkling.verify.math.grade as grading
 import thinkling.verify.math.prose.extract as extracting
 from thinkling.problem import Problem
-from thinkling.verify.verifier import RuleSet, Verdict, Verifier, no_argument
+from thinkling.verify.verifier import RuleSet, Verdict, Verifier, checked, no_argument
+
+judged = lru_cache(2**12)(grading.judge)
 
 
 def verifier(argument: str) -> Verifier:
@@ -18,7 +20,9 @@ def verifier(argument: str) -> Verifier:
 
 
 def verify(problem: Problem, response: str, mode: RuleSet = "lenient") -> Verdict:
-    return grading.grade(response, problem.reference, mode)
+    """`grade`. Samples of one problem often end in the same answer, which is judged once."""
+    found = extracting.extract(checked(response, "response"), mode)
+    return judged(found, (checked(problem.reference, "reference"),), mode)
 
 
 def answer_of(response: str, mode: RuleSet = "lenient") -> str | None:

@@ -10,7 +10,7 @@ from thinkling.verify.math.equal import difference
 from thinkling.verify.math.expressions.arithmetic import MAX_WORK, WORK_OF_A_CHARACTER, Calculator, CannotTell
 from thinkling.verify.math.expressions.tree import Unread, Words, show
 from thinkling.verify.math.latex import MAX_CHARACTERS, parse
-from thinkling.verify.math.prose.extract import extract
+from thinkling.verify.math.prose.extract import Extraction, extract
 from thinkling.verify.math.readings import readings
 from thinkling.verify.math.rules import LENIENT, STRICT
 from thinkling.verify.verifier import RuleSet, Status, Verdict, checked
@@ -31,7 +31,11 @@ def grade(response: str, reference: str | Sequence[str], mode: RuleSet = "lenien
     references = list(reference) if isinstance(reference, list | tuple) else [reference]
     for one in references:
         checked(one, "reference")
-    found = extract(response, mode)
+    return judge(extract(response, mode), tuple(references), mode)
+
+
+def judge(found: Extraction, references: tuple[str, ...], mode: RuleSet) -> Verdict:
+    """`grade` of what was found in a response."""
     if found.answer is None:
         return Verdict("unparsed", None, found.rule, found.rule)
     value = parse(found.answer)
