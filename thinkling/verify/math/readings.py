@@ -95,7 +95,7 @@ def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
     """Commas read in the other way: as a list's, as thousands in brackets, as a decimal point, in the Indian way."""
     bare = other.expression if isinstance(other, Quantity) else other
     if isinstance(other, Listing | Set | Tuple):
-        if _UNSPACED.search(cleaned):
+        if _UNSPACED.search(cleaned) and ",0" not in cleaned:
             yield "separators", _UNSPACED.sub(", ", cleaned)
         if _IN_BRACKETS.search(cleaned):
             yield "separators", _IN_BRACKETS.sub(lambda found: found[1].replace(",", ""), cleaned)

@@ -21,7 +21,7 @@ STATED = re.compile(
         (?: [\s*:=] | __?(?=\s) )*+
       | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+       # **Final Answer** X
       | ^[\#*_ \t]*+ (?:the[ ])?(?:final[ ])?answer [*_ \t]*+ $ \s*+      # a line of its own, then X
-      | ^[\#*_ \t>-]*+ (?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
+      | ^[\#*_ \t>-]*+ (?:the[ ])?(?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
         | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ | ans\.[ ](?=[-+$\\(]?\d) )                # Ans: X
       | (?:答案|答)(?:[是为為]|[:：])[:：]? [\s*]*+                             # the same in other languages
       | (?:la[ ](?:bonne[ ])?réponse|die[ ](?:(?:richtige|endgültige|finale|korrekte)[ ])?(?:antwort|lösung)

@@ -29,7 +29,7 @@ _WITH_TEXT = tuple(
         r"([A-J])(?:\) ?|[.:] +)(.+)",  # A. 42
     )
 )
-_CHOSEN = re.compile(r"(?:option|choice|answer) \(?([A-J])\)?[.:]?", re.IGNORECASE)
+_CHOSEN = re.compile(r"(?:option|choice|answer):? \(?([A-J])\)?[.:]?", re.IGNORECASE)
 _CHOSEN_TEXT = re.compile(r"(?:\\text(?:bf)? ?\{ ?)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) \(?([A-J])\)?[.:] ?\}? ?(.+)")
 _SEVERAL = re.compile(
     r"(?:both )?\(?([A-J])\)?(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?(?:(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?)?", re.I

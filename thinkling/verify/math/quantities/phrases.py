@@ -24,7 +24,9 @@ _CHANGING_WORDS = """
     increased gain fold double triple twice thrice multiple imaginary undefined absolute decline declined drop fall
     fell fallen lower higher greater smaller unknown hence apiece exponent percentage point bar repeating recurring
     approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red
-    south north east west many extra other another spare too
+    south north east west many extra other another spare too underground underwater undersea uphill downhill downward
+    upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
+    forfeited unpaid overweight underweight penalty
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
 _IRREGULAR = frozenset("people children men women feet mice geese teeth fish sheep deer dice cattle oxen".split())
