@@ -10,7 +10,7 @@ from thinkling.verify.math.expressions.endless import endless_sum
 from thinkling.verify.math.expressions.exact import Undefined, exact
 from thinkling.verify.math.expressions.integrals import integral
 from thinkling.verify.math.expressions.limits import limit
-from thinkling.verify.math.expressions.tree import Apply, Number, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.tree import INFINITY, Apply, Symbol, replace, walk
 
 _FORMS = ("integral", "antiderivative", "lim", "lim+", "lim-", "det", "tr", "set")
 
@@ -59,7 +59,7 @@ def _is_form(part: Apply) -> bool:
 
 def _may_be_finite(arguments: tuple) -> bool:
     _, low, high, _ = arguments
-    return all(isinstance(end, Number) or variables(end) for end in (low, high))
+    return all(Symbol(INFINITY) not in walk(end) for end in (low, high))
 
 
 def _canonical(node: object, spend: Callable[[int], None]) -> object:

@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
 
 from thinkling.verify.math.expressions.exact import MAX_BITS, bits
 from thinkling.verify.math.expressions.polynomials import (
     Polynomial,
+    differences,
     partial_fractions,
     polynomial,
     quotient,
@@ -119,19 +119,10 @@ def _power(base: _Term, line: Polynomial) -> _Term | None:
     return _Term(_ONE, _ONE, value ** int(a), base.ratio ** int(a) * value ** int(b))
 
 
-def _differences(top: Polynomial, start: Fraction) -> list[Fraction]:
-    """P(start + j) is the sum of these times the binomials of j over 0, 1, 2, ... (Newton)."""
-    row, found = [value_at(top, start + j) for j in range(len(top))], []
-    while row:
-        found.append(row[0])
-        row = [b - a for a, b in pairwise(row)]
-    return found
-
-
 def _geometric(term: _Term, start: int) -> Number | None:
     """Of binomial(j, m) r^j over all j the sum is r^m / (1 - r)^(m + 1)."""
     r, total = term.ratio, Fraction(0)
-    for m, difference in enumerate(_differences(term.top, Fraction(start))):
+    for m, difference in enumerate(differences(term.top, Fraction(start))):
         total += difference * r**m / (1 - r) ** (m + 1)
     value = total * r**start / trimmed(term.bottom)[0]
     return Number(value) if bits(value) < MAX_BITS else None
@@ -142,8 +133,8 @@ def _exponential(term: _Term, start: int) -> object | None:
     r, first = term.ratio, start + term.shift
     if first < 0 or first > MAX_START or abs(r) > MAX_EXPONENT or bits(r) > 40:
         return None
-    differences = _differences(term.top, Fraction(-term.shift))
-    whole = sum((d * r**m / math.factorial(m) for m, d in enumerate(differences)), Fraction(0))
+    found = differences(term.top, Fraction(-term.shift))
+    whole = sum((d * r**m / math.factorial(m) for m, d in enumerate(found)), Fraction(0))
     before = sum(
         (value_at(term.top, Fraction(n - term.shift)) * r**n / math.factorial(n) for n in range(first)), Fraction(0)
     )

@@ -5,6 +5,7 @@ Coefficients stand from the constant upward. Left out are roots that no square r
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 from thinkling.verify.math.expressions.tree import Apply, Number, Symbol
 
@@ -113,6 +114,23 @@ def value_at(a: Polynomial, x: Fraction) -> Fraction:
     total = Fraction(0)
     for c in reversed(a):
         total = total * x + c
+    return total
+
+
+def differences(a: Polynomial, start: Fraction) -> list[Fraction]:
+    """P(start + j) is the sum of these times the binomials of j over 0, 1, 2, ... (Newton)."""
+    row, found = [value_at(a, start + j) for j in range(len(a))], []
+    while row:
+        found.append(row[0])
+        row = [after - before for before, after in pairwise(row)]
+    return found
+
+
+def summed(a: Polynomial, low: int, high: int) -> Fraction:
+    """P(low) + ... + P(high): of binomial(j, m) over j = 0, ..., n the sum is binomial(n + 1, m + 1)."""
+    total, count = Fraction(0), high - low + 1
+    for m, difference in enumerate(differences(a, Fraction(low))):
+        total += difference * math.comb(count, m + 1)
     return total
 
 

@@ -83,7 +83,7 @@ _DERIVATIVE = re.compile(
 )
 _NAME = re.compile(
     r"(?:\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|Pr|angle|triangle|overline|det|lim|max|min|sup|inf|#)|[A-Za-z#\[|])"
-    r"[^=]{0,70}"
+    r".{0,70}"
 )
 _ASKED = frozenset("maximum minimum total half quarter percentage average left right remaining gain loss".split())
 

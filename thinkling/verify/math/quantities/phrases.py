@@ -22,7 +22,7 @@ _CHANGING_WORDS = """
     complement supplement loss losse lost lose losing debt debit deficit deficient short shortage shortfall missing
     owed owing overdue overdrawn withdrawn withdrawal decrease decreased reduced reduction discount increase
     increased gain fold double triple twice thrice multiple imaginary undefined absolute decline declined drop fall
-    fell fallen lower higher greater smaller unknown hence apiece exponent percentage point bar repeating recurring
+    fell fallen lower higher greater smaller unknown hence apiece exponent percentage bar repeating recurring
     approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red
     south north east west many extra other another spare too underground underwater undersea uphill downhill downward
     upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
@@ -92,6 +92,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
         else:
             plain = False
             spelled += f" {_plain(piece['top'])}/{_plain(piece['bottom'])}"
+    spelled = spelled.replace("per cent", "percent")
     spelled = re.sub(r"([μµ]) (?=[A-Za-z])|([kM]) (?=Ω)", r"\1\2", spelled.strip())
     if not spelled or spelled[0] in "/·^" or spelled[-1] in "/·":
         return None
