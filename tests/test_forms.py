@@ -131,7 +131,7 @@ RIGHT = {
     ],
     "more names, qualifiers and bounds": [
         (r"\mathbb{P}(Y=2)=\frac14", r"\frac14"), ("Answer: C", "C"), (r"3x+C, \text{ where } C \text{ is a constant}", "3x+C"), (r"2^q-1, q\text{ prime}", "2^q-1"),
-        ("x>2, x<7", "(2,7)"), ("3, 8", "x=3, y=8"),
+        ("x>2, x<7", "(2,7)"), ("3, 8", "x=3, y=8"), ("x_1=3, x_2=8", "8, 3"), ("x_1=3, x_2=8", "x=8, x=3"),
     ],
     "cross products": [(r"\vec{a}\times\vec{b}", r"-\vec{b}\times\vec{a}")],
     "complex roots": [
@@ -194,6 +194,7 @@ WRONG = {
     ],
     "names that a list gives its values": [
         ("y=1, y=2", "x=1, y=2"), ("y=1, y=2", "x=1, x=2"), ("8, 3", "x=3, y=8"), (r"\{3,8\}", "x=3, y=8"), ("x=3, z=8", "x=3, y=8"),
+        ("(1,3), (2,4)", "(1,4)"), ("a_1=3, a_2=5", "5, 3"),
     ],
     "near misses of arguments without brackets": [
         (r"\cos\pi/4", r"-\frac14"), (r"\cos\pi(x+2)", "-x-2"), (r"\sin\pi x/2", r"\frac{\sin(\pi x)}{2}"), (r"\sin\frac{\pi}{6}(3)", "1"), (r"\sin\frac{\pi}{6}(3)", r"\frac32"),

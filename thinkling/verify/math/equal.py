@@ -119,8 +119,8 @@ class _Comparison:
         if isinstance(node, Listing) and isinstance(other, (Solution, Tuple, *SETS)) and not isinstance(other, Set):
             names = {item.name for item in node.items if isinstance(item, Solution)}
             parts = [as_set(item.values if isinstance(item, Solution) else item) for item in node.items]
-            if None in parts or len(names) > 1:
-                return node
+            if None in parts or len(names) > 1 or (isinstance(other, Tuple) and not names):
+                return node  # two points are no union
             overlap = pieces(SetOperation("∩", tuple(parts)), self.calculator) if names else []
             union = SetOperation("∩" if overlap else "∪", tuple(parts))
             return Solution(names.pop(), union) if names else union
@@ -224,9 +224,8 @@ class _Comparison:
         """`x = 1, y = 2` and `1, 2`: the names are labels, so the order counts."""
         if "labels" not in self.rules or isinstance(other, Set):
             return "only one of them names its values"
-        return self.entries(
-            tuple(item.sides[1] if defines(item) else item for item in named.items), other.items, "answer"
-        )
+        values = tuple(item.sides[1] if defines(item) else item for item in named.items)
+        return self.entries(values, other.items, "answer")
 
     def _unordered(self, a: tuple, b: tuple) -> str | None:
         """Each of a's items has its own equal among b's."""

@@ -94,9 +94,7 @@ def _limit_of(body: object, t: Symbol, positive: bool, expansion: Expansion) -> 
         return None if variables(body) else body
     try:
         match body:
-            case Apply("^", (base, exponent)) if t in walk(
-                exponent
-            ):  # (1 + t)^(1/t) is e to what its logarithm tends to
+            case Apply("^", (base, exponent)) if t in walk(exponent):  # e to what the logarithm tends to
                 if base == Symbol(EULER):
                     return _exponential(expansion.of(exponent), positive)
                 logarithm = expansion.of(Apply("*", (exponent, Apply("ln", (base,)))))
@@ -111,11 +109,8 @@ def _by_parts(body: object, t: Symbol, positive: bool, expansion: Expansion) -> 
     match body:
         case Apply("+" | "*" | "neg" as function, arguments):
             values = [_limit_of(part, t, positive, expansion) for part in arguments]
-            return (
-                None
-                if None in values or any(Symbol(INFINITY) in walk(value) for value in values)
-                else Apply(function, tuple(values))
-            )
+            finite = None not in values and not any(Symbol(INFINITY) in walk(value) for value in values)
+            return Apply(function, tuple(values)) if finite else None
         case Apply("arctan", (part,)):
             value = _limit_of(part, t, positive, expansion)
             half = Apply("/", (Symbol(PI), Number(Fraction(2 * _ENDLESS.get(value, 1)))))

@@ -68,9 +68,10 @@ def _to_be_solved(side: object, value: object) -> bool:
     return (len(names) == 1 and linear) or (zero and side.function == "+")
 
 
-def heads(items: tuple) -> set[Symbol]:
-    """The names that are given a value: x and y of `x = 1, y = 2`."""
-    return {item.sides[0] for item in items if defines(item)}
+def heads(items: tuple) -> set[str]:
+    """The names that are given a value: x and y of `x = 1, y = 2`; x alone of the roots `x_1 = 1, x_2 = 2`."""
+    names = {item.sides[0].name for item in items if defines(item)}
+    return {name[0] if name[0] in "xztr" and name[1:2] == "_" else name for name in names}
 
 
 def one_name(items: tuple) -> tuple:
