@@ -111,7 +111,7 @@ def test_an_integral_with_an_end_at_infinity_or_on_the_edge(
         r"\int_{-1}^1\frac1x dx", r"\int_{-1}^2\frac{1}{x^2}dx", r"\int_0^2\frac{dx}{x-1}", r"\int_0^2\frac{dx}{(x-1)^2}",
         r"\int_0^3\frac{x+5}{x^2-4}dx", r"\int_1^\infty\frac{dx}{x}", r"\int_0^\infty e^{x}dx", r"\int_0^\infty\sin x\,dx",
         r"\int_{-1}^1\sqrt x\,dx", r"\int_0^3\sqrt{4-x^2}dx", r"\int_{-1}^1\ln x\,dx", r"\int_0^1\frac1x dx", r"\int_0^1\frac{dx}{x^3}",
-        r"\int_{-1}^1 x^{-2/3}dx", r"\int_{-1}^1\sqrt{x^2}dx", r"\int_{-1}^1(x^4)^{1/4}x\,dx", r"\int_{-1}^2\frac{x}{\sqrt{x^2}}dx", r"\int_0^\infty x\,dx", r"\int_0^\infty e^{x^2}dx", r"\int_0^1 e^{-x^2}dx", r"\int_0^\infty \frac{x}{x^2+1}dx",
+        r"\int_{-1}^1 x^{-2/3}dx", r"\int_{-1}^1\sqrt{x^2}dx", r"\int_1^2\frac{1}{x-x}dx", r"\int_1^2(x-x)^{-2}dx", r"\sum_{k=1}^\infty\frac{1}{(k-k)2^k}", r"\int_{-1}^1(x^4)^{1/4}x\,dx", r"\int_{-1}^2\frac{x}{\sqrt{x^2}}dx", r"\int_0^\infty x\,dx", r"\int_0^\infty e^{x^2}dx", r"\int_0^1 e^{-x^2}dx", r"\int_0^\infty \frac{x}{x^2+1}dx",
         r"\int_0^1 f(x)dx", r"\int_1^2\frac{\sin x}{x}dx", r"\int_{-5}^5\frac{x}{(x+2)^2}dx",
         r"\lim_{x\to0}\frac{|x|}{x}", r"\lim_{x\to0}\frac1x", r"\lim_{x\to0}\sin\frac1x", r"\lim_{x\to2}\lfloor x\rfloor", r"\lim_{x\to\infty}\sin x",
         r"\lim_{x\to0}\sqrt{x}", r"\lim_{x\to-1}\sqrt{x}", r"\lim_{x\to\frac{\pi}{2}}\tan x", r"\lim_{x\to0}\ln x", r"\lim_{n\to\infty}(-1)^n",
@@ -182,13 +182,17 @@ def test_endless_sums_are_what_summation_says() -> None:
     "answer, reference",
     [
         (r"\int_0^a x^2\,dx", r"\frac{a^3}{3}"), (r"\int_0^1 e^{kx}dx", r"\frac{e^k-1}{k}"), (r"\int_0^{t}\cos(\omega s)ds", r"\frac{\sin(\omega t)}{\omega}"),
-        (r"\int_0^1 cx^2\,dx", r"\frac c3"), (r"2\pi\int_0^1 x^3dx", r"\frac{\pi}{2}"), (r"\lim_{x\to0}\frac{\sin x}{x}+\int_0^1dx", "2"),
+        (r"\int_0^1 cx^2\,dx", r"\frac c3"), (r"\int_0^5 0\frac{x^2+1}{x+3}\,dx", "0"), (r"\int_0^5 (x-x)\,dx", "0"), (r"2\pi\int_0^1 x^3dx", r"\frac{\pi}{2}"), (r"\lim_{x\to0}\frac{\sin x}{x}+\int_0^1dx", "2"),
         (r"\int_0^1 x\,dx, \int_0^2 x\,dx", "2, 0.5"), (r"\left(\lim_{x\to1}x, 3\right)", "(1,3)"),
     ],
 )  # fmt: skip
 def test_with_other_names_and_inside_other_answers(answer: str, reference: str) -> None:
     assert grade(rf"\boxed{{{answer}}}", reference, "strict").correct
     assert not grade(rf"\boxed{{{answer.replace('1', '4')}}}", f"{reference}+1", "strict").correct
+
+
+def test_a_sum_that_does_not_begin_is_not_read() -> None:
+    assert grade(r"\boxed{\sum^1\frac{x}{3}}", "1").reason.endswith("a sum that ends and does not begin")
 
 
 def test_a_dear_one_is_past_the_budget_and_not_wrong() -> None:

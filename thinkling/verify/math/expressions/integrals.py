@@ -28,7 +28,8 @@ def integral(node: Apply, spend: Callable[[int], None]) -> object | None:
     try:
         bell = _bell(body, low, high, x)
         parts = [] if bell else antiderivative(body, x, spend)
-        value = bell or Apply("+", tuple(Apply("+", (_at(p, high, x), Apply("neg", (_at(p, low, x),)))) for p in parts))
+        ends = [Apply("+", (_at(part, high, x), Apply("neg", (_at(part, low, x),)))) for part in parts]
+        value = bell or Apply("+", (ZERO, *ends))  # no part at all: of 0 · f(x)
         return tidy(value, spend) if _hold(parts, (low, high), x, spend) else None
     except (Unknown, Undefined):
         return None

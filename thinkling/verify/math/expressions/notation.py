@@ -37,6 +37,8 @@ def big_operator(parser: Parsing, name: str) -> Apply:
     if not (isinstance(low, Relation) and low.operators == ("=",) and isinstance(low.sides[0], Symbol)):
         if low is None and high is None:
             return Apply(name, (expression(_body(parser)),))
+        if low is None:
+            raise NotMathematics(f"a {name} that ends and does not begin")
         index = low.name if isinstance(low, Symbol) else _name_of(low)
         body = _body(parser)
         return Apply(name, (bound(body, index, parser.level), bound(_as_expression(low), index, parser.level)))

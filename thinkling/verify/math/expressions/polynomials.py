@@ -59,7 +59,9 @@ def quotient(node: object, name: str) -> tuple[Polynomial, Polynomial] | None:
             return inner and ([-c for c in inner[0]], inner[1])
         case Apply("/", (top, bottom)):
             over, under = quotient(top, name), quotient(bottom, name)
-            return _pair(times(over[0], under[1]), times(over[1], under[0])) if over and under else None
+            if not over or not under or not any(under[0]):
+                return None
+            return _pair(times(over[0], under[1]), times(over[1], under[0]))
         case Apply("*", factors):
             result = ([Fraction(1)], [Fraction(1)])
             for factor in factors:
@@ -79,7 +81,7 @@ def quotient(node: object, name: str) -> tuple[Polynomial, Polynomial] | None:
             inner, result = quotient(base, name), ([Fraction(1)], [Fraction(1)])
             for _ in range(abs(int(power))):
                 result = inner and result and _pair(times(result[0], inner[0]), times(result[1], inner[1]))
-            return result and (result if power > 0 else None if result[0] == [0] else result[::-1])
+            return result and (result if power > 0 else result[::-1] if any(result[0]) else None)
     return None
 
 

@@ -5,6 +5,7 @@ A unit is a list of known ones (units.py), or a plain counted noun in the plural
 """
 
 import re
+from functools import lru_cache
 
 from thinkling.verify.math.expressions.clean import STYLE
 from thinkling.verify.math.quantities.units import known
@@ -104,6 +105,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
     return unit_of(spelled.replace("·", " "), styled=not plain, one=one)
 
 
+@lru_cache(1024)
 def _plain(content: str) -> str:
     """What stood in `\\mathrm{}`, without LaTeX: `m\\cdot s^{-1}` is m·s^-1."""
     content = re.sub(r"\\(?:text|mathrm|rm) ?\{([^{}]*)\}", r"\1", content)
