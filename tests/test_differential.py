@@ -47,7 +47,7 @@ def test_every_verdict_is_the_label(pairs: list[Pair]) -> None:
 def test_every_disagreement_with_math_verify_is_of_a_kind_that_the_guide_lists(pairs: list[Pair]) -> None:
     listed = (ROOT / "guide" / "03-evaluating.md").read_text(encoding="utf-8").replace("`", "")
     disagreements = [
-        pair for pair in pairs[:100]
+        pair for pair in pairs[:60]
         if verify(parse(boxed(pair.reference)), parse(boxed(pair.answer))) != pair.should_be_equal
     ]  # fmt: skip
     assert disagreements, "Math-Verify is not always right: is it run at all?"

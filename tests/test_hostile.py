@@ -52,7 +52,7 @@ def test_no_hostile_completion_is_correct(pair: Pair, policy: str) -> None:
 
 def test_no_hostile_completion_is_correct_from_threads() -> None:
     jobs = [
-        (text, pair.reference) for pair in PAIRS for text in texts(pair) if text.must_fail and text.group != "sizes"
+        (text, pair.reference) for pair in PAIRS[::2] for text in texts(pair) if text.must_fail and text.group != "sizes"
     ]  # fmt: skip
 
     def paid(job: tuple[Hostile, str]) -> str | None:

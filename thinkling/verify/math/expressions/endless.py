@@ -86,7 +86,7 @@ def _term(node: object, name: str) -> _Term | None:
             return _term(Apply("/", (Apply("/", (top, first)), Apply("*", tuple(rest)) if rest[1:] else rest[0])), name)
         case Apply("/", (top, bottom)):
             over, under = _term(top, name), _term(bottom, name)
-            if not over or not under or under.shift is not None:
+            if not over or not under or under.shift is not None or not any(under.top):
                 return None
             swapped = _Term(under.bottom, under.top, 1 / under.factor, 1 / under.ratio)
             return _product(over, swapped)

@@ -61,6 +61,9 @@ def unit_at(text: str, at: int, before: str, one: bool = False) -> tuple[str, in
     pieces = []
     end = at
     while len(pieces) < _MAX_PIECES and (piece := _PIECE.match(text, end)):
+        over = [_plain(piece["top"]), _plain(piece["bottom"])] if piece["top"] is not None else []
+        if any("\\" in part or part.isdigit() for part in over):
+            break  # \frac{\pi}{2}, \frac12: no part of a unit
         pieces.append(piece)
         end = piece.end()
     for count in range(len(pieces), 0, -1):
