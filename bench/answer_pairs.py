@@ -36,6 +36,8 @@ class Pairs:
     """GSM8K: JSON lines whose `answer` ends in "#### N"."""
     per_kind: int = 60
     """At most this many pairs of a kind."""
+    rounds: int = 12
+    """How many of our own references of each type there are."""
     seed: int = 0
     show: int = 0
     """Print this many pairs of every kind."""
@@ -95,7 +97,7 @@ def references(settings: Pairs) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(math)), list(dict.fromkeys(gsm8k))
 
 
-def own_references(rng: random.Random, rounds: int = 12) -> list[str]:
+def own_references(rng: random.Random, rounds: int) -> list[str]:
     """References like MATH-500's, of the types that are rare there."""
     x, found = sympy.Symbol("x"), []
     for _ in range(rounds):
@@ -145,7 +147,7 @@ def make(settings: Pairs) -> list[Pair]:
     rng = random.Random(settings.seed)
     math, gsm8k = references(settings)
     found = defaultdict(list)
-    for texts in (math, own_references(rng), rng.sample(gsm8k, min(len(gsm8k), 120))):
+    for texts in (math, own_references(rng, settings.rounds), rng.sample(gsm8k, min(len(gsm8k), 120))):
         for pair in dict.fromkeys(labelled(texts, math, rng)):
             found[pair.kind].append(pair)
     chosen = [pair for kind in found.values() for pair in rng.sample(kind, min(len(kind), settings.per_kind))]

@@ -36,7 +36,9 @@ SEEDS = (
     r"\begin{pmatrix} -1/3 \\ 2/3 \\ 5/3 \end{pmatrix}", r"\begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}", "3:4",
     "5:30 p.m.", r"90^\circ", r"\frac{270}7\text{ degrees}", r"864 \mbox{ inches}^2", r"5.4 \text{ cents}",
     r"\$32,\!348", r"50\%", "12 cm", "52_8", "4210_{5}", "1A_{16}", r"\text{(C)}", r"\text{Evelyn}", "east",
-    r"1,2,\ldots,n", "7 or 8", r"2 \text{ and } 3",
+    r"1,2,\ldots,n", "7 or 8", r"2 \text{ and } 3", r"\int_1^2 x e^{x}\,dx", r"\int_0^{\pi} \frac{x^2+1}{x+3}\,dx",
+    r"\lim_{x \to 0} \frac{1-\cos 3x}{x^2}", r"\lim_{n \to \infty} (1+\frac{2}{n})^{n}", r"\sum_{k=1}^{\infty} \frac{(-1)^k}{k}",
+    r"\sum_{k=2}^{\infty} \frac{k 3^k}{k!}", r"\sum_{n=1}^{\infty} \frac{1}{n(n+2)}",
 )  # fmt: skip
 
 TOKENS = (
@@ -108,6 +110,15 @@ CRAFTED = (
     r"(1+\pi)^{999999999}", "1.0000001^{999999999999}", r"\binom{999999}{500000}", r"\sin(10^{59}\pi)", "(1+i)^{10^{30}}",
     r"\log_2(" * 20 + "5" + ")" * 20, r"\sqrt{" * 25 + "2" + "}" * 25, r"\pi^" * 25 + "2", "f(" * 25 + "x" + ")" * 25,
     "1^{9^{9^9}}", "(1+9^{-9^9})^{9^{9^9}}", r"1\frac{" * 20 + "x" + "}{7}" * 20, r"\sum_{k=1}^{9}(" * 14 + "k" + ")" * 14,
+    r"\lim_{x \to 0} \frac{" + "+".join(rf"\sin({n}x)\cos({n}x)" for n in range(1, 14)) + r"-x}{x^3}",
+    r"\lim_{x \to 0} " + r"\sqrt{1+\sin(" * 7 + "x" + ")}" * 7,
+    r"\lim_{x \to \infty} (" + "+".join(rf"(1+\frac{{{n}}}{{x}})^{{{n}x}}" for n in range(1, 12)) + ")",
+    r"\int_0^1 (" + "+".join(rf"x^6 e^{{{n}x}}\sin({n}x)+x^6\cos({n}x)" for n in range(1, 9)) + r")\,dx",
+    "+".join(rf"\int_0^{{{n}}} x^6 e^{{{n}x}}\,dx" for n in range(1, 30)),
+    "+".join(rf"\int_1^{{{n}}} \frac{{x^9+{n}}}{{x^2+{n}x+7}}\,dx" for n in range(2, 20)),
+    r"\sum_{k=50}^{\infty} \frac{k^{12} 20^k}{(k+0)!}", r"\sum_{k=1}^{\infty} \frac{1}{" + "".join(f"(k+{n})^2" for n in range(6)) + "}",
+    "+".join(rf"\sum_{{k={n}}}^{{\infty}} \frac{{1}}{{(k+1)^4(k+{n})^4}}" for n in range(1, 30)),
+    r"\left( 3, " + r"\frac{\pi}{2} " * 39 + r"\right)", r"\lim_{x \to 0}" * 15 + "x", r"\int_0^1" * 15 + "x" + r"\,dx" * 15,
 )  # fmt: skip
 
 

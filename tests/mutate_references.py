@@ -34,10 +34,13 @@ OWN = (
     r"30^\circ 15'", r"5\text{ ft }6\text{ in}", "(2+3i)x", "2x+3y=6", r"3\hat{i}+4\hat{j}", "(x,y)=(1,2)", "x=1, y=2",
     r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}\begin{pmatrix} 1 \\ 5 \end{pmatrix}", "3rd", "twenty-one", r"\mathbb{R}\setminus\{4\}",
     r"\sin(3x)", r"\cos\frac{x}{7}", "f(x)=ax+b", r"\log_2 x", r"\frac{x-1}{x+2}\ge0", "5 degrees", "north", "increasing",
+    r"\int_1^2 x e^{x}\,dx", r"\int_1^{3}\frac{2x+1}{x+3}\,dx", r"\lim_{x\to 0}\frac{1-\cos 3x}{x^2}", r"\sum_{k=2}^{\infty}\frac{3^k}{k!}",
+    r"\sum_{n=1}^{\infty}\frac{1}{n(n+2)}", r"\int_0^{\pi}x\sin x\,dx", r"\sum_{k=1}^{\infty}\frac{1}{k^4}", r"\lim_{n\to\infty}(1+\frac{2}{n})^{3n}",
 )  # fmt: skip
 COINCIDENCES = {
     (r"73\pmod{7}", r"3\pmod{7}"), (r"\binom{10}{7}", r"\binom{10}{3}"), (r"1\frac{9}{5}", r"1\frac{4}{5}"),
-    (r"6.667\%", r"6.67\%"), ("1a_{16}", "1A_{16}"), (r"\sin 390^\circ", r"\sin 30^\circ"), (r"0.\overline{33}", r"0.\overline{3}"),
+    (r"6.667\%", r"6.67\%"), (r"x=\frac13\approx0.333", r"x=\frac13\approx0.33"), (r"\sum_{k=0}^{n}k^2", r"\sum_{k=1}^{n}k^2"),
+    (r"\int_0^11 x^2\,dx", r"\int_0^1 x^2\,dx"), ("1a_{16}", "1A_{16}"), (r"\sin 390^\circ", r"\sin 30^\circ"), (r"0.\overline{33}", r"0.\overline{3}"),
     *((rf"\lfloor 3.{tail} \rfloor", r"\lfloor 3.7 \rfloor") for tail in (*"012345689", *(f"{d}7" for d in "123456789"))),
     *((rf"\lfloor 3.7{digit} \rfloor", r"\lfloor 3.7 \rfloor") for digit in "0123456789"),
 }  # fmt: skip

@@ -28,8 +28,10 @@ verify.math.expressions.tokens verify.math.expressions.parsing verify.math.expre
 verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.brackets
 verify.math.expressions.vectors verify.math.expressions.grammar
 verify.math.prose.dates verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex
-verify.math.expressions.angles verify.math.expressions.exact verify.math.expressions.points
-verify.math.expressions.polynomials verify.math.expressions.endless verify.math.expressions.numeric
+verify.math.expressions.angles verify.math.expressions.polynomials verify.math.expressions.exact
+verify.math.expressions.points verify.math.expressions.endless verify.math.expressions.numeric
+verify.math.expressions.laurent verify.math.expressions.limits verify.math.expressions.quotients
+verify.math.expressions.antiderivatives verify.math.expressions.integrals
 verify.math.expressions.atoms
 verify.math.expressions.arithmetic verify.math.expressions.matrices verify.math.expressions.reals
 verify.math.expressions.inequalities verify.math.expressions.relations verify.math.expressions.free_names

@@ -4,11 +4,15 @@ Right ones are judged by lenient rules; wrong ones must not pass by either set, 
 ones do not.
 """
 
+import functools
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from thinkling.verify.math.grade import grade, same_answer
+from thinkling.verify.math.latex import parse
 from thinkling.verify.math.rules import LENIENT, RULES, STRICT
 
 RIGHT = {
@@ -115,6 +119,20 @@ RIGHT = {
         (r"\sum_{k=2}^{\infty}\frac{2^k}{3^{k+1}}", r"\frac49"), (r"\lim_{x\to\infty}\frac{2x+1}{x-3}", "2"), (r"\lim_{x\to\infty}\frac1x", "0"),
         (r"\lim_{x\to-\infty}\frac{3x^2}{2x^2+x}", "1.5"),
     ],
+    "arguments without brackets": [
+        (r"\cos\pi/4", r"\frac{\sqrt2}{2}"), (r"\cos\pi(x+2)", r"\cos(\pi x+2\pi)"), (r"5\sin\frac{\pi}{8}(t-3)", r"5\sin(\frac{\pi t}{8}-\frac{3\pi}{8})"),
+        (r"v\sin 30^\circ t", "0.5vt"), (r"\frac{\sin \pi x}{\pi x}", r"\frac{\sin(\pi x)}{x\pi}"),
+    ],
+    "long sums": [(r"\sum_{k=1}^{1000}k^2", "333833500"), (r"\sum_{j=7}^{10^5}(2j-1)", "9999999964")],
+    "other separators and quantities": [
+        (r"4,5\%", r"4.5\%"), ("3,25 cm", "3.25 cm"), ("0,75", r"\frac34"), ("2.345.678", "2345678"), ("2'345'678", "2345678"), ("(4,000, 7)", "(4000,7)"),
+        ("6 feet, 3 inches", "75 inches"), ("1 hour, 15 minutes", "75 minutes"), (r"8\text{ per cent}", r"8\%"), (r"US\$30", r"\$30"), ("USD 30", r"\$30"),
+        (r"30\text{ °C}", r"30^\circ C"), ("14 points", "14"), ("{}_8C_3", "56"), ("_8C_3", "56"), (r"2\vec{i}-3\vec{j}", "(2,-3)"), (r"\hat{\imath}+4\hat{\jmath}", "(1,4)"),
+    ],
+    "more names, qualifiers and bounds": [
+        (r"\mathbb{P}(Y=2)=\frac14", r"\frac14"), ("Answer: C", "C"), (r"3x+C, \text{ where } C \text{ is a constant}", "3x+C"), (r"2^q-1, q\text{ prime}", "2^q-1"),
+        ("x>2, x<7", "(2,7)"), ("3, 8", "x=3, y=8"), ("x_1=3, x_2=8", "8, 3"), ("x_1=3, x_2=8", "x=8, x=3"),
+    ],
     "cross products": [(r"\vec{a}\times\vec{b}", r"-\vec{b}\times\vec{a}")],
     "complex roots": [
         ("z^2+1=0", r"\{i,-i\}"), ("z^2+2z+5=0", r"-1\pm2i"), ("z^4-1=0", r"\{1,-1,i,-i\}"), ("z^2=-2", r"\{i\sqrt2,-i\sqrt2\}"),
@@ -174,6 +192,19 @@ WRONG = {
         (r"x\equiv 1 \pmod 5", "x=1"), (r"x\equiv 1 \pmod 5", "x=5k+2"), (r"x\equiv 1 \pmod 5", "x=10k+1"),
         (r"\vec{a}\times\vec{b}", r"\vec{a}\cdot\vec{b}"), (r"\vec{a}\times\vec{b}", r"\vec{b}\times\vec{a}"),
     ],
+    "names that a list gives its values": [
+        ("y=1, y=2", "x=1, y=2"), ("y=1, y=2", "x=1, x=2"), ("8, 3", "x=3, y=8"), (r"\{3,8\}", "x=3, y=8"), ("x=3, z=8", "x=3, y=8"),
+        ("(1,3), (2,4)", "(1,4)"), ("a_1=3, a_2=5", "5, 3"),
+    ],
+    "near misses of arguments without brackets": [
+        (r"\cos\pi/4", r"-\frac14"), (r"\cos\pi(x+2)", "-x-2"), (r"\sin\pi x/2", r"\frac{\sin(\pi x)}{2}"), (r"\sin\frac{\pi}{6}(3)", "1"), (r"\sin\frac{\pi}{6}(3)", r"\frac32"),
+        (r"v\sin 30^\circ t", r"v\sin(30^\circ t)"),
+    ],
+    "near misses of separators and quantities": [
+        ("(4,000, 7)", "(4,0,7)"), ("(4,000,7)", "(4,0,7)"), ("3,25 cm", "325 cm"), ("0,75", r"\frac{75}{1}"), ("2.345.678", "2.345"), ("6 feet, 3 inches", "6.3 feet"),
+        ("6 feet, 13 inches", "85 inches"), ("5 percentage points", "5"), ("9 feet underground", "9"), ("90 degrees clockwise", "90"), ("9 dollars refunded", "9"),
+        ("0,050", "50"), ("x>2, x<7", "[2,7]"), ("x>2, y<7", "(2,7)"), (r"\sum_{k=1}^{1000}k^2", "333833501"), (r"\prod_{k=1}^{1000}k", "1000"),
+    ],
     "near misses of the new forms": [
         ("n2^{n-1}", "n2^{n+1}"), ("2x=10", "10"), ("x-4=0", "0"), ("T(n)=2^n", "2^m"), ("f(q)=ax+b", "f(x)=ax+b"), ("2^n, n>1", "2^n, n>2"),
         (r"k\pi, k\in\mathbb{N}", r"k\pi, k\in\mathbb{Z}"), ("(B) 42", "(C) 42"), ("(B) 42", "(B) 43"), (r"1000\text{ cm}", r"1\text{ km}"),
@@ -204,7 +235,8 @@ def test_a_near_miss_is_never_right(kind: str, answer: str, reference: str, mode
     "response, reference",
     [
         ("The answer is about 18.", "18"), ("The answer is 18, not 20.", "18"), ("The answer is $18 per day.", "18"), ("Ans: 5", "5"),
-        ("Result: 5", "5"), ("**Answer:** Mia makes **$18** every day.", "18"), ("The answer is '5'.", "5"), ("Answer → 5", "5"),
+        ("Result: 5", "5"), ("The result: 5<|im_end|>", "5"), ("Maximum = 9, Minimum = -4", "9, -4"), ("Ответ равен 42.", "42"), ("Ответ — 42", "42"),
+        (r"\text{Answer: } 42", "42"), ("**Answer:** Mia makes **$18** every day.", "18"), ("The answer is '5'.", "5"), ("Answer → 5", "5"),
         ("The answer is 5. Wait, that is wrong. It is 6.", "6"), ("<answer>42</answer>", "42"), ("<answer>$x = 42$</answer><|im_end|>", "42"),
         ('{"answer": "42"}', "42"), ("```\n42\n```", "42"), ("答案是 42。", "42"), ("La réponse est 42.", "42"), ("Die Antwort lautet 42.", "42"),
         ("La respuesta es 42.", "42"), ("Ответ: 42", "42"), ("پاسخ: 42", "42"), (r"\boxed{４２}", "42"), ("42</s>", "42"), ("Answer: 28 pct", "28"),
@@ -235,6 +267,15 @@ def test_an_answer_that_was_not_read_says_which_words_stopped_it() -> None:
 
 
 # Properties
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once() -> Iterator[None]:
+    """Each text is read once: reading is pure, and the properties draw from the same texts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thinkling.verify.math.grade.parse", functools.cache(parse))
+        yield
+
 
 numbers = st.integers(-400, 400)
 texts = [text for _, pairs in (*RIGHT.items(), *WRONG.items()) for pair in pairs for text in pair]

@@ -1,6 +1,7 @@
 """grade(): verdicts and their reasons, hostile text, threads and processes, and two real benchmarks."""
 
 import asyncio
+import functools
 import itertools
 import json
 import random
@@ -193,10 +194,17 @@ def test_from_asyncio_and_from_processes():
 # Real references
 
 
+@pytest.fixture
+def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text is read once: reading is pure, and these tests compare the same few references again and again."""
+    monkeypatch.setattr("thinkling.verify.math.grade.parse", functools.cache(parse))
+
+
 def needs(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not (DATA / name).is_file(), reason=f"needs {name} beside the project, in shared/data")
 
 
+@pytest.mark.usefixtures("read_once")
 @needs("gsm8k_test.jsonl")
 def test_every_third_gsm8k_reference_is_a_number_equal_to_itself():
     rows = [json.loads(line) for line in (DATA / "gsm8k_test.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -219,6 +227,7 @@ def math500() -> list[dict]:
     return rows
 
 
+@pytest.mark.usefixtures("read_once")
 @needs("math500_test.json")
 def test_every_math500_reference_is_read_and_equals_itself_in_every_dress(math500):
     for row in math500:
@@ -242,11 +251,12 @@ def test_every_math500_reference_is_read_and_equals_itself_in_every_dress(math50
                 if r"\!" not in reference and not isinstance(parse(reference), Number)
                 else reference
             ]
-        for spelled in dressed:
+        for spelled in dict.fromkeys(dressed):
             assert same_answer(spelled, reference) and same_answer(reference, spelled), spelled
             assert grade(boxed(spelled), reference).correct, spelled
 
 
+@pytest.mark.usefixtures("read_once")
 @needs("math500_test.json")
 def test_of_all_pairs_of_math500_references_only_true_coincidences_are_equal(math500):
     """Of 5,000 pairs drawn at random, and of those that are known to be equal."""

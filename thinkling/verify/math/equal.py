@@ -15,9 +15,8 @@ from thinkling.verify.math.expressions.build import SETS, as_set
 from thinkling.verify.math.expressions.exact import Undefined
 from thinkling.verify.math.expressions.free_names import renamed_function, renamings
 from thinkling.verify.math.expressions.inequalities import solved
-from thinkling.verify.math.expressions.polynomials import polynomial
 from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
-from thinkling.verify.math.expressions.relations import in_order, named_values, one_name
+from thinkling.verify.math.expressions.relations import as_residue, defines, heads, in_order, named_values, one_name
 from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
     EXPRESSIONS,
@@ -95,7 +94,7 @@ class _Comparison:
                 return self.entries(*((values, b.items) if relation is a else (a.items, values)), "entry")
         if isinstance(a, Relation) or isinstance(b, Relation):
             if isinstance(a, Residue) or isinstance(b, Residue):
-                return self._residues(_as_residue(a, b), _as_residue(b, a))
+                return self._residues(as_residue(a, b), as_residue(b, a))
             return equations.difference(self, a, b)
         if any(isinstance(side, Listing) for side in (a, b)):
             return self._listings(a, b)
@@ -117,11 +116,11 @@ class _Comparison:
             return node
         if isinstance(node, Relation) and not (isinstance(other, Relation) and set(other.operators) <= {"=", "≈"}):
             return solved(node, self.calculator) or node
-        if isinstance(node, Listing) and isinstance(other, (Solution, *SETS)) and not isinstance(other, Set):
+        if isinstance(node, Listing) and isinstance(other, (Solution, Tuple, *SETS)) and not isinstance(other, Set):
             names = {item.name for item in node.items if isinstance(item, Solution)}
             parts = [as_set(item.values if isinstance(item, Solution) else item) for item in node.items]
-            if None in parts or len(names) > 1:
-                return node
+            if None in parts or len(names) > 1 or (isinstance(other, Tuple) and not names):
+                return node  # two points are no union
             overlap = pieces(SetOperation("∩", tuple(parts)), self.calculator) if names else []
             union = SetOperation("∩" if overlap else "∪", tuple(parts))
             return Solution(names.pop(), union) if names else union
@@ -214,7 +213,19 @@ class _Comparison:
             return f"{count} answers, the reference has one" if isinstance(a, Listing) else f"one of {count} answers"
         if Symbol(ELLIPSIS) in a.items or Symbol(ELLIPSIS) in b.items:
             return self.entries(a.items, b.items, "term")
+        if heads(a.items) and heads(b.items) and heads(a.items) != heads(b.items):
+            return _is_not(a, b)  # y = 1, y = 2 is neither x = 1, y = 2 nor x = 1, x = 2
+        for named, other in ((a, b), (b, a)):
+            if len(heads(named.items)) > 1 and not heads(other.items):
+                return self._labelled(named, other)
         return self._unordered(one_name(a.items), one_name(b.items))
+
+    def _labelled(self, named: object, other: object) -> str | None:
+        """`x = 1, y = 2` and `1, 2`: the names are labels, so the order counts."""
+        if "labels" not in self.rules or isinstance(other, Set):
+            return "only one of them names its values"
+        values = tuple(item.sides[1] if defines(item) else item for item in named.items)
+        return self.entries(values, other.items, "answer")
 
     def _unordered(self, a: tuple, b: tuple) -> str | None:
         """Each of a's items has its own equal among b's."""
@@ -254,21 +265,6 @@ class _Comparison:
             if not any(self.difference(item, other) is None for other in kept):
                 kept.append(item)
         return tuple(kept)
-
-
-def _as_residue(node: object, other: object) -> object:
-    """`x = 5k + 2` beside `x ≡ 2 (mod 5)`, as the residue that it is; every other node as it is."""
-    if not (isinstance(node, Relation) and isinstance(other, Residue) and node.operators == ("=",)):
-        return node
-    name, value = node.sides
-    names = variables(value)
-    if name != Symbol(other.name) or len(names) != 1 or not names <= set("kmnjl"):
-        return node
-    line = polynomial(value, next(iter(names)))
-    modulus = other.modulus.value if isinstance(other.modulus, Number) else None
-    if line is None or len(line) != 2 or abs(line[1]) != modulus:
-        return node
-    return Residue(other.name, Number(line[0]), other.modulus)
 
 
 def _without_name(node: object) -> object:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from thinkling.verify.math.expressions.arithmetic import unknowns
 from thinkling.verify.math.expressions.clean import clean
 from thinkling.verify.math.expressions.polynomials import polynomial, roots_of
 from thinkling.verify.math.expressions.relations import named_values
@@ -37,7 +38,8 @@ from thinkling.verify.math.quantities.words import value_of
 
 MAX_CHARACTERS = 300
 
-_DECIMAL_COMMA = re.compile(r"(-?)([0-9]{1,3}(?:[. ][0-9]{3})+|[0-9]+),([0-9]+)")
+_DECIMAL_COMMA = re.compile(r"(-?)([0-9]{1,3}(?:[. ][0-9]{3})+|[0-9]+),([0-9]+)((?: |\\)[^0-9,;]{1,40}|)")
+_POINTED = re.compile(r"-?[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}|(?:'[0-9]{3})+)")  # 1.234.567, 1'234'567
 _INDIAN = re.compile(r"-?[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?")
 _IN_BRACKETS = re.compile(r"(?<![0-9,])([1-9][0-9]{0,2}(?:,[0-9]{3})+)(?![0-9])(?=, | ?[)\]}\\])")
 _UNSPACED = re.compile(r"(?<=[0-9]),(?=[0-9])")
@@ -58,7 +60,7 @@ _NAMES_A_VALUE = frozenset(
 _SAYS = frozenset(
     "has have had makes make earns earn needs need gets get costs cost pays pay sells sell saves save".split()
 )
-_HATS = tuple(Symbol(f"\\hat{{{letter}}}") for letter in "ijk")
+_BASES = tuple(tuple(Symbol(f"\\{style}{{{letter}}}") for letter in "ijk") for style in ("hat", "vec"))
 
 
 def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, object]]:
@@ -95,14 +97,16 @@ def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
     """Commas read in the other way: as a list's, as thousands in brackets, as a decimal point, in the Indian way."""
     bare = other.expression if isinstance(other, Quantity) else other
     if isinstance(other, Listing | Set | Tuple):
-        if _UNSPACED.search(cleaned):
+        if _UNSPACED.search(cleaned) and ",0" not in cleaned:
             yield "separators", _UNSPACED.sub(", ", cleaned)
         if _IN_BRACKETS.search(cleaned):
             yield "separators", _IN_BRACKETS.sub(lambda found: found[1].replace(",", ""), cleaned)
-    elif isinstance(bare, Number):
+    elif isinstance(bare, Number) or (isinstance(bare, Apply) and not unknowns((bare,))):
         decimal = _DECIMAL_COMMA.fullmatch(cleaned)
         if decimal and (len(decimal[3]) != 3 or "." in decimal[2] or " " in decimal[2]):
-            yield "separators", f"{decimal[1]}{re.sub('[. ]', '', decimal[2])}.{decimal[3]}"
+            yield "separators", f"{decimal[1]}{re.sub('[. ]', '', decimal[2])}.{decimal[3]}{decimal[4]}"
+        if _POINTED.fullmatch(cleaned):
+            yield "separators", re.sub("[.']", "", cleaned)
         if _INDIAN.fullmatch(cleaned):
             yield "separators", cleaned.replace(",", "")
 
@@ -137,21 +141,22 @@ def _roots(tree: Relation, complex_too: bool) -> list[object] | None:
 def _vector(tree: object) -> Tuple | None:
     r"""`3\hat{i} + 4\hat{j}` as (3, 4)."""
     value = tree.sides[-1] if isinstance(tree, Relation) else tree
-    used = [hat for hat in _HATS if isinstance(value, EXPRESSIONS) and hat.name in variables(value)]
-    if len(used) < 2:
+    names = variables(value) if isinstance(value, EXPRESSIONS) else set()
+    basis = next((basis for basis in _BASES if basis[0].name in names), _BASES[0])
+    if len({unit.name for unit in basis} & names) < 2:
         return None
     if not all(
         isinstance(term, Symbol) or (isinstance(term, Apply) and term.function in ("*", "neg", "/"))
         for term in _terms(value)
     ):
         return None
-    size = 3 if _HATS[2] in used else 2
+    size = 3 if basis[2].name in names else 2
     zero, one = Number(Fraction(0)), Number(Fraction(1))
 
     def part(of: Symbol) -> object:
-        return replace(value, lambda node: (one if node == of else zero) if node in _HATS else None)
+        return replace(value, lambda node: (one if node == of else zero) if node in basis else None)
 
-    return Tuple(tuple(part(hat) for hat in _HATS[:size]))
+    return Tuple(tuple(part(unit) for unit in basis[:size]))
 
 
 def _terms(value: object) -> tuple:

@@ -6,10 +6,11 @@ So twice an integral is twice the same integral, in any spelling; and of two dif
 from collections.abc import Callable
 from contextlib import suppress
 
-from thinkling.verify.math.expressions.endless import geometric_sum, limit_at_infinity
+from thinkling.verify.math.expressions.endless import endless_sum
 from thinkling.verify.math.expressions.exact import Undefined, exact
-from thinkling.verify.math.expressions.polynomials import integrated, limited
-from thinkling.verify.math.expressions.tree import Apply, Number, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.integrals import integral
+from thinkling.verify.math.expressions.limits import limit
+from thinkling.verify.math.expressions.tree import INFINITY, Apply, Symbol, replace, walk
 
 _FORMS = ("integral", "antiderivative", "lim", "lim+", "lim-", "det", "tr", "set")
 
@@ -21,11 +22,8 @@ def with_atoms(tree: object, spend: Callable[[int], None]) -> tuple[object, set[
     def atom(part: object) -> object | None:
         if not isinstance(part, Apply) or not _is_form(part):
             return None
-        if part.function == "integral" and (value := integrated(part)) is not None:
-            return value
-        if part.function.startswith("lim") and (value := limited(part) or limit_at_infinity(part)) is not None:
-            return value
-        if part.function == "sum" and (value := geometric_sum(part)) is not None:
+        value = value_of(part, spend)
+        if value is not None:
             return value
         name = f"⟦{_canonical(part, spend)!r}⟧"
         names.add(name)
@@ -36,6 +34,23 @@ def with_atoms(tree: object, spend: Callable[[int], None]) -> tuple[object, set[
     return replace(tree, atom), names
 
 
+_VALUES = {"integral": integral, "sum": endless_sum, "lim": limit, "lim+": limit, "lim-": limit}
+
+
+def value_of(part: Apply, spend: Callable[[int], None]) -> object | None:
+    """The value of an integral, a limit or an endless sum, after those that stand in it; None where it is not known."""
+    if part.function not in _VALUES:
+        return None
+
+    def inner(node: object) -> object | None:
+        return value_of(node, spend) if isinstance(node, Apply) and _is_form(node) else None
+
+    arguments = tuple(replace(argument, inner) for argument in part.arguments)
+    if any(isinstance(node, Apply) and _is_form(node) for argument in arguments for node in walk(argument)):
+        return None
+    return _VALUES[part.function](Apply(part.function, arguments), spend)
+
+
 def _is_form(part: Apply) -> bool:
     if part.function in ("sum", "prod"):
         return len(part.arguments) != 4 or not _may_be_finite(part.arguments)
@@ -44,7 +59,7 @@ def _is_form(part: Apply) -> bool:
 
 def _may_be_finite(arguments: tuple) -> bool:
     _, low, high, _ = arguments
-    return all(isinstance(end, Number) or variables(end) for end in (low, high))
+    return all(Symbol(INFINITY) not in walk(end) for end in (low, high))
 
 
 def _canonical(node: object, spend: Callable[[int], None]) -> object:

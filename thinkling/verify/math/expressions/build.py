@@ -282,10 +282,11 @@ def joined(items: list, joins: set[str]) -> object:
     """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
     if len(items) == 1:
         return items[0]
-    if joins == {"and"} and len(items) == 2 and all(isinstance(item, Quantity) for item in items):
-        times = factor(items[1].unit, items[0].unit)
-        if times is not None and times < 1:
-            return quantity_sum(*items)  # 2 hours and 30 minutes
+    if joins <= {"and", ","} and len(items) == 2 and all(isinstance(item, Quantity) for item in items):
+        times, parts = factor(items[1].unit, items[0].unit), items[1].expression
+        small = isinstance(parts, Number) and times is not None and parts.value * times < 1
+        if times is not None and times < 1 and (small or joins == {"and"}):
+            return quantity_sum(*items)  # 2 hours and 30 minutes; 5 feet, 6 inches
     names = {item.name if isinstance(item, Solution) else None for item in items}
     if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
         operator = "∪" if "or" in joins else "∩"

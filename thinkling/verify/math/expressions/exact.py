@@ -8,9 +8,11 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import thinkling.verify.math.expressions.angles as angles
+from thinkling.verify.math.expressions.polynomials import polynomial, summed
 from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Numeral, Symbol, replace, walk
 
-MAX_TERMS = 200  # of a sum or product
+MAX_TERMS = 200  # of a sum or product that is written out
+MAX_END = 10**30  # of a sum of a polynomial
 MAX_BITS = 25_000  # of an exact numerator or denominator
 
 
@@ -59,10 +61,19 @@ def exact(node: object, spend: Callable[[int], None]) -> object:
 
 
 def _series(function: str, body: object, low: object, high: object, index: Symbol, spend: Callable) -> object:
-    """A finite sum or product, term by term; as it is where it is infinite, or has too many terms."""
+    """A finite sum or product, term by term; as it is where it is infinite.
+
+    Raises CannotTell where it has too many terms, and is no sum of a polynomial.
+    """
     ends = [side.value for side in (low, high) if isinstance(side, Number) and side.value.denominator == 1]
-    if len(ends) < 2 or ends[1] - ends[0] >= MAX_TERMS:
+    if len(ends) < 2:
         return Apply(function, (body, low, high, index))
+    if ends[1] - ends[0] >= MAX_TERMS:
+        terms = polynomial(body, index.name) if function == "sum" and max(map(abs, ends)) < MAX_END else None
+        if terms is None:
+            raise CannotTell(f"a {function} of more than {MAX_TERMS} terms")
+        spend(300)
+        return Number(summed(terms, int(ends[0]), int(ends[1])))
     if ends[1] < ends[0] - 1:
         raise Undefined("a sum that ends before it begins")
     terms, size = [], sum(1 for _ in walk(body))

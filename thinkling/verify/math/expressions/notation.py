@@ -37,6 +37,8 @@ def big_operator(parser: Parsing, name: str) -> Apply:
     if not (isinstance(low, Relation) and low.operators == ("=",) and isinstance(low.sides[0], Symbol)):
         if low is None and high is None:
             return Apply(name, (expression(_body(parser)),))
+        if low is None:
+            raise NotMathematics(f"a {name} that ends and does not begin")
         index = low.name if isinstance(low, Symbol) else _name_of(low)
         body = _body(parser)
         return Apply(name, (bound(body, index, parser.level), bound(_as_expression(low), index, parser.level)))
@@ -51,50 +53,74 @@ def big_operator(parser: Parsing, name: str) -> Apply:
 def integral(parser: Parsing) -> Apply:
     r"""`\int_0^1 f(x)\,dx`: integral(body, low, high) of the bound name; without bounds it keeps its name."""
     bounds = _bounds(parser)
-    start = parser.at
-    end, index = _differential(parser, start)
-    inside = parser.tokens[start:end]
-    if not inside:
-        inside = [Token("number", "1", False)]
+    inside, index, end = _integrand(parser, parser.at)
     parser.level += 1
     level = parser.level
     body = expression(parser.inside([*inside, Token("end", "", False)]))
     parser.level -= 1
-    parser.at = end + 2
+    parser.at = end
     if "_" not in bounds and "^" not in bounds:
         return Apply("antiderivative", (body, Symbol(index)))
     ends = tuple(_as_expression(bounds.get(side, Symbol(INFINITY))) for side in "_^")
     return Apply("integral", (bound(body, index, level), *ends, Symbol(f"{BOUND}{level}")))
 
 
-def _differential(parser: Parsing, start: int) -> tuple[int, str]:
-    """Where the `d x` of an integral stands, and its name."""
-    depth = 0
-    for at in range(start, len(parser.tokens) - 1):
-        kind = parser.tokens[at].kind
-        depth += (kind in ("(", "[", "{", "\\{")) - (kind in (")", "]", "}", "\\}"))
+def _integrand(parser: Parsing, start: int) -> tuple[list[Token], str, int]:
+    r"""The tokens of an integral's body without its `d x`, the name of x, and where what follows begins.
+
+    The `d x` stands behind the body, or at the end of a fraction's numerator: \int \frac{dx}{x}.
+    """
+    one, tokens = Token("number", "1", False), parser.tokens
+    depth, inner, over = 0, 0, -1  # brackets, integrals inside, and where the fraction at depth 0 began
+    for at in range(start, len(tokens) - 1):
+        kind = tokens[at].kind
+        depth += (kind in _OPENS) - (kind in _CLOSES)
         if depth < 0:
             break
-        token, following = parser.tokens[at], parser.tokens[at + 1]
-        if depth == 0 and token == ("symbol", "d", token.spaced) and following.kind == "symbol":
-            return at, following.text
+        inner += kind == "int" and depth == 0
+        over = at if kind == "frac" and depth == 0 else over
+        if (kind, tokens[at].text) != ("symbol", "d") or tokens[at + 1].kind != "symbol":
+            continue
+        above = depth == 1 and over >= 0 and tokens[over + 1].kind == "{" and tokens[at + 2].kind == "}" and not inner
+        if depth == 0 and inner:
+            inner -= 1
+        elif depth == 0:
+            return tokens[start:at] or [one], tokens[at + 1].text, at + 2
+        elif above and at < _closing(tokens, over + 1):
+            top = tokens[start:at] + ([one] if at == over + 2 else [])
+            end = _closing(tokens, at + 3) + 1 if tokens[at + 3].kind == "{" else at + 4
+            return [*top, *tokens[at + 2 : end]], tokens[at + 1].text, end
     raise NotMathematics("an integral without its dx")
+
+
+_OPENS, _CLOSES = ("(", "[", "{", "\\{"), (")", "]", "}", "\\}")
+
+
+def _closing(tokens: list[Token], start: int) -> int:
+    """Where the bracket that opens at `start` is closed."""
+    depth = 0
+    for at in range(start, len(tokens)):
+        depth += (tokens[at].kind in _OPENS) - (tokens[at].kind in _CLOSES)
+        if depth == 0:
+            return at
+    raise NotMathematics("a bracket that is not closed")
 
 
 def limit(parser: Parsing) -> Apply:
     r"""`\lim_{x \to 0} f(x)`: lim(body, to) of the bound name."""
     parser.take("_")
+    open_at = parser.at
     parser.take("{")
     index = parser.take("symbol").text
     parser.take("→")
-    to = expression(parser.sum())
-    side = parser.take().kind if parser.kind == "^" else ""
-    if side:
-        braced = parser.kind == "{" and parser.take()
-        side = parser.take("+", "-").kind
-        if braced:
-            parser.take("}")
-    parser.take("}")
+    close = _closing(parser.tokens, open_at)
+    end, side = close, ""
+    braced = parser.tokens[end - 1].kind == "}" and parser.tokens[end - 3].kind == "{"
+    mark = end - 2 if braced else end - 1
+    if parser.tokens[mark].kind in ("+", "-") and parser.tokens[mark - 1 - braced].kind == "^":
+        end, side = mark - 1 - braced, parser.tokens[mark].kind  # 0^+ and 0^{+}
+    to = expression(parser.inside([*parser.tokens[parser.at : end], Token("end", "", False)]))
+    parser.at = close + 1
     parser.level += 1
     body = bound(_body(parser), index, parser.level)
     node = Apply(f"lim{side}", (body, to, _mark(parser)))

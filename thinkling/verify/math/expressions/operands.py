@@ -9,11 +9,24 @@ import thinkling.verify.math.expressions.build as build
 from thinkling.verify.math.expressions.build import expression, number
 from thinkling.verify.math.expressions.parsing import Parsing
 from thinkling.verify.math.expressions.tokens import NotMathematics, Token
-from thinkling.verify.math.expressions.tree import ELLIPSIS, EULER, IMAGINARY, PI, Apply, Number, Set, Symbol, Tuple
+from thinkling.verify.math.expressions.tree import (
+    ELLIPSIS,
+    EULER,
+    IMAGINARY,
+    PI,
+    Apply,
+    Number,
+    Set,
+    Symbol,
+    Tuple,
+    variables,
+    walk,
+)
 
 JOINS = (",", ";", "or", "and")
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
              "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
+_OF_ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
 _SEVERAL = ("gcd", "lcm", "max", "min")
 
 
@@ -137,7 +150,7 @@ def function(parser: Parsing, name: str) -> object:
         inside = parser.atom()
         several = inside.items if name in _SEVERAL and isinstance(inside, Tuple | Set) else (inside,)
     else:
-        several = (_bare_argument(parser),)
+        several = (_bare_argument(parser, name),)
     arguments = tuple(map(expression, several)) + ((base,) if base else ())
     if base and name != "log":
         raise NotMathematics(f"{name} with a base")
@@ -145,12 +158,28 @@ def function(parser: Parsing, name: str) -> object:
     return node if power is None else Apply("^", (node, power))
 
 
-def _bare_argument(parser: Parsing) -> object:
-    """What `\\sin 2\\pi x` takes the sine of: up to the next sign, bracket or function."""
+def _bare_argument(parser: Parsing, name: str) -> object:
+    """What `\\sin 2\\pi x` takes the sine of: up to the next sign, bracket or function, or behind a sign of degrees.
+
+    `\\cos \\pi/3` is the cosine of π/3, and `\\cos \\pi(x+1)` that of π(x+1), for nobody divides or multiplies cos π.
+    Raises NotMathematics at `\\sin \\pi x/2` and `\\sin \\frac{\\pi}{6}(3)`, which are read in two ways.
+    """
     factors = [parser.signed()]
-    while parser.kind == "symbol":
+    while parser.kind == "symbol" and parser.tokens[parser.at - 1].kind != "°":
         factors.append(parser.power())
-    return build.product(tuple(map(expression, factors)))
+    inside = build.product(tuple(map(expression, factors)))
+    if name not in _OF_ANGLES or Symbol(PI) not in walk(inside):
+        return inside
+    if parser.kind == "/":
+        parser.take()
+        inside = Apply("/", (inside, expression(parser.power())))
+        if variables(inside) or parser.kind in ("symbol", "number", "("):
+            raise NotMathematics(f"an unclear argument of {name}: what is divided?")
+    while parser.kind == "(" and not variables(inside):
+        inside = build.product((inside, expression(parser.power())))
+        if not variables(inside):
+            raise NotMathematics(f"an unclear argument of {name}: up to which bracket?")
+    return inside
 
 
 def argument(parser: Parsing) -> object:

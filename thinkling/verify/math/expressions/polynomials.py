@@ -1,10 +1,11 @@
-"""Polynomials in one variable with rational coefficients, exactly: read from a tree, divided, integrated, and solved.
+"""Polynomials in one variable with rational coefficients, exactly: read from a tree, divided, taken apart, and solved.
 
 Coefficients stand from the constant upward. Left out are roots that no square root writes.
 """
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 from thinkling.verify.math.expressions.tree import Apply, Number, Symbol
 
@@ -58,7 +59,9 @@ def quotient(node: object, name: str) -> tuple[Polynomial, Polynomial] | None:
             return inner and ([-c for c in inner[0]], inner[1])
         case Apply("/", (top, bottom)):
             over, under = quotient(top, name), quotient(bottom, name)
-            return _pair(times(over[0], under[1]), times(over[1], under[0])) if over and under else None
+            if not over or not under or not any(under[0]):
+                return None
+            return _pair(times(over[0], under[1]), times(over[1], under[0]))
         case Apply("*", factors):
             result = ([Fraction(1)], [Fraction(1)])
             for factor in factors:
@@ -74,6 +77,11 @@ def quotient(node: object, name: str) -> tuple[Polynomial, Polynomial] | None:
                 left, right = times(result[0], inner[1]), times(inner[0], result[1])
                 result = _pair(left and right and added(left, right), times(result[1], inner[1]))
             return result
+        case Apply("^", (base, Number(power))) if power.denominator == 1 and 0 < abs(power) <= MAX_DEGREE:
+            inner, result = quotient(base, name), ([Fraction(1)], [Fraction(1)])
+            for _ in range(abs(int(power))):
+                result = inner and result and _pair(times(result[0], inner[0]), times(result[1], inner[1]))
+            return result and (result if power > 0 else result[::-1] if any(result[0]) else None)
     return None
 
 
@@ -108,6 +116,23 @@ def value_at(a: Polynomial, x: Fraction) -> Fraction:
     total = Fraction(0)
     for c in reversed(a):
         total = total * x + c
+    return total
+
+
+def differences(a: Polynomial, start: Fraction) -> list[Fraction]:
+    """P(start + j) is the sum of these times the binomials of j over 0, 1, 2, ... (Newton)."""
+    row, found = [value_at(a, start + j) for j in range(len(a))], []
+    while row:
+        found.append(row[0])
+        row = [after - before for before, after in pairwise(row)]
+    return found
+
+
+def summed(a: Polynomial, low: int, high: int) -> Fraction:
+    """P(low) + ... + P(high): of binomial(j, m) over j = 0, ..., n the sum is binomial(n + 1, m + 1)."""
+    total, count = Fraction(0), high - low + 1
+    for m, difference in enumerate(differences(a, Fraction(low))):
+        total += difference * math.comb(count, m + 1)
     return total
 
 
@@ -171,27 +196,36 @@ def _divided(a: Polynomial, root: Fraction) -> Polynomial:
     return result[-2::-1]
 
 
-def limited(node: Apply) -> Number | None:
-    """The limit of a rational function at a number where it has one; None for all others."""
-    body, to, index = node.arguments
-    fraction = quotient(body, index.name) if isinstance(to, Number) else None
-    if fraction is None:
-        return None
-    top, bottom = map(trimmed, fraction)
-    while value_at(bottom, to.value) == 0:
-        if value_at(top, to.value) or len(top) == 1:
+def partial_fractions(top: Polynomial, bottom: Polynomial) -> dict[tuple[Fraction, int], Fraction] | None:
+    """{(a, m): c} of the sum of all c / (x - a)^m that top / bottom is; None where a root is not rational.
+
+    The quotient must be a proper one. c is a coefficient of the series of the rest around a.
+    """
+    top, bottom = trimmed(top), trimmed(bottom)
+    rest, roots = bottom, []
+    while len(rest) > 1:
+        root = -rest[0] / rest[1] if len(rest) == 2 else _rational_root(rest)
+        if root is None:
             return None
-        top, bottom = _divided(top, to.value), _divided(bottom, to.value)
-    return Number(value_at(top, to.value) / value_at(bottom, to.value))
+        roots.append(root)
+        rest = _divided(rest, root)
+    found = {}
+    for a in dict.fromkeys(roots):
+        count, others = roots.count(a), rest
+        for root in roots:
+            others = others if root == a else times(others, [-root, Fraction(1)])
+        over, under = shifted(top, a), shifted(others, a)
+        series: list[Fraction] = []
+        for n in range(count):
+            known = sum((series[i] * under[n - i] for i in range(n) if n - i < len(under)), Fraction(0))
+            series.append(((over[n] if n < len(over) else 0) - known) / under[0])
+        found |= {(a, count - n): c for n, c in enumerate(series) if c}
+    return found
 
 
-def integrated(node: Apply) -> Number | None:
-    """The value of an integral over a polynomial between numbers; None for all others."""
-    body, low, high, index = node.arguments
-    if not (isinstance(low, Number) and isinstance(high, Number)):
-        return None
-    inside = polynomial(body, index.name)
-    if inside is None:
-        return None
-    whole = [Fraction(0), *(c / (i + 1) for i, c in enumerate(inside))]
-    return Number(value_at(whole, high.value) - value_at(whole, low.value))
+def shifted(a: Polynomial, by: Fraction) -> Polynomial:
+    """The polynomial at x + by."""
+    result: Polynomial = [Fraction(0)]
+    for c in reversed(a):
+        result = added(times(result, [by, Fraction(1)]) or [], [c])
+    return result

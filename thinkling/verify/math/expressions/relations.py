@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from thinkling.verify.math.expressions.arithmetic import unknowns
 from thinkling.verify.math.expressions.build import is_variable
+from thinkling.verify.math.expressions.polynomials import polynomial
 from thinkling.verify.math.expressions.tree import (
     Apply,
     Listing,
     Number,
     Relation,
+    Residue,
     Symbol,
     Tuple,
     replace,
@@ -66,10 +68,15 @@ def _to_be_solved(side: object, value: object) -> bool:
     return (len(names) == 1 and linear) or (zero and side.function == "+")
 
 
+def heads(items: tuple) -> set[str]:
+    """The names that are given a value: x and y of `x = 1, y = 2`; x alone of the roots `x_1 = 1, x_2 = 2`."""
+    names = {item.sides[0].name for item in items if defines(item)}
+    return {name[0] if name[0] in "xztr" and name[1:2] == "_" else name for name in names}
+
+
 def one_name(items: tuple) -> tuple:
     """`x = 2, x = 3` and `x = 2, 3` are the values 2 and 3."""
-    heads = {item.sides[0] if defines(item) else None for item in items}
-    return tuple(item.sides[1] if defines(item) else item for item in items) if len(heads - {None}) == 1 else items
+    return tuple(item.sides[1] if defines(item) else item for item in items) if len(heads(items)) == 1 else items
 
 
 def named_values(node: object) -> dict[str, object] | None:
@@ -135,3 +142,18 @@ def from_zero(node: Relation) -> tuple[Apply, str]:
     if sense in (">", "≥"):
         left, right, sense = right, left, {">": "<", "≥": "≤"}[sense]
     return Apply("+", (left, Apply("neg", (right,)))), sense
+
+
+def as_residue(node: object, other: object) -> object:
+    """`x = 5k + 2` beside `x ≡ 2 (mod 5)`, as the residue that it is; every other node as it is."""
+    if not (isinstance(node, Relation) and isinstance(other, Residue) and node.operators == ("=",)):
+        return node
+    name, value = node.sides
+    names = variables(value)
+    if name != Symbol(other.name) or len(names) != 1 or not names <= set("kmnjl"):
+        return node
+    line = polynomial(value, next(iter(names)))
+    modulus = other.modulus.value if isinstance(other.modulus, Number) else None
+    if line is None or len(line) != 2 or abs(line[1]) != modulus:
+        return node
+    return Residue(other.name, Number(line[0]), other.modulus)

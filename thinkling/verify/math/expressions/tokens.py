@@ -89,6 +89,7 @@ _UNIT_ENDS = re.compile(
 )
 _LOG_BASE = re.compile(r"(10|2)(?=\()")
 _LETTER = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))")
+_GLUED_ZEROS = re.compile(r"0[0-9]{2}")
 _DIGIT_RUN = re.compile(r"[0-9]+")
 _SAME_SIGN = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "\\%": "%", "\\$": "$", "\\|": "|"}
 _TAKES_LETTERS = frozenset(["frac", "binom", "sqrt", "^"])  # `\frac ab` is a over b
@@ -116,7 +117,9 @@ def tokens(text: str) -> list[Token]:
         kind = match.lastgroup
         if match["number"] is not None:
             digits = match["number"]
-            if depth and "," in digits:  # in brackets a comma always separates
+            if depth and _GLUED_ZEROS.fullmatch(digits) and text[match.start() - 1] == ",":
+                raise NotMathematics("zeros behind a comma: thousands, or a number?")
+            if depth and "," in digits and ",0" not in digits:  # in brackets a comma separates, but in (3,000, 4)
                 digits, at = _DIGIT_RUN.match(digits)[0], match.start() + _DIGIT_RUN.match(digits).end()
                 found.append(_number(digits, spaced))
             else:

@@ -21,7 +21,7 @@ STATED = re.compile(
         (?: [\s*:=] | __?(?=\s) )*+
       | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+       # **Final Answer** X
       | ^[\#*_ \t]*+ (?:the[ ])?(?:final[ ])?answer [*_ \t]*+ $ \s*+      # a line of its own, then X
-      | ^[\#*_ \t>-]*+ (?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
+      | ^[\#*_ \t>-]*+ (?:the[ ])?(?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
         | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ | ans\.[ ](?=[-+$\\(]?\d) )                # Ans: X
       | (?:答案|答)(?:[是为為]|[:：])[:：]? [\s*]*+                             # the same in other languages
       | (?:la[ ](?:bonne[ ])?réponse|die[ ](?:(?:richtige|endgültige|finale|korrekte)[ ])?(?:antwort|lösung)
@@ -31,12 +31,13 @@ STATED = re.compile(
       | (?:réponse|antwort|lösung|respuesta|risposta|resposta|antwoord|svar|ответ|پاسخ|جواب|الجواب|الإجابة|答え|정답
           |उत्तर|odpowiedź|cevap|jawaban|đáp[ ]án)
         (?:[ ](?:finale?|correcta|نهایی))?
-        (?: [*_ ]*+ (?:[:：]|[ ][—–-][ ]|[は은]|[ ](?:равен|равно|است|برابر[ ]است[ ]با)\b)
+        (?: [*_]*+ (?:[ ]?[:：]|[ ][—–-][ ]|[ ]?[は은]|[ ](?:равен|равно|است|برابر[ ]است[ ]با)\b)
           | [ ](?=[-$\\]?[0-9۰-۹٠-٩$\\]) ) [\s*]*+
       | (?P<hashes> (?<!\#)\#{4}(?!\#) ) [ \t*]*+ (?=[^\s\#])             # #### X, but no heading in words
         (?! (?:\d++[.):][ ])? [^\W\d_]{2,}+(?![(^=_{\d+*/-]) )""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
+_MAY_STATE = re.compile(r"[^\W\d_]|####")  # a megabyte of signs is passed over at once
 # The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
 _CLAIM_END = re.compile(
     r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|。|,?[ ](?:because|since|as|so|where|which)\b"
@@ -105,7 +106,7 @@ def tagged(text: str) -> Claim | None:
 
 def stated(text: str) -> Claim | None:
     """The last claim ("the answer is X"), up to the end of its sentence or line; a formula in it is never cut."""
-    claims = deque(STATED.finditer(text), maxlen=1)
+    claims = deque(STATED.finditer(text), maxlen=1) if _MAY_STATE.search(text) else ()
     if not claims:
         return None
     claim, text = claims[0], text[claims[0].end() :]
@@ -123,6 +124,7 @@ def stated(text: str) -> Claim | None:
 
 def _sentence(text: str) -> tuple[str, int]:
     """The claim that begins here, cleaned, and where it ends."""
+    text = text.removeprefix("}")  # of \\text{Answer: } 42
     text = text.removeprefix("(") if text.startswith("(") and ")" not in text[:200] else text
     opening = _OPENING.match(text)
     start = opening.end() if opening else 0

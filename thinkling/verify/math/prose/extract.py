@@ -26,6 +26,7 @@ _JOIN = re.compile(  # what may stand between two boxes that are one answer
     re.IGNORECASE,
 )
 _JOINING_WORD = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])", re.IGNORECASE)
+_LABEL = re.compile(r"(?<![A-Za-z])[A-Z][a-z]{2,15} ?[=:](?= ?[-+$\\\\(]?\d)")
 _SENTENCE = re.compile(r"(?i:\b(?:it|is|are|was|be|can|cannot|let|the|this|that|we|you)\b)|\bI (?!and\b|or\b)[a-z]")
 
 
@@ -176,8 +177,9 @@ def _unboxed(text: str) -> Extraction | None:
     if not line or len(line) > MAX_BARE or "\n" in line or line[0] == "#":
         return None
     answer = claims.clean(line)
-    prose = len(claims.PROSE.findall(line))
-    if not answer or len(line.split()) > MAX_BARE_WORDS or prose > 1 or _SENTENCE.search(line):
+    unlabelled = _LABEL.sub("", line)  # Maximum = 2, Minimum = 1
+    prose = len(claims.PROSE.findall(unlabelled))
+    if not answer or len(unlabelled.split()) > MAX_BARE_WORDS or prose > 1 or _SENTENCE.search(line):
         return None
     return Extraction(answer, "the whole response")
 

@@ -29,7 +29,7 @@ _WITH_TEXT = tuple(
         r"([A-J])(?:\) ?|[.:] +)(.+)",  # A. 42
     )
 )
-_CHOSEN = re.compile(r"(?:option|choice|answer) \(?([A-J])\)?[.:]?", re.IGNORECASE)
+_CHOSEN = re.compile(r"(?:option|choice|answer):? \(?([A-J])\)?[.:]?", re.IGNORECASE)
 _CHOSEN_TEXT = re.compile(r"(?:\\text(?:bf)? ?\{ ?)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) \(?([A-J])\)?[.:] ?\}? ?(.+)")
 _SEVERAL = re.compile(
     r"(?:both )?\(?([A-J])\)?(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?(?:(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?)?", re.I
@@ -83,7 +83,7 @@ _DERIVATIVE = re.compile(
 )
 _NAME = re.compile(
     r"(?:\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|Pr|angle|triangle|overline|det|lim|max|min|sup|inf|#)|[A-Za-z#\[|])"
-    r"[^=]{0,70}"
+    r".{0,70}"
 )
 _ASKED = frozenset("maximum minimum total half quarter percentage average left right remaining gain loss".split())
 

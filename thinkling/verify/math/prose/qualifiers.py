@@ -12,6 +12,7 @@ _BEHIND = (
     re.compile(rf"(.+?)[,;]? ?\\(?:text|mathrm|textrm)\{{ ?,? ?{_WORD}\b ?(.*)"),
     re.compile(rf"(.+?)[,;]? \b{_WORD} (.+)"),
     re.compile(rf"(.+?) ?\(((?:[^()]|\([^()]*\))*{_SIGN}(?:[^()]|\([^()]*\))*)\)"),
+    re.compile(rf"(.+?) ?[,;] ?({_NAME} ?\\text ?\{{ ?(?:is )?(?:an? )?(?:prime|odd|even|constant|arbitrary)\b.*)"),
     re.compile(rf"(.+?) ?[,;] ?(?:\\forall ?)?((?:{_NAME} ?, ?)*{_NAME} ?{_SIGN}.+)"),
 )  # fmt: skip
 _FILLER = re.compile(
@@ -26,6 +27,7 @@ _SETS = (
 )  # fmt: skip
 KINDS = ("integer", "natural")
 _NAMES = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
+_ARTICLE = re.compile(r"\b(?:is|are|an?) an? ")
 _STYLED = re.compile(r"\\(?:text|mbox|textrm|mathrm)\s*\{([^{}]*)\}")
 _POINT = r"(?:north|south|east|west)"
 _COMPASS = re.compile(rf"(.+?) ?\\text\{{ ?{_POINT} of {_POINT} ?\}}|(.+?) {_POINT} of {_POINT}", re.IGNORECASE)
@@ -45,7 +47,9 @@ def split(cleaned: str) -> tuple[str, str] | None:
             continue
         condition = condition.replace("}", "", 1) if condition.count("}") > condition.count("{") else condition
         condition = " ".join(condition.split())
-        if not set(_NAMES.findall(_without_sets(condition))) <= set(re.sub(r"\\[A-Za-z]+", "", answer)):
+        if not set(_NAMES.findall(_ARTICLE.sub(" ", _without_sets(condition)))) <= set(
+            re.sub(r"\\[A-Za-z]+", "", answer)
+        ):
             return None  # a condition on a name that the answer does not have
         return answer, _in_short(condition)
     return None

@@ -5,6 +5,7 @@ A unit is a list of known ones (units.py), or a plain counted noun in the plural
 """
 
 import re
+from functools import lru_cache
 
 from thinkling.verify.math.expressions.clean import STYLE
 from thinkling.verify.math.quantities.units import known
@@ -22,9 +23,11 @@ _CHANGING_WORDS = """
     complement supplement loss losse lost lose losing debt debit deficit deficient short shortage shortfall missing
     owed owing overdue overdrawn withdrawn withdrawal decrease decreased reduced reduction discount increase
     increased gain fold double triple twice thrice multiple imaginary undefined absolute decline declined drop fall
-    fell fallen lower higher greater smaller unknown hence apiece exponent percentage point bar repeating recurring
+    fell fallen lower higher greater smaller unknown hence apiece exponent percentage bar repeating recurring
     approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red
-    south north east west many extra other another spare too
+    south north east west many extra other another spare too underground underwater undersea uphill downhill downward
+    upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
+    forfeited unpaid overweight underweight penalty
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
 _IRREGULAR = frozenset("people children men women feet mice geese teeth fish sheep deer dice cattle oxen".split())
@@ -58,6 +61,9 @@ def unit_at(text: str, at: int, before: str, one: bool = False) -> tuple[str, in
     pieces = []
     end = at
     while len(pieces) < _MAX_PIECES and (piece := _PIECE.match(text, end)):
+        over = [_plain(piece["top"]), _plain(piece["bottom"])] if piece["top"] is not None else []
+        if any("\\" in part or part.isdigit() for part in over):
+            break  # \frac{\pi}{2}, \frac12: no part of a unit
         pieces.append(piece)
         end = piece.end()
     for count in range(len(pieces), 0, -1):
@@ -90,6 +96,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
         else:
             plain = False
             spelled += f" {_plain(piece['top'])}/{_plain(piece['bottom'])}"
+    spelled = spelled.replace("per cent", "percent")
     spelled = re.sub(r"([μµ]) (?=[A-Za-z])|([kM]) (?=Ω)", r"\1\2", spelled.strip())
     if not spelled or spelled[0] in "/·^" or spelled[-1] in "/·":
         return None
@@ -101,6 +108,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
     return unit_of(spelled.replace("·", " "), styled=not plain, one=one)
 
 
+@lru_cache(1024)
 def _plain(content: str) -> str:
     """What stood in `\\mathrm{}`, without LaTeX: `m\\cdot s^{-1}` is m·s^-1."""
     content = re.sub(r"\\(?:text|mathrm|rm) ?\{([^{}]*)\}", r"\1", content)

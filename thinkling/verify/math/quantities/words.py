@@ -28,7 +28,7 @@ _ORDINALS = {
 _SHARES = {f"{word}s": value for word, value in _ORDINALS.items() if value > 2} | {
     "half": 2, "halves": 2, "quarter": 4, "quarters": 4,
 }  # fmt: skip
-_NUMERAL = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
+_NUMERAL = re.compile(r"-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 _NTH = re.compile(r"([0-9]+) ?(?:\^ ?)?\{? ?(?:\\(?:text|mathrm|textrm)\{ ?)?(st|nd|rd|th) ?\}? ?\}?")
 _SIGN = re.compile(r"(?:negative|minus) ")
 
