@@ -18,7 +18,7 @@ COOKIE = "thinkling-chat-token"
 MOST_BODY = 2 * 2**20  # bytes of one click: a saved conversation is the largest
 # What the page needs. Gradio's others (uploads, files, proxies, monitoring, code) are no part of this chat.
 PATHS = re.compile(
-    r"/|/config|/theme\.css|/favicon\.ico|/(assets|static|svelte)/[\w./@-]+"
+    r"/|/config|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static|svelte)/[\w./@-]+"
     r"|/gradio_api/(startup-events|info|theme\.css|queue/(join|data)|heartbeat/\w+|cancel|reset)/?"
 )
 SCRIPTS = "'self' 'unsafe-inline' 'unsafe-eval'"  # Gradio makes functions of the page's own templates

@@ -106,12 +106,14 @@ def blocks(house: House) -> Any:
     """The page."""
     gr = gradio()
     with gr.Blocks(title=f"{house.names[0]} · thinkling", analytics_enabled=False) as page:
-        session = gr.State(Session(house.names[:1]))
+        session = gr.State(Session(house.names))
         kept = gr.BrowserState(None, storage_key="thinkling-chat", secret="thinkling")
         with gr.Row(elem_id="head"):
-            gr.HTML(f"<h1>{' and '.join(map(safe, house.names))} <small>thinkling</small></h1>")
+            gr.HTML(
+                f"<h1>{' and '.join(map(safe, house.names))} <small>thinkling</small></h1>", apply_default_css=False
+            )
             new = gr.Button("New chat", size="sm", elem_id="new")
-        shown = gr.HTML("", js_on_load=style.SCRIPT, elem_id="chat")
+        shown = gr.HTML("", js_on_load=style.SCRIPT, elem_id="chat", apply_default_css=False)
         with gr.Row(elem_id="write"):
             text = gr.Textbox(placeholder="Ask something", show_label=False, lines=1, max_lines=8, scale=1,
                               elem_id="message", container=False, autofocus=True)  # fmt: skip
@@ -175,7 +177,7 @@ def wire(gr: Any, page: Any, house: House, session: Any, kept: Any, shown: Any, 
             async for _ in changes:
                 yield look(here)
 
-    async def on_page(here: Session, *values: Any, event: gr.EventData) -> AsyncIterator[list]:
+    async def on_page(event: gr.EventData, here: Session, *values: Any) -> AsyncIterator[list]:
         data = event._data
         async for seen in clicked(here, str(data["act"]), int(data["turn"]), Fields.of(data["fields"]), values):
             yield seen

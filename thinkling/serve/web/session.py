@@ -73,12 +73,13 @@ class Pair:
 
 @dataclass
 class Session:
-    """who: the models that answer next, one or two. live: turns whose reply is being drawn. editing: a turn that is
-    open for changes, or ROOT. toggled: (what, turn) that is shown otherwise than by default. note: one line to the
-    user. stop: called to end what is being drawn. seed: of the sides on which two models are shown. epoch: counts the
-    conversations that were begun."""
+    """models: all that there are, by name; who: those that answer next, one or two. seed: of the sides on which two
+    are shown. epoch: counts the conversations that were begun. live: turns whose reply is being drawn. editing: a turn
+    that is open for changes, or ROOT. toggled: (what, turn) that is shown otherwise than by default. note: one line to
+    the user. stop: called to end what is being drawn."""
 
-    who: tuple[str, ...]
+    models: tuple[str, ...]
+    who: tuple[str, ...] = ()
     seed: int = 0
     epoch: int = 0
     tree: Tree = field(default_factory=Tree)
@@ -93,12 +94,9 @@ class Session:
     # --- what is shown ---
 
     def model_shown(self, turn: Turn) -> str:
-        """Who replied, where that may be known yet."""
+        """Who replied, where there are several and it may be known yet."""
         pair = self.pairs.get(turn.pair)
-        return turn.model if pair is None or pair.winner else ""
-
-    def shown_pair(self, turn: Turn) -> Pair | None:
-        return self.pairs.get(turn.pair)
+        return turn.model if len(self.models) > 1 and (pair is None or pair.winner) else ""
 
     @property
     def unvoted(self) -> list[int]:
@@ -284,7 +282,7 @@ def stop(session: Session, turn: int, fields: Fields) -> list[Wanted]:
 def clear(session: Session, turn: int, fields: Fields) -> list[Wanted]:
     """A new conversation."""
     session.stop()
-    vars(session).update(vars(Session(session.who, session.seed, session.epoch + 1)))
+    vars(session).update(vars(Session(session.models, session.who, session.seed, session.epoch + 1)))
     return []
 
 

@@ -36,13 +36,14 @@ def variables() -> str:
 
 
 STYLE = """
-.gradio-container { max-width: 76rem !important; margin: 0 auto; color: var(--ink); font-size: 1rem; }
+.gradio-container { width: 100%; max-width: 62rem !important; margin: 0 auto; color: var(--ink); font-size: 1rem; }
 footer { display: none !important; }
 #head { align-items: center; flex-wrap: nowrap; }
 #head h1 { margin: 0; font-size: 1.05rem; font-weight: 650; color: var(--ink); overflow-wrap: anywhere; }
 #head h1 small { font-weight: 400; font-size: .875rem; color: var(--muted); }
 #new { flex: none; min-width: 6.5rem; }
-#chat { min-height: 42vh; line-height: 1.55; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+#chat { min-height: calc(100dvh - 14.5rem); color: var(--ink);
+  line-height: 1.55; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 #chat article { margin: 0 0 1.1rem; }
 #chat .text { white-space: pre-wrap; }
 #chat .person { max-width: min(85%, 44rem); width: fit-content; margin-left: auto; }
@@ -105,9 +106,10 @@ footer { display: none !important; }
   border-radius: .4rem; background: var(--paper); color: var(--ink); box-shadow: 0 4px 16px rgb(0 0 0 / .18);
   font: .8125rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre;
   pointer-events: none; }
-#write { align-items: flex-end; flex-wrap: nowrap; gap: .5rem; }
+#write { position: sticky; bottom: 0; z-index: 5; align-items: flex-end; flex-wrap: nowrap; gap: .5rem;
+  padding: .6rem 0; background: var(--paper); }
 #write > .form, #write > .block { min-width: 0 !important; }
-#send, #stop { flex: none; min-width: 5rem; }
+#send, #stop { flex: none; min-width: 5rem; height: 2.65rem; font-size: 1rem; }
 @media (max-width: 46rem) {
   .gradio-container { padding: .5rem !important; }
   #chat .person { max-width: 94%; }

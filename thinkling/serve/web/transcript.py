@@ -214,15 +214,17 @@ def drawn(text: str, tokens: tuple[Piece, ...], yours: int, raw: bool) -> str:
 
 
 def spans(text: str, tokens: Sequence[Piece], yours: int) -> Iterator[tuple[int, int, Piece]]:
-    """Where each token stands in the text; nothing where they do not make it up. (Line breaks at the ends belong to
-    the template.)"""
-    whole = "".join(token.text for token in tokens)
-    rest = text[yours:]
-    if whole.strip("\n") != rest.strip("\n"):
+    """Where each token stands in the text; nothing where they do not make it up. (They also have the tags of thinking,
+    and the line breaks next to those.)"""
+    whole, rest = "".join(token.text for token in tokens), text[yours:]
+    start = whole.find(rest.strip("\n"))
+    if start < 0 or not rest:
         return
-    at = yours + len(rest) - len(rest.lstrip("\n")) - (len(whole) - len(whole.lstrip("\n")))
+    at = yours + len(rest) - len(rest.lstrip("\n")) - start
     for token in tokens:
-        yield max(at, yours), min(at + len(token.text), len(text)), token
+        low, high = max(at, yours), min(at + len(token.text), len(text))
+        if low < high:
+            yield low, high, token
         at += len(token.text)
 
 
