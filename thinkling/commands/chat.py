@@ -86,7 +86,7 @@ def on_the_web(settings: Chat) -> None:
     gradio()  # what is missing is said before a model is loaded
     known = Known(load_problems(settings.tasks, settings.split))
     names = [settings.model, *([settings.compare] if settings.compare else [])]
-    models = tuple(language_model(replace(settings, model=name), prefix_gb=PREFIX_GB) for name in names)
+    models = tuple(language_model(replace(settings, model=name, compare=None), prefix_gb=PREFIX_GB) for name in names)
     sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
     sampling = sampling_for(models[0], sampling, settings.thinking, temperature=settings.temperature)
     house = House(models, sampling, "xhigh" if settings.thinking else "none", settings.votes, known)

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from thinkling.report.page import safe
 from thinkling.serve.arena import cast
 from thinkling.serve.chat import greeting
 from thinkling.serve.parameters import EFFORTS
+from thinkling.serve.served import public_name
 from thinkling.serve.talkers import Hosted
 from thinkling.serve.web import style
 from thinkling.serve.web.answering import Controls, answer
@@ -45,11 +46,13 @@ class House:
     @cached_property
     def hosted(self) -> dict[str, Hosted]:
         """The models by name. Made in the event loop that serves the page."""
-        return {model.name: Hosted(model, QUEUE) for model in self.models}
+        return {name: Hosted(model, QUEUE) for name, model in zip(self.names, self.models, strict=True)}
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(model.name for model in self.models)
+        """Without the folders that they lie in, where that tells them apart."""
+        short = tuple(public_name(model.name) for model in self.models)
+        return short if len(set(short)) == len(short) else tuple(model.name for model in self.models)
 
 
 def gradio() -> Any:
@@ -67,7 +70,8 @@ def vote(house: House, session: Session, number: int, winner: str) -> None:
     pair = decide(session, number, winner)
     if winner != "shown":
         a, b = (session.tree.turns[id].reply.answer for id in pair.turns)
-        cast(house.votes, problem_id(session, pair, house.known.find), pair.match, pair.winner, a, b)
+        match = replace(pair.match, problem=problem_id(session, pair, house.known.find))
+        cast(house.votes, match, pair.winner, a, b)
 
 
 async def run(

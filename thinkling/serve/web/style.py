@@ -39,10 +39,11 @@ STYLE = """
 .gradio-container { width: 100%; max-width: 62rem !important; margin: 0 auto; color: var(--ink); font-size: 1rem; }
 footer { display: none !important; }
 #head { align-items: center; flex-wrap: nowrap; }
+#head .block { padding: 0; }
 #head h1 { margin: 0; font-size: 1.05rem; font-weight: 650; color: var(--ink); overflow-wrap: anywhere; }
 #head h1 small { font-weight: 400; font-size: .875rem; color: var(--muted); }
 #new { flex: none; min-width: 6.5rem; }
-#chat { min-height: calc(100dvh - 14.5rem); color: var(--ink);
+#chat { min-height: calc(100dvh - 14.5rem); padding: 0; color: var(--ink);
   line-height: 1.55; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 #chat article { margin: 0 0 1.1rem; }
 #chat .text { white-space: pre-wrap; }

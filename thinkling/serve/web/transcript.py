@@ -64,7 +64,7 @@ def reply_html(session: Session, turn: Turn, last: bool, side: str = "") -> str:
     kind = f"model{' live' if live else ''}{' raw' if raw else ''}"
     return (
         f'<article class="{kind}">{name}{thought_html(session, turn, told, last, raw)}{body}'
-        f"{classes_html(told)}{verdict_html(told)}{tools}</article>"
+        f"{classes_html(told)}{verdict_html(session, turn, told)}{tools}</article>"
     )
 
 
@@ -99,8 +99,9 @@ def classes_html(told: Told) -> str:
             f"{margin_of(told.classes)}</p></div>")  # fmt: skip
 
 
-def verdict_html(told: Told) -> str:
-    if told.verdict is None:
+def verdict_html(session: Session, turn: Turn, told: Told) -> str:
+    """What the verifier says; of two replies that are voted on only after the vote, which it would else decide."""
+    if told.verdict is None or turn.pair in session.unvoted:
         return ""
     status, reason = told.verdict
     sign, words = VERDICTS[status]
@@ -240,7 +241,9 @@ def within(text: str, places: Sequence[tuple[int, int, Piece]], start: int, end:
 
 
 def token_html(text: str, token: Piece) -> str:
-    own = f"{with_signs(token.text).replace(' ', '·')}  {percent(token.probability)}"
-    tip = "\n".join([own, "", *(f"{name}  {percent(share)}" for name, share in token.alternatives)])
+    own = with_signs(token.text).replace(" ", "·")
+    rows = [("▸ " if name == own else "  ", name, share) for name, share in token.alternatives]
+    rows += [] if any(sign.strip() for sign, _, _ in rows) else [("▸ ", own, token.probability)]
+    tip = "\n".join(f"{sign}{name}  {percent(share)}" for sign, name, share in rows)
     heat = f"{1 - min(1.0, token.probability):.0%}"
     return f'<span class="t" style="--heat:{heat}" data-tip="{safe(tip)}">{safe(text)}</span>'
