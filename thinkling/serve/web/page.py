@@ -96,14 +96,17 @@ async def run(
 
 def controls_of(values: Mapping[str, Any]) -> Controls:
     """What the sliders say. Raises UserError where it makes no sense."""
-    number = int(values["vote"])
+    try:
+        number = int(values["vote"])
+        floats = {name: float(values[name]) for name in ("temperature", "top_p", "min_p")}
+        whole = {name: int(values[name]) for name in ("top_k", "max_tokens", "seed")}
+    except (TypeError, ValueError):
+        raise UserError("each of the settings needs a number") from None
     if number == 1:
         raise UserError("a vote needs at least 2 samples; 0 switches it off")
-    sampling = Sampling(
-        temperature=float(values["temperature"]), top_p=float(values["top_p"]), top_k=int(values["top_k"]),
-        min_p=float(values["min_p"]), max_tokens=int(values["max_tokens"]), seed=int(values["seed"]),
-    )  # fmt: skip
-    return Controls(sampling, values["effort"], number, values["system"] or "")
+    if values["effort"] not in EFFORTS:
+        raise UserError(f"the thinking budget (effort) must be one of {', '.join(EFFORTS)}")
+    return Controls(Sampling(**floats, **whole), values["effort"], number, values["system"] or "")
 
 
 def blocks(house: House) -> Any:
@@ -173,8 +176,8 @@ def wire(gr: Any, page: Any, house: House, session: Any, kept: Any, shown: Any, 
         here.who = house.names if who == BOTH else (who,)
         try:
             controls = controls_of(given)
-        except (UserError, TypeError, ValueError) as error:
-            here.note = f"the settings: {error}"
+        except UserError as error:
+            here.note = str(error)
             yield look(here)
             return
         async with aclosing(run(house, here, action, turn, fields, controls)) as changes:

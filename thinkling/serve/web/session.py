@@ -115,11 +115,15 @@ class Session:
         self.tree = self.tree.put(replace(self.tree.turns[turn], reply=reply))
 
     def end(self, turn: int) -> None:
-        """A reply is complete; one that says nothing goes."""
+        """A reply is complete; one that says nothing goes, and one that was said before is told."""
         self.live.discard(turn)
-        reply = self.tree.turns[turn].reply
-        if not (reply.thinking or reply.answer):
+        here = self.tree.turns[turn]
+        said = (here.reply.thinking, here.reply.answer, here.model)
+        others = [other for other in self.tree.children(here.parent) if other.id not in (turn, *self.live)]
+        if not any(said[:2]):
             self.drop(turn)
+        elif said in [(other.reply.thinking, other.reply.answer, other.model) for other in others]:
+            self.note = self.note or "The same reply once more: a temperature above 0 makes others."
 
     def drop(self, turn: int) -> None:
         pair = self.pairs.pop(self.tree.turns[turn].pair, None)

@@ -27,6 +27,7 @@ def theme_colours() -> dict[str, str]:
         "checkbox_label_text_color": "ink", "checkbox_label_text_color_selected": "ink",
     }  # fmt: skip
     light = {name: LIGHT[role] for name, role in roles.items()}
+    light["input_border_width"] = "1px"
     return light | {f"{name}_dark": DARK[role] for name, role in roles.items()}
 
 
@@ -37,6 +38,13 @@ def variables() -> str:
 
 STYLE = """
 .gradio-container { width: 100%; max-width: 62rem !important; margin: 0 auto; color: var(--ink); font-size: 1rem; }
+html, body, gradio-app { background: var(--paper) !important; }
+.gradio-container, .gradio-container main, .gradio-container .wrap, .gradio-container .contain,
+.gradio-container .column { overflow: visible !important; }  /* else nothing sticks to the window's edge */
+.gradio-container .main { padding: 1rem 1.25rem !important; }
+.gradio-container main { padding: 0 !important; }
+.gradio-container .html-container { padding: 0 !important; }
+.dark input[type=range] { --neutral-200: var(--rule); }
 footer { display: none !important; }
 #head { align-items: center; flex-wrap: nowrap; }
 #head .block { padding: 0; }
@@ -112,7 +120,7 @@ footer { display: none !important; }
 #write > .form, #write > .block { min-width: 0 !important; }
 #send, #stop { flex: none; min-width: 5rem; height: 2.65rem; font-size: 1rem; }
 @media (max-width: 46rem) {
-  .gradio-container { padding: .5rem !important; }
+  .gradio-container .main { padding: .6rem .75rem !important; }
   #chat .person { max-width: 94%; }
   #chat .pair { grid-template-columns: 1fr; }
 }
