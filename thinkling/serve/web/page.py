@@ -120,7 +120,7 @@ def blocks(house: House) -> Any:
                 f"<h1>{' and '.join(map(safe, house.names))} <small>thinkling</small></h1>", apply_default_css=False
             )
             new = gr.Button("New chat", size="sm", elem_id="new")
-        shown = gr.HTML("", js_on_load=style.SCRIPT, elem_id="chat", apply_default_css=False)
+        shown = gr.HTML("", js_on_load=style.SCRIPT, elem_id="chat", apply_default_css=False, autoscroll=True)
         with gr.Row(elem_id="write"):
             text = gr.Textbox(placeholder="Ask something", show_label=False, lines=1, max_lines=8, scale=1,
                               elem_id="message", container=False, autofocus=True)  # fmt: skip

@@ -244,6 +244,7 @@ def token_html(text: str, token: Piece) -> str:
     own = with_signs(token.text).replace(" ", "·")
     rows = [("▸ " if name == own else "  ", name, share) for name, share in token.alternatives]
     rows += [] if any(sign.strip() for sign, _, _ in rows) else [("▸ ", own, token.probability)]
-    tip = "\n".join(f"{sign}{name}  {percent(share)}" for sign, name, share in rows)
+    width = max(len(name) for _, name, _ in rows)
+    tip = "\n".join(f"{sign}{name:<{width}}  {percent(share)}" for sign, name, share in rows)
     heat = f"{1 - min(1.0, token.probability):.0%}"
     return f'<span class="t" style="--heat:{heat}" data-tip="{safe(tip)}">{safe(text)}</span>'
