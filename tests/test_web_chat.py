@@ -59,13 +59,15 @@ def test_whatever_is_clicked_the_conversation_stays_a_tree(clicks: list[tuple[st
                 decide(session, turn, "model_b")
             elif action == "done":
                 for number in sorted(session.live):
-                    session.grow(number, session.tree.turns[number].reply.grown(Delta(text, text.strip()), 1.0))
+                    session.grow(number, session.tree.turns[number].reply.grown(Delta(text.strip(), text.strip()), 1.0))
                     session.end(number)
             else:
                 act(session, action, turn, Fields(text, text, text, text.strip(), "fold"))
         except UserError:
             assert session.tree == before  # what is refused changes nothing
         well_formed(session.tree)
+        for turn in session.tree.turns.values():
+            assert turn.reply != Reply() or turn.id in session.live  # what says nothing goes
         assert all(session.tree.turns[id].reply is not None for id in session.live)
         if session.epoch == epoch:
             kept = {id: turn for id, turn in before.turns.items() if turn.reply is None}
@@ -140,6 +142,20 @@ def test_while_a_reply_is_written_only_the_view_changes() -> None:
         act(session, "edit", 99)
 
 
+def test_a_reply_that_says_nothing_goes() -> None:
+    """The message stays, and may be answered again or said otherwise."""
+    session = Session(("m",), ("m",))
+    (want,) = act(session, "send", fields=Fields(text="7 + 5?"))
+    session.end(want.turn)
+    well_formed(session.tree)
+    assert [turn.id for turn in session.tree.path] == [1] and not session.live
+    (want,) = act(session, "send", fields=Fields(text="7 + 6?"))
+    assert [turn.said for turn in session.tree.children(ROOT)] == ["7 + 5?", "7 + 6?"]
+    session.end(want.turn)
+    (want,) = act(session, "regenerate", 2)
+    assert session.tree.turns[want.turn].parent == 2
+
+
 def test_the_same_reply_again_is_told() -> None:
     session = talked()
     (want,) = act(session, "regenerate", 1)
@@ -198,10 +214,12 @@ HOSTILE = (
 
 def test_text_is_never_markup() -> None:
     """In messages, thinking, answers, tokens, votes, verdicts, editors and notes."""
-    session = talked(HOSTILE, HOSTILE)
+    session = talked(2 * HOSTILE, 2 * HOSTILE)
     session.tree = session.tree.put(replace(session.tree.turns[1], said=HOSTILE))
     pieces = tuple(Piece(HOSTILE, thinking, 0.5, ((HOSTILE, 0.5),)) for thinking in (True, False))
-    session.told[2] = Told(pieces, classes=(Class(HOSTILE, 2),), verdict=("incorrect", HOSTILE))
+    session.told[2] = Told(
+        pieces, yours=(len(HOSTILE), len(HOSTILE)), classes=(Class(HOSTILE, 2),), verdict=("incorrect", HOSTILE)
+    )
     session.note = HOSTILE
     seen = []
     for toggled, editing in ((set(), ROOT), ({("tokens", 2)}, ROOT), (set(), 2), (set(), 1)):
