@@ -221,7 +221,6 @@ def wire(gr: Any, page: Any, house: House, session: Any, kept: Any, shown: Any, 
     new.click(on_new, [session], outputs, **common)
     problem.click(lambda: secrets.choice(house.known.problems).question, None, [text], **common)
     page.load(on_load, [session, kept], outputs, **common)
-    page.unload(lambda: None)
 
 
 def theme(gr: Any) -> Any:
