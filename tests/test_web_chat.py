@@ -22,11 +22,12 @@ from thinkling.problem import Problem
 from thinkling.serve.reply import Reply
 from thinkling.serve.reply_parser import Delta
 from thinkling.serve.security import Access
+from thinkling.serve.web.actions import ACTIONS, Fields, act, decide
 from thinkling.serve.web.answering import Controls, classes_of, margin_of
 from thinkling.serve.web.door import COOKIE, Door
 from thinkling.serve.web.known import Known
 from thinkling.serve.web.page import House, controls_of, run
-from thinkling.serve.web.session import ACTIONS, Class, Fields, Piece, Session, Told, act, decide
+from thinkling.serve.web.session import Class, Piece, Session, Told
 from thinkling.serve.web.transcript import text_html, transcript
 from thinkling.serve.web.tree import ROOT, Tree, loaded
 

@@ -1,6 +1,6 @@
 """Draws the replies that a session wants: asks its models, grows the turns as tokens come, and tells what is known.
 
-Left out: what a click means (session.py) and the page (page.py).
+Left out: what a click means (actions.py) and the page (page.py).
 """
 
 import asyncio

@@ -22,9 +22,10 @@ from thinkling.serve.parameters import EFFORTS
 from thinkling.serve.served import public_name
 from thinkling.serve.talkers import Hosted
 from thinkling.serve.web import style
+from thinkling.serve.web.actions import Fields, act, decide, problem_id
 from thinkling.serve.web.answering import Controls, answer
 from thinkling.serve.web.known import Known
-from thinkling.serve.web.session import Fields, Session, act, decide, problem_id
+from thinkling.serve.web.session import Session
 from thinkling.serve.web.transcript import transcript
 from thinkling.serve.web.tree import loaded
 

@@ -1,7 +1,7 @@
-"""A session as HTML: the turns that are shown, and the buttons on each (their data-act is one of session.ACTIONS).
+"""A session as HTML: the turns that are shown, and the buttons on each (their data-act is one of actions.ACTIONS).
 
 Text of models and persons is never markup: everything goes through `safe`, formulas become MathML of listed elements.
-Left out: how it looks (style.py) and what a click does (page.py hands it to session.act).
+Left out: how it looks (style.py) and what a click does (page.py hands it to actions.act).
 """
 
 from collections.abc import Iterator, Sequence
