@@ -84,13 +84,16 @@ class Browser:
             self.loaded = True
 
     def open(self, path: Path, width: int = 1280, dark: bool = False) -> None:
+        self.visit(path.resolve().as_uri(), width, dark)
+
+    def visit(self, url: str, width: int = 1280, dark: bool = False) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=features)
         self.loaded = False
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=url)
         while not self.loaded:
             self._notice(self._next())
 

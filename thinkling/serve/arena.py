@@ -78,12 +78,17 @@ def hold(
         if said in ("q", "quit"):
             break
         if said in KEYS:
-            vote = Vote(match.first, match.second, KEYS[said], match.problem, len(a.text), len(b.text), "person")
-            append_jsonl(path, [vote])
-            votes.append(vote)
+            votes.append(cast(path, match, KEYS[said], a.text, b.text))
     if alike:
         console.print(f"Not asked, for both responses were the same text: {alike}.")
     return votes
+
+
+def cast(path: Path, match: Match, winner: Winner, a: str, b: str) -> Vote:
+    """A person's vote on the texts that were shown as A and B, written at once."""
+    vote = Vote(match.first, match.second, winner, match.problem, len(a), len(b), "person")
+    append_jsonl(path, [vote])
+    return vote
 
 
 def typed(console: Console) -> Iterator[str]:

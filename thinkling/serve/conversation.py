@@ -8,30 +8,13 @@ from rich.console import Console
 from rich.text import Text
 
 from thinkling.errors import UserError
-from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.generate.sampling import Sampling
 from thinkling.serve.line_editor import Piped, Typed, typed
+from thinkling.serve.reply import Reply, seed_of
 from thinkling.serve.reply_parser import Delta
 from thinkling.serve.talkers import Say, Talker
 from thinkling.serve.wrapping import WrappedStream
 from thinkling.words import counted
-
-
-@dataclass
-class Reply:
-    """What was said. stopped: by the person, before its end. seconds: that it took."""
-
-    thinking: str = ""
-    answer: str = ""
-    num_tokens: int = 0
-    num_thinking: int = 0
-    seconds: float = 0.0
-    stopped: bool = False
-    cut: bool = False
-
-    @property
-    def message(self) -> dict:
-        thought = {"reasoning_content": self.thinking} if self.thinking else {}
-        return {"role": "assistant", "content": self.answer.strip()} | thought
 
 
 @dataclass
@@ -60,7 +43,7 @@ class Talk:
 
     def answer(self) -> bool:
         """Answer the last message. False if there is no reply to be kept."""
-        seed = derive_seed(self.sampling.seed, len(self.messages), *([self.attempts] if self.attempts else []))
+        seed = seed_of(self.sampling.seed, len(self.messages), self.attempts)
         sampling = replace(self.sampling, seed=seed)
         say = Say(tuple(self.messages), sampling, self.thinking, self.vote)
         try:
@@ -77,11 +60,12 @@ class Talk:
         written, reply, started = WrappedStream(self.console), Reply(), time.monotonic()
         try:
             for delta in deltas:
-                self._grow(reply, delta, written)
+                before, reply = reply, reply.grown(delta, time.monotonic() - started)
+                self._write(before, reply, delta, written)
         except KeyboardInterrupt:
-            reply.stopped = True
+            reply = replace(reply, stopped=True)
             deltas.close()
-        reply.seconds = time.monotonic() - started
+        reply = replace(reply, seconds=time.monotonic() - started)
         if reply.thinking and not reply.answer and self._folds:
             self._fold(reply)
         written.end()
@@ -89,23 +73,18 @@ class Talk:
             self.console.print(Text(self.figures(reply), "dim"))
         return reply
 
-    def _grow(self, reply: Reply, delta: Delta, written: WrappedStream) -> None:
-        reply.num_tokens = delta.num_tokens or reply.num_tokens
-        reply.cut = delta.finish == "length" or reply.cut
+    def _write(self, before: Reply, reply: Reply, delta: Delta, written: WrappedStream) -> None:
         if delta.reasoning:
-            reply.thinking += delta.reasoning
-            reply.num_thinking = delta.num_thinking or delta.num_tokens
             if self._folds:
                 self.console.print(Text(f"\rthinking, {counted(reply.num_thinking, 'token')} ", "dim"), end="")
             else:
                 written.write(delta.reasoning, "dim italic")
         if delta.content:
-            if reply.thinking and not reply.answer:
+            if reply.thinking and not before.answer:
                 if self._folds:
                     self._fold(reply)
                 else:
                     written.write("\n")
-            reply.answer += delta.content
             written.write(delta.content)
 
     @property

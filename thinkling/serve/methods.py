@@ -61,7 +61,7 @@ class ThroughDesk:
 
 class MethodRun:
     """A method at work on a chat's last message: a source, as a Generation is one. temperature: the request's, None
-    for the method's own. room: tokens that a prompt may have."""
+    for the method's own. room: tokens that a prompt may have. sampled: all completions so far, as they were told."""
 
     def __init__(
         self, desk: Desk, recipe: Recipe, chat: Chat, sampling: Sampling, temperature: float | None, room: int
@@ -69,6 +69,7 @@ class MethodRun:
         self.wake: Callable[[], None] = lambda: None
         self.arrived: deque[Delta | BaseException] = deque()
         self.num_tokens = 0
+        self.sampled: list[Completion] = []
         self.problem = Problem("chat", chat.messages[-1]["content"], "")
         self.model = ThroughDesk(desk, chat, room, self._tell)
         own = recipe.temperature if temperature is None else temperature
@@ -94,6 +95,7 @@ class MethodRun:
 
     def _tell(self, number: int, completion: Completion) -> None:
         self.num_tokens += len(completion.tokens)
+        self.sampled.append(completion)
         final = verifier_of(self.problem).extract(completion.text)
         said = final if final is not None else split(completion.text)[1].strip() or "no answer"
         line = f"{number}. {said} ({counted(len(completion.tokens), 'token')})\n"

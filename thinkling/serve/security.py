@@ -87,7 +87,7 @@ class Guard:
         if sum(len(key) + len(value) for key, value in scope["headers"]) + len(scope["raw_path"]) > MOST_HEAD:
             raise ApiError(431, f"the request's head is larger than {MOST_HEAD:,} bytes")
         host = host_name(header(scope, b"host"))
-        if not self._known(host):
+        if not knows(self.access, host):
             raise ApiError(403, "this Host is not known here: start the server with --allow-host", code="unknown_host")
         if origin and origin not in self.access.origins:
             raise ApiError(403, "pages of this Origin may not ask here: start the server with --allow-origin",
@@ -100,17 +100,6 @@ class Guard:
                 raise ApiError(401, "send the server's token as Authorization: Bearer TOKEN", code="invalid_api_key",
                                headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
 
-    def _known(self, host: str) -> bool:
-        """May the server be called by this name? A page that has its own name point here (DNS rebinding) may not."""
-        if host in self.access.hosts or host in LOOPBACK:
-            return True
-        if is_loopback(self.access.bind):
-            return False
-        try:
-            return bool(ipaddress.ip_address(host))
-        except ValueError:
-            return False
-
     def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
         if not origin or origin not in self.access.origins:
             return []
@@ -119,6 +108,18 @@ class Guard:
             (b"access-control-allow-methods", b"GET, POST"),
             (b"access-control-allow-headers", b"authorization, content-type"),
         ]  # fmt: skip
+
+
+def knows(access: Access, host: str) -> bool:
+    """May the server be called by this name? A page that has its own name point here (DNS rebinding) may not."""
+    if host in access.hosts or host in LOOPBACK:
+        return True
+    if is_loopback(access.bind):
+        return False
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def header(scope: Scope, name: bytes) -> str:

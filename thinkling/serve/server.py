@@ -9,6 +9,7 @@ import secrets
 import socket
 import sys
 import time
+from dataclasses import replace
 
 import uvicorn
 
@@ -25,8 +26,8 @@ def serve(model: LanguageModel, name: str | None, access: Access, port: int, lim
 
     access.token: off the own machine there is always one; without one it is made up here, and printed.
     """
-    if access.token is None and not is_loopback(access.bind):
-        access = Access(access.bind, secrets.token_urlsafe(32), access.hosts, access.origins)
+    if (made := with_token(access)) is not access:
+        access = made
         print(f"the token that clients must send: {access.token}", file=sys.stderr)
     api = Api(Served.of(model, name, int(time.time())), limits, access)
     listener = listening(access.bind, port)
@@ -38,10 +39,20 @@ def serve(model: LanguageModel, name: str | None, access: Access, port: int, lim
         log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
         h11_max_incomplete_event_size=MOST_HEAD, timeout_keep_alive=30, timeout_graceful_shutdown=ending_s,
     )  # fmt: skip
-    host = f"[{access.bind}]" if ":" in access.bind else access.bind
-    print(f"serving {', '.join(api.served.names)} at http://{host}:{listener.getsockname()[1]}/v1 (Ctrl+C ends)",
-          flush=True)  # fmt: skip
+    print(f"serving {', '.join(api.served.names)} at {address(listener)}/v1 (Ctrl+C ends)", flush=True)
     uvicorn.Server(config).run([listener])
+
+
+def with_token(access: Access) -> Access:
+    """With a token, if the server can be reached from other machines."""
+    if access.token is not None or is_loopback(access.bind):
+        return access
+    return replace(access, token=secrets.token_urlsafe(32))
+
+
+def address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def listening(host: str, port: int) -> socket.socket:

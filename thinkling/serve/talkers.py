@@ -1,4 +1,4 @@
-"""Whom a chat in the terminal talks to: a model loaded here, or one on a server. Both give a reply as deltas.
+"""Whom a chat talks to: a model loaded here, or one on a server. Both give a reply as deltas.
 
 Here, a reply is made of the server's own parts, without HTTP; so are votes. There, any OpenAI-compatible server will
 do, but a vote needs one that offers methods as models, as `thinkling serve` does.
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 
@@ -17,8 +17,9 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.openai.reply import message_of, one_line, read_json
 from thinkling.generate.sampling import Sampling
-from thinkling.serve.asks import SAMPLING, ChatAsk, chat_of, chat_plans
-from thinkling.serve.desk import Desk, Generation, Source, follow
+from thinkling.serve.asks import SAMPLING, Asked, ChatAsk, chat_of, chat_plans
+from thinkling.serve.context import Chat
+from thinkling.serve.desk import Desk, Generation, follow
 from thinkling.serve.methods import MethodRun
 from thinkling.serve.metrics import Metrics
 from thinkling.serve.refusals import ApiError
@@ -47,27 +48,53 @@ class Talker(Protocol):
         """Raises UserError for what cannot be answered. Closed early, it gives up the reply."""
 
 
+def asks(chat: Chat, sampling: Sampling, **more: Any) -> ChatAsk:
+    """What a chat asks of the server's parts. more: fields of ChatAsk."""
+    parameters = {name: getattr(sampling, name) for name in SAMPLING} | {"seed": sampling.seed}
+    return ChatAsk(chat, parameters, ("--max-tokens", sampling.max_tokens), **more)
+
+
+class Hosted:
+    """A model in this process and the one way to it, for all that one event loop does. queue: replies that may wait."""
+
+    def __init__(self, model: LanguageModel, queue: int = 0) -> None:
+        self.model, self.name, self.context = model, model.name, model.engine.max_length
+        self.served, self.desk = Served.of(model, "model", 0), Desk(model, queue, Metrics())
+
+    async def begin(self, ask: ChatAsk, vote: int = 0) -> tuple[Asked, Generation | MethodRun]:
+        """What was asked for, and the reply as it grows; vote: samples that are voted among, 0 for one reply. Raises
+        ApiError or UserError for what cannot be answered."""
+        asked = await chat_plans(ask, self.served, self.desk)
+        if not vote:
+            return asked, Generation(self.desk, asked.plans[0])
+        recipe = self.served.method(f"model+vote@{vote}")
+        room = self.context - ask.length[1]
+        temperature = ask.parameters["temperature"] or None
+        return asked, MethodRun(self.desk, recipe, ask.chat, asked.plans[0].sampling, temperature, room)
+
+
 class Here:
     """A model in this process. One event loop of its own runs while a reply is waited for."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model, self.name, self.context, self.used = model, model.name, model.engine.max_length, 0
-        self.served = Served.of(model, "model", 0)
         self.runner = asyncio.Runner()
-        self.desk = self.runner.run(self._desk())
+        self.hosted = self.runner.run(self._hosted())
 
-    async def _desk(self) -> Desk:
-        return Desk(self.model, 0, Metrics())
+    async def _hosted(self) -> Hosted:
+        return Hosted(self.model)
 
     def reply(self, say: Say) -> Iterator[Delta]:
+        ask = asks(chat_of(list(say.messages), say.thinking), say.sampling)
         with told():
-            sources = self.runner.run(self._sources(say))
-        grown = follow(sources)
+            asked, source = self.runner.run(self.hosted.begin(ask, say.vote))
+        self.used = asked.num_prompt_tokens
+        grown = follow([source])
         try:
             while True:
                 for _, delta in self.runner.run(anext(grown)):
                     if not say.vote:
-                        self.used = self.prompt + delta.num_tokens
+                        self.used = asked.num_prompt_tokens + delta.num_tokens
                     yield delta
         except StopAsyncIteration:
             return
@@ -75,19 +102,6 @@ class Here:
             raise UserError(error.message) from None
         finally:
             self.runner.run(grown.aclose())
-
-    async def _sources(self, say: Say) -> list[Source]:
-        chat = chat_of(list(say.messages), say.thinking)
-        parameters = {name: getattr(say.sampling, name) for name in SAMPLING} | {"seed": say.sampling.seed}
-        ask = ChatAsk(chat, parameters, ("--max-tokens", say.sampling.max_tokens))
-        asked = await chat_plans(ask, self.served, self.desk)
-        self.prompt = self.used = asked.num_prompt_tokens
-        if not say.vote:
-            return [Generation(self.desk, asked.plans[0])]
-        recipe = self.served.method(f"model+vote@{say.vote}")
-        temperature = say.sampling.temperature or None
-        room = self.context - say.sampling.max_tokens
-        return [MethodRun(self.desk, recipe, chat, asked.plans[0].sampling, temperature, room)]
 
 
 class There:
