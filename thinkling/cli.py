@@ -19,6 +19,7 @@ from thinkling.commands import (
     choice,
     compare,
     contamination,
+    convert,
     data,
     demo,
     distill,
@@ -27,6 +28,7 @@ from thinkling.commands import (
     eval,
     explain,
     explain_objective,
+    export,
     fresh_numbers,
     generate,
     grade,
@@ -37,6 +39,7 @@ from thinkling.commands import (
     microscope,
     pretrain,
     prompts,
+    push,
     rank,
     regrade,
     reward_head,
@@ -97,6 +100,9 @@ COMMANDS = {
     "check-loss": Command(check_loss.CheckLoss, check_loss.main),
     "reward-head": Command(reward_head.RewardHeadTraining, reward_head.main),
     "pretrain": Command(pretrain.Pretrain, pretrain.main),
+    "export": Command(export.Export, export.main),
+    "push": Command(push.Push, push.main),
+    "convert": Command(convert.Convert, convert.main),
     "env": Command(env.Env, env.main),
 }
 # Their --out is a file; any other command's is a folder.
