@@ -1,4 +1,4 @@
-"""The book's `.pth` files: written here by its names, from its own code's shapes; and pickles that are no state dict."""
+"""The book's `.pth` files, written here by its names; and pickles that are no state dict."""
 
 import pickle
 from dataclasses import replace

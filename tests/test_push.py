@@ -76,9 +76,10 @@ class Told:
 def measured(tmp_path: Path, files: dict) -> Path:
     folder = tmp_path / "eval"
     folder.mkdir()
-    right = {"finish_reason": "stop", "num_tokens": 3, "text": "4"}
-    rows = [{"row": i, "sample": 0, "id": f"p{i}", "question": f"{i}?", "reference": "4", "response": "4", "status": status,
-             "reason": "", "completions": [right]} for i, status in enumerate(["correct"] * 3 + ["incorrect"])]  # fmt: skip
+    right = {"finish_reason": "stop", "num_tokens": 3, "text": "4", "logprob": -1.0}
+    same = {"sample": 0, "reference": "4", "response": "4", "reason": "", "completions": [right]}
+    rows = [{"row": i, "id": f"p{i}", "question": f"{i}?", "status": status, **same}
+            for i, status in enumerate(["correct"] * 3 + ["incorrect"])]  # fmt: skip
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = {"tasks": "/data/mine.jsonl", "split": "held-out", "template": "chat", "method": "direct", "model": "it"}
     (folder / "config.json").write_text(json.dumps(told))
@@ -93,7 +94,7 @@ def test_a_dry_run_shows_all_and_asks_nobody(run: Path, tmp_path: Path, nobody_i
     cli.main(["push", "me/small", "--model", str(run), "--license", "mit", "--eval", str(own), "--dry-run"])
     said = capsys.readouterr().out
     assert said.startswith(HEAD)
-    assert "LlamaForCausalLM: 0.1 million parameters, 2 layers of width 64, 608 tokens, 256 positions." in said
+    assert "LlamaForCausalLM: 0.2 million parameters, 2 layers of width 64, 608 tokens, 256 positions." in said
     assert "`thinkling grpo`, from Qwen/Qwen3-0.6B, with these settings:" in said
     assert "| lr | 1e-05 |" in said and r"| tasks | builtin, my\|tasks.jsonl |" in said and "adapter" not in said
     assert "| mine.jsonl | held-out | chat | direct | 4 | 1 | 75.0% [30.1, 95.4] |" in said  # Wilson, by hand
@@ -107,8 +108,8 @@ def test_what_is_sent(run: Path, nobody_is_asked: list, monkeypatch: pytest.Monk
     cli.main(["push", "me/small", "--model", str(run), "--license", "mit", "--private"])
     assert nobody_is_asked[0] == {"token": SECRET}
     assert nobody_is_asked[1] == (("me/small",), {"private": True, "exist_ok": True})
-    assert nobody_is_asked[2] == ("me/small", ["README.md", "config.json", "generation_config.json", "model.safetensors",
-                                               "tokenizer.json", "tokenizer_config.json"])  # fmt: skip
+    files = ["README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
+    assert nobody_is_asked[2] == ("me/small", [*files, "tokenizer_config.json"])  # fmt: skip
     assert SECRET not in capsys.readouterr().out
 
     def refused(self: Told, *told: object, **named: object) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from thinkling.checks import above_zero, at_least
+from thinkling.checks import above_zero, at_least, finite
 from thinkling.errors import UserError
 
 
@@ -30,6 +30,7 @@ class Convert:
     """Positions, likewise."""
 
     def __post_init__(self) -> None:
+        finite(self)
         above_zero(rope_theta=self.rope_theta)
         at_least(1, context=self.context)
 

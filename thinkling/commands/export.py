@@ -26,7 +26,7 @@ FAR = 0.1  # logits whose mean difference is a tenth of their spread are those o
 
 @dataclass(frozen=True, kw_only=True)
 class Export(ModelSettings):
-    """Write a model as one GGUF file, with its tokenizer and chat template, and an Ollama Modelfile beside it.
+    """Write a model as one GGUF file, for llama.cpp, and an Ollama Modelfile beside it.
 
     The file is read back before it takes its place: the largest difference of logits is told, and whether texts get the
     same tokens.

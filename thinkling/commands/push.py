@@ -31,7 +31,7 @@ class Push:
     """Where to, as name or organisation/name. It is made if it is not there."""
     model: str
     """A built-in model's name, a checkpoint's folder, a training run's folder, or a .gguf file."""
-    licence: Annotated[str | None, tyro.conf.arg(name="license")] = None
+    license: str | None = None
     """As the Hub writes it, such as apache-2.0. Default: the built-in model's, or that of the one it was trained from;
     where none is known it must be given."""
     base_model: str | None = None
@@ -88,8 +88,8 @@ def licence_of(settings: Push, training: Training | None) -> str:
     from thinkling.model.weights import builtin_names
 
     begun = settings.model if training is None else training.base
-    if settings.licence is not None:
-        return settings.licence
+    if settings.license is not None:
+        return settings.license
     if begun is None or begun in builtin_names():
         return "apache-2.0"
     if begun in KNOWN:

@@ -46,7 +46,8 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: refused: a state dict holds tensors and nothing else, and this pickle {what}, which "
                         "could run code") from None  # fmt: skip
     except Exception as error:  # a broken archive fails in as many ways as it has bytes
-        raise UserError(f"{path}: not a file that torch.save wrote ({str(error).splitlines()[0][:80]})") from None
+        why = (str(error) or "cut off").splitlines()[0][:80]
+        raise UserError(f"{path}: not a file that torch.save wrote ({why})") from None
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found):
         raise UserError(f"{path}: not a state dict, which is tensors by name")
     for name, weight in found.items():
