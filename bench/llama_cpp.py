@@ -71,12 +71,7 @@ def main(bench: LlamaCpp) -> None:
         for text in [text for text, own in zip(texts, same, strict=True) if not own][:5]:
             print(f"    not {text!r}")
         problems = load_problems("builtin", "held-out", bench.prompts)
-        chats = model.tokenizer.template is not None and bench.model not in ("thinkling-base",)
-        prompts = [
-            model.chat_prompt([{"role": "user", "content": problem.question}], False) if chats
-            else model.text_prompt(f"Question: {problem.question}\nAnswer:\n")
-            for problem in problems
-        ]  # fmt: skip
+        prompts = [model.text_prompt(f"Question: {problem.question}\nAnswer:\n") for problem in problems]
         mine = model.complete_all(prompts, Sampling(0.0, max_tokens=bench.new_tokens))
         found = asked(bench.node, path, prompts, "greedy", str(bench.new_tokens))
         ends = set(model.tokenizer.stop_ids)

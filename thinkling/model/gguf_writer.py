@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -25,11 +25,14 @@ from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.runs import refused_by_name
 
+if TYPE_CHECKING:  # `thinkling --help` need not wait
+    import gguf
+    import numpy as np
+
 Kind = Literal["F16", "Q8_0"]
 ARCHITECTURES = {family: name for name, family in FAMILY_OF.items()} | {"mistral": "llama"}
 _LARGEST = 65_504  # in F16
 _FILE_TYPES = {"F16": 1, "Q8_0": 7}  # general.file_type
-_UNSIGNED = ("token_id", "count", "length", "file_type", "version", "dimension", "vocab_size")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def write_gguf(path: Path, network: Transformer, tokenizer: Tokenizer, kind: Kin
     """name: what the file calls the model. Raises UserError for a model that GGUF cannot hold, before anything is
     written, and for a full disk; whoever asks removes what was begun."""
     import gguf
+    import numpy as np
 
     logging.getLogger("gguf").setLevel(logging.WARNING)
     config = network.config
@@ -61,7 +65,7 @@ def write_gguf(path: Path, network: Transformer, tokenizer: Tokenizer, kind: Kin
                 stored = gguf.GGMLQuantizationType[piece.kind]
                 block, size = gguf.GGML_QUANT_SIZES[stored]
                 num_bytes = math.prod(piece.shape) // block * size
-                writer.add_tensor_info(piece.name, piece.shape, torch.empty(0).numpy().dtype, num_bytes, stored)
+                writer.add_tensor_info(piece.name, piece.shape, np.dtype(np.float32), num_bytes, stored)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
@@ -72,7 +76,8 @@ def write_gguf(path: Path, network: Transformer, tokenizer: Tokenizer, kind: Kin
                 os.fsync(file.fileno())
 
 
-def whole(piece: Piece):
+def whole(piece: Piece) -> "np.ndarray":
+    """Its numbers in float32. Raises UserError for one that would become infinite."""
     weight = piece.read().detach().cpu().float()
     largest = float(weight.abs().max())
     if not largest <= (_LARGEST if piece.kind != "F32" else math.inf) or largest == math.inf:
@@ -81,7 +86,8 @@ def whole(piece: Piece):
     return weight.contiguous().numpy()
 
 
-def add(writer, key: str, value: object) -> None:
+def add(writer: "gguf.GGUFWriter", key: str, value: object) -> None:
+    """One key of the metadata, in the type that readers expect of it."""
     if isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):

@@ -155,7 +155,7 @@ class Tokenizer:
     def _chats_like_qwen3(self) -> bool:
         return None not in map(self.special_id, (START, END, THINK, END_THINK))
 
-    @cached_property
+    @property
     def template(self) -> str | None:
         """The chat template in Jinja, for whoever else reads the checkpoint: its own, or Qwen3's. None: no chat."""
         text = self.kept.get(KEPT_JINJA) or self.kept.get("tokenizer_config.json", {}).get("chat_template")
