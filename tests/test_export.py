@@ -134,7 +134,7 @@ def test_digits_with_the_space_before_them(name: str, tmp_path: Path) -> None:
     assert keys["tokenizer.ggml.pre"] == "qwen2" and keys["tokenizer.ggml.token_type"][five] == 4
     assert not {"Ġ 5", "Ġ 0"} & set(keys["tokenizer.ggml.merges"])
     again = Tokenizer.load(tmp_path / "m.gguf")
-    texts = ["".join(text for text, _ in document) for document in islice(documents("export"), 200)]
+    texts = ["".join(text for text, _ in document) for document in islice(documents("export"), 60)]
     for text in [*texts, *ODD]:
         tokens = tokenizer.encode(text)
         assert again.encode(text) == tokens, text

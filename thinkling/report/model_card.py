@@ -39,10 +39,8 @@ def named(value: object) -> str:
         return ", ".join(f"{key} {named(own)}" for key, own in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(named, value))
-    text = str(value)
-    return (
-        PurePath(text).name if isinstance(value, str) and (text.startswith(("/", "~", ".")) or "\\" in text) else text
-    )
+    is_path = isinstance(value, str) and (value.startswith(("/", "~", ".")) or "\\" in value)
+    return PurePath(value).name if is_path else str(value)
 
 
 def model_card(
