@@ -18,6 +18,7 @@ anywhere threads errors words checks isolated device runs terminal progress prob
 model model.config model.config_file model.cache model.transformer model.adapter model.gguf_file
 model.gguf_network model.stored model.chat_template model.jinja_template model.thinking model.gguf_tokenizer
 model.tokenizer model.package_index model.weights
+model.gguf_vocabulary model.gguf_writer model.modelfile model.state_dict
 model.builtin
 verify verify.verifier
 verify.math.prose verify.math.prose.formulas verify.math.prose.claims verify.math.prose.extract
@@ -63,7 +64,7 @@ report.formulas report.eval_words report.eval_script report.eval_page report.eva
 report.compare_words report.compare_page
 report.choice_table report.gap_table report.contamination_text
 report.scale_words report.scale_plots report.scale_terminal report.scale_page
-report.interval_plots report.rank_report report.judge_report
+report.interval_plots report.model_card report.rank_report report.judge_report
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
 report.microscope report.microscope_script report.microscope_page
 train train.config train.batch train.adam8bit train.muon train.optim train.lora train.memory train.checkpoint
@@ -90,7 +91,7 @@ commands.prompts commands.explain commands.eval commands.compare commands.regrad
 commands.contamination commands.fresh_numbers commands.scale commands.scorers commands.grade commands.arena
 commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo commands.distill_data
 commands.data commands.sft commands.distill commands.microscope commands.explain_objective commands.check_loss
-commands.reward_head commands.pretrain commands.demo commands.env
+commands.reward_head commands.pretrain commands.export commands.push commands.convert commands.demo commands.env
 flags cli __main__
 """.split()
 

@@ -300,6 +300,13 @@ def test_on_policy_the_student_comes_nearer(tiny: LanguageModel, tmp_path: Path,
     folder = distill.train(plan(tmp_path, steps=8, rollouts_per_prompt=6, **how), tiny, teacher=teacher)
     assert (folder / "model.safetensors").exists()
     assert distance(teacher, tiny) < 0.6 * before
+    told, rows = ([json.loads(line) for line in (tmp_path / "run" / f"{name}.jsonl").read_text().splitlines()]
+                  for name in ("metrics", "samples"))  # fmt: skip
+    if how["score"] == "full":
+        assert 0.5 * before < told[0]["kl"] < 1.5 * before and told[-1]["kl"] < told[0]["kl"]  # of other draws
+    else:
+        first = [credit for row in rows if row["step"] == 0 for credit in row["credits"]]
+        assert told[0]["kl"] == pytest.approx(-sum(first) / len(first), rel=1e-4)
 
 
 @pytest.mark.parametrize("changes", [dict(), dict(method="soft", top_k=4)], ids=str)

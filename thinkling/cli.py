@@ -21,6 +21,7 @@ from thinkling.commands import (
     choice,
     compare,
     contamination,
+    convert,
     data,
     demo,
     distill,
@@ -29,6 +30,7 @@ from thinkling.commands import (
     eval,
     explain,
     explain_objective,
+    export,
     fresh_numbers,
     generate,
     grade,
@@ -39,6 +41,7 @@ from thinkling.commands import (
     microscope,
     pretrain,
     prompts,
+    push,
     rank,
     regrade,
     reward_head,
@@ -105,8 +108,11 @@ STAGES = {
         "distill": Command(distill.Distill, distill.main, resumes=True),
         "pretrain": Command(pretrain.Pretrain, pretrain.main),
     },
-    "Serve it": {
+    "Serve it, hand it on": {
         "serve": Command(serve.Serve, serve.main),
+        "export": Command(export.Export, export.main),
+        "push": Command(push.Push, push.main),
+        "convert": Command(convert.Convert, convert.main),
     },
     "Look inside": {
         "explain": Command(explain.Explain, explain.main),

@@ -151,23 +151,23 @@ def why_not_read(error: Exception) -> str:
     return "a number of more digits than Python reads: write it in quotes"
 
 
-def check_place(path: Path, folder: bool) -> None:
+def check_place(path: Path, folder: bool, flag: str = "--out") -> None:
     """Can a file, or a folder, be made or written to at this path? Raises UserError naming what stands in the way.
 
     Writes nothing, so that it can be asked before any work.
     """
     path = Path(path)
     if path == Path():
-        raise UserError("--out is empty, or the current folder, which a run would fill with its files: name a new one")
+        raise UserError(f"{flag} is empty, or the current folder, which would be filled with files: name a new one")
     if folder and path.exists() and not path.is_dir():
-        raise UserError(f"--out {path} is a file: name a folder")
+        raise UserError(f"{flag} {path} is a file: name a folder")
     if not folder and path.is_dir():
-        raise UserError(f"--out {path} is a folder: name a file")
+        raise UserError(f"{flag} {path} is a folder: name a file")
     above = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if above != path.absolute() and not above.is_dir():
-        raise UserError(f"--out {path}: {above} is a file, where a folder is needed: name another --out")
+        raise UserError(f"{flag} {path}: {above} is a file, where a folder is needed: name another {flag}")
     if not os.access(above, os.W_OK):
-        raise UserError(f"--out {path}: {above} cannot be written to (read-only, or not yours): name another --out")
+        raise UserError(f"{flag} {path}: {above} cannot be written to (read-only, or not yours): name another {flag}")
 
 
 @contextmanager

@@ -270,7 +270,8 @@ def main(settings: Distill) -> Path | None:
 
         def show(shown: object) -> None:
             if isinstance(shown, StepMetrics):
-                note = f"{shown.right:.0%} right  {shown.length:.0f} tokens long  gradient {shown.grad_norm:.2f}"
+                apart = f"{shown.kl:.2f} nats a token from the teacher  " if shown.kl is not None else ""
+                note = f"{apart}{shown.right:.0%} right  {shown.length:.0f} tokens long"
                 progress.update(shown.step + 1, note, total=settings.steps, label="training on policy, steps")
             elif isinstance(shown, Validation):
                 console.print(f"after {shown.step} steps: {shown.pass_1:.1%} right of held-out problems")

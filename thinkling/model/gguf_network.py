@@ -15,7 +15,7 @@ from thinkling.model.config import ModelConfig, RopeScaling
 from thinkling.model.config_file import config_of_object
 from thinkling.model.gguf_file import FAMILY_OF, Gguf, GgufTensor
 
-_NAMES = {
+NAMES = {  # of a layer's tensors, by GGUF's
     "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm",
     "attn_k_norm": "self_attn.k_norm", "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj",
@@ -23,8 +23,9 @@ _NAMES = {
     "ffn_gate_exps": "mlp.experts.{}.gate_proj", "ffn_up_exps": "mlp.experts.{}.up_proj",
     "ffn_down_exps": "mlp.experts.{}.down_proj",
 }  # fmt: skip
-_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 ROPE_FACTORS = "rope_freqs.weight"  # by what Llama 3's frequencies are divided
+LLAMA3_CONTEXT = 8192
 
 
 def gguf_config(file: Gguf) -> ModelConfig:
@@ -69,11 +70,12 @@ def _scaling(file: Gguf) -> dict | None:
     kind = file.of("rope.scaling.type", "none")
     if ROPE_FACTORS in file.tensors:
         factors = tensor_of(file, ROPE_FACTORS)
-        scaling = RopeScaling("llama3", float(factors.max()), 1.0, 4.0, 8192)
-        if not torch.allclose(llama3_divisors(scaling, file, len(factors)), factors, rtol=1e-3):
+        scaling = RopeScaling("llama3", float(factors.max()), 1.0, 4.0, LLAMA3_CONTEXT)
+        theta = float(file.of("rope.freq_base", 10_000.0))
+        if not torch.allclose(llama3_divisors(scaling, theta, len(factors)), factors, rtol=1e-3):
             raise UserError(f"{file.path}: {ROPE_FACTORS} is not the RoPE scaling of Llama 3; not supported")
         return {"rope_type": "llama3", "factor": scaling.factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 8192}  # fmt: skip
+                "original_max_position_embeddings": LLAMA3_CONTEXT}  # fmt: skip
     if kind == "none":
         return None
     scaling = {"rope_type": kind, "factor": file.of("rope.scaling.factor")}
@@ -81,9 +83,8 @@ def _scaling(file: Gguf) -> dict | None:
     return scaling | ({"original_max_position_embeddings": original} if original else {})
 
 
-def llama3_divisors(scaling: RopeScaling, file: Gguf, num: int) -> Tensor:
-    """By what llama3 divides the frequency of each pair of dimensions."""
-    theta = float(file.of("rope.freq_base", 10_000.0))
+def llama3_divisors(scaling: RopeScaling, theta: float, num: int) -> Tensor:
+    """By what llama3 divides the frequency of each of `num` pairs of dimensions."""
     frequencies = theta ** -(torch.arange(num) / num)
     turns = frequencies * scaling.original_max_position_embeddings / (2 * torch.pi)
     kept = ((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)).clamp(0, 1)
@@ -128,13 +129,13 @@ def _own_names(file: Gguf, name: str, tensor: GgufTensor) -> list[tuple[int | No
     """The checkpoint's names of one tensor; a stack of experts has one for each part."""
     place = re.fullmatch(r"blk\.(\d{1,4})\.(\w+)\.(weight|bias)", name)
     top = re.fullmatch(r"(\w+)\.(weight)", name)
-    if place and place[2] in _NAMES:
-        own = f"model.layers.{place[1]}.{_NAMES[place[2]]}.{place[3]}"
+    if place and place[2] in NAMES:
+        own = f"model.layers.{place[1]}.{NAMES[place[2]]}.{place[3]}"
         if "{}" not in own:
             return [(None, own)]
         return [(part, own.format(part)) for part in range(min(tensor.shape[0], 10_000))]
-    if top and top[1] in _TOP:
-        return [(None, f"{_TOP[top[1]]}.{top[2]}")]
+    if top and top[1] in TOP:
+        return [(None, f"{TOP[top[1]]}.{top[2]}")]
     raise UserError(f"{file.path}: the tensor {name[:80]} has no place in the networks that thinkling knows")
 
 
@@ -151,3 +152,9 @@ def halves_first(weight: Tensor, heads: int) -> Tensor:
     keys of GGUF's llama have their rows in the former order."""
     pairs = weight.view(heads, weight.shape[0] // heads // 2, 2, *weight.shape[1:])
     return pairs.transpose(1, 2).reshape(weight.shape)
+
+
+def pairs_together(weight: Tensor, heads: int) -> Tensor:
+    """The way back, for whoever writes."""
+    halves = weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
+    return halves.transpose(1, 2).reshape(weight.shape)

@@ -1,7 +1,9 @@
 """The tokenizer and the chat template that a GGUF file carries in its metadata, as a checkpoint's files would say it.
 
-Left out: tokenizers other than byte-level BPE (tokenizer.ggml.model "gpt2"), and ways to cut text into words that are
-not listed here.
+A cut that no name of llama.cpp's has: words as qwen2's, digits with the space before them ("x = 12" is "x", " =", " 1",
+"2"), as the built-in models cut. It is written as qwen2, with the tokens " 0" to " 9" user-defined: whatever reads GGUF
+takes those out of a text before it cuts the rest. Left out: tokenizers other than byte-level BPE (tokenizer.ggml.model
+"gpt2"), and ways to cut text into words that are not listed here.
 """
 
 import tokenizers
@@ -27,6 +29,8 @@ SPLITS = {  # tokenizer.ggml.pre: how text is cut before merging
     "tekken": _TEKKEN,
 }
 PLAIN = ("gpt-2", "smollm")  # GPT-2's own cut; SmolLM's takes every digit apart first
+WHOLE_FIRST = ("llama-bpe", "tekken")  # a word that is a token stays one, whatever the merges say
+SPACED_DIGITS = tuple(f" {digit}" for digit in range(10))
 
 
 def gguf_backend(file: Gguf) -> tokenizers.Tokenizer:
@@ -43,29 +47,36 @@ def gguf_backend(file: Gguf) -> tokenizers.Tokenizer:
             f"{file.path}: tokenizer.ggml.tokens and token_type do not fit each other, or one is twice there"
         )
     merges = [tuple(merge.split(" ")) for merge in _strings(file, "merges")]
+    spaced = {name for name, own in zip(names, kinds, strict=True) if own == USER_DEFINED and name in SPACED_DIGITS}
+    vocab = {f"Ġ{name[1]}" if name in spaced else name: i for i, name in enumerate(names)}
+    merges += [("Ġ", name[1]) for name in sorted(spaced)]
     try:
-        backend = tokenizers.Tokenizer(
-            models.BPE({name: i for i, name in enumerate(names)}, merges, ignore_merges=cut == "llama-bpe")
-        )
+        backend = tokenizers.Tokenizer(models.BPE(vocab, merges, ignore_merges=cut in WHOLE_FIRST))
     except Exception as error:  # the library raises a bare Exception, and TypeError for a merge of three
         raise UserError(f"{file.path}: tokenizer.ggml.merges: {str(error)[:100]}") from None
-    steps = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=cut in PLAIN)]
-    if cut in SPLITS:
-        steps.insert(0, pre_tokenizers.Split(Regex(SPLITS[cut]), "isolated"))
-    elif cut == "smollm":
-        steps.insert(0, pre_tokenizers.Digits(individual_digits=True))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Sequence(steps), decoders.ByteLevel()
-    if cut in ("qwen2", "deepseek-r1-qwen"):
+    backend.pre_tokenizer, backend.decoder = cutter(cut, bool(spaced)), decoders.ByteLevel()
+    if cut in ("qwen2", "deepseek-r1-qwen") and not spaced:
         backend.normalizer = normalizers.NFC()
     for wanted, add in ((CONTROL, backend.add_special_tokens), (USER_DEFINED, backend.add_tokens)):
         add([AddedToken(name, normalized=False, special=wanted == CONTROL)
-             for name, own in zip(names, kinds, strict=True) if own == wanted])  # fmt: skip
+             for name, own in zip(names, kinds, strict=True) if own == wanted and name not in spaced])  # fmt: skip
     first = _token(file, "bos")
     if first is not None and file.metadata.get("tokenizer.ggml.add_bos_token", cut == "llama-bpe"):
         backend.post_processor = processors.TemplateProcessing(
             single=f"{first} $A", pair=f"{first} $A $B:1", special_tokens=[(first, names.index(first))]
         )
     return backend
+
+
+def cutter(cut: str, spaced: bool = False) -> pre_tokenizers.PreTokenizer:
+    """What cuts a text into words; spaced: digits keep the space before them."""
+    steps = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=cut in PLAIN)]
+    if cut in SPLITS:
+        words = SPLITS[cut].replace(r"|\p{N}|", r"| ?[0-9]|\p{N}|") if spaced else SPLITS[cut]
+        steps.insert(0, pre_tokenizers.Split(Regex(words), "isolated"))
+    elif cut == "smollm":
+        steps.insert(0, pre_tokenizers.Digits(individual_digits=True))
+    return pre_tokenizers.Sequence(steps)
 
 
 def gguf_stop_ids(file: Gguf) -> tuple[int, ...]:

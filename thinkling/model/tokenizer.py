@@ -66,7 +66,7 @@ class Tokenizer:
             found = cls(gguf_backend(file), gguf_stop_ids(file), gguf_kept(file))
             _check_ids(folder, found, gguf_config(file).vocab_size)
             return found
-        backend = _read_backend(folder / "tokenizer.json")
+        backend = read_backend(folder / "tokenizer.json")
         files: dict = {name: read_object(folder / name) for name in (*KEPT_JSON, CONFIG) if (folder / name).exists()}
         if (folder / KEPT_JINJA).exists():
             files[KEPT_JINJA] = read_text(folder / KEPT_JINJA)
@@ -93,8 +93,8 @@ class Tokenizer:
             config.setdefault("pad_token", "<|endoftext|>")
         if KEPT_JINJA in self.kept:
             write_text(folder / KEPT_JINJA, self.kept[KEPT_JINJA])
-        elif not config.get("chat_template") and self._chats_like_qwen3:
-            config["chat_template"] = JINJA
+        elif not config.get("chat_template") and self.template is not None:
+            config["chat_template"] = self.template
         write_json(folder / "generation_config.json", generation)
         write_json(folder / "tokenizer_config.json", config)
 
@@ -155,15 +155,22 @@ class Tokenizer:
     def _chats_like_qwen3(self) -> bool:
         return None not in map(self.special_id, (START, END, THINK, END_THINK))
 
-    @cached_property
-    def _own_template(self) -> JinjaTemplate | None:
-        """The template that the checkpoint brought along; None for Qwen3's as this package writes it."""
-        config = self.kept.get("tokenizer_config.json", {})
-        text = self.kept.get(KEPT_JINJA) or config.get("chat_template")
+    @property
+    def template(self) -> str | None:
+        """The chat template in Jinja, for whoever else reads the checkpoint: its own, or Qwen3's. None: no chat."""
+        text = self.kept.get(KEPT_JINJA) or self.kept.get("tokenizer_config.json", {}).get("chat_template")
         if isinstance(text, list):  # several, by name
             text = next((row.get("template") for row in text if isinstance(row, dict) and row.get("name") == "default"),
                         None)  # fmt: skip
-        if not isinstance(text, str) or text == JINJA:
+        if isinstance(text, str):
+            return text
+        return JINJA if self._chats_like_qwen3 else None
+
+    @cached_property
+    def _own_template(self) -> JinjaTemplate | None:
+        """The template that the checkpoint brought along; None for Qwen3's as this package writes it."""
+        text, config = self.template, self.kept.get("tokenizer_config.json", {})
+        if text is None or text == JINJA:
             return None
         tokens = {key: value for key, value in config.items() if key.endswith("_token")}
         named = {key: value.get("content") if isinstance(value, dict) else value for key, value in tokens.items()}
@@ -219,7 +226,7 @@ def _byte_alphabet() -> dict[str, int]:
 _BYTE_OF_CHAR = _byte_alphabet()
 
 
-def _read_backend(path: Path) -> tokenizers.Tokenizer:
+def read_backend(path: Path) -> tokenizers.Tokenizer:
     text = read_text(path)
     try:
         return tokenizers.Tokenizer.from_str(text)

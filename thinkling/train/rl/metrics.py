@@ -22,7 +22,8 @@ class StepMetrics:
     of the two within groups, None where one does not vary. truncated: share of rollouts that were cut off; repetitive:
     that were, in the middle of saying one thing for the fourth time.
     entropy to ess are of the tokens trained on, None where there were none. clipped: share whose gradient the clip cut
-    off. kl: mean of the objective's estimate, 0 without one. mismatch: mean |log(old policy / sampler)|, mismatch_max
+    off. kl: mean of the objective's estimate, 0 without one; of distillation the mean divergence from the teacher, as
+    --score and --discount have it. mismatch: mean |log(old policy / sampler)|, mismatch_max
     the largest; ess: effective sample size of their ratio, as a share (1: the same policy). grad_norm: before clipping,
     the mean over updates.
     tokens: of all completions. seconds: of drawing them, of scoring them before the first update, and of the updates.

@@ -218,6 +218,9 @@ class Updater:
             completions = [rollout.completion for rollout in rollouts]
             more = self.token_loss(self.network, completions, self.config.recompute)
             value = value + more / denominators.num_tokens
+            totals.kl += float(more.detach())
+        if self.credit is not None:
+            totals.kl -= float(extra[mask].sum())
         value.backward()
         totals.add(mask, entropy, old - sampled, loss, keys, [len(r.completion.tokens) for r in rollouts])
 
