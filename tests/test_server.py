@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from jsonschema import Draft202012Validator
 from serving import ANSWER, TOKEN, Running, events, start
 
 from thinkling.generate.language_model import LanguageModel
@@ -133,6 +134,24 @@ def test_every_parameter_is_known_by_its_row(server: Running) -> None:
             assert not row.why or row.why in error["message"]
     for endpoint, body in least.items():
         assert server.refused(endpoint, **body, nonsense=1)[1]["param"] == "nonsense"
+
+
+def test_the_published_document_holds_and_its_examples_are_answered(server: Running) -> None:
+    """OpenAPI 3.1, whose schemas are JSON Schema's of 2020-12; 3.0 would have no numeric exclusiveMinimum."""
+    document = server.http.get("/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    Draft202012Validator.check_schema(document["components"]["schemas"]["Error"])
+    asked = {path: found["post"]["requestBody"] for path, found in document["paths"].items() if "post" in found}
+    assert set(asked) == {CHAT, TEXT, RESPONSES, TOKENIZE, DETOKENIZE}
+    for path, body in asked.items():
+        schema, example = (body["content"]["application/json"][key] for key in ("schema", "example"))
+        Draft202012Validator.check_schema(schema)
+        fits = Draft202012Validator(schema).is_valid
+        names = {"model": "thinkling-base+vote@2"} if "model" in schema["properties"] else {}
+        assert fits(example | names) and not fits(example | {"model": "other"})
+        assert server.http.post(path, json=example).status_code == 200
+    error = server.http.post(CHAT, json={"messages": []}).json()
+    Draft202012Validator(document["components"]["schemas"]["Error"]).validate(error)
 
 
 def content(answer: dict) -> str:

@@ -61,7 +61,10 @@ class Sampling:
             (self.confidence_window >= 1, f"confidence-window must be at least 1, not {self.confidence_window}"),
             (-2 <= self.presence_penalty <= 2, f"presence-penalty must be in [-2, 2], not {self.presence_penalty}"),
             (-2 <= self.frequency_penalty <= 2, f"frequency-penalty must be in [-2, 2], not {self.frequency_penalty}"),
-            (0 < self.repetition_penalty <= 9, f"repetition-penalty must be in (0, 9], not {self.repetition_penalty}"),
+            (
+                0.1 <= self.repetition_penalty <= 9,
+                f"repetition-penalty must be from 0.1 to 9, not {self.repetition_penalty}",
+            ),
         ]
         for holds, message in bounds:
             if not holds:

@@ -1,5 +1,7 @@
 """The OpenAPI document of the server, made from the table of parameters; and that table as Markdown, for people."""
 
+import re
+
 from thinkling import __version__
 from thinkling.serve.parameters import CHAT, DETOKENIZE, PARAMETERS, REFUSED, RESPONSES, TEXT, TOKENIZE, of_endpoint
 
@@ -8,6 +10,11 @@ SUMMARIES = {
     TOKENIZE: "Text as token ids", DETOKENIZE: "Token ids as text",
 }  # fmt: skip
 REQUIRED = {CHAT: ["messages"], TEXT: ["prompt"], RESPONSES: ["input"], DETOKENIZE: ["tokens"]}
+TURN = {"role": "user", "content": "What is 17 + 25?"}
+EXAMPLES = {
+    CHAT: {"messages": [TURN], "max_completion_tokens": 64}, TEXT: {"prompt": "Question: What is 17 + 25?\nAnswer:\n"},
+    RESPONSES: {"input": "What is 17 + 25?"}, TOKENIZE: {"prompt": "17 + 25"}, DETOKENIZE: {"tokens": [1, 2, 3]},
+}  # fmt: skip
 PAGES = {
     "/v1/models": "The names that requests may use", "/health": "Does the server run?", "/version": "Its version",
     "/metrics": "Counts and times, for Prometheus", "/openapi.json": "This document",
@@ -15,8 +22,8 @@ PAGES = {
 ERROR = {
     "type": "object", "required": ["error"],
     "properties": {"error": {"type": "object", "required": ["message", "type"], "properties": {
-        "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": "string", "nullable": True},
-        "code": {"type": "string", "nullable": True},
+        "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]},
+        "code": {"type": ["string", "null"]},
     }}},
 }  # fmt: skip
 REFUSALS = {
@@ -28,11 +35,12 @@ REFUSALS = {
 }  # fmt: skip
 
 
-def document() -> dict:
-    paths = {endpoint: {"post": operation(endpoint)} for endpoint in SUMMARIES}
+def document(name: str) -> dict:
+    """name: what clients call the model; behind it a method may stand."""
+    paths = {endpoint: {"post": operation(endpoint, name)} for endpoint in SUMMARIES}
     paths |= {path: {"get": {"summary": summary, "responses": answers("")}} for path, summary in PAGES.items()}
     return {
-        "openapi": "3.0.3",
+        "openapi": "3.1.0",
         "info": {"title": "thinkling serve", "version": __version__},
         "components": {
             "schemas": {"Error": ERROR},
@@ -42,13 +50,14 @@ def document() -> dict:
     }
 
 
-def operation(endpoint: str) -> dict:
+def operation(endpoint: str, name: str) -> dict:
     rows = [row for row in of_endpoint(endpoint).values() if not row.why]
+    names = {"model": {"pattern": rf"^{re.escape(name)}(\+[a-z0-9-]{{1,30}}(@[0-9]{{1,6}})?)?$"}}
     schema = {
         "type": "object", "additionalProperties": False,
-        "properties": {row.name: row.schema | {"description": row.help} for row in rows},
+        "properties": {row.name: row.schema | names.get(row.name, {}) | {"description": row.help} for row in rows},
     } | ({"required": REQUIRED[endpoint]} if endpoint in REQUIRED else {})  # fmt: skip
-    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    body = {"required": True, "content": {"application/json": {"schema": schema, "example": EXAMPLES[endpoint]}}}
     return {"summary": SUMMARIES[endpoint], "requestBody": body, "responses": answers(endpoint)}
 
 

@@ -89,7 +89,7 @@ PARAMETERS = (
               "taken from the logit of a token that the reply has", method=True),
     Parameter("frequency_penalty", BOTH, {"type": "number", "minimum": -2, "maximum": 2},
               "taken once per time that the reply has it", method=True),
-    Parameter("repetition_penalty", BOTH, {"type": "number", "exclusiveMinimum": 0, "maximum": 9},
+    Parameter("repetition_penalty", BOTH, {"type": "number", "minimum": 0.1, "maximum": 9},
               "divides the logit of what prompt or reply has", method=True),
     Parameter("max_tokens", (CHAT,), COUNT, "the old name of max_completion_tokens", method=True),
     Parameter("max_completion_tokens", (CHAT,), COUNT,

@@ -71,7 +71,7 @@ def side_routes(
     async def metrics_page(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    schema = encoded(document())
+    schema = encoded(document(served.name))
 
     async def openapi(request: Request) -> Response:
         return Response(schema, media_type="application/json")
