@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -159,17 +159,19 @@ def settings(gr: Any, house: House) -> dict[str, Any]:
     return made
 
 
+def seen_of(gr: Any, told: str, here: Session) -> list:
+    """What the outputs become: the conversation, what the browser keeps of it, and which button is there."""
+    live = bool(here.live)
+    keep = gr.skip() if live else here.saved()
+    return [transcript(here, told), keep, gr.update(visible=not live), gr.update(visible=live)]
+
+
 def wire(gr: Any, page: Any, house: House, session: Any, kept: Any, shown: Any, text: Any, buttons: tuple, inputs: dict
          ) -> None:  # fmt: skip
     """Who calls whom."""
     send, stop, new, problem = buttons
     outputs = [shown, kept, send, stop]
-    told = greeting(house.names[0])
-
-    def look(here: Session) -> list:
-        live = bool(here.live)
-        keep = gr.skip() if live else here.saved()
-        return [transcript(here, told), keep, gr.update(visible=not live), gr.update(visible=live)]
+    look = partial(seen_of, gr, greeting(house.names[0]))
 
     async def clicked(here: Session, action: str, turn: int, fields: Fields, values: tuple) -> AsyncIterator[list]:
         given = dict(zip(inputs, values, strict=True))
