@@ -26,3 +26,8 @@ def above_zero(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value <= 0:
             raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
+def a_port(port: int) -> None:
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port must be from 0 to 65535, not {port}")

@@ -4,7 +4,7 @@ the browser (serve/web/)."""
 from dataclasses import dataclass
 from pathlib import Path
 
-from thinkling.checks import at_least
+from thinkling.checks import a_port, at_least
 from thinkling.commands.options import ModelSettings, Split
 from thinkling.errors import UserError
 
@@ -52,8 +52,7 @@ class Chat(ModelSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, max_tokens=self.max_tokens)
-        if not 0 <= self.port <= 65535:
-            raise UserError(f"--port must be from 0 to 65535, not {self.port}")
+        a_port(self.port)
         if self.compare is not None and not self.web:
             raise UserError("--compare shows two models side by side in the browser: add --web")
         if self.compare == self.model:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from thinkling.checks import above_zero, at_least
+from thinkling.checks import a_port, above_zero, at_least
 from thinkling.commands.options import ModelSettings
 from thinkling.errors import UserError
 
@@ -52,8 +52,7 @@ class Serve(ModelSettings):
         at_least(0, queue=self.queue, ending=self.ending, prefix_gb=self.prefix_gb)
         at_least(1, max_connections=self.max_connections)
         above_zero(request_timeout=self.request_timeout, client_timeout=self.client_timeout)
-        if not 0 <= self.port <= 65535:
-            raise UserError(f"--port must be from 0 to 65535, not {self.port}")
+        a_port(self.port)
         if self.name is not None and not (self.name and self.name.isprintable() and "+" not in self.name):
             raise UserError(f"--name {self.name!r}: use a name without '+', which stands before a method's name")
 
