@@ -23,7 +23,7 @@ model.builtin
 verify verify.verifier
 verify.math.prose verify.math.prose.formulas verify.math.prose.claims verify.math.prose.extract
 verify.math.prose.short_words
-verify.math.expressions verify.math.expressions.tree verify.math.expressions.clean
+verify.math.expressions verify.math.expressions.tree verify.math.expressions.show verify.math.expressions.clean
 verify.math.quantities verify.math.quantities.units verify.math.quantities.phrases verify.math.quantities.words
 verify.math.expressions.tokens verify.math.expressions.parsing verify.math.expressions.build
 verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.brackets

@@ -11,7 +11,7 @@ from thinkling.verify.math.expressions.arithmetic import MAX_WORK, Calculator
 from thinkling.verify.math.expressions.atoms import with_atoms
 from thinkling.verify.math.expressions.exact import CannotTell, exact
 from thinkling.verify.math.expressions.numeric import Numeric
-from thinkling.verify.math.expressions.tree import show
+from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.grade import grade, same_answer
 from thinkling.verify.math.latex import parse
 

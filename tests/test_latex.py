@@ -4,6 +4,7 @@ from fractions import Fraction as F
 
 import pytest
 
+from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.expressions.tree import (
     Apply,
     Choice,
@@ -22,7 +23,6 @@ from thinkling.verify.math.expressions.tree import (
     Tuple,
     Unread,
     Words,
-    show,
 )  # fmt: skip
 from thinkling.verify.math.latex import MAX_CHARACTERS, MAX_NODES, parse
 
@@ -142,7 +142,7 @@ def test_plus_minus_is_two_answers():
         ("5!!!", "directly after"), ("50%%", "directly after"), ("12_2", "no numeral in base 2"), ("5_1", "no numeral in base 1"),
         (r"\begin{cases} 1 \end{cases}", "environment"), (r"\begin{pmatrix} 1 & 2 \\ 3 \end{pmatrix}", "differ in length"),
         ("__import__('os').getpid()", "the word 'import'"), ("(1, 2, 3]", "two ends"), ("☃", "unexpected"), ("1e5000", "10^1000"),
-        ("(" * 100 + "1" + ")" * 100, "nested more than"), ("9" * 1001, "1,000 digits"), ("x+" * 700 + "x", "more than 400"),
+        ("(" * 100 + "1" + ")" * 100, "nested more than"), ("9" * 1001, "1,000 digits"), ("-x" * 300, "more than 400"), ("x+" * 700 + "x", "more than 800"),
     ],
 )  # fmt: skip
 def test_what_is_not_mathematics_says_why(text, why):

@@ -17,6 +17,7 @@ from thinkling.verify.math.expressions.free_names import renamed_function, renam
 from thinkling.verify.math.expressions.inequalities import solved
 from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
 from thinkling.verify.math.expressions.relations import as_residue, defines, heads, in_order, named_values, one_name
+from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
     EXPRESSIONS,
@@ -38,7 +39,6 @@ from thinkling.verify.math.expressions.tree import (
     Tuple,
     Unread,
     Words,
-    show,
     variables,
 )  # fmt: skip
 from thinkling.verify.math.rules import STRICT

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from thinkling.verify.math.equal import difference
 from thinkling.verify.math.expressions.arithmetic import MAX_WORK, WORK_OF_A_CHARACTER, Calculator, CannotTell
-from thinkling.verify.math.expressions.tree import Unread, Words, show
+from thinkling.verify.math.expressions.show import show
+from thinkling.verify.math.expressions.tree import Unread, Words
 from thinkling.verify.math.latex import MAX_CHARACTERS, parse
 from thinkling.verify.math.prose.extract import Extraction, extract
 from thinkling.verify.math.readings import readings

@@ -27,7 +27,7 @@ from thinkling.verify.math.expressions.tree import (
 )
 
 MAX_WORK = 9_000  # counted in steps of about a microsecond
-WORK_OF_A_CHARACTER = 2  # that reading it took: a long answer has less left to be compared with
+WORK_OF_A_CHARACTER = 5  # that reading it took: a long answer has less left to be compared with
 DIGITS = (30, 70, 300, 1000)
 
 
@@ -36,6 +36,8 @@ class Calculator:
 
     def __init__(self, work: int = MAX_WORK) -> None:
         self.work = work
+        self.told: dict = {}  # a pair that was compared: every rule set and every reading asks for the same ones
+        self.without_forms: dict = {}  # an expression, as with_atoms gave it
         self.draw = 0  # unknown functions: f is another one at each point
 
     def spend(self, units: int) -> None:
@@ -47,12 +49,29 @@ class Calculator:
         """Whether two expressions are equal wherever both have a value. Symmetric. Raises CannotTell."""
         if a == b:
             return True
-        (a, ours), (b, theirs) = with_atoms(a, self.spend), with_atoms(b, self.spend)
+        told = self.told.get((a, b))
+        if told is None:
+            try:
+                told = self._compared(a, b)
+            except CannotTell as limit:
+                told = limit
+            self.told[a, b] = told
+        if isinstance(told, CannotTell):
+            raise told
+        return told
+
+    def _compared(self, a: object, b: object) -> bool:
+        (a, ours), (b, theirs) = self._with_atoms(a), self._with_atoms(b)
         if ours == theirs:
             return self._same(a, b)
         if a != b and not self._same(a, b):
             raise CannotTell("an integral, a limit or an endless sum is compared by its form only")
         return True
+
+    def _with_atoms(self, tree: object) -> tuple[object, set[str]]:
+        if tree not in self.without_forms:
+            self.without_forms[tree] = with_atoms(tree, self.spend)
+        return self.without_forms[tree]
 
     def _same(self, a: object, b: object) -> bool:
         if a == b:
@@ -82,7 +101,7 @@ class Calculator:
         """
         if not unknowns((a, b)):
             return 0
-        a, b = with_atoms(a, self.spend)[0], with_atoms(b, self.spend)[0]
+        a, b = self._with_atoms(a)[0], self._with_atoms(b)[0]
         base: list = []
 
         def differ(x: object, y: object) -> bool | None:
@@ -152,7 +171,8 @@ class Calculator:
         percentage) and the answer has more digits. To three significant digits at least, so that 4.5 does not swallow
         all that lies near it.
         """
-        significant = -math.floor(math.log10(abs(reference.value))) + 2 if reference.value else 3
+        top, bottom = abs(reference.value).as_integer_ratio()  # each may be too large for a float
+        significant = -math.floor(math.log10(top) - math.log10(bottom)) + 2 if top else 3
         tolerance = Fraction(1, 2) / Fraction(10) ** max(reference.decimals, significant)
         try:
             value = exact(answer, self.spend)

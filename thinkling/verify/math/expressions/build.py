@@ -58,6 +58,8 @@ def product(factors: tuple) -> object:
 
 def number(digits: str) -> Number:
     """`12`, `.5`, `1.5e-3`, `0.1\\overline{6}`: exactly. Raises NotMathematics past a power of 10^1000."""
+    if digits.isdigit():
+        return Number(Fraction(int(digits)))
     mantissa, _, exponent = digits.lower().partition("e") if "\\" not in digits else (digits, "", "")
     plain, _, repeating = mantissa.partition("\\")
     whole, _, decimals = plain.partition(".")

@@ -53,7 +53,7 @@ _TOGETHER = 10_000  # a ∓ shows that the signs go together: it counts as this 
 
 def _alternates(item: object, signs: int) -> bool:
     """`a ± b` is two answers; where several ± might be signs of their own, they stay unexpanded."""
-    return SIGN in walk(item) and (signs == 1 or signs >= _TOGETHER)
+    return (signs == 1 or signs >= _TOGETHER) and SIGN in walk(item)
 
 
 class Parser:

@@ -207,8 +207,9 @@ def defined_functions(found: list[Token]) -> set[str]:
     """The names that stand as `P(x) =`, `T(n) =` or `P(A) ≈` at the start of an item: they are functions."""
     names = set()
     for at, token in enumerate(found[:-4]):
-        starts = at == 0 or found[at - 1].kind in (*JOINS, "begin", "\\\\", "&")
-        if not starts or token.kind != "symbol" or token.text in (EULER, IMAGINARY, PI) or found[at + 1].kind != "(":
+        if token.kind != "symbol" or found[at + 1].kind != "(" or token.text in (EULER, IMAGINARY, PI):
+            continue
+        if at and found[at - 1].kind not in (*JOINS, "begin", "\\\\", "&"):
             continue
         end = at + 2
         while found[end].kind in ("symbol", "number", ","):

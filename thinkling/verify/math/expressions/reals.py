@@ -4,7 +4,8 @@ from functools import cmp_to_key
 
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import REALS
-from thinkling.verify.math.expressions.tree import EXPRESSIONS, Interval, Set, SetOperation, show, variables
+from thinkling.verify.math.expressions.show import show
+from thinkling.verify.math.expressions.tree import EXPRESSIONS, Interval, Set, SetOperation, variables
 
 
 class NotReal(Exception):

@@ -10,6 +10,7 @@ from thinkling.verify.math.quantities.phrases import unit_at
 from thinkling.verify.math.quantities.words import SCALES
 
 MAX_DIGITS = 1000
+MAX_TOKENS = 800
 
 
 class NotMathematics(Exception):
@@ -93,6 +94,8 @@ _GLUED_ZEROS = re.compile(r"0[0-9]{2}")
 _DIGIT_RUN = re.compile(r"[0-9]+")
 _SAME_SIGN = {"**": "^", "<=": "≤", ">=": "≥", "!=": "≠", "==": "=", "\\%": "%", "\\$": "$", "\\|": "|"}
 _TAKES_LETTERS = frozenset(["frac", "binom", "sqrt", "^"])  # `\frac ab` is a over b
+_LONE = frozenset("+-_,;&'|()[]{}")  # no longer sign begins with one of these
+_DEPTHS = {"(": 1, "[": 1, "\\{": 1, ")": -1, "]": -1, "\\}": -1}
 _OPERAND_ENDS = frozenset(["number", "scale", "symbol", "°", ")", "}", "\\}", "]"])
 
 
@@ -110,6 +113,14 @@ def tokens(text: str) -> list[Token]:
                 found.append(Token("scale" if unit[0][0] == "×" else "unit", unit[0].removeprefix("×"), spaced))
                 at, spaced = unit[1], False
                 continue
+        sign = text[at]
+        if sign in _LONE:
+            found.append(Token(sign, sign, spaced))
+            depth += _DEPTHS.get(sign, 0)
+            at, spaced = at + 1, False
+            continue
+        if len(found) > MAX_TOKENS:
+            raise NotMathematics(f"more than {MAX_TOKENS} numbers, names and signs")
         match = _TOKEN.match(text, at)
         if match is None:
             raise NotMathematics(f"unexpected {text[at]!r}")
@@ -134,7 +145,7 @@ def tokens(text: str) -> list[Token]:
             found.append(new)
         else:
             found.append(_sign(match, text, found, spaced))
-            depth += {"(": 1, "[": 1, "\\{": 1, ")": -1, "]": -1, "\\}": -1}.get(found[-1].kind, 0)
+            depth += _DEPTHS.get(found[-1].kind, 0)
         spaced = False
     return [*found, Token("end", "", spaced)]
 

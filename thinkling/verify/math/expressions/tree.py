@@ -1,4 +1,4 @@
-"""The typed tree that an answer's text becomes, and how a tree is written in a message.
+"""The typed tree that an answer's text becomes. How it is written in a message stands in show.py.
 
 An expression is a Number, a Symbol, an Apply or a Matrix; all else says what kind of answer it is. Brackets, order and
 openness are part of the type, so that they carry meaning when two answers are compared (see equal.py).
@@ -171,8 +171,13 @@ NOUNS = {
 
 def children(node: object) -> tuple:
     """The trees directly under a node."""
+    kind = type(node)
+    if kind is Apply:  # these three first: nearly all nodes are of them
+        return node.arguments
+    if kind is Number or kind is Symbol:
+        return ()
     match node:
-        case Apply(arguments=parts) | Tuple(parts) | Set(parts) | Listing(parts) | Ratio(parts):
+        case Tuple(parts) | Set(parts) | Listing(parts) | Ratio(parts):
             return parts
         case SetOperation(parts=parts) | Relation(sides=parts):
             return parts
@@ -192,9 +197,14 @@ def children(node: object) -> tuple:
 
 
 def walk(node: object) -> Iterator[object]:
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    """Every node of a tree, a node before what is under it."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        below = children(node)
+        if below:
+            waiting.extend(reversed(below))
 
 
 def variables(node: object) -> set[str]:
@@ -208,7 +218,10 @@ def replace(node: object, change: Callable[[object], object | None]) -> object:
     changed = change(node)
     if changed is not None:
         return changed
-    parts = tuple(replace(child, change) for child in children(node))
+    below = children(node)
+    if not below:
+        return node
+    parts = tuple([replace(child, change) for child in below])
     match node:
         case Apply(function, _):
             return Apply(function, parts)
@@ -233,65 +246,3 @@ def replace(node: object, change: Callable[[object], object | None]) -> object:
         case Choice(letter, content) if content is not None:
             return Choice(letter, *parts)
     return node
-
-
-def show(node: object) -> str:
-    """A tree in one short line, for messages."""
-    text = _show(node)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _show(node: object) -> str:
-    join = ", ".join
-    match node:
-        case Number(value, decimals) if decimals and decimals > 0:
-            whole, rest = divmod(abs(value.numerator) * 10**decimals // value.denominator, 10**decimals)
-            return f"{'-' * (value < 0)}{whole}.{rest:0{decimals}}"
-        case Number(value):
-            too_long = max(value.numerator.bit_length(), value.denominator.bit_length()) > 400
-            return "a number of many digits" if too_long else str(value)
-        case Symbol(name):
-            return name
-        case Apply("+", terms):
-            return "(" + " + ".join(map(_show, terms)).replace("+ -", "- ") + ")"
-        case Apply("*" | "/" | "^" as operator, parts):
-            return operator.join(map(_show, parts))
-        case Apply("neg", (part,)):
-            return "-" + _show(part)
-        case Apply("!" | "!!" | "°" | "%" as sign, (part,)):
-            bare = isinstance(part, Number | Symbol) or (isinstance(part, Apply) and part.function == "+")
-            return f"{_show(part)}{sign}" if bare else f"({_show(part)}){sign}"
-        case Apply(function, arguments):
-            return f"{function.removesuffix('()')}({join(map(_show, arguments))})"
-        case Matrix(rows):
-            return "[" + "; ".join(join(map(_show, row)) for row in rows) + "]"
-        case Numeral(digits, base):
-            return f"{digits}_{base}"
-        case Quantity(expression, unit):
-            return f"${_show(expression)}" if unit == "$" else f"{_show(expression)}{'' if unit in '%°' else ' '}{unit}"
-        case Ratio(terms):
-            return ":".join(map(_show, terms))
-        case Tuple(items):
-            return f"({join(map(_show, items))})"
-        case Set(items):
-            return "{" + join(map(_show, items)) + "}"
-        case Listing(items):
-            return join(map(_show, items))
-        case Interval(low, high, low_closed, high_closed):
-            return f"{'(['[low_closed]}{_show(low)}, {_show(high)}{')]'[high_closed]}"
-        case SetOperation(operator, parts):
-            return f" {operator} ".join(map(_show, parts))
-        case Solution(name, values):
-            return f"{name} ∈ {_show(values)}"
-        case Relation(sides, operators):
-            pairs = zip(("", *operators), sides, strict=True)
-            return "".join(f" {operator} {_show(side)}" for operator, side in pairs).strip()
-        case Residue(name, value, modulus):
-            return f"{name}{' ≡ ' if name else ''}{_show(value)} (mod {_show(modulus)})"
-        case Choice(letter, content) if content is not None:
-            return f"({letter}) {_show(content)}"
-        case Qualified(value, conditions):
-            return join(map(_show, (value, *conditions)))
-        case Choice(text, _) | Words(text, _) | Unread(text, _):
-            return text
-    raise TypeError(f"not a tree: {node!r}")

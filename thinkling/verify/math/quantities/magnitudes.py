@@ -10,18 +10,8 @@ from typing import Protocol
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import is_variable
 from thinkling.verify.math.expressions.matrices import as_matrix
-from thinkling.verify.math.expressions.tree import (
-    PI,
-    Apply,
-    Matrix,
-    Number,
-    Quantity,
-    Symbol,
-    replace,
-    show,
-    variables,
-    walk,
-)
+from thinkling.verify.math.expressions.show import show
+from thinkling.verify.math.expressions.tree import PI, Apply, Matrix, Number, Quantity, Symbol, replace, variables, walk
 from thinkling.verify.math.quantities.units import factor, known, measure
 
 
