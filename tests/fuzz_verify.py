@@ -91,22 +91,23 @@ def nested(text: str, rng: random.Random) -> str:
     return text
 
 
-# Made to cost as much as the bounds allow: sizes just under each of them, and what multiplies them.
+# Made to cost as much as the bounds allow: sizes just under each of them, and what multiplies them; the first is past.
 CRAFTED = (
-    "+".join(f"1/{n}!" for n in range(1700, 1990)),
-    "+".join(rf"\frac{{{n}!}}{{{n + 1}^{{999}}}}" for n in range(1000, 1080)),
-    "+".join(f"{n}^{{2999}}" for n in range(1001, 1200)),
-    "+".join(rf"\sin({n}x)" for n in range(1, 150)),
     "+".join(rf"\cos({n}x)^{{{n}}}" for n in range(1, 120)),
-    "+".join(f"(x+{n})!" for n in range(1, 150)),
-    ", ".join(rf"\sqrt{{{n}}}" for n in range(2, 180)),
-    r"\{" + ", ".join(f"{n}/{n + 1}" for n in range(2, 250)) + r"\}",
+    "+".join(f"1/{n}!" for n in range(1700, 1798)),
+    "+".join(rf"\frac{{{n}!}}{{{n + 1}^{{999}}}}" for n in range(1000, 1060)),
+    "+".join(f"{n}^{{2999}}" for n in range(1001, 1130)),
+    "+".join(rf"\sin({n}x)" for n in range(1, 99)),
+    "+".join(rf"\cos({n}x)^{{{n}}}" for n in range(1, 66)),
+    "+".join(f"(x+{n})!" for n in range(1, 98)),
+    ", ".join(rf"\sqrt{{{n}}}" for n in range(2, 155)),
+    r"\{" + ", ".join(f"{n}/{n + 1}" for n in range(2, 132)) + r"\}",
     r"\cup".join(rf"(\sqrt{{{n}}},\sqrt{{{n + 1}}})" for n in range(1, 30)),
     r"\begin{pmatrix}" + r"\\".join("&".join(rf"\sqrt{{{i + j + 2}}}" for i in range(8)) for j in range(12)) + r"\end{pmatrix}",
     r"\gcd(" + ",".join(["2000!"] * 50) + ")",
     r"\max(" + ",".join(rf"\sqrt{{{n}}}" for n in range(2, 150)) + ")",
     r"x=\pm" + r"\pm".join(rf"\sqrt{{{n}}}" for n in range(2, 60)),
-    "x!!" * 200, "|x|" * 200, r"\tan(1)" * 180, "2^{0.5}" * 150, "9" * 999 + "/" + "8" * 998, "x^{" + "9" * 900 + "}",
+    "x!!" * 200, "|x|" * 200, r"\tan(1)" * 180, r"\cdot".join(["2^{0.5}"] * 120), "9" * 999 + "/" + "8" * 998, "x^{" + "9" * 900 + "}",
     r"(1+\pi)^{999999999}", "1.0000001^{999999999999}", r"\binom{999999}{500000}", r"\sin(10^{59}\pi)", "(1+i)^{10^{30}}",
     r"\log_2(" * 20 + "5" + ")" * 20, r"\sqrt{" * 25 + "2" + "}" * 25, r"\pi^" * 25 + "2", "f(" * 25 + "x" + ")" * 25,
     "1^{9^{9^9}}", "(1+9^{-9^9})^{9^{9^9}}", r"1\frac{" * 20 + "x" + "}{7}" * 20, r"\sum_{k=1}^{9}(" * 14 + "k" + ")" * 14,
@@ -117,7 +118,7 @@ CRAFTED = (
     "+".join(rf"\int_0^{{{n}}} x^6 e^{{{n}x}}\,dx" for n in range(1, 30)),
     "+".join(rf"\int_1^{{{n}}} \frac{{x^9+{n}}}{{x^2+{n}x+7}}\,dx" for n in range(2, 20)),
     r"\sum_{k=50}^{\infty} \frac{k^{12} 20^k}{(k+0)!}", r"\sum_{k=1}^{\infty} \frac{1}{" + "".join(f"(k+{n})^2" for n in range(6)) + "}",
-    "+".join(rf"\sum_{{k={n}}}^{{\infty}} \frac{{1}}{{(k+1)^4(k+{n})^4}}" for n in range(1, 30)),
+    "+".join(rf"\sum_{{k={n}}}^{{\infty}} \frac{{1}}{{(k+1)^4(k+{n})^4}}" for n in range(1, 22)),
     r"\left( 3, " + r"\frac{\pi}{2} " * 39 + r"\right)", r"\lim_{x \to 0}" * 15 + "x", r"\int_0^1" * 15 + "x" + r"\,dx" * 15,
 )  # fmt: skip
 

@@ -76,6 +76,7 @@ class _Comparison:
             return "there is nothing to compare"
         if a == b:
             return None
+        self.calculator.spend(7)
         if isinstance(a, Qualified) or isinstance(b, Qualified):
             return self._qualified(a, b)
         if isinstance(a, Unread | Words | Choice) or isinstance(b, Unread | Words | Choice):

@@ -26,7 +26,7 @@ from thinkling.verify.math.expressions.tree import (
     walk,
 )
 
-MAX_WORK = 9_000  # counted in steps of about a microsecond
+MAX_WORK = 8_000  # counted in steps of about a microsecond
 WORK_OF_A_CHARACTER = 5  # that reading it took: a long answer has less left to be compared with
 DIGITS = (30, 70, 300, 1000)
 
@@ -61,6 +61,7 @@ class Calculator:
         return told
 
     def _compared(self, a: object, b: object) -> bool:
+        self.spend(3 * sum(1 for tree in (a, b) for _ in walk(tree)))
         (a, ours), (b, theirs) = self._with_atoms(a), self._with_atoms(b)
         if ours == theirs:
             return self._same(a, b)
@@ -199,6 +200,7 @@ class Calculator:
 
     def order(self, a: object, b: object) -> int:
         """-1, 0 or 1 as a is below, equal to or above b; both real, or infinite. Raises CannotTell or Undefined."""
+        self.spend(5)
         infinite = _infinite(a) or 0, _infinite(b) or 0
         if any(infinite):
             return (infinite[0] > infinite[1]) - (infinite[0] < infinite[1])

@@ -46,7 +46,7 @@ class Numeric:
         self.spend, self.digits, self.real, self.log_base = spend, digits, real, log_base
         self.lost = False  # a term was too small to leave a trace in its sum at this precision
         self.scale = MP.mpf(0)  # the largest term of any sum
-        self.arithmetic, self.function = 3 + digits // 200, 15 + digits // 2
+        self.arithmetic, self.function = 3 + digits // 200, 25 + digits**2 // 1000  # as mpmath takes
 
     def value(self, node: object) -> object:
         """An mpf or mpc. Raises Undefined or CannotTell."""
@@ -72,7 +72,10 @@ class Numeric:
                 return self._real(self._power(base, exponent))
             case Apply(function, arguments):
                 self.spend(self.function)
-                return self._real(self._apply(function, [self.value(argument) for argument in arguments]))
+                values = [self.value(argument) for argument in arguments]
+                if any(isinstance(value, MP.mpc) for value in values):
+                    self.spend(2 * self.function)
+                return self._real(self._apply(function, values))
         raise Undefined("not an expression")
 
     def is_huge(self, node: object) -> bool:
@@ -127,7 +130,7 @@ class Numeric:
         if isinstance(b, MP.mpc) or isinstance(e, MP.mpc) or b < 0:
             if self.real:
                 raise Undefined("a complex value")
-            self.spend(self.function)
+            self.spend(6 * self.function)
             self._check_size(abs(e) * (abs(MP.log(abs(b), 2)) + 5))
             return MP.power(b, e)
         return self._positive_power(b, e)
