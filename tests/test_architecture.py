@@ -25,7 +25,8 @@ verify.math.prose verify.math.prose.formulas verify.math.prose.claims verify.mat
 verify.math.prose.short_words
 verify.math.expressions verify.math.expressions.tree verify.math.expressions.show verify.math.expressions.clean
 verify.math.quantities verify.math.quantities.units verify.math.quantities.phrases verify.math.quantities.words
-verify.math.expressions.tokens verify.math.expressions.parsing verify.math.expressions.build
+verify.math.expressions.vocabulary verify.math.expressions.tokens verify.math.expressions.parsing
+verify.math.expressions.build verify.math.expressions.amounts
 verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.brackets
 verify.math.expressions.vectors verify.math.expressions.grammar
 verify.math.prose.dates verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex

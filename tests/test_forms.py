@@ -51,6 +51,7 @@ RIGHT = {
         ("17.3205", r"17.32\text{ cm}"), (r"\frac13", "0.333"),
     ],
     "sets": [
+        (r"x\ne1,2", r"\mathbb{R}\setminus\{1,2\}"), (r"x\ne2,1", r"x\ne1, x\ne2"), (r"x\neq 1\text{ and }2", r"(-\infty,1)\cup(1,2)\cup(2,\infty)"),
         (r"\{4\}\cup[5,6]", r"[5,6]\cup\{4\}"), (r"(-\infty,\infty)", r"\mathbb{R}"), (r"\mathbb{R}-\{2\}", r"x\ne2"), ("|x|<5", "(-5,5)"),
         ("-x>-3", "x<3"), ("3x+1>7", "x>2"), ("x^2<9", "(-3,3)"), (r"x^2-7x+10\le0", "[2,5]"), (r"\frac{1}{x}>2", r"(0,\frac12)"),
         (r"\frac{x-2}{x+3}\ge0", r"(-\infty,-3)\cup[2,\infty)"), (r"|x-2|\ge3", r"x\le-1 \text{ or } x\ge5"), (r"|x-1|+|x+1|\le2", "[-1,1]"), (r"||x|-3|<1", r"(-4,-2)\cup(2,4)"), ("x^2>2", r"x<-\sqrt2 \text{ or } x>\sqrt2"),
@@ -74,7 +75,7 @@ RIGHT = {
     "numbers in words": [
         ("six", "6"), ("thirty-two", "32"), (r"\text{two hundred}", "200"), ("negative 9", "-9"), ("2 dozen", "24"), ("7 million", "7000000"),
         ("4 lakh", "400000"), (r"5 \text{ sixteenths}", "5/16"), ("9th", "9"), (r"4^{\text{th}}", "4"), ("three and a half", "3.5"),
-        (r"45^\circ 30'", r"45.5^\circ"), ("6'3\"", r"75\text{ inches}"), (r"1\text{ hour }15\text{ minutes}", r"75\text{ minutes}"),
+        (r"45^\circ 30'", r"45.5^\circ"), ("60 degrees 30 minutes", r"60.5^\circ"), (r"60^\circ 30\text{ minutes }36\text{ seconds}", "60.51"), ("1 degree and 30 minutes", r"\frac{\pi}{120}"), ("6'3\"", r"75\text{ inches}"), (r"1\text{ hour }15\text{ minutes}", r"75\text{ minutes}"),
     ],
     "labels": [(r"\text{Maximum} = 9, \text{Minimum} = 4", "9, 4"), ("Total: 30", "30"), (r"5 \text{ cows and } 3 \text{ goats}", "5,3")],
     "points as vectors": [
@@ -182,11 +183,16 @@ WRONG = {
         ("March 5, 2024", "March 5, 2023"), ("2024-03-05", "2024-05-03"), ("2024-03-05", "2016"), ("March 2024", "March 20"), ("noon", "midnight"),
         ("third", "1/3"), ("a third", "3"), ("a second", "1/2"), ("two and a half", "2"),
     ],
+    "near misses of degrees and their parts": [
+        ("60 degrees 30 minutes", "60"), ("60 degrees 30 minutes", "60.3"), ("60 degrees, 30 minutes", "60.5"), ("60 degrees 30 minutes", "60.5 minutes"),
+        ("30 minutes, 2 hours", "2 hours 30 minutes"), ("30 minutes, 2 hours", "1.5"),
+    ],
     "near misses of sets, turns and matrices": [
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^T", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{-1}", r"\begin{pmatrix}-2&1\\1.5&0.5\end{pmatrix}"),
         (r"\begin{pmatrix}1&2\\2&4\end{pmatrix}^{-1}", r"\begin{pmatrix}1&2\\2&4\end{pmatrix}"),
         (r"\{1,2,\ldots,10\}", r"\{1,2,10\}"), (r"\{1,2,\ldots,10\}", r"\{1,2,3,4,5,6,7,8,9,11\}"), (r"\{1,2,4,\ldots,64\}", r"\{1,2,4,64\}"),
+        (r"x\ne1,2", r"x\ne1"), (r"x\ne1,2", "1,2"), (r"x\ne1,2", r"x\ne1,3"), (r"y\ne1,2", r"x\ne1,2"), (r"x\ne1,2,\ldots", r"x\ne1,2"),
         (r"\{1,2,\ldots,n\}", r"\{1,2,\ldots,m\}"), (r"\cos(n\pi)", "1"), (r"\cos(2\pi x)", "1"), (r"\sin\frac{n\pi}{2}", "0"), (r"\cos(2n)", "1"),
         ("z^2+1=0", r"\{i,2i\}"), ("z^2+2z+5=0", r"1\pm2i"), ("z^4-1=0", r"\{i,-i\}"), ("x^2-1=0", r"\emptyset"),
         (r"x\equiv 1 \pmod 5", "x=1"), (r"x\equiv 1 \pmod 5", "x=5k+2"), (r"x\equiv 1 \pmod 5", "x=10k+1"),

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-from thinkling.verify.math.expressions.arithmetic import unknowns
 from thinkling.verify.math.expressions.clean import clean
 from thinkling.verify.math.expressions.polynomials import polynomial, roots_of
 from thinkling.verify.math.expressions.relations import named_values
@@ -27,6 +26,7 @@ from thinkling.verify.math.expressions.tree import (
     Unread,
     Words,
     replace,
+    unknowns,
     variables,
     walk,
 )

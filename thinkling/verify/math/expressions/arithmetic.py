@@ -21,7 +21,9 @@ from thinkling.verify.math.expressions.tree import (
     Apply,
     Number,
     Symbol,
+    has_unknown,
     replace,
+    unknowns,
     variables,
     walk,
 )
@@ -124,7 +126,7 @@ class Calculator:
         `differ` says whether two values do; None: these say nothing. Points where one has no value are skipped.
         """
         names, size = sorted(variables(a) | variables(b)), sum(1 for tree in (a, b) for _ in walk(tree))
-        drawn = [_has_unknown(tree) for tree in (a, b)]
+        drawn = [has_unknown(tree) for tree in (a, b)]
         agreed = 0
 
         def agree(point: dict) -> bool:
@@ -269,15 +271,6 @@ class Calculator:
                 if telling and not number.lost:  # else large terms cancelled: what is left says nothing
                     return True
         raise CannotTell("the values are too close to tell apart")
-
-
-def unknowns(trees: tuple) -> bool:
-    """Whether a variable or an unknown function stands in one of them."""
-    return any(variables(tree) or _has_unknown(tree) for tree in trees)
-
-
-def _has_unknown(tree: object) -> bool:
-    return any(isinstance(node, Apply) and node.function.endswith("()") for node in walk(tree))
 
 
 def _infinite(node: object) -> int | None:

@@ -27,7 +27,6 @@ from thinkling.verify.math.expressions.tree import (
     replace,
     variables,
 )  # fmt: skip
-from thinkling.verify.math.quantities.units import factor
 
 REALS = Interval(Apply("neg", (Symbol(INFINITY),)), Symbol(INFINITY), False, False)
 SIGN = Symbol("±")  # `a ± b` is a + ± * b, until it is expanded into two answers
@@ -96,38 +95,6 @@ def numeral(digits: str, base: str) -> Numeral:
     return Numeral(digits.lstrip("0") or "0", int(base))
 
 
-def quantity(node: object) -> object:
-    """A lone percent or degree sign is a unit; inside a calculation (`\\sin 30°`) it stays a factor."""
-    match node:
-        case Apply("°" | "%" as unit, (inside,)):
-            return Quantity(inside, unit)
-        case Apply("neg", (Apply("°" | "%" as unit, (inside,)),)):
-            return Quantity(negated(inside), unit)
-    return node
-
-
-def priced(currency: str, unit: str) -> str:
-    """The unit of `$12 each`, `$5 per day`, `$18 dollars`. Raises NotMathematics where the two do not go together."""
-    if unit == currency or unit in ("in total", "total", "altogether", "each", "only", "overall"):
-        return currency
-    if unit.startswith("per "):
-        return f"{currency} {unit}"
-    raise NotMathematics(f"a currency sign and the unit {unit!r}")
-
-
-def quantity_sum(first: Quantity, second: Quantity) -> Quantity:
-    """`2 hours` and `30 minutes` in the larger unit. Raises NotMathematics where the second is no part of the first."""
-    times = factor(second.unit, first.unit)
-    if (
-        times is None
-        or times >= 1
-        or not (isinstance(first.expression, Number) and isinstance(second.expression, Number))
-    ):
-        raise NotMathematics("two quantities side by side")
-    value = abs(first.expression.value) + second.expression.value * times
-    return Quantity(Number(-value if first.expression.value < 0 else value), first.unit)
-
-
 def bracketed(opening: str, items: tuple, joins: set[str], closing: str) -> object:
     """What brackets make of their items: a group, a tuple, an interval, or a set in plain braces `{1, 2}`."""
     if "or" in joins or "and" in joins:
@@ -180,7 +147,7 @@ def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     if set(operators) <= _FALLING:
         kept, operators = kept[::-1], tuple(_FLIPPED[operator] for operator in operators[::-1])
     bounds = [side for side in kept if not is_variable(side)]
-    constant = len(bounds) == len(kept) - 1 and all(isinstance(b, EXPRESSIONS) and not variables(b) for b in bounds)
+    constant = len(bounds) == len(kept) - 1 and all(map(_is_constant, bounds))
     if constant and set(operators) <= _RISING:
         if len(kept) == 2:
             name, position = next((side.name, i) for i, side in enumerate(kept) if is_variable(side))
@@ -212,6 +179,10 @@ def as_relation(node: object) -> Relation | None:
         case Solution(name, SetOperation("∖", (whole, Set((one,))))) if whole == REALS:
             return Relation((Symbol(name), one), ("≠",))
     return None
+
+
+def _is_constant(node: object) -> bool:
+    return isinstance(node, EXPRESSIONS) and not variables(node)
 
 
 def residue(sides: tuple, operators: tuple[str, ...], modulus: object) -> Residue:
@@ -284,11 +255,11 @@ def joined(items: list, joins: set[str]) -> object:
     """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
     if len(items) == 1:
         return items[0]
-    if joins <= {"and", ","} and len(items) == 2 and all(isinstance(item, Quantity) for item in items):
-        times, parts = factor(items[1].unit, items[0].unit), items[1].expression
-        small = isinstance(parts, Number) and times is not None and parts.value * times < 1
-        if times is not None and times < 1 and (small or joins == {"and"}):
-            return quantity_sum(*items)  # 2 hours and 30 minutes; 5 feet, 6 inches
+    match items[0]:
+        case Solution(name, SetOperation("∖", (_, Set((one,))))) if ";" not in joins:
+            rest = items[1:]
+            if all(map(_is_constant, rest)) and Symbol(ELLIPSIS) not in rest:  # x ≠ 1, 2
+                return Solution(name, SetOperation("∖", (REALS, Set((one, *rest)))))
     names = {item.name if isinstance(item, Solution) else None for item in items}
     if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
         operator = "∪" if "or" in joins else "∩"

@@ -5,11 +5,20 @@ The comparison of their parts is equal.py's, which hands itself in.
 
 from typing import Protocol
 
-from thinkling.verify.math.expressions.arithmetic import Calculator, unknowns
+from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import is_variable
 from thinkling.verify.math.expressions.relations import Stated, from_zero, is_function, named_values, renamed, stated
 from thinkling.verify.math.expressions.show import show
-from thinkling.verify.math.expressions.tree import EXPRESSIONS, NOUNS, Apply, Number, Quantity, Relation, variables
+from thinkling.verify.math.expressions.tree import (
+    EXPRESSIONS,
+    NOUNS,
+    Apply,
+    Number,
+    Quantity,
+    Relation,
+    unknowns,
+    variables,
+)
 from thinkling.verify.math.quantities.units import factor
 
 _MUTUAL = (("≅",), ("∼",), ("∥",), ("⊥",))

@@ -15,14 +15,15 @@ grammar, from whole answers down to atoms:
 from collections.abc import Callable
 from functools import wraps
 
+import thinkling.verify.math.expressions.amounts as amounts
 import thinkling.verify.math.expressions.brackets as brackets
 import thinkling.verify.math.expressions.build as build
 import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
 import thinkling.verify.math.expressions.vectors as vectors
-from thinkling.verify.math.expressions.build import SIGN, expression, negated, number
+from thinkling.verify.math.expressions.build import SIGN, expression, negated
 from thinkling.verify.math.expressions.tokens import NotMathematics, Token
-from thinkling.verify.math.expressions.tree import Apply, Number, Quantity, Ratio, Set, Symbol, Tuple, walk
+from thinkling.verify.math.expressions.tree import Apply, Number, Ratio, Set, Symbol, Tuple, walk
 
 MAX_DEPTH = 30
 
@@ -85,7 +86,9 @@ class Parser:
             self.take()  # a calculation whose beginning stands outside the box
         items, joins = self.items(expand=True)
         self.take("end")
-        return build.REALS if items == [Symbol("\\mathbb{R}")] else build.joined(items, joins)
+        if items == [Symbol("\\mathbb{R}")]:
+            return build.REALS
+        return amounts.together(items, joins) or build.joined(items, joins)
 
     def items(self, expand: bool = False) -> tuple[list, set[str]]:
         """Items up to what is no item any more, and the words or signs that joined them."""
@@ -133,27 +136,7 @@ class Parser:
         return node
 
     def side(self) -> object:
-        sign = self.take().kind if self.kind in ("+", "-") and self.ahead(1).kind == "$" else ""
-        currency = self.take().text.removeprefix("\\") if self.kind == "$" else ""
-        node = self.sum()
-        node = negated(node) if sign == "-" else node
-        if self.kind in ("unit", "$"):
-            unit = self.take().text.removeprefix("\\")
-            if currency:
-                unit = build.priced(currency, unit)
-            return self.smaller_units(Quantity(expression(node), unit))
-        if currency:
-            return Quantity(expression(node), currency)
-        return self.smaller_units(build.quantity(node))
-
-    def smaller_units(self, node: object) -> object:
-        """`5 ft 6 in`, `2 hours 30 minutes` and `60° 30'` are one quantity."""
-        while isinstance(node, Quantity) and self.kind == "number":
-            digits, sign = self.take().text, self.kind
-            if sign not in ("unit", "'"):
-                raise NotMathematics("a number directly after a unit")
-            node = build.quantity_sum(node, Quantity(number(digits), self.take().text))
-        return node
+        return amounts.side(self)
 
     def sum(self) -> object:
         terms = []

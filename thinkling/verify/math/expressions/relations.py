@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from thinkling.verify.math.expressions.arithmetic import unknowns
 from thinkling.verify.math.expressions.build import is_variable
 from thinkling.verify.math.expressions.polynomials import polynomial
 from thinkling.verify.math.expressions.tree import (
@@ -14,6 +13,7 @@ from thinkling.verify.math.expressions.tree import (
     Symbol,
     Tuple,
     replace,
+    unknowns,
     variables,
     walk,
 )

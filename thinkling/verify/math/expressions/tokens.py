@@ -3,8 +3,18 @@
 import re
 from typing import NamedTuple
 
-from thinkling.verify.math.expressions.clean import GREEK, STYLE
-from thinkling.verify.math.expressions.tree import ELLIPSIS, EULER, IMAGINARY, INFINITY, PI
+from thinkling.verify.math.expressions.clean import STYLE
+from thinkling.verify.math.expressions.tree import ELLIPSIS, EULER, IMAGINARY
+from thinkling.verify.math.expressions.vocabulary import (
+    ALIASES,
+    BASES,
+    FIGURES,
+    FUNCTIONS,
+    LETTER_STYLES,
+    NAMES,
+    SIGNS_AS_NAMES,
+    STRUCTURES,
+)
 from thinkling.verify.math.prose.short_words import SHORT_WORDS
 from thinkling.verify.math.quantities.phrases import unit_at
 from thinkling.verify.math.quantities.words import SCALES
@@ -26,50 +36,7 @@ class Token(NamedTuple):
     """Whether a space stands before it: `1 4/5` is a mixed number, `14/5` is not."""
 
 
-FUNCTIONS = {
-    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc", "sinh",
-    "cosh", "tanh", "arsinh", "arcosh", "artanh", "ln", "log", "exp", "sqrt", "cbrt", "abs", "floor", "ceil", "gcd",
-    "lcm", "max", "min", "cis", "Re", "Im", "sgn", "det",
-}  # fmt: skip
-_ALIASES = {
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil", "lg": "log",
-    "arcsinh": "arsinh", "arccosh": "arcosh", "arctanh": "artanh",
-}  # fmt: skip
-_NAMES = {"pi": PI, "infinity": INFINITY, "infty": INFINITY, "inf": INFINITY} | {n: f"\\{n}" for n in GREEK.values()}
-_STRUCTURES = {
-    "frac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "binom": "binom", "dbinom": "binom",
-    "tbinom": "binom", "sqrt": "sqrt", "pm": "±", "mp": "∓", "times": "*", "cdot": "*",
-    "ast": "*", "div": "/", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "lt": "<",
-    "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "in": "∈", "cup": "∪", "cap": "∩", "setminus": "∖",
-    "backslash": "∖", "smallsetminus": "∖",
-    "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈",
-    "rceil": "⌉", "choose": "choose", "degree": "°", "emptyset": "∅", "varnothing": "∅", "colon": ":", "vee": "or",
-    "lor": "or", "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[", "rbrack": "]",
-    "langle": "(", "rangle": ")", "sum": "sum", "prod": "prod", "int": "int", "lim": "lim", "to": "→",
-    "rightarrow": "→", "longrightarrow": "→", "pmod": "pmod", "equiv": "≡", "cong": "≅", "sim": "∼",
-    "perp": "⊥", "parallel": "∥",
-    "lVert": "|", "rVert": "|", "Vert": "|",
-}  # fmt: skip
-_LETTER_STYLES = {
-    "mathbf", "vec", "hat", "bar", "overline", "mathcal", "mathbb", "boldsymbol", "bm", "tilde", "dot", "ddot", "Bbb",
-    "mathfrak", "overrightarrow", "widehat",
-}  # fmt: skip
-_SIGNS_AS_NAMES = {"hbar", "partial", "nabla", "ell", "aleph", "dagger", "star", "top"}
-_FIGURES = {
-    "angle",
-    "measuredangle",
-    "triangle",
-    "overline",
-    "overrightarrow",
-    "widehat",
-    "overleftrightarrow",
-    "wideparen",
-}
 _POINTS = re.compile(r" ?(?:\{ ?([A-Z](?:'?[ ]?[A-Z]'?){0,4}'?) ?\}|([A-Z](?: ?[A-Z]){0,4}))(?![a-z])")
-_BASES = {
-    name: str(base)
-    for base, name in enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2)
-} | {"sixteen": "16"}
 _PLAIN = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?!,?[0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 _REPEATING = r"\\(?:overline|bar) ?(?:\{ ?[0-9]+ ?\}|[0-9])"
 _TOKEN = re.compile(
@@ -171,14 +138,14 @@ def _unit_here(text: str, at: int, found: list[Token], spaced: bool) -> tuple[st
 def _is_name(text: str, at: int) -> bool:
     """A function's or a constant's name is no unit: 2 min(x, y), 3 pi; nor are joining words."""
     run = _RUN.match(text, at)[0]
-    lower = _ALIASES.get(run.casefold(), run.casefold())
+    lower = ALIASES.get(run.casefold(), run.casefold())
     if lower in FUNCTIONS and lower != "min":
         return True
-    return lower in ("or", "and", "u", "union", *_NAMES) or text[at + len(run) : at + len(run) + 1] in ("(", "_")
+    return lower in ("or", "and", "u", "union", *NAMES) or text[at + len(run) : at + len(run) + 1] in ("(", "_")
 
 
 def _number(digits: str, spaced: bool) -> Token:
-    if sum(map(str.isdigit, digits)) > MAX_DIGITS:
+    if len(digits) > MAX_DIGITS and sum(map(str.isdigit, digits)) > MAX_DIGITS:
         raise NotMathematics(f"a number of more than {MAX_DIGITS:,} digits")
     return Token("number", digits, spaced)
 
@@ -211,12 +178,12 @@ def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -
         return [Token("otherwise" if words.casefold() in ("otherwise", "else") else "if", words, True)]
     if words.isdigit() and words.isascii() and not power:
         return [_number(words, spaced)]
-    if words in _BASES and [token.kind for token in found[-2:]] in (["_", "{"], ["number", "_"]):
-        return [Token("number", _BASES[words], spaced)]
+    if words in BASES and [token.kind for token in found[-2:]] in (["_", "{"], ["number", "_"]):
+        return [Token("number", BASES[words], spaced)]
     if power:
         raise NotMathematics(f"unknown unit {words!r}")
-    if _ALIASES.get(words, words) in FUNCTIONS:
-        return [Token("function", _ALIASES.get(words, words), spaced)]
+    if ALIASES.get(words, words) in FUNCTIONS:
+        return [Token("function", ALIASES.get(words, words), spaced)]
     if len(words) == 1 and words.isalpha():
         return [Token("symbol", words, spaced)]
     if not found:
@@ -225,24 +192,24 @@ def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -
 
 
 def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
-    if name in _STRUCTURES:
-        return Token(_STRUCTURES[name], name, spaced), at
-    if _ALIASES.get(name, name) in FUNCTIONS:
-        return Token("function", _ALIASES.get(name, name), spaced), at
+    if name in STRUCTURES:
+        return Token(STRUCTURES[name], name, spaced), at
+    if ALIASES.get(name, name) in FUNCTIONS:
+        return Token("function", ALIASES.get(name, name), spaced), at
     if name in ("ldots", "dots", "cdots", "dotsc"):
         return Token("symbol", ELLIPSIS, spaced), at
     if name in ("infty", "pi"):
-        return Token("symbol", _NAMES[name], spaced), at
-    name = name.removeprefix("var") if name.removeprefix("var") in _NAMES else name
-    if name in _FIGURES and (points := _POINTS.match(text, at)):
+        return Token("symbol", NAMES[name], spaced), at
+    name = name.removeprefix("var") if name.removeprefix("var") in NAMES else name
+    if name in FIGURES and (points := _POINTS.match(text, at)):
         named = (points[1] or points[2]).replace(" ", "")
-        if len(named) > 1 or name not in _LETTER_STYLES:
+        if len(named) > 1 or name not in LETTER_STYLES:
             return Token("symbol", f"\\{name.removeprefix('measured')}{{{named}}}", spaced), points.end()
     if name == "Bbb":
         name = "mathbb"
-    if f"\\{name}" in _NAMES.values() or name in _SIGNS_AS_NAMES:
+    if f"\\{name}" in NAMES.values() or name in SIGNS_AS_NAMES:
         return Token("symbol", f"\\{name}", spaced), at
-    if name in _LETTER_STYLES:
+    if name in LETTER_STYLES:
         letter = _LETTER.match(text, at)
         if letter is not None:
             plain = letter[1] or letter[2]
@@ -254,7 +221,7 @@ def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
 def _run(run: str, text: str, start: int, found: list[Token], spaced: bool) -> tuple[list[Token], int]:
     """A run of plain letters: a known name, a unit, a product of variables. Also where the next token starts."""
     at = start + len(run)
-    lower = _ALIASES.get(run.casefold(), run.casefold())
+    lower = ALIASES.get(run.casefold(), run.casefold())
     before = found[-1].kind if found else ""
     if lower == "log" and (base := _LOG_BASE.match(text, at)):  # log2(8)
         return [Token("function", "log", spaced), Token("_", "_", False), Token("number", base[0], False)], base.end()
@@ -270,8 +237,8 @@ def _known(run: str, lower: str, before: str, spaced: bool) -> Token | None:
     """The token of a name: sin, sqrt, pi, alpha, or, and, U between sets; None for other letters."""
     if lower in FUNCTIONS:
         return Token("sqrt" if lower == "sqrt" else "function", lower, spaced)
-    if run in _NAMES or lower in ("pi", "infinity", "inf"):
-        return Token("symbol", _NAMES.get(run) or _NAMES[lower], spaced)
+    if run in NAMES or lower in ("pi", "infinity", "inf"):
+        return Token("symbol", NAMES.get(run) or NAMES[lower], spaced)
     if lower in ("or", "and") and spaced:
         return Token(lower, run, spaced)
     if lower in ("u", "union") and spaced and before in (")", "]", "\\}"):

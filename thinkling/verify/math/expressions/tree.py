@@ -213,6 +213,15 @@ def variables(node: object) -> set[str]:
     return {name for name in names if name[0] != BOUND} - {INFINITY, PI, EULER, IMAGINARY, ELLIPSIS}
 
 
+def unknowns(trees: tuple) -> bool:
+    """Whether a variable or an unknown function stands in one of them."""
+    return any(variables(tree) or has_unknown(tree) for tree in trees)
+
+
+def has_unknown(tree: object) -> bool:
+    return any(isinstance(node, Apply) and node.function.endswith("()") for node in walk(tree))
+
+
 def replace(node: object, change: Callable[[object], object | None]) -> object:
     """The tree with every part for which `change` returns something put in that part's place."""
     changed = change(node)
