@@ -67,6 +67,20 @@ def test_a_line_that_was_half_written_is_asked_again(tiny: LanguageModel, tmp_pa
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
+def test_a_file_that_ends_in_its_first_line_begins_anew(tmp_path: Path) -> None:
+    """Killed there, it was left empty, and the first answer stood where the model's name belongs."""
+    path = tmp_path / "pool.jsonl"
+    CachedModel(Scripted(boxed(1, -1.0)), path)
+    first = path.read_bytes()
+    for kept in (0, 1, len(first) - 1):
+        path.write_bytes(first[:kept])
+        asyncio.run(CachedModel(Scripted(boxed(1, -1.0)), path).complete("Q", Sampling()))
+        assert path.read_bytes().startswith(first)
+        again = CachedModel(Scripted(boxed(1, -1.0)), path)
+        asyncio.run(again.complete("Q", Sampling()))
+        assert again.num_asked == 0
+
+
 def test_two_that_ask_the_same_at_once_ask_once(tmp_path: Path) -> None:
     model = Scripted(boxed(1, -1.0))
 

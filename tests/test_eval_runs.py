@@ -18,8 +18,8 @@ from scripted_runs import adds, run, write_tasks
 from thinkling import cli, runs
 from thinkling.errors import FatalError, UserError
 from thinkling.evaluate import manifest
-from thinkling.evaluate.compare import compare_all
-from thinkling.evaluate.run import loops, thinking_tokens
+from thinkling.evaluate.compare import compare_all, compared
+from thinkling.evaluate.run import SECONDS, loops, seconds_before, thinking_tokens
 from thinkling.evaluate.saved import read_run
 from thinkling.evaluate.stats import paired_p_value
 from thinkling.generate.completion import Completion
@@ -241,6 +241,17 @@ def test_a_full_disk_keeps_all_so_far(
     assert without_times(tmp_path / "out") == without_times(other)
 
 
+def test_a_half_line_of_seconds_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / SECONDS
+    runs.append_jsonl(path, [{"seconds": 1.5}, {"seconds": 2.5}])
+    whole = path.read_bytes()
+    for kept, seconds in ((len(whole) - 1, 1.5), (len(whole) // 2 - 1, 0.0), (3, 0.0)):
+        path.write_bytes(whole[:kept])
+        assert seconds_before(tmp_path) == seconds
+        runs.append_jsonl(path, [{"seconds": 9.0}])  # a line of its own, not the rest of the other one
+        assert seconds_before(tmp_path) == 9.0
+
+
 def test_a_row_that_has_no_room_leaves_no_half(tmp_path: Path) -> None:
     """Half a row was left, and the next, shorter one was written behind it: the file could not be read any more."""
     path, (soft, hard) = tmp_path / "rows.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -361,6 +372,27 @@ def test_compare_says_who_is_better_in_words(
     assert "is no .html file" in fails(capsys, "compare", weak, strong, "--out", tmp_path / "other.md")
     assert not (tmp_path / "other.md").exists()  # it wrote other.html
     assert "<script" not in page and "<svg" in page and json.loads((tmp_path / "page.json").read_text())[0]["won"]
+
+
+def test_a_problem_that_both_answer_as_often_is_neither_won_nor_lost() -> None:
+    def answers(**right: str) -> dict:
+        return {
+            (name, "1"): [
+                {"id": name, "question": name, "reference": "1", "response": f"{name}{i}", "status": status}
+                for i, status in enumerate("correct" if mark == "+" else "incorrect" for mark in marks)
+            ]
+            for name, marks in right.items()
+        }
+
+    first, second = (
+        answers(won="--", tied="+-", lost="++", even="--"),
+        answers(won="-+", tied="-+", lost="-+", even="--"),
+    )
+    one = compared(("a", "b"), first, second, list(first), 0.5, 0.5)
+    assert [(d.id, d.first, d.second) for d in one.won] == [("won", 0.0, 0.5)]
+    assert [(d.id, d.first, d.second) for d in one.lost] == [("lost", 1.0, 0.5)]
+    assert (one.won[0].first_response, one.won[0].second_response) == ("won0", "won1")  # a wrong one and a right one
+    assert (one.lost[0].first_response, one.lost[0].second_response) == ("lost0", "lost0")
 
 
 def test_one_sample_each_is_mcnemars_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

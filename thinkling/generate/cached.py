@@ -41,9 +41,10 @@ class CachedModel:
         self._known: dict[str, Any] = {}
         self._under_way: dict[str, asyncio.Future] = {}
         source = {"model": model.name, "weights": fingerprint(model)}
-        if not self.path.exists():
+        if self.path.exists():
+            drop_half_line(self.path)
+        if not self.path.exists() or self.path.stat().st_size == 0:  # killed in its first line
             append_jsonl(self.path, [source])
-        drop_half_line(self.path)
         for number, row in enumerate(read_jsonl(self.path)):
             if number == 0 and row != source:
                 raise UserError(f"{self.path}: these samples are of {row.get('model')}, with other weights or another "
