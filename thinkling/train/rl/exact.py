@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -217,7 +218,7 @@ def stated_advantages(objective: Objective, members: list[tuple[list[float], lis
     lengths = [len(old) for _, old, _ in members] + [length for _, length in OTHERS]
     totals = [[sum(own) for own in group] for group in step]
     mine, every = totals[0], totals[0] + totals[1]
-    centre = mean(mine)
+    centre = fmean(mine)
     if objective.advantage == "reward":
         return mine
     if objective.advantage == "mean":
@@ -227,10 +228,10 @@ def stated_advantages(objective: Objective, members: list[tuple[list[float], lis
     if objective.advantage == "batch-std":
         return [(reward - centre) / (deviation(every) + TINY) for reward in mine]
     if objective.advantage == "leave-one-out":
-        return [reward - mean(mine[:i] + mine[i + 1 :]) for i, reward in enumerate(mine)]
+        return [reward - fmean(mine[:i] + mine[i + 1 :]) for i, reward in enumerate(mine)]
     if objective.advantage == "whiten":
         tokens = [reward for reward, length in zip(every, lengths, strict=True) for _ in range(length)]
-        return [(reward - mean(tokens)) / (deviation(tokens) + TINY) for reward in mine]
+        return [(reward - fmean(tokens)) / (deviation(tokens) + TINY) for reward in mine]
     if objective.advantage == "max-rl":
         return [(reward - centre) / centre if centre > 0 else 0.0 for reward in mine]
     if objective.advantage == "gdpo":
@@ -238,19 +239,15 @@ def stated_advantages(objective: Objective, members: list[tuple[list[float], lis
         for group, own in zip(step, normalised, strict=True):
             for column in zip(*group, strict=True):
                 for i, part in enumerate(column):
-                    own[i] += (part - mean(column)) / (deviation(column) + TINY)
+                    own[i] += (part - fmean(column)) / (deviation(column) + TINY)
         together = normalised[0] + normalised[1]
-        return [(value - mean(together)) / (deviation(together) + TINY) for value in normalised[0]]
+        return [(value - fmean(together)) / (deviation(together) + TINY) for value in normalised[0]]
     raise ValueError(f"no advantage '{objective.advantage}'")
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def deviation(values: Sequence[float]) -> float:
     """Of a population: the root of the mean square."""
-    return math.sqrt(mean([(value - mean(values)) ** 2 for value in values]))
+    return math.sqrt(fmean([(value - fmean(values)) ** 2 for value in values]))
 
 
 def ratio_at(objective: Objective, new: list[float], old: list[float], t: int) -> float:
