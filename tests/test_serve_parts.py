@@ -374,7 +374,7 @@ def test_a_methods_samples_are_told_while_others_are_drawn(tiny: LanguageModel) 
     body = {"model": "tiny+vote@3", "stream": True, "messages": [{"role": "user", "content": "What is 2 + 3?"}]}
     told, read_before = [], []
 
-    async def complete(prompt: list[int], sampling: Sampling, watch: object) -> Completion:
+    async def complete(prompt: list[int], sampling: Sampling, watch: object, client: str) -> Completion:
         number = len(read_before)
         read_before.append(None)
         for _ in range(1000):  # turns of the loop

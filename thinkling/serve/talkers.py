@@ -6,7 +6,7 @@ do, but a vote needs one that offers methods as models, as `thinkling serve` doe
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -61,16 +61,16 @@ class Hosted:
         self.model, self.name, self.context = model, model.name, model.engine.max_length
         self.served, self.desk = Served.of(model, "model", 0), Desk(model, queue, Metrics())
 
-    async def begin(self, ask: ChatAsk, vote: int = 0) -> tuple[Asked, Generation | MethodRun]:
-        """What was asked for, and the reply as it grows; vote: samples that are voted among, 0 for one reply. Raises
-        ApiError or UserError for what cannot be answered."""
+    async def begin(self, ask: ChatAsk, vote: int = 0, client: Hashable = None) -> tuple[Asked, Generation | MethodRun]:
+        """What was asked for, and the reply as it grows; vote: samples that are voted among, 0 for one reply. client:
+        see Desk. Raises ApiError or UserError for what cannot be answered."""
         asked = await chat_plans(ask, self.served, self.desk)
         if not vote:
-            return asked, Generation(self.desk, asked.plans[0])
+            return asked, Generation(self.desk, asked.plans[0], client)
         recipe = self.served.method(f"model+vote@{vote}")
         room = self.context - ask.length[1]
         temperature = ask.parameters["temperature"] or None
-        return asked, MethodRun(self.desk, recipe, ask.chat, asked.plans[0].sampling, temperature, room)
+        return asked, MethodRun(self.desk, recipe, ask.chat, asked.plans[0].sampling, temperature, room, client)
 
 
 class Here:

@@ -68,7 +68,7 @@ async def answer(
     try:
         for want in wanted:
             host = hosted[session.tree.turns[want.turn].model]
-            host.desk.take(places)
+            host.desk.take(places, id(session))
             taken.append(host)
             drawings.append(await begin(session, want, host, controls))
         async for _ in grow(session, drawings, stopped):
@@ -80,7 +80,7 @@ async def answer(
         for drawing in drawings:
             drawing.source.cancel()
         for host in taken:
-            host.desk.give_back(places, host.desk.pace)
+            host.desk.give_back(places, host.desk.pace, id(session))
         if session.epoch == epoch:
             await finish(session, wanted, drawings, stopped.is_set(), known)
     yield
@@ -96,7 +96,9 @@ async def begin(session: Session, want: Wanted, host: Hosted, controls: Controls
     effort = "xhigh" if controls.effort == "none" and want.begun_thinking is not None else controls.effort
     chat = Chat((*system, *before), effort != "none", want.begun, want.begun_thinking)
     vote = 0 if want.goes_on else controls.vote
-    asked, source = await host.begin(asks(chat, sampling, effort=effort, tell=ALTERNATIVES, told=True), vote)
+    asked, source = await host.begin(
+        asks(chat, sampling, effort=effort, tell=ALTERNATIVES, told=True), vote, id(session)
+    )
     return Drawing(turn.id, asked, source, host.model.tokenizer, before[-1]["content"], [])
 
 
