@@ -221,13 +221,12 @@ class Nothing:
 
 
 def taken(arrived: deque[Delta | BaseException]) -> Delta | None:
-    """All that has arrived, joined; None for nothing. Raises an error that has."""
+    """All that has arrived, joined; None for nothing. Raises an error that has, once what came before it is taken."""
     deltas: list[Delta] = []
-    while arrived:
-        item = arrived.popleft()
-        if isinstance(item, BaseException):
-            raise item
-        deltas.append(item)
+    while arrived and not isinstance(arrived[0], BaseException):
+        deltas.append(arrived.popleft())
+    if arrived and not deltas:
+        raise arrived.popleft()
     return joined(deltas) if deltas else None
 
 
@@ -247,6 +246,7 @@ async def follow(sources: Sequence[Source]) -> AsyncIterator[list[tuple[int, Del
                     del left[i]
             if grown:
                 yield grown
+                event.set()  # an error may stand behind what was taken
     finally:
         for source in left.values():
             source.cancel()
