@@ -13,6 +13,7 @@ from rich.console import Console
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
+from thinkling.model.tokenizer import Tokenizer
 from thinkling.serve.chat_commands import COMMANDS
 from thinkling.serve.conversation import Talk
 from thinkling.serve.reply_parser import Delta, joined
@@ -24,7 +25,7 @@ class Scripted:
 
     def __init__(self, *replies: list) -> None:
         self.replies, self.asked = list(replies), []
-        self.name, self.context, self.used = "scripted", 100, 40
+        self.name, self.context, self.used, self.can_think = "scripted", 100, 40, True
 
     def reply(self, say: Say) -> Iterator[Delta]:
         self.asked.append(say)
@@ -116,6 +117,23 @@ def test_settings() -> None:
     assert talk.messages == [] and talk.talker.used == 0
     run(talk, "/help")
     assert all(name in shown(talk) for name in COMMANDS)
+
+
+def test_a_model_that_cannot_think_is_not_said_to(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SmolLM2, whose tokenizer and template have no tags; a template alone that writes them is enough."""
+    talk = talk_of()
+    talk.talker = Here(tiny)
+    assert " · thinks · " in talk.below()
+    monkeypatch.setattr(Tokenizer, "has_think_tokens", False)
+    for template, thinks in (("{{ messages }}", False), (None, False), ("{{ '<think>' }}", True)):
+        monkeypatch.setattr(Tokenizer, "template", template)
+        talk.talker = Here(tiny)
+        assert f" · {'thinks' if thinks else 'does not think'} · " in talk.below()
+        if thinks:
+            run(talk, "/think")
+        else:
+            with pytest.raises(UserError, match="tiny has no tokens to think in"):
+                run(talk, "/think")
 
 
 def test_thinking_folds_to_one_line() -> None:

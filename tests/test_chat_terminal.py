@@ -68,7 +68,7 @@ def test_typed_in_a_terminal() -> None:
         "from thinkling.generate.sampling import Sampling; from thinkling.serve import chat\n"
         "from thinkling.serve.reply_parser import Delta\n"
         "class Talker:\n"
-        "    name, context, used = 'thinkling-base', 1024, 24\n"
+        "    name, context, used, can_think = 'thinkling-base', 1024, 24, True\n"
         "    def reply(self, say):\n"
         "        said = say.messages[-1]['content']\n"
         "        yield Delta('hm', repr(said))\n"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -351,6 +352,18 @@ def test_away_from_this_machine_there_is_always_a_token(
             assert len(token) > 40 and token in capsys.readouterr().err
 
 
+def test_a_port_is_free_at_once_after_its_server_was_killed() -> None:
+    """A connection that the server's side has closed stays with the system for a minute (TIME_WAIT)."""
+    first = server.listening("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        first.accept()[0].close()
+        assert client.recv(1) == b""
+    first.close()
+    with server.listening("127.0.0.1", port), pytest.raises(UserError, match="choose another --port"):
+        server.listening("127.0.0.1", port)
+
+
 def test_names_of_models(tiny: LanguageModel) -> None:
     served = Served.of(tiny, None, 0)
     assert served.names == ["tiny", "tiny+vote@8", "tiny+best@8", "tiny+refine"]
@@ -374,7 +387,7 @@ def test_a_methods_samples_are_told_while_others_are_drawn(tiny: LanguageModel) 
     body = {"model": "tiny+vote@3", "stream": True, "messages": [{"role": "user", "content": "What is 2 + 3?"}]}
     told, read_before = [], []
 
-    async def complete(prompt: list[int], sampling: Sampling, watch: object) -> Completion:
+    async def complete(prompt: list[int], sampling: Sampling, watch: object, client: str) -> Completion:
         number = len(read_before)
         read_before.append(None)
         for _ in range(1000):  # turns of the loop

@@ -154,6 +154,16 @@ def test_the_published_document_holds_and_its_examples_are_answered(server: Runn
     Draft202012Validator(document["components"]["schemas"]["Error"]).validate(error)
 
 
+def who_finds_it_full(server: Running) -> list[int]:
+    """While one user has all places: what that user gets, and what another."""
+    with server.http.stream("POST", CHAT, json=LONG | {"n": 12, "stream": True, "user": "a"}) as reply:
+        parts = reply.iter_bytes()  # kept: httpx closes a stream whose iterator is gone
+        next(parts)
+        found = [server.http.post(CHAT, json=QUICK | {"user": user}).status_code for user in ("a", "b")]
+    server.wait_for("choices_under_way", 0)
+    return found
+
+
 def content(answer: dict) -> str:
     return answer["choices"][0]["message"]["content"]
 
@@ -194,6 +204,7 @@ def test_every_parameter_has_its_effect(server: Running) -> None:
         "input": response(input="What is 2 + 2?")["output"][0]["content"][0]["text"] != boxed == told["text"],
         "instructions": response(instructions="x")["usage"]["input_tokens"] > response()["usage"]["input_tokens"],
         "n": len(ask(n=2)["choices"]) == 2,
+        "user": who_finds_it_full(server) == [429, 200],
         "stream": len(counted) > 3,
         "stream_options": last_usage(counted) == plain["usage"] and not last_usage(server.stream(**QUICK)),
         "stop": content(ask(stop="}")) == boxed[:-1],

@@ -169,7 +169,7 @@ def test_audit_without_math_verify_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     path = write(tmp_path / "rows.jsonl", ROWS)
-    assert "pip install 'thinkling[audit]'" in refused(capsys, "grade", path, "--audit", "math-verify")
+    assert "pip install -e '.[audit]'" in refused(capsys, "grade", path, "--audit", "math-verify")
 
 
 # lint-data

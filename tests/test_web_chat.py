@@ -74,7 +74,7 @@ def test_whatever_is_clicked_the_conversation_stays_a_tree(clicks: list[tuple[st
             kept = {id: turn for id, turn in before.turns.items() if turn.reply is None}
             assert kept.items() <= session.tree.turns.items()
         transcript(session, "hello")
-        saved = session.saved()
+        saved = session.kept().saved()
         assert loaded(json.loads(json.dumps(saved))).saved() == saved
 
 
@@ -178,7 +178,7 @@ def test_until_the_vote_nothing_tells_whose_a_reply_is() -> None:
             session.end(want.turn)
             session.told[want.turn] = Told(verdict=("correct", "is 12"))
         shown = transcript(session, "")
-        assert "secret" not in shown + json.dumps(session.saved()) and "is 12" not in shown
+        assert "secret" not in shown + json.dumps(session.kept().saved()) and "is 12" not in shown
         with pytest.raises(UserError, match="vote first"):
             act(session, "edit", wanted[0].turn)
         pair = decide(session, 2, "model_b")

@@ -32,15 +32,14 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert "pip install 'thinkling[chat]'" in fails(capsys, "chat", "--web")
+    assert "pip install -e '.[chat]'" in fails(capsys, "chat", "--web")
     assert "add --web" in fails(capsys, "chat", "--compare", "x")
     assert "cannot meet itself" in fails(capsys, "chat", "--web", "--compare", "thinkling-base")
-    assert "leave --server out" in fails(capsys, "chat", "--web", "--server", "http://127.0.0.1:9")
 
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    pytest.importorskip("gradio", reason="the extra chat is not installed: pip install 'thinkling[chat]'")
+    pytest.importorskip("gradio", reason="the extra chat is not installed: pip install -e '.[chat]'")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")
     flags = ["chat", "--web", "--port", "0", "--temperature", "0", "--device", "cpu"]

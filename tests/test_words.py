@@ -1,13 +1,15 @@
 """One of them is no plural, wherever a command counts something."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from thinkling import cli
-from thinkling.errors import UserError
+from thinkling.errors import UserError, install
 from thinkling.evaluate.result import Result
 from thinkling.report import eval_report, scale_terminal, scale_words
 from thinkling.scale.failures import Failure, refuse
@@ -21,6 +23,17 @@ ONE = Result(
 
 def test_counted() -> None:
     assert [counted(num, "row") for num in (0, 1, 2, 12_345)] == ["0 rows", "1 row", "2 rows", "12,345 rows"]
+
+
+def test_nobody_is_told_to_install_from_an_index() -> None:
+    """The package is on none: what is missing comes from a checkout, and one function says how."""
+    root = Path(__file__).parents[1]
+    files = [*root.glob("thinkling/**/*.py"), *root.glob("guide/*.md"), *root.glob("docs/*.md")]
+    assert [file for file in files if "thinkling[" in file.read_text()] == []
+    wanted = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    asked = {extra for file in files for extra in re.findall(r"\binstall\('(\w+)'\)", file.read_text())}
+    assert {"audit", "chat", "parquet"} <= asked <= set(wanted)
+    assert install("chat").endswith("pip install -e '.[chat]'")
 
 
 def test_one_row_and_one_reference(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -14,6 +14,11 @@ class FatalError(UserError):
     """One that every other problem of a run would meet too, such as a server that is gone: it is never skipped."""
 
 
+def install(extra: str) -> str:
+    """How a person gets the packages of an extra: the package itself is on no index."""
+    return f"in the checkout of thinkling, pip install -e '.[{extra}]'"
+
+
 NO_FOLDER = "a file stands where a folder is needed: name another place"
 NOT_ALLOWED = "you may not do that there: change its permissions, or name another place"
 NO_ROOM = "make room there, or name another place"

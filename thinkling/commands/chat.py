@@ -3,10 +3,16 @@ the browser (serve/web/)."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from thinkling.checks import a_port, at_least
 from thinkling.commands.options import ModelSettings, Split
 from thinkling.errors import UserError
+
+if TYPE_CHECKING:
+    from thinkling.generate.language_model import LanguageModel
+    from thinkling.generate.sampling import Sampling
+    from thinkling.serve.talkers import There
 
 PREFIX_GB = 0.5  # for what earlier turns have read
 
@@ -20,7 +26,8 @@ class Chat(ModelSettings):
     """
 
     server: str | None = None
-    """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there."""
+    """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. With
+    --web too."""
     api_key_env: str = "THINKLING_API_KEY"
     """The environment variable that holds the server's token, if it wants one."""
     thinking: bool = True
@@ -33,7 +40,7 @@ class Chat(ModelSettings):
     seed: int = 0
     """Of what is drawn at random: the same seed gives the same answers again."""
     web: bool = False
-    """Open a page for the browser instead; it needs the extra: pip install 'thinkling[chat]'."""
+    """Open a page for the browser instead; it needs an extra: pip install -e '.[chat]'."""
     compare: str | None = None
     """With --web: a second model. Both answer side by side, and it is hidden whose an answer is until you vote."""
     votes: Path = Path("votes.jsonl")
@@ -57,8 +64,6 @@ class Chat(ModelSettings):
             raise UserError("--compare shows two models side by side in the browser: add --web")
         if self.compare == self.model:
             raise UserError(f"--compare {self.compare} is the model itself, which cannot meet itself")
-        if self.web and self.server is not None:
-            raise UserError("--web loads its models here: leave --server out, or chat in the terminal")
 
 
 def main(settings: Chat) -> None:
@@ -69,10 +74,7 @@ def main(settings: Chat) -> None:
 
 def on_the_web(settings: Chat) -> None:
     import os
-    from dataclasses import replace
 
-    from thinkling.commands.load import language_model, sampling_for
-    from thinkling.generate.sampling import Sampling
     from thinkling.serve.security import Access
     from thinkling.serve.web.known import Known
     from thinkling.serve.web.page import House, gradio
@@ -82,31 +84,48 @@ def on_the_web(settings: Chat) -> None:
     gradio()  # what is missing is said before a model is loaded
     known = Known(load_problems(settings.tasks, settings.split))
     names = [settings.model, *([settings.compare] if settings.compare else [])]
-    models = tuple(language_model(replace(settings, model=name, compare=None), prefix_gb=PREFIX_GB) for name in names)
-    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
-    sampling = sampling_for(models[0], sampling, settings.thinking, temperature=settings.temperature)
-    house = House(models, sampling, "xhigh" if settings.thinking else "none", settings.votes, known)
-    token = os.environ.get(settings.api_key_env) or None
-    serve(house, Access(settings.host, token, settings.allow_host), settings.port)
+    models = tuple(model_of(settings, name) for name in names)
+    effort = "xhigh" if settings.thinking else "none"
+    house = House(models, sampling_of(settings, models[0]), effort, settings.votes, known)
+    token = os.environ.get(settings.api_key_env) if settings.server is None else None  # else it is the server's
+    serve(house, Access(settings.host, token or None, settings.allow_host), settings.port)
 
 
 def in_the_terminal(settings: Chat) -> None:
-    import os
-    from dataclasses import replace
-
-    from thinkling.commands.load import language_model, sampling_for
-    from thinkling.generate.sampling import Sampling
     from thinkling.serve.chat import talk
     from thinkling.serve.talkers import Here, Talker, There
 
     def find(name: str) -> Talker:
-        if settings.server is not None:
-            return There(settings.server, name, os.environ.get(settings.api_key_env, ""))
-        return Here(language_model(replace(settings, model=name), prefix_gb=PREFIX_GB))
+        model = model_of(settings, name)
+        return model if isinstance(model, There) else Here(model)
 
-    talker, sampling = find(settings.model), Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
-    if isinstance(talker, Here):
-        sampling = sampling_for(talker.model, sampling, settings.thinking, temperature=settings.temperature)
-    else:
-        sampling = replace(sampling, temperature=settings.temperature or 0.0)
-    talk(talker, sampling, settings.thinking, find)
+    talker = find(settings.model)
+    model = talker if isinstance(talker, There) else talker.model
+    talk(talker, sampling_of(settings, model), settings.thinking, find)
+
+
+def model_of(settings: Chat, name: str) -> "LanguageModel | There":
+    """A model on the server that the flags name, or loaded here."""
+    import os
+    from dataclasses import replace
+
+    from thinkling.commands.load import language_model
+    from thinkling.serve.talkers import There
+
+    if settings.server is not None:
+        return There(settings.server, name, os.environ.get(settings.api_key_env, ""))
+    return language_model(replace(settings, model=name, compare=None), prefix_gb=PREFIX_GB)
+
+
+def sampling_of(settings: Chat, model: "LanguageModel | There") -> "Sampling":
+    """As the flags have it, or else the checkpoint, which a server does not tell."""
+    from dataclasses import replace
+
+    from thinkling.commands.load import sampling_for
+    from thinkling.generate.sampling import Sampling
+    from thinkling.serve.talkers import There
+
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed)
+    if isinstance(model, There):
+        return replace(sampling, temperature=settings.temperature or 0.0)
+    return sampling_for(model, sampling, settings.thinking, temperature=settings.temperature)

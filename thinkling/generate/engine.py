@@ -8,7 +8,7 @@ An engine belongs to one thread (engine_thread.py). Left out: speculative decodi
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,11 +94,11 @@ class Engine:
 
     def request(
         self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None,
-        tell: int | None = None,
+        tell: int | None = None, client: Hashable = None,
     ) -> Request:  # fmt: skip
         """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit."""
         check_prompt(prompt, self.max_length)
-        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell)
+        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell, client)
 
     def reading(self, tokens: Sequence[int]) -> Reading:
         """A reading for `add`; its outcome are the last layer's hidden states, (T, D)."""
@@ -180,7 +180,7 @@ class Engine:
         return [(reading.id, hidden) for reading, hidden in zip(now, found, strict=True)]
 
     def _admit(self) -> list[tuple[int, Outcome]]:
-        """Fill free rows from the queue, in order. Prompts that no running row has read yet are read together."""
+        """Fill free rows from the queue. Prompts that no running row has read yet are read together."""
         new = self.scheduler.admit()
         if not new:
             return []

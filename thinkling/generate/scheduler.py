@@ -1,12 +1,13 @@
-"""Which requests run: those that wait join in order as rows fall free, and leave when they are done or cancelled.
+"""Which requests run: those that wait join as rows fall free, and leave when they are done or cancelled. Clients take
+turns; the requests of one client join in order.
 
 A running request's row is its place in `running`, so the rows in use are always the first ones and no pass gathers
 memory. Here are no tensors: those of a row are runner.py's. Left out: priorities, and preemption (a row has room for
 the longest request, so none that runs must ever make way).
 """
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from thinkling.generate.completion import Completion, columns
@@ -30,6 +31,7 @@ class Request:
 
     on_token: sees each token as it is drawn, in the engine's thread; a true value ends the request.
     tell: how many of the likeliest tokens `told` has of each place beside the drawn one; None keeps no `told`.
+    client: who asks, where several do; see Queue.
     forced: tokens that come next whatever is drawn, as from a callback that closes thinking whose budget is spent.
     row: in the cache, while it runs. siblings: the running requests of the same prompt, itself among them.
     error: why it cannot go on.
@@ -41,6 +43,7 @@ class Request:
     on_token: Callable[[int], object] | None
     uniforms: Iterator[float]
     tell: int | None = None
+    client: Hashable = None
     row: int = -1
     siblings: list["Request"] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -58,20 +61,56 @@ class Request:
                           sampling_mask=tuple(self.sampling_mask), **measured)  # fmt: skip
 
 
+class Queue:
+    """Requests that wait. Next is the client with the fewest rows in the batch; of several, the one that has waited
+    longest for its turn. So a client with many requests keeps none waiting that has one, and requests of a single
+    client come in order."""
+
+    def __init__(self) -> None:
+        self._of: dict[Hashable, deque[Request]] = {}  # of each client that waits; who was served goes to the end
+
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
+    def append(self, request: Request) -> None:
+        self._of.setdefault(request.client, deque()).append(request)
+
+    def pop(self, running: Counter[Hashable]) -> Request:
+        """The next one. running: the rows of each client."""
+        client = min(self._of, key=lambda client: running[client])
+        own = self._of.pop(client)
+        request = own.popleft()
+        if own:
+            self._of[client] = own
+        return request
+
+    def drop(self, request_ids: Collection[int]) -> None:
+        kept = {client: deque(request for request in own if request.id not in request_ids)
+                for client, own in self._of.items()}  # fmt: skip
+        self._of = {client: own for client, own in kept.items() if own}
+
+    def clear(self) -> None:
+        self._of.clear()
+
+
 class Scheduler:
     """A queue, and the at most `max_rows` requests that run."""
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
-        self.waiting: deque[Request] = deque()
+        self.waiting = Queue()
         self.running: list[Request] = []
         self._of_prompt: dict[tuple[int, ...], list[Request]] = {}  # of each prompt, the requests that run
 
     def admit(self) -> list[Request]:
         """Those that join the batch now. Long prompts are hashed here and when they end, never once a step."""
         first_new = len(self.running)
+        if not self.waiting or first_new == self.max_rows:
+            return []
+        rows = Counter(request.client for request in self.running)
         while self.waiting and len(self.running) < self.max_rows:
-            request = self.waiting.popleft()
+            request = self.waiting.pop(rows)
+            rows[request.client] += 1
             request.row = len(self.running)
             self.running.append(request)
             request.siblings = self._of_prompt.setdefault(request.prompt, [])
@@ -92,7 +131,7 @@ class Scheduler:
 
     def forget(self, request_ids: Collection[int]) -> list[Request]:
         """Drop those that wait; returns those that run, for the caller to remove."""
-        self.waiting = deque(request for request in self.waiting if request.id not in request_ids)
+        self.waiting.drop(request_ids)
         return [request for request in self.running if request.id in request_ids]
 
     def clear(self) -> None:

@@ -184,6 +184,11 @@ class Tokenizer:
     def has_think_tokens(self) -> bool:
         return None not in map(self.special_id, (THINK, END_THINK))
 
+    @property
+    def can_think(self) -> bool:
+        """Has the model a way to think before it answers: tokens for the tags, or a template that writes them?"""
+        return self.has_think_tokens or THINK in (self.template or "")
+
     def encode_pieces(self, pieces: Sequence[str]) -> list[int]:
         """The ids of texts and marks that follow each other: a `Mark` is its control token, a text never is."""
         tokens: list[int] = []

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from thinkling.model.package_index import KNOWN, fetched
 from thinkling.model.stored import Stored, config_at, is_gguf, stored_at
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
-from thinkling.runs import FINISHED, write_json
+from thinkling.runs import FINISHED, refused_by_name, write_json
 
 BUILTIN = Path(__file__).parent / "builtin"
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
@@ -189,22 +190,28 @@ def save_model(
     weights: by name, instead of the model's own parameters.
 
     The folder is written beside its place and then renamed, so it is whole or absent. A folder already there is
-    replaced only if it is empty or holds a checkpoint (config.json and *.safetensors); otherwise UserError.
+    replaced only if it is empty or holds a checkpoint (config.json and *.safetensors); otherwise UserError, as where
+    the disk is full.
     """
     folder = Path(folder).expanduser().resolve()
     if folder.exists() and not _replaceable(folder):
         raise UserError(f"{folder}: not a checkpoint, so it is not replaced; choose another folder")
     dtype = dtype or model.dtype
     growing, old = (folder.with_name(f".{folder.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
-    growing.mkdir(parents=True)
     try:
-        write_json(growing / "config.json", config_json(model.config, tokenizer.stop_ids, str(dtype).split(".")[1]))
-        tokenizer.save(growing)
-        weights = dict(weights or model.named_parameters())  # names a tied head once
-        _save_weights(growing, weights, max_shard_bytes, dtype)
-        if folder.exists():
-            folder.rename(old)
-        growing.rename(folder)
+        with refused_by_name(folder):
+            growing.mkdir(parents=True)
+            write_json(growing / "config.json", config_json(model.config, tokenizer.stop_ids, str(dtype).split(".")[1]))
+            tokenizer.save(growing)
+            weights = dict(weights or model.named_parameters())  # names a tied head once
+            _save_weights(growing, weights, max_shard_bytes, dtype)
+            if folder.exists():
+                folder.rename(old)
+            growing.rename(folder)
+    except SafetensorError as error:  # a full disk, as that library says it
+        raise UserError(f"{folder}: cannot be written ({error}): make room there, or name another place") from None
+    except UserError as error:
+        raise UserError(str(error).replace(str(growing), str(folder))) from None
     finally:
         shutil.rmtree(growing, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)

@@ -24,16 +24,17 @@ JSON, EVENTS = "application/json", "text/event-stream; charset=utf-8"
 
 
 class Answering(Response):
-    """parts: the body, piece by piece, if it streams; else one piece. places: of the desk, given back at the end.
-    seconds: that the whole may take."""
+    """parts: the body, piece by piece, if it streams; else one piece. places: of the desk, taken by the client, given
+    back at the end. seconds: that the whole may take."""
 
     def __init__(
-        self, desk: Desk, places: int, seconds: float, parts: Callable[[], AsyncIterator[bytes]], streams: bool,
-        headers: dict[str, str] | None = None,
+        self, desk: Desk, client: str, places: int, seconds: float, parts: Callable[[], AsyncIterator[bytes]],
+        streams: bool, headers: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(None, 200, headers, EVENTS if streams else JSON)
         del self.headers["content-length"]
-        self.desk, self.places, self.seconds, self.parts, self.streams = desk, places, seconds, parts, streams
+        self.desk, self.client, self.places, self.seconds = desk, client, places, seconds
+        self.parts, self.streams = parts, streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic()
@@ -48,7 +49,7 @@ class Answering(Response):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
             seconds = time.monotonic() - started
-            self.desk.give_back(self.places, seconds)
+            self.desk.give_back(self.places, seconds, self.client)
             self.desk.metrics.observe("request_seconds", seconds)
 
     async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -108,7 +108,7 @@ class Api:
                 async for part in parts:
                     yield part
 
-        return await self._chatting(ask, recipe, values, ask.n, answer)
+        return await self._chatting(ask, recipe, values, client_of(request, values), ask.n, answer)
 
     async def responses(self, request: Request) -> Response:
         values = read(await read_json(request, self.limits.client_seconds), RESPONSES)
@@ -131,31 +131,31 @@ class Api:
             if not values["stream"]:
                 yield encoded(builder.response)
 
-        return await self._chatting(ask, recipe, values, 1, answer)
+        return await self._chatting(ask, recipe, values, client_of(request, values), 1, answer)
 
     async def _chatting(
-        self, ask: ChatAsk, recipe: Recipe | None, values: Mapping[str, Any], n: int, answer: Any
+        self, ask: ChatAsk, recipe: Recipe | None, values: Mapping[str, Any], client: str, n: int, answer: Any
     ) -> Response:
         """A chat's answer, by the model or by a method."""
         places = n if recipe is None or recipe.kind.unit not in ("samples", "paths") else n * recipe.budgets[0]
-        self.desk.take(places)
+        self.desk.take(places, client)
         try:
             if recipe is None:
                 asked = await chat_plans(ask, self.served, self.desk)
-                job = Job(lambda: [Generation(self.desk, plan) for plan in asked.plans], asked.num_prompt_tokens,
-                          asked.dropped)  # fmt: skip
+                job = Job(lambda: [Generation(self.desk, plan, client) for plan in asked.plans],
+                          asked.num_prompt_tokens, asked.dropped)  # fmt: skip
             else:
-                asked, job = None, await self._method_job(ask, recipe, n)
+                asked, job = None, await self._method_job(ask, recipe, client)
         except BaseException:
-            self.desk.give_back(places, self.desk.pace)
+            self.desk.give_back(places, self.desk.pace, client)
             raise
         headers = {"x-dropped-turns": str(job.dropped)} if job.dropped else {}
         self.metrics.count("prompt_tokens", job.num_prompt)
         self.metrics.count("dropped_turns", job.dropped)
-        return Answering(self.desk, places, self.limits.request_seconds, lambda: answer(job, asked), values["stream"],
-                         headers)  # fmt: skip
+        return Answering(self.desk, client, places, self.limits.request_seconds, lambda: answer(job, asked),
+                         values["stream"], headers)  # fmt: skip
 
-    async def _method_job(self, ask: ChatAsk, recipe: Recipe, n: int) -> Job:
+    async def _method_job(self, ask: ChatAsk, recipe: Recipe, client: str) -> Job:
         if ask.chat.begun is not None or ask.chat.begun_thinking is not None:
             raise bad("messages", "a method answers a question: let the user's message be the last")
         context = self.served.model.engine.max_length
@@ -166,7 +166,7 @@ class Api:
         def sources() -> list[Source]:
             try:
                 return [
-                    MethodRun(self.desk, recipe, ask.chat, plan.sampling, ask.parameters["temperature"], room)
+                    MethodRun(self.desk, recipe, ask.chat, plan.sampling, ask.parameters["temperature"], room, client)
                     for plan in asked.plans
                 ]
             except UserError as error:
@@ -179,10 +179,10 @@ class Api:
         if self.served.method(values["model"]) is not None:
             raise bad("model", f"a method answers chats: ask {CHAT}")
         asked = await text_plans(values, self.served, self.desk)
-        places = len(asked.plans)
-        self.desk.take(places)
+        places, client = len(asked.plans), client_of(request, values)
+        self.desk.take(places, client)
         self.metrics.count("prompt_tokens", asked.num_prompt_tokens)
-        job = Job(lambda: self._generations(asked, values["max_tokens"]), asked.num_prompt_tokens)
+        job = Job(lambda: self._generations(asked, values["max_tokens"], client), asked.num_prompt_tokens)
 
         async def answer() -> AsyncIterator[bytes]:
             shape = TextShape(
@@ -195,10 +195,10 @@ class Api:
                 async for part in parts:
                     yield part
 
-        return Answering(self.desk, places, self.limits.request_seconds, answer, values["stream"])
+        return Answering(self.desk, client, places, self.limits.request_seconds, answer, values["stream"])
 
-    def _generations(self, asked: Asked, max_tokens: int) -> list[Source]:
-        return [Generation(self.desk, plan) if max_tokens else Nothing() for plan in asked.plans]
+    def _generations(self, asked: Asked, max_tokens: int, client: str) -> list[Source]:
+        return [Generation(self.desk, plan, client) if max_tokens else Nothing() for plan in asked.plans]
 
     async def _scored(self, asked: Asked, num: int | None) -> list[Sequence[TokenFact]]:
         """Each choice's prompt with its log-probabilities and the `num` likeliest; of None nothing."""
@@ -232,6 +232,12 @@ class Api:
 
     def _usage(self, job: Job, ends: Sequence[Delta]) -> dict:
         return usage(job.num_prompt, sum(end.num_tokens for end in ends), sum(end.num_thinking for end in ends))
+
+
+def client_of(request: Request, values: Mapping[str, Any]) -> str:
+    """Whose turn it is: the address that a request comes from, and its user where it names one."""
+    host = request.client.host if request.client else ""
+    return f"{host} {values['user'] or ''}"
 
 
 def reused(engine: Engine) -> int:

@@ -54,6 +54,8 @@ def number(text: str, kind: type, usage: str) -> float:
 
 
 def think(talk: Talk, argument: str) -> None:
+    if not talk.talker.can_think:
+        raise UserError(f"{talk.talker.name} has no tokens to think in: it answers at once")
     talk.thinking = True
 
 

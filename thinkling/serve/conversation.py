@@ -107,7 +107,8 @@ class Talk:
     def below(self) -> str:
         """How things stand, in one line."""
         parts = [self.talker.name, f"temperature {self.sampling.temperature:g}"]
-        parts += ["thinks" if self.thinking else "does not think"] + ([f"vote of {self.vote}"] if self.vote else [])
+        parts += ["thinks" if self.thinking and self.talker.can_think else "does not think"]
+        parts += [f"vote of {self.vote}"] if self.vote else []
         parts += [f"{self.left:,} of {self.talker.context:,} tokens left"] if self.talker.context else []
         return " · ".join([*parts, "/help"])
 

@@ -7,8 +7,8 @@ was asked (asks.py), and how an answer is written (chat_shape.py and its neighbo
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,39 +57,51 @@ class Source(Protocol):
 
 
 class Desk:
-    """The one way to the engine. places: choices that may run or wait at once. Belongs to one event loop."""
+    """The one way to the engine. places: choices that may run or wait at once; spare: so many more, for clients that
+    have none yet. Belongs to one event loop.
+
+    client: who asks. Where the batch is full, clients take turns (scheduler.Queue).
+    """
 
     def __init__(self, model: LanguageModel, queue: int, metrics: Metrics) -> None:
         self.model, self.metrics = model, metrics
-        self.places = model.engine.max_rows + queue
-        self.taken = 0
+        self.places, self.spare = model.engine.max_rows + queue, max(1, queue // 8)
+        self.taken_by: Counter[Hashable] = Counter()  # of each client that has any
         self.pace = 1.0  # seconds that one request takes, lately
         self.loop = asyncio.get_running_loop()
         self.ready: deque[Generation] = deque()
         self.woken = False
         self.tokenizing = ThreadPoolExecutor(1, "tokenizing")  # one thread: a template's child serves one at a time
 
-    def take(self, num: int) -> None:
+    @property
+    def taken(self) -> int:
+        return self.taken_by.total()
+
+    def take(self, num: int, client: Hashable = None) -> None:
         """Places for so many choices. Raises ApiError 429 if there are not so many."""
         if num > self.places:
             raise ApiError(400, f"n: {num} choices are more than this server ever draws at once: {self.places}", "n")
-        if self.taken + num > self.places:
+        spare = 0 if client in self.taken_by else self.spare
+        if self.taken + num > self.places + spare:
             wait = min(LONGEST_WAIT, math.ceil(self.pace))
             raise ApiError(429, f"the queue is full ({self.taken} choices are under way): try again in {wait} s",
                            code="queue_full", headers={"Retry-After": str(wait)})  # fmt: skip
-        self.taken += num
+        self.taken_by[client] += num
 
-    def give_back(self, num: int, seconds: float) -> None:
-        self.taken -= num
+    def give_back(self, num: int, seconds: float, client: Hashable = None) -> None:
+        self.taken_by[client] -= num
+        self.taken_by = +self.taken_by  # without those that have none
         self.pace += (seconds - self.pace) / 8
 
     async def tokenized(self, make: Callable[..., object], *given: object) -> object:
         """Text into tokens, without holding up the loop."""
         return await self.loop.run_in_executor(self.tokenizing, make, *given)
 
-    async def complete(self, prompt: Sequence[int], sampling: Sampling, watch: Callable | None = None) -> Completion:
+    async def complete(
+        self, prompt: Sequence[int], sampling: Sampling, watch: Callable | None = None, client: Hashable = None
+    ) -> Completion:
         """One completion, whole, without its text; given up if the caller is cancelled."""
-        return await self._outcome(self.model.engine.request(prompt, sampling, watch))
+        return await self._outcome(self.model.engine.request(prompt, sampling, watch, client=client))
 
     async def score(self, tokens: Sequence[int], num: int) -> tuple[TokenFact, ...]:
         """Given tokens, each with its log-probability and the `num` likeliest in its place."""
@@ -140,14 +152,14 @@ class Desk:
 class Generation:
     """A plan being carried out. It begins at once."""
 
-    def __init__(self, desk: Desk, plan: Plan) -> None:
+    def __init__(self, desk: Desk, plan: Plan, client: Hashable = None) -> None:
         self.desk, self.plan, self.wake = desk, plan, lambda: None
         self.tokenizer = desk.model.tokenizer
         self.parser = ReplyParser(self.tokenizer, plan.split, plan.opened, plan.merged, plan.stops, plan.continued)
         self.arrived: deque[Delta | BaseException] = deque()
         self.closes = False  # has the engine been told to close the thinking?
         self.ended = False
-        self.request = desk.model.engine.request(plan.prompt, plan.sampling, self._on_token, plan.tell)
+        self.request = desk.model.engine.request(plan.prompt, plan.sampling, self._on_token, plan.tell, client)
         desk.model.engine_thread.ask([self.request], self._deliver)
 
     def take(self) -> Delta | None:
@@ -209,13 +221,12 @@ class Nothing:
 
 
 def taken(arrived: deque[Delta | BaseException]) -> Delta | None:
-    """All that has arrived, joined; None for nothing. Raises an error that has."""
+    """All that has arrived, joined; None for nothing. Raises an error that has, once what came before it is taken."""
     deltas: list[Delta] = []
-    while arrived:
-        item = arrived.popleft()
-        if isinstance(item, BaseException):
-            raise item
-        deltas.append(item)
+    while arrived and not isinstance(arrived[0], BaseException):
+        deltas.append(arrived.popleft())
+    if arrived and not deltas:
+        raise arrived.popleft()
     return joined(deltas) if deltas else None
 
 
@@ -235,6 +246,7 @@ async def follow(sources: Sequence[Source]) -> AsyncIterator[list[tuple[int, Del
                     del left[i]
             if grown:
                 yield grown
+                event.set()  # an error may stand behind what was taken
     finally:
         for source in left.values():
             source.cancel()

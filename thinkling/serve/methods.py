@@ -6,7 +6,7 @@ ends is told in a line. Left out: log-probabilities, stop strings and token ids,
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +33,10 @@ class ThroughDesk:
     """The served model as a method sees it: the question stands behind the chat's earlier messages, and what it
     samples is told to `tell`, in the order in which it was asked."""
 
-    def __init__(self, desk: Desk, chat: Chat, room: int, tell: Callable[[int, Completion], None]) -> None:
-        self.desk, self.model, self.name = desk, desk.model, desk.model.name
+    def __init__(
+        self, desk: Desk, chat: Chat, room: int, tell: Callable[[int, Completion], None], client: Hashable = None
+    ) -> None:
+        self.desk, self.model, self.name, self.client = desk, desk.model, desk.model.name, client
         self.earlier, self.room, self.tell = chat.messages[:-1], room, tell
         self.asked = self.told = 0
         self.done: dict[int, Completion] = {}
@@ -50,7 +52,7 @@ class ThroughDesk:
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         number, self.asked = self.asked, self.asked + 1
         watcher = StopStrings(self.model.tokenizer, sampling.stop) if sampling.stop else None
-        drawn = await self.desk.complete(self.model.tokens_of(prompt), sampling, watcher)
+        drawn = await self.desk.complete(self.model.tokens_of(prompt), sampling, watcher, self.client)
         completion = self.model.with_text(drawn, watcher)
         self.done[number] = completion
         while self.told in self.done:
@@ -64,14 +66,15 @@ class MethodRun:
     for the method's own. room: tokens that a prompt may have. sampled: all completions so far, as they were told."""
 
     def __init__(
-        self, desk: Desk, recipe: Recipe, chat: Chat, sampling: Sampling, temperature: float | None, room: int
-    ) -> None:
+        self, desk: Desk, recipe: Recipe, chat: Chat, sampling: Sampling, temperature: float | None, room: int,
+        client: Hashable = None,
+    ) -> None:  # fmt: skip
         self.wake: Callable[[], None] = lambda: None
         self.arrived: deque[Delta | BaseException] = deque()
         self.num_tokens = 0
         self.sampled: list[Completion] = []
         self.problem = Problem("chat", chat.messages[-1]["content"], "")
-        self.model = ThroughDesk(desk, chat, room, self._tell)
+        self.model = ThroughDesk(desk, chat, room, self._tell, client)
         own = recipe.temperature if temperature is None else temperature
         recipe = replace(recipe, template=CHATTING[chat.thinking], temperature=own)
         method = build(recipe, recipe.budgets[0], sampling, lambda name: scorer_for(name, recipe.template, 16, ""))

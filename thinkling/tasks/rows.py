@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from thinkling.errors import UserError
+from thinkling.errors import UserError, install
 from thinkling.runs import read_jsonl, why_not_read
 
 LONGEST_CELL = 2**24  # characters; Python's own limit, 2^17, is less than some contexts have
@@ -78,8 +78,8 @@ def parquet_rows(path: Path) -> Iterator[dict]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise UserError(f"{path}: Parquet is read by pyarrow, which is not installed: pip install "
-                        "'thinkling[parquet]', or save the file as .jsonl or .csv") from None  # fmt: skip
+        raise UserError(f"{path}: Parquet is read by pyarrow, which is not installed: {install('parquet')}, or save "
+                        "the file as .jsonl or .csv") from None  # fmt: skip
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from thinkling.errors import UserError
+from thinkling.errors import UserError, install
 from thinkling.runs import to_plain
 from thinkling.train.config import TrackerName
 
@@ -44,5 +44,4 @@ def library(module: str, kind: str) -> object:
     try:
         return import_module(module)
     except ImportError:
-        raise UserError(f"--trackers {kind} needs a library that is not installed: pip install "
-                        f"'thinkling[{kind}]'") from None  # fmt: skip
+        raise UserError(f"--trackers {kind} needs a library that is not installed: {install(kind)}") from None

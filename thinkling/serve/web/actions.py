@@ -168,7 +168,8 @@ def stop(session: Session, turn: int, fields: Fields) -> list[Wanted]:
 def clear(session: Session, turn: int, fields: Fields) -> list[Wanted]:
     """A new conversation."""
     session.stop()
-    vars(session).update(vars(Session(session.models, session.who, session.seed, session.epoch + 1)))
+    epoch = session.epoch + 1
+    vars(session).update(vars(Session(session.models, session.who, session.seed, session.browser, epoch)))
     return []
 
 

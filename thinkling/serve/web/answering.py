@@ -7,24 +7,24 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field, replace
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.sampling import Sampling
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.problem import Problem
-from thinkling.report.explain_words import visible
+from thinkling.report.explain_words import visible, with_signs
 from thinkling.scale.vote import groups
 from thinkling.serve.answering import as_refusal
-from thinkling.serve.asks import Asked
 from thinkling.serve.context import Chat
 from thinkling.serve.desk import Generation, follow
+from thinkling.serve.far import Far, FarReply, TextFact, characters
 from thinkling.serve.methods import MethodRun
 from thinkling.serve.reply import seed_of
 from thinkling.serve.reply_parser import TokenFact
-from thinkling.serve.talkers import Hosted, asks
+from thinkling.serve.talkers import Begun, Hosted
 from thinkling.serve.web.known import Known
 from thinkling.serve.web.session import Class, Piece, Session, Told, Wanted
 from thinkling.verify.verifier import verifier_of
@@ -46,30 +46,48 @@ class Controls:
 
 @dataclass
 class Drawing:
-    """A reply being drawn. facts: of its tokens, as they come."""
+    """A reply being drawn. facts: of its tokens, as they come, where the model is here."""
 
     turn: int
-    asked: Asked
-    source: Generation | MethodRun
-    tokenizer: Tokenizer
+    host: Hosted | Far
+    begun: Begun | FarReply
     question: str
-    facts: list[TokenFact]
+    facts: list[TokenFact] = field(default_factory=list)
+
+    @property
+    def source(self) -> Generation | MethodRun | FarReply:
+        return self.begun if isinstance(self.begun, FarReply) else self.begun.source
+
+    def told(self, before: Told) -> Told:
+        """What is known of the reply by now."""
+        if isinstance(self.begun, FarReply):
+            return replace(before, pieces=tuple(far_pieces(self.begun.facts)), dropped=self.begun.dropped,
+                           silent=self.begun.silent)  # fmt: skip
+        pieces = tuple(pieces_of(self.host.model.tokenizer, self.facts))
+        return replace(before, pieces=pieces, dropped=self.begun.asked.dropped)
 
 
 async def answer(
-    session: Session, wanted: Sequence[Wanted], hosted: Mapping[str, Hosted], controls: Controls, known: Known
+    session: Session, wanted: Sequence[Wanted], hosted: Mapping[str, Hosted | Far], controls: Controls, known: Known
 ) -> AsyncIterator[None]:
     """Draw what is wanted into the session's turns; it yields now and then, for whoever looks."""
     stopped = asyncio.Event()
-    epoch, session.stop = session.epoch, stopped.set
+    epoch = session.epoch
     places = max(1, controls.vote)
-    taken: list[Hosted] = []
     drawings: list[Drawing] = []
+    taken = ExitStack()
+
+    def stop() -> None:
+        """Takes hold at once, also where nobody looks any more: of a tab that is closed."""
+        stopped.set()
+        for drawing in drawings:
+            drawing.source.cancel()
+
+    session.stop = stop
     try:
         for want in wanted:
             host = hosted[session.tree.turns[want.turn].model]
-            host.desk.take(places)
-            taken.append(host)
+            taken.enter_context(host.room(places, id(session)))
             drawings.append(await begin(session, want, host, controls))
         async for _ in grow(session, drawings, stopped):
             yield
@@ -79,14 +97,13 @@ async def answer(
     finally:
         for drawing in drawings:
             drawing.source.cancel()
-        for host in taken:
-            host.desk.give_back(places, host.desk.pace)
+        taken.close()
         if session.epoch == epoch:
             await finish(session, wanted, drawings, stopped.is_set(), known)
     yield
 
 
-async def begin(session: Session, want: Wanted, host: Hosted, controls: Controls) -> Drawing:
+async def begin(session: Session, want: Wanted, host: Hosted | Far, controls: Controls) -> Drawing:
     tree = session.tree
     turn = tree.turns[want.turn]
     before = [t.message for t in tree.up_to(turn.parent)]
@@ -96,8 +113,8 @@ async def begin(session: Session, want: Wanted, host: Hosted, controls: Controls
     effort = "xhigh" if controls.effort == "none" and want.begun_thinking is not None else controls.effort
     chat = Chat((*system, *before), effort != "none", want.begun, want.begun_thinking)
     vote = 0 if want.goes_on else controls.vote
-    asked, source = await host.begin(asks(chat, sampling, effort=effort, tell=ALTERNATIVES, told=True), vote)
-    return Drawing(turn.id, asked, source, host.model.tokenizer, before[-1]["content"], [])
+    begun = await host.begin(chat, sampling, vote, id(session), effort=effort, tell=ALTERNATIVES, told=True)
+    return Drawing(turn.id, host, begun, before[-1]["content"])
 
 
 async def grow(session: Session, drawings: Sequence[Drawing], stopped: asyncio.Event) -> AsyncIterator[None]:
@@ -142,12 +159,8 @@ async def finish(
     for drawing in drawings:
         reply = session.tree.turns[drawing.turn].reply
         session.grow(drawing.turn, replace(reply, stopped=stopped))
-        before = session.told.get(drawing.turn, Told())
         verdict = await asyncio.to_thread(known.verdict, drawing.question, reply.answer)
-        session.told[drawing.turn] = replace(
-            before, pieces=tuple(pieces_of(drawing.tokenizer, drawing.facts)), dropped=drawing.asked.dropped,
-            verdict=verdict,
-        )  # fmt: skip
+        session.told[drawing.turn] = replace(drawing.told(session.told.get(drawing.turn, Told())), verdict=verdict)
         session.end(drawing.turn)
     for want in wanted:
         if want.turn in session.live:
@@ -188,3 +201,16 @@ def pieces_of(tokenizer: Tokenizer, facts: Sequence[TokenFact]) -> list[Piece]:
         others = tuple((visible(tokenizer, token), math.exp(logprob)) for token, logprob in first.top)
         found.append(Piece(text, first.thinking, math.exp(first.logprob or 0.0), others))
     return found
+
+
+def far_pieces(facts: Sequence[TextFact]) -> list[Piece]:
+    """The same of what a server tells."""
+    return [
+        Piece(text, fact.thinking, math.exp(fact.logprob),
+              tuple((shown(data), math.exp(logprob)) for data, logprob in fact.top))
+        for text, fact in characters(facts)
+    ]  # fmt: skip
+
+
+def shown(data: bytes) -> str:
+    return with_signs(data.decode(errors="backslashreplace")).replace(" ", "·")

@@ -7,47 +7,59 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from thinkling.errors import UserError
+from thinkling.errors import UserError, install
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.report.page import safe
 from thinkling.serve.arena import cast
 from thinkling.serve.chat import greeting
+from thinkling.serve.far import Far
 from thinkling.serve.parameters import EFFORTS
 from thinkling.serve.served import public_name
-from thinkling.serve.talkers import Hosted
+from thinkling.serve.talkers import Hosted, There
 from thinkling.serve.web import style
 from thinkling.serve.web.actions import Fields, act, decide, problem_id
 from thinkling.serve.web.answering import Controls, answer
 from thinkling.serve.web.known import Known
 from thinkling.serve.web.session import Session
+from thinkling.serve.web.shelf import Shelf, browser_of
 from thinkling.serve.web.transcript import transcript
 from thinkling.serve.web.tree import loaded
 
 QUEUE = 64  # replies that may wait for a place in the batch
+UNTOLD = 8192  # the context where a server does not tell its own
 BOTH = "both, blind"
-MISSING = "the web chat needs the package gradio, which is not installed: pip install 'thinkling[chat]'"
+MISSING = f"the web chat needs the package gradio, which is not installed: {install('chat')}"
 
 
 @dataclass(frozen=True)
 class House:
-    """What all users share. models: one, or two to compare. votes: the file of votes. effort: for a start."""
+    """What all users share. models: one, or two to compare, here or on a server. votes: the file of votes. effort: for
+    a start."""
 
-    models: tuple[LanguageModel, ...]
+    models: tuple[LanguageModel | There, ...]
     sampling: Sampling
     effort: str
     votes: Path
     known: Known
+    shelf: Shelf = field(default_factory=Shelf)
 
     @cached_property
-    def hosted(self) -> dict[str, Hosted]:
+    def hosted(self) -> dict[str, Hosted | Far]:
         """The models by name. Made in the event loop that serves the page."""
-        return {name: Hosted(model, QUEUE) for name, model in zip(self.names, self.models, strict=True)}
+        made = [Far(model) if isinstance(model, There) else Hosted(model, QUEUE) for model in self.models]
+        return dict(zip(self.names, made, strict=True))
+
+    @property
+    def context(self) -> int:
+        """Tokens that a conversation may have with each of the models."""
+        all_of = [m.context if isinstance(m, There) else m.engine.max_length for m in self.models]
+        return min((context for context in all_of if context), default=UNTOLD)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,11 +80,17 @@ def gradio() -> Any:
 
 def vote(house: House, session: Session, number: int, winner: str) -> None:
     """A vote on a pair of replies, written at once; names that are looked at without one are no vote."""
+    before = session.tree
     pair = decide(session, number, winner)
-    if winner != "shown":
+    if winner == "shown":
+        return
+    try:
         a, b = (session.tree.turns[id].reply.answer for id in pair.turns)
         match = replace(pair.match, problem=problem_id(session, pair, house.known.find))
         cast(house.votes, match, pair.winner, a, b)
+    except UserError:  # it is in no file, so it can be given again
+        session.tree, pair.winner = before, ""
+        raise
 
 
 async def run(
@@ -90,9 +108,12 @@ async def run(
         session.note, wanted = str(error), []
     yield
     if wanted:
-        async with aclosing(answer(session, wanted, house.hosted, controls, house.known)) as grown:
-            async for _ in grown:
-                yield
+        try:
+            async with aclosing(answer(session, wanted, house.hosted, controls, house.known)) as grown:
+                async for _ in grown:
+                    yield
+        finally:  # of a tab that was closed, too: what was said until then is there when the page is opened again
+            house.shelf.put(session.browser, session.kept())
 
 
 def controls_of(values: Mapping[str, Any]) -> Controls:
@@ -115,7 +136,7 @@ def blocks(house: House) -> Any:
     gr = gradio()
     with gr.Blocks(title=f"{house.names[0]} · thinkling", analytics_enabled=False) as page:
         session = gr.State(Session(house.names))
-        kept = gr.BrowserState(None, storage_key="thinkling-chat", secret="thinkling")
+        stored = gr.BrowserState(None, storage_key="thinkling-chat", secret="thinkling")
         with gr.Row(elem_id="head"):
             gr.HTML(
                 f"<h1>{' and '.join(map(safe, house.names))} <small>thinkling</small></h1>", apply_default_css=False
@@ -130,14 +151,14 @@ def blocks(house: House) -> Any:
         with gr.Accordion("Settings", open=False, elem_id="settings"):
             inputs = settings(gr, house)
             problem = gr.Button("Take a problem whose answer is known", size="sm", elem_id="problem")
-        wire(gr, page, house, session, kept, shown, text, (send, stop, new, problem), inputs)
+        wire(gr, page, house, session, stored, shown, text, (send, stop, new, problem), inputs)
     page.queue(default_concurrency_limit=None, max_size=1000)
     return page
 
 
 def settings(gr: Any, house: House) -> dict[str, Any]:
     """The controls by name, with their values for a start."""
-    sampling, context = house.sampling, min(model.engine.max_length for model in house.models)
+    sampling, context = house.sampling, house.context
     made: dict[str, Any] = {}
     choices = [*house.names, *([BOTH] if len(house.names) > 1 else [])]
     made["who"] = gr.Radio(choices, value=choices[-1], label="Who answers", visible=len(choices) > 1)
@@ -159,19 +180,42 @@ def settings(gr: Any, house: House) -> dict[str, Any]:
     return made
 
 
-def seen_of(gr: Any, told: str, here: Session) -> list:
+def opened(house: House, session: Session, saved: Any) -> None:
+    """A tab is opened, with what its browser has kept."""
+    session.seed, session.browser = secrets.randbits(48), browser_of(saved)
+    try:
+        session.tree = loaded(saved) if saved else session.tree
+    except UserError as error:
+        session.note = str(error)
+    session.tree = house.shelf.put(session.browser, session.tree)
+
+
+def kept(house: House, session: Session) -> dict:
+    """What the browser is to keep."""
+    return {"browser": session.browser} | house.shelf.put(session.browser, session.kept()).saved()
+
+
+def cleared(house: House, session: Session) -> None:
+    """A new conversation, in this tab."""
+    house.shelf.take_away(session.browser, session.kept())
+    act(session, "clear")
+
+
+def seen_of(gr: Any, house: House, told: str, here: Session) -> list:
     """What the outputs become: the conversation, what the browser keeps of it, and which button is there."""
     live = bool(here.live)
-    keep = gr.skip() if live else here.saved()
+    keep = gr.skip() if live else kept(house, here)
     return [transcript(here, told), keep, gr.update(visible=not live), gr.update(visible=live)]
 
 
-def wire(gr: Any, page: Any, house: House, session: Any, kept: Any, shown: Any, text: Any, buttons: tuple, inputs: dict
-         ) -> None:  # fmt: skip
+def wire(
+    gr: Any, page: Any, house: House, session: Any, stored: Any, shown: Any, text: Any, buttons: tuple, inputs: dict
+) -> None:
     """Who calls whom."""
     send, stop, new, problem = buttons
-    outputs = [shown, kept, send, stop]
-    look = partial(seen_of, gr, greeting(house.names[0]))
+    outputs = [shown, stored, send, stop]
+    look = partial(seen_of, gr, house, greeting(house.names[0]))
+    tabs: dict[str, Session] = {}  # that are open
 
     async def clicked(here: Session, action: str, turn: int, fields: Fields, values: tuple) -> AsyncIterator[list]:
         given = dict(zip(inputs, values, strict=True))
@@ -200,16 +244,17 @@ def wire(gr: Any, page: Any, house: House, session: Any, kept: Any, shown: Any, 
         act(here, "stop")
 
     def on_new(here: Session) -> list:
-        act(here, "clear")
+        cleared(house, here)
         return look(here)
 
-    def on_load(here: Session, saved: Any) -> list:
-        here.seed = secrets.randbits(48)
-        try:
-            here.tree = loaded(saved) if saved else here.tree
-        except UserError as error:
-            here.note = str(error)
+    def on_load(here: Session, saved: Any, request: gr.Request) -> list:
+        opened(house, here, saved)
+        tabs[request.session_hash] = here
         return look(here)
+
+    def on_close(request: gr.Request) -> None:
+        if (here := tabs.pop(request.session_hash, None)) is not None:
+            here.stop()
 
     common = {
         "show_progress": "hidden",
@@ -223,7 +268,8 @@ def wire(gr: Any, page: Any, house: House, session: Any, kept: Any, shown: Any, 
     stop.click(on_stop, [session], None, **common)
     new.click(on_new, [session], outputs, **common)
     problem.click(lambda: secrets.choice(house.known.problems).question, None, [text], **common)
-    page.load(on_load, [session, kept], outputs, **common)
+    page.load(on_load, [session, stored], outputs, **common)
+    page.unload(on_close)
 
 
 def theme(gr: Any) -> Any:

@@ -11,10 +11,9 @@ from thinkling.serve.web.page import House, application
 
 def serve(house: House, access: Access, port: int) -> None:
     """Serve until SIGINT or SIGTERM. Raises UserError where the page cannot be served."""
-    context = min(model.engine.max_length for model in house.models)
-    if house.sampling.max_tokens >= context:
+    if house.sampling.max_tokens >= house.context:
         raise UserError(f"--max-tokens {house.sampling.max_tokens} leaves no room for a question in a context of "
-                        f"{context}: lower it, or raise --max-length")  # fmt: skip
+                        f"{house.context}: lower it, or raise --max-length")  # fmt: skip
     access = with_token(access)
     app = Door(application(house), access)
     listener = listening(access.bind, port)

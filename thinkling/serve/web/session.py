@@ -48,13 +48,15 @@ class Class:
 @dataclass(frozen=True)
 class Told:
     """What is known of a reply besides its text. dropped: turns that did not fit. yours: characters of thinking and of
-    answer that a person wrote. classes: of a vote, the winner first. verdict: the status and why."""
+    answer that a person wrote. classes: of a vote, the winner first. verdict: the status and why. silent: does the
+    server tell no log-probabilities, and so no pieces?"""
 
     pieces: tuple[Piece, ...] = ()
     dropped: int = 0
     yours: tuple[int, int] = (0, 0)
     classes: tuple[Class, ...] = ()
     verdict: tuple[str, str] | None = None
+    silent: bool = False
 
 
 @dataclass
@@ -70,13 +72,14 @@ class Pair:
 @dataclass
 class Session:
     """models: all that there are, by name; who: those that answer next, one or two. seed: of the sides on which two
-    are shown. epoch: counts the conversations that were begun. live: turns whose reply is being drawn. editing: a turn
-    that is open for changes, or ROOT. toggled: (what, turn) that is shown otherwise than by default. note: one line to
-    the user. stop: called to end what is being drawn."""
+    are shown. browser: that this is a tab of, see Shelf. epoch: counts the conversations that were begun. live: turns
+    whose reply is being drawn. editing: a turn that is open for changes, or ROOT. toggled: (what, turn) that is shown
+    otherwise than by default. note: one line to the user. stop: called to end what is being drawn."""
 
     models: tuple[str, ...]
     who: tuple[str, ...] = ()
     seed: int = 0
+    browser: str = ""
     epoch: int = 0
     tree: Tree = field(default_factory=Tree)
     told: dict[int, Told] = field(default_factory=dict)
@@ -98,12 +101,12 @@ class Session:
     def unvoted(self) -> list[int]:
         return [number for number, pair in self.pairs.items() if not pair.winner]
 
-    def saved(self) -> dict:
+    def kept(self) -> Tree:
         """What the browser keeps: nothing of it tells whose the replies are before the vote."""
         hidden = set(self.unvoted)
         turns = {id: replace(turn, pair=0, model="" if turn.pair in hidden else turn.model)
                  for id, turn in self.tree.turns.items()}  # fmt: skip
-        return replace(self.tree, turns=turns).saved()
+        return replace(self.tree, turns=turns)
 
     # --- replies as they come ---
 

@@ -134,6 +134,7 @@ def figures(reply: Reply, told: Told) -> str:
     if any(told.yours):
         parts.append("begun by you" if reply.num_tokens else "changed by you")
     parts += [f"the {counted(told.dropped, 'oldest turn')} did not fit"] if told.dropped else []
+    parts += ["no alternatives of tokens: the server tells no log-probabilities"] if told.silent else []
     return " · ".join(parts)
 
 

@@ -3,7 +3,7 @@
 It is known to hang, and its own time limit works on the main thread only: call it through `Watched` (see watched.py).
 """
 
-from thinkling.errors import UserError
+from thinkling.errors import UserError, install
 from thinkling.isolated import Isolated
 
 LIMIT = 5.0  # seconds for one verdict
@@ -25,5 +25,5 @@ def auditor() -> Isolated:
     import importlib.util
 
     if importlib.util.find_spec("math_verify") is None:
-        raise UserError("--audit math-verify needs Math-Verify: pip install 'thinkling[audit]'")
+        raise UserError(f"--audit math-verify needs Math-Verify: {install('audit')}")
     return Isolated("thinkling.verify.adversarial.audit:math_verify", LIMIT, warm_up=[("\\boxed{1}", "2")])

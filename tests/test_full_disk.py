@@ -1,0 +1,141 @@
+"""A disk that is full, and a process that is killed, in the middle of what people keep: votes, chats, exported models.
+One clear line, and nothing half-written under a final name. Runs and rows: test_bad_input.py, test_eval_runs.py."""
+
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from test_pth import as_the_book_has_it, network
+from test_tokenizer import make as tokenizer_of
+from test_web_chat import click, house_of
+
+from thinkling import cli
+from thinkling.errors import UserError
+from thinkling.evaluate.ranking.votes import read_votes
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling
+from thinkling.model.weights import save_model
+from thinkling.serve.chat_commands import COMMANDS
+from thinkling.serve.conversation import Talk
+from thinkling.serve.reply import Reply
+from thinkling.serve.web.session import Session
+
+
+@contextmanager
+def room_for(num_bytes: int) -> Iterator[None]:
+    """No file may become longer: to whoever writes it, that is a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_vote_that_has_no_room_can_be_given_again(tiny: LanguageModel, tmp_path: Path) -> None:
+    """It was taken for given, and stood in no file."""
+
+    async def test() -> None:
+        other = LanguageModel("other", tiny.network, tiny.tokenizer, max_rows=8, max_length=512)
+        house = house_of(tiny, other, votes=tmp_path / "votes.jsonl")
+        session = Session(house.names, house.names, seed=1)
+        for text, number in (("2?", 2), ("3?", 5)):
+            await click(house, session, "send", text=text)
+            session.grow(number, Reply(answer="two"))
+            session.grow(number + 1, Reply(answer="three"))
+            before = session.tree
+            with room_for(house.votes.stat().st_size + 20 if house.votes.exists() else 20):
+                await click(house, session, "vote", number, what="model_b")
+            assert "votes.jsonl: File too large: make room there" in session.note and "\n" not in session.note
+            assert session.tree == before and session.unvoted == [number]
+            await click(house, session, "vote", number, what="model_b")
+            assert not session.note and not session.unvoted
+
+    asyncio.run(test())
+    assert [vote.winner for vote in read_votes(tmp_path / "votes.jsonl")] == ["model_b", "model_b"]
+
+
+def test_a_chat_that_has_no_room_leaves_the_one_before(tmp_path: Path) -> None:
+    talk = Talk(None, Sampling(), Console(file=StringIO()), None)
+    talk.talker = type("Anyone", (), {"name": "x"})
+    file = tmp_path / "talk.json"
+    talk.messages.append({"role": "user", "content": "a"})
+    COMMANDS["/save"].run(talk, str(file))
+    kept = file.read_text()
+    talk.messages.append({"role": "assistant", "content": "b" * 500})
+    with room_for(300), pytest.raises(UserError, match=r"talk\.json: File too large: make room there"):
+        COMMANDS["/save"].run(talk, str(file))
+    assert file.read_text() == kept and os.listdir(tmp_path) == ["talk.json"]
+
+
+# --- models ---
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small network as a checkpoint (in), and as the book has it."""
+    (tmp_path / "in").mkdir()
+    made = network(False)
+    save_model(tmp_path / "in" / "model", made, tokenizer_of("qwen"))
+    torch.save(as_the_book_has_it(made), tmp_path / "in" / "m.pth")
+    return tmp_path
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    made, book, out = folder / "in" / "model", folder / "in" / "m.pth", folder / "out"
+    return {
+        "export": ["export", "--model", str(made), "--gguf", str(out / "m.gguf"), "--device", "cpu"],
+        "convert": ["convert", str(book), "--out", str(out / "converted"), "--tokenizer", str(made)],
+    }
+
+
+@pytest.mark.parametrize(("command", "room"), [("export", 3000), ("convert", 100), ("convert", 60_000)])
+def test_a_model_that_has_no_room(command: str, room: int, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """convert: no room for the first small file, or for the weights."""
+    with room_for(room), pytest.raises(SystemExit) as end:
+        cli.main(commands(folder)[command])
+    line = capsys.readouterr().err
+    assert end.value.code == 2 and line.count("\n") == 1 and "File too large" in line and "make room there" in line
+    assert str(folder / "out") in line and ".new-" not in line
+    assert not any((folder / "out").iterdir())
+    cli.main(commands(folder)[command])
+    assert any((folder / "out").iterdir())
+
+
+KILLED = """
+import os, signal, sys
+def kill(*given, **more):
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1] == "export":
+    from thinkling.commands import export as module
+    module.os.replace = kill  # all is written, and nothing has its name yet
+else:
+    from thinkling.model import weights as module
+    module._save_weights = kill
+from thinkling import cli
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", ["export", "convert"])
+def test_killed_in_the_middle(command: str, folder: Path) -> None:
+    """What has a final name is whole or absent, and the same command then works."""
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    words = commands(folder)[command]
+    ended = subprocess.run([sys.executable, "-c", KILLED, *words], env=env, timeout=300, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    left = os.listdir(folder / "out")
+    assert left and all(name.startswith(".") for name in left)
+    cli.main(words)
+    made = folder / "out" / ("m.gguf" if command == "export" else "converted")
+    assert LanguageModel.load(str(made), device="cpu").network.config.num_hidden_layers == 2
