@@ -2,19 +2,29 @@
 
 import asyncio
 import copy
+import io
+import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from torch import Tensor, nn
 
 from thinkling.cli import parse
 from thinkling.commands.load import language_model
 from thinkling.commands.options import ModelSettings
+from thinkling.commands.quantize_report import main as quantize_report
 from thinkling.errors import UserError
+from thinkling.evaluate import quantization
 from thinkling.evaluate.manifest import model_facts
+from thinkling.evaluate.quantization import compared, cost, distances
+from thinkling.generate import score
+from thinkling.generate.completion import Completion
 from thinkling.generate.engine import Engine
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.reference import generate
@@ -28,6 +38,8 @@ from thinkling.model.int8 import Int8Linear, quantized, sums, sums_by_float
 from thinkling.model.quantize import is_quantized, quantize, weight_bytes
 from thinkling.model.transformer import Transformer, init_weights
 from thinkling.model.weights import save_model
+from thinkling.report.quantization_table import table, verdict
+from thinkling.tasks.builtin import problems
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.lora import add_adapters
 from thinkling.train.optim import Optimizer
@@ -232,3 +244,59 @@ def test_networks_that_cannot_be_quantized() -> None:
 def test_flags_that_do_not_go_together(command: str, flags: list[str], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         parse(command, [*flags, "--quantize", "int8"])
+
+
+def test_distance_of_two_distributions_by_hand() -> None:
+    """KL((1/2, 1/2) || (1/4, 3/4)) = ln 2 - ln(3) / 2 = 0.1438 nats; of a row from itself 0."""
+    plain, small = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log(), torch.tensor([[0.25, 0.75], [0.9, 0.1]]).log()
+    kl, same = compared(plain + 3, small).T.tolist()  # logits may be off by a constant
+    assert kl == pytest.approx([math.log(2) - math.log(3) / 2, 0.0], abs=1e-6)
+    assert same == [0.0, 1.0]
+
+
+def test_distances_are_those_of_reading_each_response_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, small = halves()
+    own = [Completion((5, 6), (7, 8, 9), (0.0,) * 3, "stop"), Completion((1,), (2,), (0.0,), "stop"),
+           Completion((1, 2, 3), (4, 5), (0.0,) * 2, "stop")]  # fmt: skip
+    monkeypatch.setattr(quantization, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(score, "CHUNK_ELEMENTS", 131 * 2)  # two tokens' logits at a time
+    found = list(distances(plain, small, own))
+    for completion, (kl, same) in zip(own, found, strict=True):
+        row, start = torch.tensor([[*completion.prompt_tokens, *completion.tokens]]), len(completion.prompt_tokens)
+        with torch.inference_mode():
+            p, q = (n.logits(n(row))[0, start - 1 : -1].log_softmax(-1) for n in (plain, small))
+        assert kl == pytest.approx((p.exp() * (p - q)).sum(-1).mean().item(), abs=2e-4) and kl > 0
+        assert same == pytest.approx((p.argmax(-1) == q.argmax(-1)).float().mean().item())
+
+
+def test_cost_counts_what_each_got_right(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five problems the plain weights get 1, 2, 3 right and int8 3, 4: it wins one and loses two."""
+    small = LanguageModel("small", copy.deepcopy(tiny.network), tiny.tokenizer, max_rows=4, max_length=512)
+    quantize(small.network)
+    judged = iter([*(True, True, True, False, False), *(False, False, True, True, False)])
+    monkeypatch.setattr(quantization, "verify", lambda problem, text: SimpleNamespace(correct=next(judged)))
+    monkeypatch.setattr(quantization, "AT_ONCE", 2)
+    found = cost(tiny, small, problems("held-out", 5), "plain", Sampling(temperature=0.0, max_tokens=4))
+    assert (found.plain.accuracy.mean, found.small.accuracy.mean, found.difference.mean) == (0.6, 0.4, -0.2)
+    assert (found.only_plain, found.only_small, found.p) == (2, 1, 1.0)
+    assert found.difference.low < -0.2 < found.difference.high
+    assert (found.plain.bytes, found.small.bytes) == (weight_bytes(tiny.network), weight_bytes(small.network))
+    assert 0 < found.slowest <= found.speed <= found.fastest
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(table(found, "float32"))
+    text = shown.export_text()
+    assert "-20.0 points [" in text and "KL per token" in text and f"{found.speed:.2f} times" in text
+    lines = verdict(found, fast=False)
+    assert lines[0].startswith("No difference in accuracy can be told") and "2 only without, 1 only with" in lines[0]
+    assert "no instructions for int8" in lines[1] and len(verdict(found, fast=True)) == len(lines) - 1
+
+
+def test_the_command_writes_what_it_shows(tiny: LanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    save_model(tmp_path / "m", tiny.network, tiny.tokenizer)
+    flags = ["--num-problems", "3", "--max-tokens", "5", "--device", "cpu", "--out", str(tmp_path / "out")]
+    quantize_report(parse("quantize-report", [str(tmp_path / "m"), *flags]))
+    said, kept = capsys.readouterr().out, json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "int8" in said and f"{kept['divergence']['mean']:.4f} nats" in said
+    assert kept["num_problems"] == 3 and kept["small"]["bytes"] < kept["plain"]["bytes"]
+    with pytest.raises(UserError, match="at least 2"):
+        parse("quantize-report", ["m", "--num-problems", "1"])
