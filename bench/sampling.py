@@ -1,8 +1,8 @@
 """Drawing with top-k and top-p from a large vocabulary: by the likeliest tokens first, beside sorting them all.
 
-Both draw the same tokens, which is checked. Logits are those of a token whose rank r has the probability r^-s: at s = 1.5
-top-p 0.9 keeps about 60 tokens, as in text that a model finds easy; at s = 1 tens of thousands, where the likeliest do
-not suffice and were looked at in vain. The two take turns. Left out: greedy, which sorts nothing.
+Both draw the same tokens, which is checked. The probability of the token of rank r falls as r^-s: at s = 1.5 top-p 0.9
+keeps about 60 tokens, as in text that a model finds easy; at s = 1 tens of thousands, where the likeliest do not suffice
+and were looked at in vain. The two take turns. Left out: greedy, which sorts nothing.
 """
 
 import statistics
@@ -36,30 +36,35 @@ KINDS = {
 }
 
 
-def timed(work: Callable[[], tuple]) -> float:
+Way = Callable[[torch.Tensor, BatchedSampling, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def timed(way: Way, *given: object) -> tuple[list[int], float]:
     started = time.perf_counter()
-    work()[0].tolist()  # the tokens on this side: a GPU has then done its work
-    return time.perf_counter() - started
+    tokens = way(*given)[0].tolist()  # on this side: a GPU has then done its work
+    return tokens, time.perf_counter() - started
+
+
+def compare(bench: Draw, sampling: Sampling, exponent: float, rows: int, device: torch.device) -> list[list[float]]:
+    """Of each repeat, the seconds of sorting all and of the likeliest first."""
+    random = torch.Generator().manual_seed(rows)
+    ranks = torch.stack([torch.randperm(bench.vocabulary, generator=random) for _ in range(rows)]) + 1
+    logits, numbers = -exponent * ranks.float().log(), torch.rand(rows, generator=random)
+    given = logits.to(device), BatchedSampling([sampling] * rows, device), numbers.to(device)
+    ways = (choose_among_all, choose_among_likeliest)
+    plain, fast = (timed(way, *given)[0] for way in ways)  # and warm
+    if plain != fast:
+        raise SystemExit(f"{sampling}, {rows} rows: not the same tokens")
+    return [[timed(way, *given)[1] for way in ways] for _ in range(bench.repeats)]
 
 
 def main(bench: Draw) -> None:
     device = pick_device(bench.device)
     print(machine(device))
-    print("| drawing | rows | all sorted, ms | likeliest first, ms | ratio | slowest to fastest |")
+    print("| drawing | rows | all sorted, ms | likeliest first, ms | times as fast | slowest to fastest |")
     for name, (sampling, exponent) in KINDS.items():
         for rows in bench.batches:
-            random = torch.Generator().manual_seed(rows)
-            ranks = torch.stack([torch.randperm(bench.vocabulary, generator=random) for _ in range(rows)]) + 1
-            logits, numbers = (
-                (-exponent * ranks.float().log()).to(device),
-                torch.rand(rows, generator=random).to(device),
-            )
-            batch = BatchedSampling([sampling] * rows, device)
-            ways = [lambda way=way: way(logits, batch, numbers) for way in (choose_among_all, choose_among_likeliest)]
-            plain, fast = (way()[0] for way in ways)  # and warm
-            if not plain.equal(fast):
-                raise SystemExit(f"{name}, {rows} rows: not the same tokens")
-            taken = [[timed(way) for way in ways] for _ in range(bench.repeats)]
+            taken = compare(bench, sampling, exponent, rows, device)
             before, after = (statistics.median(column) * 1000 for column in zip(*taken, strict=True))
             ratios = sorted(a / b for a, b in taken)
             print(f"| {name} | {rows} | {before:,.1f} | {after:,.1f} | {statistics.median(ratios):.1f} | "

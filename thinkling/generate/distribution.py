@@ -17,9 +17,7 @@ from thinkling.errors import UserError
 from thinkling.generate.sampling import Sampling
 
 UNIFORMS_AT_ONCE = 64  # numbers; how many are drawn at a time does not change them
-CANDIDATES = (
-    1024  # the likeliest tokens, in which top-k and top-p mostly end; fewer than an eighth of all, or all are sorted
-)
+CANDIDATES = 1024  # the likeliest tokens, within which top-k and top-p mostly end; a small vocabulary is sorted whole
 CONFIDENCE_TOKENS = 20  # the likeliest tokens over which confidence is the mean; DeepConf's choice
 
 
