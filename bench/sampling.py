@@ -1,8 +1,8 @@
 """Drawing with top-k and top-p from a large vocabulary: by the likeliest tokens first, beside sorting them all.
 
 Both draw the same tokens, which is checked. The probability of the token of rank r falls as r^-s: at s = 1.5 top-p 0.9
-keeps about 60 tokens, as in text that a model finds easy; at s = 1 tens of thousands, where the likeliest do not suffice
-and were looked at in vain. The two take turns. Left out: greedy, which sorts nothing.
+keeps about 60 tokens, as in text that a model finds easy; at s = 1 tens of thousands, where the likeliest ones do not
+suffice and were looked at in vain. The two take turns. Left out: greedy, which sorts nothing.
 """
 
 import statistics

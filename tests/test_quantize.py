@@ -89,13 +89,13 @@ def test_a_layer_by_hand() -> None:
 
 
 @given(
-    st.integers(1, 5), st.sampled_from([1, 7, 1040, 1041, 2500]), st.integers(1, 9), st.booleans(), st.integers(0, 99)
+    st.integers(1, 5), st.sampled_from([1, 7, 1040, 1041, 4001]), st.integers(1, 9), st.booleans(), st.integers(0, 99)
 )
 def test_sums_are_exact_either_way(rows: int, width: int, outputs: int, extreme: bool, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     x, weight = (torch.randint(-127, 128, (n, width), generator=random, dtype=torch.int8) for n in (rows, outputs))
-    if extreme:  # every partial sum as far from zero as it can be
-        x, weight = torch.full_like(x, 127), torch.full_like(weight, -127)
+    if extreme:  # every partial sum nearly as far from zero as it can be
+        x, weight = 127 - x.abs() % 4, weight.abs() % 4 - 127
     exact = x.long() @ weight.long().T
     assert torch._int_mm(x, weight.T).long().equal(exact)
     assert sums_by_float(x, weight).equal(exact.float())
@@ -264,8 +264,8 @@ def test_distances_are_those_of_reading_each_response_alone(monkeypatch: pytest.
     for completion, (kl, same) in zip(own, found, strict=True):
         row, start = torch.tensor([[*completion.prompt_tokens, *completion.tokens]]), len(completion.prompt_tokens)
         with torch.inference_mode():
-            p, q = (n.logits(n(row))[0, start - 1 : -1].log_softmax(-1) for n in (plain, small))
-        assert kl == pytest.approx((p.exp() * (p - q)).sum(-1).mean().item(), abs=2e-4) and kl > 0
+            p, q = (n.logits(n(row))[0, start - 1 : -1].double().log_softmax(-1) for n in (plain, small))
+        assert kl == pytest.approx((p.exp() * (p - q)).sum(-1).mean().item(), rel=0.05, abs=1e-6) and kl > 1e-5
         assert same == pytest.approx((p.argmax(-1) == q.argmax(-1)).float().mean().item())
 
 

@@ -130,6 +130,21 @@ def test_the_likeliest_suffice_or_all_are_asked(seed: int, num: int, size: float
         assert mine.equal(plain)
 
 
+@pytest.mark.parametrize(("temperature", "uniform", "token"), [(1.0, 0.2, 10), (1.0, 0.5, 30), (0.0, 0.2, 30)])
+def test_the_likeliest_are_drawn_in_the_order_of_the_vocabulary(
+    temperature: float, uniform: float, token: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token 30 has 0.6, token 10 has 0.3; alone left, 10 has the first third. Greedy takes 30."""
+    monkeypatch.setattr(distributing, "CANDIDATES", 4)
+    monkeypatch.setattr(distributing, "choose_among_all", None)
+    logits = torch.full((1, 40), math.log(0.1 / 38))
+    logits[0, 30], logits[0, 10] = logs(0.6, 0.3)
+    batch = BatchedSampling([Sampling(temperature=temperature, top_p=0.85)], CPU)
+    tokens, logprobs = choose(logits, batch, torch.tensor([uniform]))
+    assert tokens.tolist() == [token]
+    assert logprobs.item() == pytest.approx(math.log(1 / 3 if token == 10 else 2 / 3))
+
+
 def test_only_rows_whose_truncation_goes_on_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four candidates among 40: peaked rows end within them; flat ones, top-k 9 and rows without truncation do not;
     and a tie with the last candidate cannot tell which token is meant."""
