@@ -231,6 +231,10 @@ def test_networks_that_cannot_be_quantized() -> None:
         quantize(sparse)
     with pytest.raises(UserError, match="is for a CPU, not meta"):
         quantize(network().to("meta"))
+    learning = network()
+    add_adapters(learning, 2, 4.0, seed=0)
+    with pytest.raises(UserError, match="has adapters: merge them first"):
+        quantize(learning)
 
 
 @pytest.mark.parametrize(

@@ -143,8 +143,8 @@ def choose_among_all(
 def choose_among_likeliest(
     logits: Float[Tensor, "B V"], batch: BatchedSampling, uniforms: Float[Tensor, " B"]
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
-    """The same without sorting the vocabulary: where truncation ends within the likeliest tokens, no other matters.
-    Rows where it does not are left to `choose_among_all`."""
+    """The same (on a CPU to the last bit) without sorting the vocabulary: where truncation ends within the likeliest
+    tokens, no other matters. Rows where it does not are left to `choose_among_all`."""
     V, likeliest = logits.shape[-1], logits.argmax(-1)
     logprobs = tempered(logits, batch)
     ids = logprobs.topk(CANDIDATES, sorted=False).indices.sort(dim=-1).values  # in the order of the vocabulary

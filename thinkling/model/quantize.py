@@ -25,13 +25,15 @@ def quantize(network: Transformer) -> None:
     if network.device.type != "cpu":
         raise UserError(f"--quantize int8 is for a CPU, not {network.device.type}: leave it out, or add --device cpu")
     refuse_quantized(network, "--quantize")
+    if any(".lora_" in name for name, _ in network.named_parameters()):
+        raise UserError("--quantize: this network has adapters: merge them first")
     tied = network.lm_head.weight is network.model.embed_tokens.weight
     network.lm_head = head = Int8Linear(network.lm_head)
     table = (head.weight, head.scale) if tied else parts(network.model.embed_tokens.weight)
     network.model.embed_tokens = Int8Embedding(*table, network.dtype)
-    for name, layer in list(network.model.layers.named_modules()):
-        if isinstance(layer, nn.Linear):
-            network.model.layers.set_submodule(name, Int8Linear(layer))
+    layers = network.model.layers
+    for name in [name for name, layer in layers.named_modules() if isinstance(layer, nn.Linear)]:
+        layers.set_submodule(name, Int8Linear(layers.get_submodule(name)))
     network.requires_grad_(False)
 
 
