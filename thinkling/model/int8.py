@@ -27,7 +27,7 @@ def quantized(x: Float[Tensor, "N D"]) -> tuple[Int8[Tensor, "N D"], Float[Tenso
 @cache
 def has_int8_instructions() -> bool:
     """Does this CPU multiply 8-bit numbers fast? Without, torch's own product takes several times what float32 does."""
-    known = torch.cpu.get_capabilities()
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # of an older torch nothing is known
     return any(known.get(name, False) for name in ("avx512_vnni", "amx_int8"))
 
 
