@@ -86,6 +86,7 @@ def cost(
     speeds = [new / old for old, new in zip(before, after, strict=True)]
     told = list(distances(plain.network, small.network, completions[0]))
     divergences, agreements = zip(*told, strict=True)
+    low, high = mean_interval(divergences)
     return Cost(
         num_problems=len(problems),
         plain=side(plain, completions[0], right[0], turns[0]),
@@ -94,7 +95,7 @@ def cost(
         only_plain=only[0],
         only_small=only[1],
         p=paired_p_value(*only),
-        divergence=Estimate(fmean(divergences), *mean_interval(divergences)),
+        divergence=Estimate(fmean(divergences), max(0.0, low), high),
         agreement=Estimate(fmean(agreements), *share_interval(agreements)),
         num_tokens=sum(len(completion.tokens) for completion in completions[0]),
         speed=median(speeds),
