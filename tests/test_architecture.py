@@ -15,9 +15,9 @@ PAGE = ROOT / "ARCHITECTURE.md"
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
 anywhere threads errors words checks isolated device runs terminal progress problem
-model model.config model.config_file model.cache model.transformer model.adapter model.gguf_file
-model.gguf_network model.stored model.chat_template model.jinja_template model.thinking model.gguf_tokenizer
-model.tokenizer model.package_index model.weights
+model model.config model.config_file model.cache model.int8 model.transformer model.quantize model.adapter
+model.gguf_file model.gguf_network model.stored model.chat_template model.jinja_template model.thinking
+model.gguf_tokenizer model.tokenizer model.package_index model.weights
 model.gguf_vocabulary model.gguf_writer model.modelfile model.state_dict
 model.builtin
 verify verify.verifier
@@ -56,6 +56,7 @@ scale.cot_decoding scale.methods
 evaluate evaluate.stats evaluate.repeats evaluate.result evaluate.details evaluate.run evaluate.refinement_changes
 evaluate.frontier evaluate.sweep evaluate.scorer_quality evaluate.manifest evaluate.saved evaluate.compare
 evaluate.choice_ways evaluate.choice_prompts evaluate.choice_server evaluate.multiple_choice evaluate.fresh_numbers
+evaluate.quantization
 evaluate.ranking evaluate.ranking.votes evaluate.ranking.graph evaluate.ranking.bradley_terry evaluate.ranking.elo
 evaluate.ranking.leaderboard
 evaluate.judging evaluate.judging.ask evaluate.judging.agreement evaluate.judging.corrected evaluate.judging.bias
@@ -63,7 +64,7 @@ evaluate.judging.injections evaluate.judging.reports
 report report.palette report.page report.tables report.plots report.eval_plots report.eval_report report.scorer_table
 report.formulas report.eval_words report.eval_script report.eval_page report.eval_files
 report.compare_words report.compare_page
-report.choice_table report.gap_table report.contamination_text
+report.choice_table report.gap_table report.contamination_text report.quantization_table
 report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.interval_plots report.model_card report.rank_report report.judge_report
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
@@ -89,8 +90,8 @@ serve.web serve.web.tree serve.web.session serve.web.actions serve.web.known ser
 serve.web.transcript serve.web.style serve.web.door serve.web.page serve.web.server
 commands commands.options commands.training commands.load commands.generate commands.chat commands.serve
 commands.prompts commands.explain commands.eval commands.compare commands.regrade commands.tasks commands.choice
-commands.contamination commands.fresh_numbers commands.scale commands.scorers commands.grade commands.arena
-commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo commands.distill_data
+commands.contamination commands.fresh_numbers commands.quantize_report commands.scale commands.scorers commands.grade
+commands.arena commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo commands.distill_data
 commands.data commands.sft commands.distill commands.microscope commands.explain_objective commands.check_loss
 commands.reward_head commands.pretrain commands.export commands.push commands.convert commands.demo commands.env
 flags cli __main__

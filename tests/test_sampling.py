@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.generate.distribution import BatchedSampling, choose, distribution, measure, penalise, uniforms
+from thinkling.generate import distribution as distributing
+from thinkling.generate.distribution import (
+    BatchedSampling,
+    choose,
+    choose_among_all,
+    choose_among_likeliest,
+    distribution,
+    measure,
+    penalise,
+    uniforms,
+)
 from thinkling.generate.sampling import Sampling, derive_seed
 
 CPU = torch.device("cpu")
@@ -94,6 +104,63 @@ def test_a_cut_token_is_never_drawn_even_at_the_ends() -> None:
         tokens, logprobs = choose(logits, BatchedSampling([Sampling(top_k=2)], CPU), torch.tensor([uniform]))
         assert tokens.item() in (1, 2)
         assert logprobs.isfinite().all()
+
+
+KINDS = [Sampling(top_k=2), Sampling(top_p=0.3), Sampling(top_p=0.9), Sampling(min_p=0.2), Sampling(temperature=0),
+         Sampling(top_k=9, top_p=0.8), Sampling(temperature=0.3, top_p=0.95), Sampling(), Sampling(top_k=5, min_p=0.1),
+         Sampling(temperature=0, top_p=0.5), Sampling(top_p=1e-9), Sampling(top_k=10**6, top_p=0.5)]  # fmt: skip
+
+
+@given(
+    st.integers(0, 2**32), st.integers(1, 6), st.sampled_from([0.5, 2.0, 6.0]), st.booleans(),
+    st.lists(st.sampled_from(KINDS), min_size=1, max_size=6),
+)  # fmt: skip
+def test_the_likeliest_suffice_or_all_are_asked(seed: int, num: int, size: float, ties: bool, kinds: list) -> None:
+    """The same tokens and log-probabilities, to the last bit, as by sorting all: peaked, flat, with equal logits."""
+    random = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(kinds), 61, generator=random) * size
+    logits, numbers = logits.round() if ties else logits, torch.rand(len(kinds), generator=random)
+    batch, usual = BatchedSampling(kinds, CPU), distributing.CANDIDATES
+    distributing.CANDIDATES = num
+    try:
+        found = choose_among_likeliest(logits, batch, numbers)
+    finally:
+        distributing.CANDIDATES = usual
+    for mine, plain in zip(found, choose_among_all(logits, batch, numbers), strict=True):
+        assert mine.equal(plain)
+
+
+@pytest.mark.parametrize(("temperature", "uniform", "token"), [(1.0, 0.2, 10), (1.0, 0.5, 30), (0.0, 0.2, 30)])
+def test_the_likeliest_are_drawn_in_the_order_of_the_vocabulary(
+    temperature: float, uniform: float, token: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token 30 has 0.6, token 10 has 0.3; alone left, 10 has the first third. Greedy takes 30."""
+    monkeypatch.setattr(distributing, "CANDIDATES", 4)
+    monkeypatch.setattr(distributing, "choose_among_all", None)
+    logits = torch.full((1, 40), math.log(0.1 / 38))
+    logits[0, 30], logits[0, 10] = logs(0.6, 0.3)
+    batch = BatchedSampling([Sampling(temperature=temperature, top_p=0.85)], CPU)
+    tokens, logprobs = choose(logits, batch, torch.tensor([uniform]))
+    assert tokens.tolist() == [token]
+    assert logprobs.item() == pytest.approx(math.log(1 / 3 if token == 10 else 2 / 3))
+
+
+def test_only_rows_whose_truncation_goes_on_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four candidates among 40: peaked rows end within them; flat ones, top-k 9 and rows without truncation do not;
+    and a tie with the last candidate cannot tell which token is meant."""
+    peaked, flat = torch.arange(40.0).flip(0) * 3, torch.zeros(40)
+    tied = torch.tensor([5.0, 5.0, 5.0, 5.0, 5.0] + [0.0] * 35)
+    rows = [(peaked, Sampling(top_p=0.9)), (peaked, Sampling(top_k=3)), (flat, Sampling(top_p=0.9)),
+            (peaked, Sampling(top_k=9)), (peaked, Sampling()), (tied, Sampling(top_k=2)),
+            (peaked, KINDS[-1])]  # fmt: skip
+    asked = []
+    plain = distributing.choose_among_all
+    monkeypatch.setattr(distributing, "CANDIDATES", 4)
+    monkeypatch.setattr(distributing, "choose_among_all", lambda *of: asked.append(of[0]) or plain(*of))
+    logits, batch = torch.stack([row for row, _ in rows]), BatchedSampling([kind for _, kind in rows], CPU)
+    choose(logits, batch, torch.full((len(rows),), 0.4))
+    (sorted_rows,) = asked
+    assert sorted_rows.equal(logits[[2, 3, 4, 5]])
 
 
 def test_frequencies_follow_the_distribution() -> None:

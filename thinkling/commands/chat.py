@@ -60,6 +60,8 @@ class Chat(ModelSettings):
         super().__post_init__()
         at_least(1, max_tokens=self.max_tokens)
         a_port(self.port)
+        if self.server is not None and self.quantize is not None:
+            raise UserError("--quantize has no meaning with --server, which has the weights: leave one of the two out")
         if self.compare is not None and not self.web:
             raise UserError("--compare shows two models side by side in the browser: add --web")
         if self.compare == self.model:

@@ -29,7 +29,8 @@ from thinkling.words import counted
 def language_model(settings: ModelSettings, **more: float) -> LanguageModel:
     """The model that the flags name, its weights loaded here. more: limits of the engine that are no flags of all."""
     limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb} | more
-    return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, **limits)
+    return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, settings.quantize,
+                              **limits)  # fmt: skip
 
 
 def sampling_for(model: LanguageModel, sampling: Sampling, thinking: bool, **flags: float | None) -> Sampling:

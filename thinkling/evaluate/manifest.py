@@ -19,6 +19,7 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling
+from thinkling.model.quantize import is_quantized
 from thinkling.model.weights import resolve
 from thinkling.problem import Problem
 from thinkling.runs import read_object, to_json, write_json
@@ -50,12 +51,12 @@ def manifest_of(
 def model_facts(model: Model, adapter: Path | None) -> dict:
     if not isinstance(model, LanguageModel):
         return {"name": model.name, "files": None, "dtype": None, "device": None}
-    weight = next(model.network.parameters())
     files = model_files(resolve(model.name)) if is_stored(model.name) else {}
     if adapter is not None:
         files |= {f"adapter/{name}": digest for name, digest in model_files(adapter).items()}
-    return {"name": model.name, "files": files, "dtype": str(weight.dtype).removeprefix("torch."),
-            "device": weight.device.type}  # fmt: skip
+    quantized = {"quantize": "int8"} if is_quantized(model.network) else {}
+    return {"name": model.name, "files": files, "dtype": str(model.network.dtype).removeprefix("torch."),
+            "device": model.network.device.type} | quantized  # fmt: skip
 
 
 def is_stored(name: str) -> bool:

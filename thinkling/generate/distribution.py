@@ -4,6 +4,7 @@ A request draws one uniform number per token from its own stream, and the number
 cumulative distribution. So a request's tokens depend on its seed and its logits alone, never on its neighbours.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 
@@ -16,6 +17,7 @@ from thinkling.errors import UserError
 from thinkling.generate.sampling import Sampling
 
 UNIFORMS_AT_ONCE = 64  # numbers; how many are drawn at a time does not change them
+CANDIDATES = 1024  # the likeliest tokens, within which top-k and top-p mostly end; a small vocabulary is sorted whole
 CONFIDENCE_TOKENS = 20  # the likeliest tokens over which confidence is the mean; DeepConf's choice
 
 
@@ -49,6 +51,15 @@ class BatchedSampling:
         self.repetition = column([s.repetition_penalty for s in samplings], torch.float32)
         self.measures = any(s.measure or s.min_confidence is not None for s in samplings)
 
+    def rows(self, places: Int[Tensor, " N"]) -> "BatchedSampling":
+        """Of some rows only: their columns; what is said of the batch is still true."""
+        part = copy.copy(self)
+        for name, column in vars(self).items():
+            if isinstance(column, Tensor):
+                setattr(part, name, column[places])
+        part.penalised = [self.penalised[place] for place in places.tolist()]
+        return part
+
 
 def penalise(
     logits: Float[Tensor, "B V"], batch: BatchedSampling, prompts: Sequence[Sequence[int]],
@@ -77,38 +88,88 @@ def times_seen(sequences: Sequence[Sequence[int]], wanted: Sequence[bool], like:
 
 def distribution(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> Float[Tensor, "B V"]:
     """Log-probabilities that tokens are drawn with: after temperature and truncation, renormalised; -inf if cut."""
-    logits = logits.float()
-    # From the highest logit down, so that a temperature near 0 overflows to -inf for the others, not to inf - inf.
-    logprobs = ((logits - logits.max(-1, keepdim=True).values) / batch.temperature).log_softmax(-1)
+    logprobs = tempered(logits, batch)
     if not batch.truncates:
         return logprobs
     ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
-    rank = torch.arange(logits.shape[-1], device=logits.device)
-    ordered = ordered.masked_fill(rank >= batch.top_k, float("-inf")).log_softmax(-1)
-    before = ordered.exp().cumsum(-1) - ordered.exp()  # probability of all tokens likelier than this one
-    # top-p = 1 keeps everything: rounding must not let the sum of the likelier ones reach 1 and cut a tail.
-    cut = (before >= batch.top_p) & (rank > 0) & (batch.top_p < 1)
-    ordered = ordered.masked_fill(cut, float("-inf")).log_softmax(-1)
-    ordered = ordered.masked_fill(ordered < ordered[:, :1] + batch.min_p.log(), float("-inf")).log_softmax(-1)
+    ordered, _ = truncated(ordered, batch, logits.shape[-1])
     return torch.empty_like(logprobs).scatter_(-1, order, ordered)
+
+
+def tempered(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> Float[Tensor, "B V"]:
+    logits = logits.float()
+    # From the highest logit down, so that a temperature near 0 overflows to -inf for the others, not to inf - inf.
+    return ((logits - logits.max(-1, keepdim=True).values) / batch.temperature).log_softmax(-1)
+
+
+def truncated(
+    ordered: Float[Tensor, "B N"], batch: BatchedSampling, vocab_size: int
+) -> tuple[Float[Tensor, "B N"], Int[Tensor, "B 1"]]:
+    """The N likeliest tokens' log-probabilities after top-k, top-p and min-p, renormalised, -inf if cut; and how many
+    are left. Each number comes of those before it, so that more tokens change none of them."""
+    N = ordered.shape[-1]
+    rank, shares = torch.arange(N, device=ordered.device), ordered.exp()
+    until = shares.cumsum(-1)
+    among = batch.top_k.clamp(max=N)  # the top-k have this much probability; all tokens together have 1
+    mass = torch.where(batch.top_k < vocab_size, until.gather(-1, among - 1), 1.0)
+    # The likeliest stays; and top-p = 1 keeps all: rounding must not let the sum of the likelier ones cut a tail.
+    cut = (until - shares >= batch.top_p * mass) & (rank > 0) & (batch.top_p < 1)
+    cut |= (rank >= batch.top_k) | (ordered < ordered[:, :1] + batch.min_p.log())
+    left = (~cut).sum(-1, keepdim=True).clamp(min=1)  # none where logits are not finite
+    mass = torch.where(left < vocab_size, until.gather(-1, left - 1), 1.0)
+    return (ordered - mass.log()).masked_fill(cut, float("-inf")), left
 
 
 def choose(
     logits: Float[Tensor, "B V"], batch: BatchedSampling, uniforms: Float[Tensor, " B"]
 ) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
     """One token per row and its log-probability under the distribution it was drawn from (greedy: at temperature 1)."""
+    if batch.truncates and logits.shape[-1] > 8 * CANDIDATES:
+        return choose_among_likeliest(logits, batch, uniforms)
+    return choose_among_all(logits, batch, uniforms)
+
+
+def choose_among_all(
+    logits: Float[Tensor, "B V"], batch: BatchedSampling, uniforms: Float[Tensor, " B"]
+) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """`choose` by the whole distribution: what truncates sorts the vocabulary."""
     logprobs = distribution(logits, batch)
-    likeliest = logits.argmax(-1)
-    if batch.all_greedy:
-        tokens = likeliest
-    else:
-        cumulative = logprobs.exp().cumsum(-1)
-        # Just below 1, so that rounding can never pick a token behind the last possible one.
-        targets = uniforms.clamp(max=1 - 1e-6)[:, None] * cumulative[:, -1:]
-        # Logits that are not finite would point behind the last token; their log-probability is NaN, which tells.
-        drawn = torch.searchsorted(cumulative, targets, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
-        tokens = torch.where(batch.greedy.squeeze(-1), likeliest, drawn)
+    tokens = logits.argmax(-1)
+    if not batch.all_greedy:
+        tokens = torch.where(batch.greedy.squeeze(-1), tokens, drawn(logprobs, uniforms))
     return tokens, logprobs.gather(-1, tokens[:, None]).squeeze(-1)
+
+
+def choose_among_likeliest(
+    logits: Float[Tensor, "B V"], batch: BatchedSampling, uniforms: Float[Tensor, " B"]
+) -> tuple[Int[Tensor, " B"], Float[Tensor, " B"]]:
+    """The same (on a CPU to the last bit) without sorting the vocabulary: where truncation ends within the likeliest
+    tokens, no other matters. Rows where it does not are left to `choose_among_all`."""
+    V, likeliest = logits.shape[-1], logits.argmax(-1)
+    logprobs = tempered(logits, batch)
+    ids = logprobs.topk(CANDIDATES, sorted=False).indices.sort(dim=-1).values  # in the order of the vocabulary
+    values, order = logprobs.gather(-1, ids).sort(dim=-1, descending=True, stable=True)
+    ordered, left = truncated(values, batch, V)
+    # What is left is likelier than the last candidate: so no token outside is as likely, and comes before it.
+    known = (batch.top_k <= CANDIDATES) | (batch.top_k >= V)
+    enough = (known & (values.gather(-1, left - 1) > values[:, -1:])).squeeze(-1)
+    logprobs = torch.empty_like(ordered).scatter_(-1, order, ordered)
+    places = (ids == likeliest[:, None]).int().argmax(-1)
+    places = torch.where(batch.greedy.squeeze(-1), places, drawn(logprobs, uniforms))
+    tokens, found = (own.gather(-1, places[:, None]).squeeze(-1) for own in (ids, logprobs))
+    rest = (~enough).nonzero().squeeze(-1)
+    if len(rest):
+        tokens[rest], found[rest] = choose_among_all(logits[rest], batch.rows(rest), uniforms[rest])
+    return tokens, found
+
+
+def drawn(logprobs: Float[Tensor, "B N"], uniforms: Float[Tensor, " B"]) -> Int[Tensor, " B"]:
+    """The place that each row's number picks, by the inverse of the cumulative distribution."""
+    cumulative = logprobs.exp().cumsum(-1)
+    # Just below 1, so that rounding can never pick a token behind the last possible one.
+    targets = uniforms.clamp(max=1 - 1e-6)[:, None] * cumulative[:, -1:]
+    # Logits that are not finite would point behind the last token; their log-probability is NaN, which tells.
+    return torch.searchsorted(cumulative, targets, right=True).squeeze(-1).clamp(max=logprobs.shape[-1] - 1)
 
 
 def sampling_masks(logits: Float[Tensor, "B V"], batch: BatchedSampling) -> list[tuple[int, ...]]:

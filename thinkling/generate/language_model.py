@@ -5,6 +5,7 @@ and still run many at a time. `complete_all` and `stream` are for scripts that d
 where an event loop runs, too (a notebook), and block it meanwhile.
 """
 
+import math
 import queue
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +24,11 @@ from thinkling.generate.engine import Engine
 from thinkling.generate.engine_thread import EngineThread
 from thinkling.generate.model import Prompt
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.generate.score import token_logprobs
+from thinkling.generate.score import tell_given
 from thinkling.generate.stop_strings import StopStrings
 from thinkling.model.adapter import merge_adapter, read_adapter
 from thinkling.model.chat_template import END_THINK, THINK
+from thinkling.model.quantize import Quantization, quantize
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
@@ -49,14 +51,18 @@ class LanguageModel:
 
     @classmethod
     def load(
-        cls, name: str, device: str = "auto", dtype: str = "auto", adapter: Path | None = None, **limits: float
-    ) -> "LanguageModel":
+        cls, name: str, device: str = "auto", dtype: str = "auto", adapter: Path | None = None,
+        quantization: Quantization | None = None, **limits: float,
+    ) -> "LanguageModel":  # fmt: skip
         """Load a built-in model by name, a folder or a GGUF file by path, or a Hub id, as `org/name` or
-        `org/name@revision`. adapter: the folder of a PEFT LoRA adapter, which is added to the weights."""
+        `org/name@revision`. adapter: the folder of a PEFT LoRA adapter, which is added to the weights. quantization:
+        what the weights then become, to answer faster and in less memory; None leaves them as they are."""
         folder, where = resolve(name), pick_device(device)
         network = load_model(folder, where, pick_dtype(dtype, where))
         if adapter is not None:
             merge_adapter(network, read_adapter(adapter, network))
+        if quantization is not None:
+            quantize(network)
         return cls(name, network, Tokenizer.load(folder), **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:
@@ -168,9 +174,7 @@ class LanguageModel:
         """The log-probability of `text` behind the prompt, in nats, at temperature 1."""
         tokens, more = self.tokens_of(prompt), self.tokenizer.encode(text)
         hidden = (await self._read([*tokens, *more]))[len(tokens) - 1 : -1]
-        targets = torch.tensor(more, device=hidden.device)
-        with torch.inference_mode():
-            return float(token_logprobs(hidden, self.network.lm_head.weight, targets)[0].sum())
+        return math.fsum(logprob for logprob, _ in tell_given(self.network, hidden, [tokens[-1], *more], 0))
 
     async def hidden_states(self, prompt: Prompt, completion: Completion) -> Tensor:
         """The last layer's hidden state behind each token of a completion, (T, D)."""

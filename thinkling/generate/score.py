@@ -61,13 +61,13 @@ def _chunk_logprobs(
 
 @torch.inference_mode()
 def tell_given(
-    hidden: Float[Tensor, "T D"], head: Float[Tensor, "V D"], tokens: Sequence[int], num: int
+    model: Transformer, hidden: Float[Tensor, "T D"], tokens: Sequence[int], num: int
 ) -> list[tuple[float, list[tuple[int, float]]]]:  # fmt: skip
     """`distribution.tell` of given tokens behind the first one, each from the hidden state before it."""
-    size, found = max(1, CHUNK_ELEMENTS // head.shape[0]), []
+    size, found = max(1, CHUNK_ELEMENTS // model.lm_head.weight.shape[0]), []
     for start in range(0, len(tokens) - 1, size):
         end = min(start + size, len(tokens) - 1)
-        found += tell(hidden[start:end] @ head.T, tokens[start + 1 : end + 1], num)
+        found += tell(model.logits(hidden[start:end]), tokens[start + 1 : end + 1], num)
     return found
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from thinkling.errors import UserError
 from thinkling.model.config_file import read_object
+from thinkling.model.quantize import refuse_quantized
 from thinkling.model.transformer import SparseMoE, Transformer
 from thinkling.runs import write_json
 
@@ -163,6 +164,7 @@ def _of_experts(
 @torch.no_grad()
 def merge_adapter(network: Transformer, adapter: Adapter) -> None:
     """Add it to the weights, in float32 and rounded once."""
+    refuse_quantized(network, "an adapter")
     for name, (a, b) in adapter.layers.items():
         weight = network.get_submodule(name).weight
         change = (b.float() @ a.float() * adapter.scale).to(weight.device)

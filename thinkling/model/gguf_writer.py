@@ -21,6 +21,7 @@ from thinkling.model.config import ModelConfig, RopeScaling
 from thinkling.model.gguf_file import FAMILY_OF
 from thinkling.model.gguf_network import LLAMA3_CONTEXT, NAMES, ROPE_FACTORS, TOP, llama3_divisors, pairs_together
 from thinkling.model.gguf_vocabulary import vocabulary
+from thinkling.model.quantize import refuse_quantized
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
 from thinkling.runs import refused_by_name
@@ -52,6 +53,7 @@ def write_gguf(path: Path, network: Transformer, tokenizer: Tokenizer, kind: Kin
     import numpy as np
 
     logging.getLogger("gguf").setLevel(logging.WARNING)
+    refuse_quantized(network, "export")
     config = network.config
     keys = config_keys(config) | vocabulary(tokenizer, config.vocab_size)
     pieces = list(pieces_of(network, kind))

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from thinkling.model.cache import Cache, NoCache
 from thinkling.model.config import ModelConfig
+from thinkling.model.int8 import projections
 
 
 class RMSNorm(nn.Module):
@@ -99,9 +100,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T D"], rope: tuple[Tensor, Tensor], cache: Cache) -> Float[Tensor, "B T D"]:
         B, T, _ = x.shape
-        q = self.q_norm(self.q_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
-        k = self.k_norm(self.k_proj(x).view(B, T, -1, self.head_dim)).transpose(1, 2)
-        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        apart = projections(x, self.q_proj, self.k_proj, self.v_proj)
+        q, k, v = (out.view(B, T, -1, self.head_dim) for out in apart)
+        q, k, v = (heads.transpose(1, 2) for heads in (self.q_norm(q), self.k_norm(k), v))
         return self.o_proj(cache.attend(self.layer, rotate(q, *rope), rotate(k, *rope), v))
 
 
@@ -115,7 +116,8 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = projections(x, self.gate_proj, self.up_proj)
+        return self.down_proj(F.silu(gate) * up)
 
 
 class SparseMoE(nn.Module):
@@ -197,11 +199,12 @@ class Transformer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.model.embed_tokens.weight.device
+        return self.model.norm.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.model.embed_tokens.weight.dtype
+        """What it computes in; the matrices may be 8-bit integers (quantize.py)."""
+        return self.model.norm.weight.dtype
 
 
 @torch.no_grad()

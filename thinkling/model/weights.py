@@ -19,6 +19,7 @@ from thinkling.errors import UserError
 from thinkling.model.config import ModelConfig
 from thinkling.model.config_file import config_json, read_object
 from thinkling.model.package_index import KNOWN, fetched
+from thinkling.model.quantize import refuse_quantized
 from thinkling.model.stored import Stored, config_at, is_gguf, stored_at
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
@@ -193,6 +194,7 @@ def save_model(
     replaced only if it is empty or holds a checkpoint (config.json and *.safetensors); otherwise UserError, as where
     the disk is full.
     """
+    refuse_quantized(model, "a checkpoint")
     folder = Path(folder).expanduser().resolve()
     if folder.exists() and not _replaceable(folder):
         raise UserError(f"{folder}: not a checkpoint, so it is not replaced; choose another folder")

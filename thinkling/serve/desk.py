@@ -106,8 +106,7 @@ class Desk:
     async def score(self, tokens: Sequence[int], num: int) -> tuple[TokenFact, ...]:
         """Given tokens, each with its log-probability and the `num` likeliest in its place."""
         hidden = await self._outcome(self.model.engine.reading(tokens))
-        head = self.model.network.lm_head.weight
-        told = await self.loop.run_in_executor(self.tokenizing, tell_given, hidden, head, tokens, num)
+        told = await self.loop.run_in_executor(self.tokenizing, tell_given, self.model.network, hidden, tokens, num)
         rest = (TokenFact(token, own, tuple(top)) for token, (own, top) in zip(tokens[1:], told, strict=True))
         return (TokenFact(tokens[0], None), *rest)
 

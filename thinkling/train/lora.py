@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from thinkling.device import generator
 from thinkling.model.adapter import Adapter
+from thinkling.model.quantize import refuse_quantized
 from thinkling.model.transformer import Transformer
 from thinkling.train.optim import is_layer_matrix
 
@@ -41,6 +42,7 @@ class LoraLinear(nn.Linear):
 
 def add_adapters(network: Transformer, rank: int, alpha: float, seed: int) -> None:
     """Put adapters on every matrix of the decoder layers but a mixture's router, in place; freeze everything else."""
+    refuse_quantized(network, "LoRA")
     network.requires_grad_(False)
     random = generator(seed)
     for name, layer in list(network.named_modules()):
@@ -51,6 +53,7 @@ def add_adapters(network: Transformer, rank: int, alpha: float, seed: int) -> No
 
 def keep_adapter(network: Transformer, adapter: Adapter) -> None:
     """Put an adapter that was read (model/adapter.py) on its matrices, in place, to train it on; freeze the rest."""
+    refuse_quantized(network, "LoRA")
     network.requires_grad_(False)
     for name, (a, b) in adapter.layers.items():
         owner, _, leaf = name.rpartition(".")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from thinkling.errors import UserError
+from thinkling.model.quantize import refuse_quantized
 from thinkling.train.adam8bit import AdamW8bit
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.muon import Muon
@@ -30,6 +31,7 @@ class Optimizer:
     """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        refuse_quantized(model, "training")
         self.config, constants = config, config.constants
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.weights = [p for _, p in named]
