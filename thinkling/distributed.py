@@ -6,6 +6,7 @@ the gradients' own way. Left out: how a network is dealt out to ranks (train/sha
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -144,9 +145,14 @@ def phase(name: str) -> Iterator[None]:
         yield
         return
     _ranks.phases.append(name)
-    _ranks.say("phase", ", ".join(_ranks.phases))
-    yield
-    _ranks.phases.pop()  # not after an error: the place is part of it
+    _ranks.say("phase", now())
+    yield  # an error leaves the phases as they are: where it happened is part of it
+    _ranks.phases.pop()
+    _ranks.say("phase", now())
+
+
+def now() -> str:
+    return ", ".join(_ranks.phases) or "between two phases"
 
 
 class Ended(UserError):
@@ -250,17 +256,17 @@ def words_for(error: BaseException) -> str:
     failed = [f"rank {number} has failed: {why}" for number in others if (why := _ranks.said("failed", number))]
     if failed:
         return f"{place()}: {failed[0]}; {RESUMES}"
-    phases = [f"rank {number} was at '{_ranks.said('phase', number) or 'the start'}'" for number in others[:8]]
+    phases = [f"rank {number} was at '{_ranks.said('phase', number) or 'no phase yet'}'" for number in others[:8]]
     return f"{place()}: {brief(error)}. When last heard of, {', '.join(phases)}; {RESUMES}"
 
 
 def place() -> str:
-    return f"rank {rank()} of {world()}, at '{', '.join(_ranks.phases) or 'the start'}'"
+    return f"rank {rank()} of {world()}, at '{now()}'"
 
 
 def brief(error: BaseException) -> str:
     """What an error says, in a line."""
     if isinstance(error, UserError):
         return str(error)
-    said = " ".join(str(error).split())
-    return f"the other processes do not answer ({said[:200]})" if is_loss(error) else f"{type(error).__name__}: {said}"
+    said = re.sub(r"^\[\S+\] ", "", " ".join(str(error).split()))  # gloo begins with its source's line
+    return f"the other processes do not answer ({said[:80]})" if is_loss(error) else f"{type(error).__name__}: {said}"

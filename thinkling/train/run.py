@@ -125,12 +125,12 @@ class Run(Generic[Metrics]):
         """Run to the end; returns the folder of the last checkpoint, or of the last good one if it was stopped."""
         config, started = self.config, time.perf_counter() - self.seconds
         while not self.over():
-            if self.validator and self.step % self.validator.every == 0:
-                self.measure(self.step)
             with phase(f"step {self.step + 1}"):
+                if self.validator and self.step % self.validator.every == 0:
+                    self.measure(self.step)
                 self.log(self.trainee.take(self.step))
-            self.step, self.seconds = self.step + 1, broadcast(time.perf_counter() - started)
-            wrong = broadcast(self.watch(self.rows) if self.watch else None)
+                self.step, self.seconds = self.step + 1, broadcast(time.perf_counter() - started)
+                wrong = broadcast(self.watch(self.rows) if self.watch else None)
             if wrong:
                 return self.roll_back(wrong)
             if config.save_every and self.step % config.save_every == 0 and not self.over():
@@ -157,7 +157,7 @@ class Run(Generic[Metrics]):
         """Measure the weights as they are behind so many steps, unless that is known already. The best ones so far are
         kept beside the checkpoints, before a row says that they are."""
         known = step in self.measured
-        with phase(f"measuring behind {step} steps"):
+        with phase("measuring"):
             found = self.measured[step] if known else broadcast(self.validator.measure(step))
         better = self.best is None or self.validator.score(found) > self.validator.score(self.best)
         if better:
@@ -175,7 +175,7 @@ class Run(Generic[Metrics]):
         def fill(folder: Path) -> None:
             self.trainee.save(folder, self.step)
 
-        with phase(f"saving behind {self.step} steps"):
+        with phase(f"saving step {self.step}"):
             return checkpoint.save(self.out, self.step, self.seconds, fill, self.window)
 
     def roll_back(self, wrong: str) -> Path:

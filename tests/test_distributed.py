@@ -1,0 +1,198 @@
+"""Several ranks train as one does: same losses and weights, same completions; and none waits for ever."""
+
+import copy
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from ranks import on_ranks, values
+from safetensors.torch import load_file
+
+from thinkling import distributed
+from thinkling.commands import sft
+from thinkling.commands.sft import Sft
+from thinkling.errors import UserError
+from thinkling.generate.language_model import LanguageModel
+from thinkling.train import checkpoint
+from thinkling.train.sft.trainer import SftMetrics
+
+# --- who does what ------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 5))
+def test_shares_are_neighbours_that_make_the_whole_and_are_about_equal(costs: list[int], world: int) -> None:
+    found = []
+    for rank in range(world):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(distributed, "_ranks", distributed.Ranks(rank, world, None, None))
+            found.append(costs[distributed.share(costs)])
+    assert [cost for own in found for cost in own] == costs
+    for own in found:
+        assert abs(sum(own) - sum(costs) / world) <= max(costs, default=0)
+
+
+def passes(own: dict[int, list[str]]) -> list[tuple[str, bool]]:
+    return list(distributed.same_number(own[distributed.rank()], "spare"))
+
+
+def test_every_rank_makes_equally_many_passes() -> None:
+    found = values(on_ranks(3, passes, {0: ["a", "b"], 1: [], 2: ["c"]}))
+    assert found == [
+        [("a", True), ("b", True)],
+        [("spare", False), ("spare", False)],
+        [("c", True), ("spare", False)],
+    ]
+    assert passes({0: ["a"]}) == [("a", True)]  # alone: what it has
+
+
+def told() -> tuple:
+    rank = distributed.rank()
+    return (
+        distributed.all_gather(rank * 10),
+        distributed.broadcast(rank + 5),
+        distributed.in_shares("abcde", lambda some, first: [f"{first + i}{c}{rank}" for i, c in enumerate(some)]),
+    )
+
+
+def test_what_ranks_tell_each_other() -> None:
+    assert values(on_ranks(2, told)) == 2 * [([0, 10], 5, ["0a0", "1b0", "2c1", "3d1", "4e1"])]
+    assert told() == ([0], 5, ["0a0", "1b0", "2c0", "3d0", "4e0"])
+
+
+# --- learning from examples ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(tiny: LanguageModel) -> Callable[[], LanguageModel]:
+    """The tiny model as it began, one for each run."""
+    return lambda: LanguageModel("tiny", copy.deepcopy(tiny.network), tiny.tokenizer, **tiny.limits)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, random = tmp_path_factory.mktemp("data") / "rows.jsonl", Random(0)
+    pairs = [(random.randint(1, 99), random.randint(1, 9)) for _ in range(25)]
+    path.write_text("".join(json.dumps({"question": f"{a} + {b}?", "response": f"{a + b}" + " ok" * b}) + "\n"
+                            for a, b in pairs))  # fmt: skip
+    return path
+
+
+def plan(out: Path, rows: Path, **changes: object) -> Sft:
+    """Batches of 8 and one of a single example, which leaves a rank without work; several passes for a batch."""
+    small = dict(out=out, data=rows, epochs=1, batch_size=8, lr=1e-2, save_every=2, micro_batch_tokens=60)
+    return Sft(**(small | dict(eval_every=2, validation_records=3) | changes))
+
+
+def metrics_of(out: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
+
+
+def saved(out: Path) -> dict[str, torch.Tensor]:
+    folder = checkpoint.latest(out).folder
+    files = (folder / "model.safetensors", folder / "training" / "optimizer.safetensors")
+    return {f"{path.name}/{name}": tensor for path in files for name, tensor in load_file(path).items()}
+
+
+def assert_alike(one: Path, other: Path, weights: float, rows: float) -> None:
+    """Numbers of both runs, step by step, and the weights and the optimizer's state at the end, nearly the same."""
+    for a, b in zip(metrics_of(one), metrics_of(other), strict=True):
+        assert a == pytest.approx(b, rel=rows, abs=1e-6)
+    a, b = saved(one), saved(other)
+    assert a.keys() == b.keys()
+    apart = {name: float((a[name].double() - b[name].double()).abs().max()) for name in a}
+    assert max(apart.values()) < weights, sorted(apart.items(), key=lambda pair: -pair[1])[:5]
+
+
+KINDS = {"adamw": {}, "muon": {"optimizer": "muon", "recompute": True}, "lora": {"lora_rank": 2}}
+
+
+def test_two_ranks_learn_from_examples_as_one_does(
+    tiny: LanguageModel, fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
+) -> None:
+    """Weights move by about lr in each of 3 steps, 0.03 in all; and differ by a thousandth of a hundredth of that."""
+    plans = {kind: [plan(tmp_path / name / kind, rows, **KINDS[kind]) for name in ("both", "alone")] for kind in KINDS}
+
+    def learn_all(place: int) -> None:
+        for pair in plans.values():
+            sft.train(pair[place], fresh())
+
+    values(on_ranks(2, learn_all, 0))
+    learn_all(1)
+    for both, alone in plans.values():
+        assert_alike(both.out, alone.out, weights=1e-5, rows=1e-5)
+
+
+# --- a rank that fails --------------------------------------------------------------------------------------------
+
+
+def failing(model: LanguageModel, settings: Sft, at: int, fail: Callable[[], None]) -> None:
+    """A run whose rank 1 fails behind step `at`."""
+
+    def show(shown: object) -> None:
+        if distributed.rank() == 1 and isinstance(shown, SftMetrics) and shown.step == at:
+            fail()
+
+    sft.train(settings, model, show)
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hung() -> None:
+    time.sleep(3600)
+
+
+def broken() -> None:
+    raise UserError("the disk is full")
+
+
+def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
+    fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
+) -> None:
+    """On as many ranks it ends with the bits of a run that nothing interrupted; on one rank nearly so."""
+    whole, broken = (plan(tmp_path / name, rows, epochs=2) for name in ("whole", "broken"))
+    survivor, gone = on_ranks(2, failing, fresh(), broken, 3, killed)
+    assert gone.signal == signal.SIGKILL
+    assert survivor.error == "UserError"
+    assert "rank 0 of 2, at 'step 4': the other processes do not answer" in survivor.words
+    assert "rank 1 was at 'step 4'" in survivor.words
+    assert survivor.words.endswith("the same command resumes from the last checkpoint")
+    shutil.copytree(broken.out, tmp_path / "one")
+
+    def both() -> None:
+        sft.train(broken, fresh())
+        sft.train(whole, fresh())
+
+    values(on_ranks(2, both))
+    assert metrics_of(broken.out) == metrics_of(whole.out)
+    a, b = saved(broken.out), saved(whole.out)
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    sft.train(replace(whole, out=tmp_path / "one"), fresh())
+    assert_alike(tmp_path / "one", whole.out, weights=1e-5, rows=1e-4)
+
+
+def test_a_rank_that_hangs_is_named(fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path) -> None:
+    waiting, _ = on_ranks(2, failing, fresh(), plan(tmp_path / "run", rows), 0, hung, wait_minutes=1 / 30)
+    assert waiting.error == "UserError"
+    assert "rank 0 of 2, at 'step 1': the other processes do not answer" in waiting.words
+    assert "rank 1 was at 'step 1'" in waiting.words
+
+
+def test_a_rank_that_fails_says_why_and_the_others_say_nothing(
+    fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
+) -> None:
+    silent, speaks = on_ranks(2, failing, fresh(), plan(tmp_path / "run", rows), 0, broken)
+    assert (speaks.error, speaks.words) == ("UserError", "rank 1 of 2, at 'step 1': the disk is full")
+    assert (silent.error, silent.words) == ("SystemExit", "2")
