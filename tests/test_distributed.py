@@ -19,12 +19,17 @@ from ranks import on_ranks, values
 from safetensors.torch import load_file
 
 from thinkling import distributed
-from thinkling.commands import sft
+from thinkling.commands import grpo, sft
+from thinkling.commands.grpo import Grpo
 from thinkling.commands.sft import Sft
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import derive_seed
+from thinkling.runs import read_jsonl
 from thinkling.train import checkpoint
+from thinkling.train.rl import sampler
 from thinkling.train.sft.trainer import SftMetrics
+from thinkling.train.trackers import numbers
 
 # --- who does what ------------------------------------------------------------------------------------------------
 
@@ -95,7 +100,7 @@ def plan(out: Path, rows: Path, **changes: object) -> Sft:
 
 def metrics_of(out: Path) -> list[dict]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
+    return [{name: value for name, value in numbers(row).items() if not name.endswith("seconds")} for row in rows]
 
 
 def saved(out: Path) -> dict[str, torch.Tensor]:
@@ -131,6 +136,69 @@ def test_two_ranks_learn_from_examples_as_one_does(
     learn_all(1)
     for both, alone in plans.values():
         assert_alike(both.out, alone.out, weights=1e-5, rows=1e-5)
+
+
+# --- learning from rollouts ---------------------------------------------------------------------------------------
+
+
+def asked(out: Path, **changes: object) -> Grpo:
+    """Three problems for two ranks, so that one draws twice as much as the other; short passes, unequally many."""
+    small = dict(out=out, steps=3, prompts_per_step=3, rollouts_per_prompt=4, max_tokens=12, lr=1e-3, save_every=2)
+    small |= dict(eval_every=2, eval_problems=3, eval_samples=2, preflight=False, micro_batch_tokens=80)
+    return Grpo(**(small | changes))
+
+
+OBJECTIVES = {
+    "whiten": {"preset": "reinforce++", "kl": "k3", "kl_coef": 0.1, "updates_per_batch": 2},
+    "dapo": {"preset": "dapo", "dynamic_sampling": 1, "curriculum": True},
+}
+
+
+@pytest.fixture
+def mostly_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny network is never right. Its rewards are made up: a group in two has no signal, and in the third step
+    none has, so that its passes are skipped on every rank."""
+    original = sampler.roll_out
+
+    def rewarded(*arguments: object) -> list:
+        groups = original(*arguments)
+        silent = arguments[3].seed == derive_seed(0, "rollout", 2)
+        return [
+            [replace(r, reward=float(not silent and i % 2 == 0 and sum(r.completion.tokens) % 2)) for r in group]
+            for i, group in enumerate(groups)
+        ]
+
+    monkeypatch.setattr(sampler, "roll_out", rewarded)
+
+
+def test_two_ranks_learn_from_rollouts_as_one_does(
+    fresh: Callable[[], LanguageModel], tmp_path: Path, mostly_alike: None
+) -> None:
+    """Whichever rank draws a problem's completions, they are the same; and so is what is learnt from them."""
+    plans = {kind: [asked(tmp_path / name / kind, **OBJECTIVES[kind]) for name in ("both", "alone")]
+             for kind in OBJECTIVES}  # fmt: skip
+
+    def learn_all(place: int) -> None:
+        for pair in plans.values():
+            grpo.train(pair[place], fresh())
+
+    learn_all(1)
+    values(on_ranks(2, learn_all, 0))
+    for kind, (both, alone) in plans.items():
+        a, b = ([(row["id"], row["tokens"], row["reward"]) for row in read_jsonl(own.out / "samples.jsonl")]
+                for own in (both, alone))  # fmt: skip
+        assert a == b, kind
+        assert_alike(both.out, alone.out, weights=1e-5, rows=1e-4)
+        norms = [row["grad_norm"] for row in metrics_of(both.out)]
+        assert min(norms[:2]) > 0 and (norms[2] == 0) == (kind == "dapo"), kind  # a KL term needs no signal
+        a, b = (list(read_jsonl(own.out / "validation.jsonl")) for own in (both, alone))
+        assert a == b, kind
+
+
+def test_rollouts_that_overlap_are_for_one_process(fresh: Callable[[], LanguageModel], tmp_path: Path) -> None:
+    outcomes = on_ranks(2, grpo.train, asked(tmp_path / "run", overlap=True), fresh())
+    assert {own.error for own in outcomes} == {"UserError", "SystemExit"}
+    assert any("--overlap is for one process" in own.words for own in outcomes)
 
 
 # --- a rank that fails --------------------------------------------------------------------------------------------

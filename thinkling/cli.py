@@ -100,7 +100,7 @@ STAGES = {
         "reward-head": Command(reward_head.RewardHeadTraining, reward_head.main),
     },
     "Train it": {
-        "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
+        "grpo": Command(grpo.Grpo, grpo.main, resumes=True, several=True),
         "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
         "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
         "check-loss": Command(check_loss.CheckLoss, check_loss.main),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +146,14 @@ def opened(out: Path, config: object, limits: tuple[str, ...], failures: Sequenc
                 write_json(out / SKIPPED, failures)
         barrier()
         yield
+
+
+def keeper(path: Path) -> Callable[[Iterable[object]], None]:
+    """What adds rows to a file of the run; of several ranks rank 0 does."""
+    from thinkling.distributed import is_first
+    from thinkling.runs import append_jsonl
+
+    return lambda rows: append_jsonl(path, rows) if is_first() else None
 
 
 def tell_end(
