@@ -19,12 +19,16 @@ from ranks import on_ranks, values
 from safetensors.torch import load_file
 
 from thinkling import distributed
-from thinkling.commands import grpo, sft
+from thinkling.commands import distill, grpo, pretrain, sft
+from thinkling.commands.distill import Distill
 from thinkling.commands.grpo import Grpo
+from thinkling.commands.pretrain import Pretrain
 from thinkling.commands.sft import Sft
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import derive_seed
+from thinkling.model.config import SIZES
+from thinkling.model.transformer import init_weights
 from thinkling.runs import read_jsonl
 from thinkling.train import checkpoint
 from thinkling.train.rl import sampler
@@ -162,7 +166,7 @@ def mostly_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def rewarded(*arguments: object) -> list:
         groups = original(*arguments)
-        silent = arguments[3].seed == derive_seed(0, "rollout", 2)
+        silent = arguments[3].seed in (derive_seed(0, "rollout", 2), derive_seed(0, "rollout", 2, 1))
         return [
             [replace(r, reward=float(not silent and i % 2 == 0 and sum(r.completion.tokens) % 2)) for r in group]
             for i, group in enumerate(groups)
@@ -199,6 +203,48 @@ def test_rollouts_that_overlap_are_for_one_process(fresh: Callable[[], LanguageM
     outcomes = on_ranks(2, grpo.train, asked(tmp_path / "run", overlap=True), fresh())
     assert {own.error for own in outcomes} == {"UserError", "SystemExit"}
     assert any("--overlap is for one process" in own.words for own in outcomes)
+
+
+# --- a base model, and a teacher ----------------------------------------------------------------------------------
+
+
+def base(out: Path, tokenizer: Path, **changes: object) -> Pretrain:
+    small = dict(out=out, tokenizer=tokenizer, size="thinkling-tiny", rows=3, length=64, num_tokens=3 * 64 * 3)
+    return Pretrain(**(small | dict(dtype="float32", compile=False, save_every=2) | changes))
+
+
+def taught(out: Path, rows: Path, **changes: object) -> Distill:
+    small = dict(out=out, data=rows, teacher="", epochs=1, batch_size=8, lr=1e-3, save_every=2, micro_batch_tokens=60)
+    small |= dict(eval_every=0, steps=2, prompts_per_step=3, rollouts_per_prompt=2, max_tokens=8)
+    return Distill(**(small | changes))
+
+
+DISTILLED = {
+    "soft": {"method": "soft", "top_k": 5},
+    "sampled": {"method": "on-policy", "lora_rank": 2},
+    "full": {"method": "on-policy", "score": "full"},
+}
+
+
+def test_two_ranks_pretrain_and_distil_as_one_does(
+    fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three rows for two ranks; a loss with two passes through the network that learns (full); credits of a teacher."""
+    monkeypatch.setitem(SIZES, "thinkling-tiny", fresh().network.config)
+    teacher = fresh()
+    init_weights(teacher.network, seed=1)
+    backend = tmp_path / "tokenizer.json"
+    backend.write_text(teacher.tokenizer.backend.to_str())
+
+    def learn_all(where: Path) -> None:
+        pretrain.train(base(where / "base", backend))
+        for kind, changes in DISTILLED.items():
+            distill.train(taught(where / kind, rows, **changes), fresh(), teacher=teacher)
+
+    learn_all(tmp_path / "alone")
+    values(on_ranks(2, learn_all, tmp_path / "both"))
+    for kind in ("base", *DISTILLED):
+        assert_alike(tmp_path / "both" / kind, tmp_path / "alone" / kind, weights=1e-5, rows=1e-4)
 
 
 # --- a rank that fails --------------------------------------------------------------------------------------------

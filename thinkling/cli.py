@@ -107,8 +107,8 @@ STAGES = {
         "distill-data": Command(distill_data.DistillData, distill_data.main, resumes=True),
         "data": Command(data.Data, data.main),
         "sft": Command(sft.Sft, sft.main, resumes=True, several=True),
-        "distill": Command(distill.Distill, distill.main, resumes=True),
-        "pretrain": Command(pretrain.Pretrain, pretrain.main),
+        "distill": Command(distill.Distill, distill.main, resumes=True, several=True),
+        "pretrain": Command(pretrain.Pretrain, pretrain.main, several=True),
     },
     "Serve it, hand it on": {
         "serve": Command(serve.Serve, serve.main),
