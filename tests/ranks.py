@@ -5,6 +5,7 @@ import os
 import pickle
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
@@ -24,8 +25,10 @@ class Outcome:
     signal: int = 0
 
 
-def on_ranks(num: int, work: Callable[..., object], *arguments: object, wait_minutes: float = 1.0) -> list[Outcome]:
-    """work(*arguments) on `num` ranks at once. A model that it takes must not have generated yet: its engine's thread
+def on_ranks(
+    num: int, work: Callable[..., object], *arguments: object, wait_minutes: float = 1.0, joins: bool = True
+) -> list[Outcome]:
+    """work(*arguments) on `num` ranks at once. joins: else work forms the group itself, as the command line does. A model that it takes must not have generated yet: its engine's thread
     would stay behind."""
     context, store = (
         multiprocessing.get_context("fork"),
@@ -35,7 +38,7 @@ def on_ranks(num: int, work: Callable[..., object], *arguments: object, wait_min
     pipes: dict[Connection, int] = {}
     for rank in range(num):
         receiver, sender = context.Pipe(duplex=False)
-        target = (sender, rank, num, store.port, wait_minutes, work, arguments)
+        target = (sender, rank, num, store.port, wait_minutes if joins else None, work, arguments)
         processes.append(context.Process(target=run_rank, args=target))
         processes[-1].start()
         sender.close()
@@ -74,7 +77,7 @@ def outcome_of(pipe: Connection) -> Outcome | None:
 
 
 def run_rank(
-    sender: Connection, rank: int, num: int, port: int, wait_minutes: float, work: Callable[..., object], given: tuple
+    sender: Connection, rank: int, num: int, port: int, wait_minutes: float | None, work: Callable, given: tuple
 ) -> None:
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(num), "MASTER_ADDR": "127.0.0.1",
@@ -82,7 +85,7 @@ def run_rank(
         "TOKENIZERS_PARALLELISM": "false",
     }  # fmt: skip
     try:
-        with distributed.joined("cpu", wait_minutes):
+        with distributed.joined("cpu", wait_minutes) if wait_minutes else nullcontext():
             found = Outcome(work(*given))
     except BaseException as error:
         shown = str(error) if isinstance(error, Exception | SystemExit) else traceback.format_exc()

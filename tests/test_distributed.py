@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ranks import on_ranks, values
 from safetensors.torch import load_file
 
-from thinkling import distributed
+from thinkling import cli, distributed
 from thinkling.commands import distill, grpo, pretrain, sft
 from thinkling.commands.distill import Distill
 from thinkling.commands.grpo import Grpo
@@ -28,9 +28,10 @@ from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import derive_seed
 from thinkling.model.config import SIZES
-from thinkling.model.transformer import init_weights
+from thinkling.model.transformer import Transformer, init_weights
+from thinkling.model.weights import save_model
 from thinkling.runs import read_jsonl
-from thinkling.train import checkpoint
+from thinkling.train import checkpoint, sharding
 from thinkling.train.rl import sampler
 from thinkling.train.sft.trainer import SftMetrics
 from thinkling.train.trackers import numbers
@@ -76,6 +77,43 @@ def told() -> tuple:
 def test_what_ranks_tell_each_other() -> None:
     assert values(on_ranks(2, told)) == 2 * [([0, 10], 5, ["0a0", "1b0", "2c1", "3d1", "4e1"])]
     assert told() == ([0], 5, ["0a0", "1b0", "2c0", "3d0", "4e0"])
+
+
+# --- a network that is dealt out ----------------------------------------------------------------------------------
+
+
+def passed(network: Transformer, number: int) -> torch.Tensor:
+    tokens = torch.randint(500, (1, 5 + number), generator=torch.Generator().manual_seed(number))
+    return network.logits(network(tokens)).float().logsumexp(-1).sum()
+
+
+def gradients(start: Transformer) -> tuple[dict[str, torch.Tensor], set[torch.dtype]]:
+    """Of three passes, two of which are rank 0's."""
+    network = sharding.learner(copy.deepcopy(start))
+    own = [0, 1] if distributed.rank() == 0 else [2]
+    for number, counts in distributed.same_number(own, spare=0):
+        (passed(network, number) * counts).backward()
+    named = dict(network.named_parameters())
+    return {n: sharding.whole(w.grad) for n, w in named.items()}, {w.dtype for w in named.values()}
+
+
+def test_gradients_add_up_over_ranks_in_float32(tiny_network: Transformer) -> None:
+    """Also where head and embedding are two, where an expert is chosen on one rank only, and in bfloat16."""
+    shape = tiny_network.config
+    sparse = replace(shape, model_type="qwen3_moe", num_experts=8, num_experts_per_tok=1, moe_intermediate_size=16)
+    untied = init_weights(Transformer(replace(shape, tie_word_embeddings=False)), seed=0)
+    half = copy.deepcopy(tiny_network).bfloat16()
+    starts = [tiny_network, untied, init_weights(Transformer(sparse), seed=0), half]
+    found = values(on_ranks(2, lambda: [gradients(start) for start in starts]))
+    for start, (own, dtypes) in zip(starts, found[0], strict=True):
+        exact = start.float()
+        sum(passed(exact, number) for number in range(3)).backward()
+        for name, weight in exact.named_parameters():
+            wanted = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            assert (
+                float((own[name] - wanted).norm()) <= (0.02 if start is half else 1e-5) * float(wanted.norm()) + 1e-6
+            ), name
+        assert dtypes == {torch.float32} and own["model.norm.weight"].dtype == torch.float32
 
 
 # --- learning from examples ---------------------------------------------------------------------------------------
@@ -264,14 +302,6 @@ def killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hung() -> None:
-    time.sleep(3600)
-
-
-def broken() -> None:
-    raise UserError("the disk is full")
-
-
 def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
     fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
 ) -> None:
@@ -297,16 +327,65 @@ def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
     assert_alike(tmp_path / "one", whole.out, weights=1e-5, rows=1e-4)
 
 
-def test_a_rank_that_hangs_is_named(fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path) -> None:
-    waiting, _ = on_ranks(2, failing, fresh(), plan(tmp_path / "run", rows), 0, hung, wait_minutes=1 / 30)
-    assert waiting.error == "UserError"
-    assert "rank 0 of 2, at 'step 1': the other processes do not answer" in waiting.words
-    assert "rank 1 was at 'step 1'" in waiting.words
+def waiting(fail: Callable[[], None]) -> None:
+    """All wait for rank 1, which fails."""
+    with distributed.phase("step 7"):
+        if distributed.rank() == 1:
+            with distributed.phase("grading"):
+                fail()
+        distributed.barrier()
 
 
-def test_a_rank_that_fails_says_why_and_the_others_say_nothing(
-    fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
-) -> None:
-    silent, speaks = on_ranks(2, failing, fresh(), plan(tmp_path / "run", rows), 0, broken)
-    assert (speaks.error, speaks.words) == ("UserError", "rank 1 of 2, at 'step 1': the disk is full")
+def hung() -> None:
+    time.sleep(3600)
+
+
+def broken() -> None:
+    raise UserError("the disk is full")
+
+
+def ended() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(3600)
+
+
+def test_a_rank_that_hangs_is_named() -> None:
+    for_it, _ = on_ranks(2, waiting, hung, wait_minutes=1 / 60)
+    assert for_it.error == "UserError"
+    assert "rank 0 of 2, at 'step 7': the other processes do not answer (Timed out waiting" in for_it.words
+    assert "rank 1 was at 'step 7, grading'" in for_it.words
+
+
+def test_a_rank_that_fails_says_why_and_the_others_say_nothing() -> None:
+    silent, speaks = on_ranks(2, waiting, broken)
+    assert (speaks.error, speaks.words) == ("UserError", "rank 1 of 2, at 'step 7, grading': the disk is full")
     assert (silent.error, silent.words) == ("SystemExit", "2")
+
+
+def test_a_rank_that_is_told_to_end_says_where_it_was() -> None:
+    _, speaks = on_ranks(2, waiting, ended)
+    assert speaks.error == "UserError"
+    assert "rank 1 of 2, at 'step 7, grading': told to end (SIGTERM)" in speaks.words
+
+
+def test_a_mistake_keeps_its_traceback() -> None:
+    silent, speaks = on_ranks(2, waiting, lambda: 1 / 0)
+    assert speaks.error == "ZeroDivisionError" and "waiting" in speaks.words
+    assert silent.error == "SystemExit"
+
+
+# --- the command line ---------------------------------------------------------------------------------------------
+
+
+def test_rank_0_alone_speaks_and_writes(
+    tiny: LanguageModel, tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture
+) -> None:
+    save_model(tmp_path / "model", tiny.network, tiny.tokenizer)
+    flags = ["--model", str(tmp_path / "model"), "--data", str(rows), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    values(on_ranks(2, cli.main, ["sft", *flags, "--epochs", "1", "--eval-every", "0"], joins=False))
+    said = capfd.readouterr()
+    assert said.out.count("The trained model:") == 1
+    assert [row["step"] for row in metrics_of(tmp_path / "run")] == [0]
+    outcomes = on_ranks(2, cli.main, ["tasks"], joins=False)
+    assert {own.words for own in outcomes} == {"2"}
+    assert "thinkling tasks runs in one process: start it without torchrun" in capfd.readouterr().err

@@ -170,7 +170,7 @@ def joined(device: str, wait_minutes: float) -> Iterator[None]:
     if not launched():
         yield
         return
-    _ranks = meet(device, timedelta(minutes=wait_minutes))
+    _ranks = formed_group(device, timedelta(minutes=wait_minutes))
     before = signal.signal(signal.SIGTERM, told_to_end)
     try:
         with silent_but_first():
@@ -178,13 +178,13 @@ def joined(device: str, wait_minutes: float) -> Iterator[None]:
         barrier()
         leave()
     except BaseException as error:
-        raise verdict(error) from error
+        raise ending(error) from error
     finally:
         signal.signal(signal.SIGTERM, before)
         _ranks = None
 
 
-def meet(device: str, wait: timedelta) -> Ranks:
+def formed_group(device: str, wait: timedelta) -> Ranks:
     """Wait for the others, and form a group. Raises UserError where they do not come, or a GPU is missing."""
     import torch
     import torch.distributed as dist
@@ -228,7 +228,7 @@ def told_to_end(number: int, frame: object) -> None:
     raise Ended("told to end (SIGTERM): another process has failed, or the job was cancelled")
 
 
-def verdict(error: BaseException) -> BaseException:
+def ending(error: BaseException) -> BaseException:
     """What this rank ends with, on account of an error: that, in words for a person, if nobody has spoken yet."""
     speaks, found = True, error
     with suppress(RuntimeError):
