@@ -28,8 +28,9 @@ class Outcome:
 def on_ranks(
     num: int, work: Callable[..., object], *arguments: object, wait_minutes: float = 1.0, joins: bool = True
 ) -> list[Outcome]:
-    """work(*arguments) on `num` ranks at once. joins: else work forms the group itself, as the command line does. A model that it takes must not have generated yet: its engine's thread
-    would stay behind."""
+    """work(*arguments) on `num` ranks at once. A model that it takes must not have generated yet: its engine's thread
+    would stay behind. joins: else work forms the group itself, as the command line does.
+    """
     context, store = (
         multiprocessing.get_context("fork"),
         TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False),

@@ -36,6 +36,8 @@ from thinkling.train.rl import sampler
 from thinkling.train.sft.trainer import SftMetrics
 from thinkling.train.trackers import numbers
 
+RANKS = int(os.environ.get("RANKS", "2"))  # that learn as one does; 4 in `make fuzz`
+
 # --- who does what ------------------------------------------------------------------------------------------------
 
 
@@ -90,7 +92,7 @@ def passed(network: Transformer, number: int) -> torch.Tensor:
 def gradients(start: Transformer) -> tuple[dict[str, torch.Tensor], set[torch.dtype]]:
     """Of three passes, two of which are rank 0's."""
     network = sharding.learner(copy.deepcopy(start))
-    own = [0, 1] if distributed.rank() == 0 else [2]
+    own = {0: [0, 1], 1: [2]}.get(distributed.rank(), [])
     for number, counts in distributed.same_number(own, spare=0):
         (passed(network, number) * counts).backward()
     named = dict(network.named_parameters())
@@ -104,7 +106,7 @@ def test_gradients_add_up_over_ranks_in_float32(tiny_network: Transformer) -> No
     untied = init_weights(Transformer(replace(shape, tie_word_embeddings=False)), seed=0)
     half = copy.deepcopy(tiny_network).bfloat16()
     starts = [tiny_network, untied, init_weights(Transformer(sparse), seed=0), half]
-    found = values(on_ranks(2, lambda: [gradients(start) for start in starts]))
+    found = values(on_ranks(RANKS, lambda: [gradients(start) for start in starts]))
     for start, (own, dtypes) in zip(starts, found[0], strict=True):
         exact = start.float()
         sum(passed(exact, number) for number in range(3)).backward()
@@ -164,7 +166,7 @@ def assert_alike(one: Path, other: Path, weights: float, rows: float) -> None:
 KINDS = {"adamw": {}, "muon": {"optimizer": "muon", "recompute": True}, "lora": {"lora_rank": 2}}
 
 
-def test_two_ranks_learn_from_examples_as_one_does(
+def test_several_ranks_learn_from_examples_as_one_does(
     tiny: LanguageModel, fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
 ) -> None:
     """Weights move by about lr in each of 3 steps, 0.03 in all; and differ by a thousandth of a hundredth of that."""
@@ -174,7 +176,7 @@ def test_two_ranks_learn_from_examples_as_one_does(
         for pair in plans.values():
             sft.train(pair[place], fresh())
 
-    values(on_ranks(2, learn_all, 0))
+    values(on_ranks(RANKS, learn_all, 0))
     learn_all(1)
     for both, alone in plans.values():
         assert_alike(both.out, alone.out, weights=1e-5, rows=1e-5)
@@ -213,7 +215,7 @@ def mostly_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "roll_out", rewarded)
 
 
-def test_two_ranks_learn_from_rollouts_as_one_does(
+def test_several_ranks_learn_from_rollouts_as_one_does(
     fresh: Callable[[], LanguageModel], tmp_path: Path, mostly_alike: None
 ) -> None:
     """Whichever rank draws a problem's completions, they are the same; and so is what is learnt from them."""
@@ -225,7 +227,7 @@ def test_two_ranks_learn_from_rollouts_as_one_does(
             grpo.train(pair[place], fresh())
 
     learn_all(1)
-    values(on_ranks(2, learn_all, 0))
+    values(on_ranks(RANKS, learn_all, 0))
     for kind, (both, alone) in plans.items():
         a, b = ([(row["id"], row["tokens"], row["reward"]) for row in read_jsonl(own.out / "samples.jsonl")]
                 for own in (both, alone))  # fmt: skip
@@ -264,7 +266,7 @@ DISTILLED = {
 }
 
 
-def test_two_ranks_pretrain_and_distil_as_one_does(
+def test_several_ranks_pretrain_and_distil_as_one_does(
     fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three rows for two ranks; a loss with two passes through the network that learns (full); credits of a teacher."""
@@ -280,7 +282,7 @@ def test_two_ranks_pretrain_and_distil_as_one_does(
             distill.train(taught(where / kind, rows, **changes), fresh(), teacher=teacher)
 
     learn_all(tmp_path / "alone")
-    values(on_ranks(2, learn_all, tmp_path / "both"))
+    values(on_ranks(RANKS, learn_all, tmp_path / "both"))
     for kind in ("base", *DISTILLED):
         assert_alike(tmp_path / "both" / kind, tmp_path / "alone" / kind, weights=1e-5, rows=1e-4)
 
@@ -319,10 +321,12 @@ def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
         sft.train(broken, fresh())
         sft.train(whole, fresh())
 
-    values(on_ranks(2, both))
-    assert metrics_of(broken.out) == metrics_of(whole.out)
-    a, b = saved(broken.out), saved(whole.out)
-    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    values(on_ranks(RANKS, both))
+    if RANKS == 2:
+        assert metrics_of(broken.out) == metrics_of(whole.out)
+        a, b = saved(broken.out), saved(whole.out)
+        assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    assert_alike(broken.out, whole.out, weights=1e-5, rows=1e-4)
     sft.train(replace(whole, out=tmp_path / "one"), fresh())
     assert_alike(tmp_path / "one", whole.out, weights=1e-5, rows=1e-4)
 
@@ -382,7 +386,7 @@ def test_rank_0_alone_speaks_and_writes(
 ) -> None:
     save_model(tmp_path / "model", tiny.network, tiny.tokenizer)
     flags = ["--model", str(tmp_path / "model"), "--data", str(rows), "--out", str(tmp_path / "run"), "--device", "cpu"]
-    values(on_ranks(2, cli.main, ["sft", *flags, "--epochs", "1", "--eval-every", "0"], joins=False))
+    values(on_ranks(RANKS, cli.main, ["sft", *flags, "--epochs", "1", "--eval-every", "0"], joins=False))
     said = capfd.readouterr()
     assert said.out.count("The trained model:") == 1
     assert [row["step"] for row in metrics_of(tmp_path / "run")] == [0]
