@@ -20,7 +20,7 @@ from thinkling.errors import UserError
 T = TypeVar("T")
 
 TOLD_BY = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets for each process
-LOST = ("gloo", "nccl", "store", "socket")  # a word of these is in what torch says when others do not answer
+LOST = ("gloo", "nccl", "tcpstore", "connection", "timed out")  # one is in what torch says where others are silent
 RESUMES = "the same command resumes from the last checkpoint"
 
 
@@ -177,10 +177,14 @@ def joined(device: str, wait_minutes: float) -> Iterator[None]:
             yield
         barrier()
         leave()
-    except BaseException as error:
-        raise ending(error) from error
-    finally:
         signal.signal(signal.SIGTERM, before)
+    except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now, and the reason is still to be said
+        found = ending(error)
+        if found is error:
+            raise
+        raise found from error
+    finally:
         _ranks = None
 
 
