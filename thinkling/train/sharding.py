@@ -40,7 +40,8 @@ def learner(network: Transformer) -> Transformer:
         fully_shard(part, mesh=mesh, mp_policy=policy, reshard_after_forward=part is not own)
         part.set_gradient_divide_factor(1.0)  # a sum, no mean
         part.set_force_sum_reduction_for_comms(True)  # gloo cannot scale while it adds up
-    own.set_reduce_scatter_unused_params(True)  # an expert that only some ranks have used
+    if any(own.config.is_sparse(layer) for layer in range(own.config.num_hidden_layers)):
+        own.set_reduce_scatter_unused_params(True)  # an expert that only some ranks have used
     return own
 
 
