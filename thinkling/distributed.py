@@ -273,4 +273,5 @@ def brief(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     said = re.sub(r"^\[\S+\] ", "", " ".join(str(error).split()))  # gloo begins with its source's line
-    return f"the other processes do not answer ({said[:80]})" if is_loss(error) else f"{type(error).__name__}: {said}"
+    why = said.partition(". ")[0][:80]
+    return f"the other processes do not answer ({why})" if is_loss(error) else f"{type(error).__name__}: {said}"
