@@ -163,7 +163,7 @@ def assert_alike(one: Path, other: Path, weights: float, rows: float) -> None:
     assert max(apart.values()) < weights, sorted(apart.items(), key=lambda pair: -pair[1])[:5]
 
 
-KINDS = {"adamw": {}, "muon": {"optimizer": "muon", "recompute": True}, "lora": {"lora_rank": 2}, "half": {}}
+KINDS = {"muon": {"optimizer": "muon", "recompute": True}, "half": {}}
 
 
 def test_several_ranks_learn_from_examples_as_one_does(
@@ -211,7 +211,7 @@ def asked(out: Path, **changes: object) -> Grpo:
 
 OBJECTIVES = {
     "whiten": {"preset": "reinforce++", "kl": "k3", "kl_coef": 0.1, "updates_per_batch": 2},
-    "dapo": {"preset": "dapo", "dynamic_sampling": 1, "curriculum": True},
+    "dapo": {"preset": "dapo", "dynamic_sampling": 1, "curriculum": True, "eval_every": 0},
 }
 
 
@@ -252,8 +252,8 @@ def test_several_ranks_learn_from_rollouts_as_one_does(
         assert_alike(both.out, alone.out, weights=1e-5, rows=1e-4)
         norms = [row["grad_norm"] for row in metrics_of(both.out)]
         assert min(norms[:2]) > 0 and (norms[2] == 0) == (kind == "dapo"), kind  # a KL term needs no signal
-        a, b = (list(read_jsonl(own.out / "validation.jsonl")) for own in (both, alone))
-        assert a == b, kind
+    a, b = (list(read_jsonl(own.out / "validation.jsonl")) for own in plans["whiten"])
+    assert a == b and len(a) == 3
 
 
 def test_rollouts_that_overlap_are_for_one_process(fresh: Callable[[], LanguageModel], tmp_path: Path) -> None:
@@ -325,12 +325,12 @@ def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
     fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
 ) -> None:
     """On as many ranks it ends with the bits of a run that nothing interrupted; on one rank nearly so."""
-    whole, broken = (plan(tmp_path / name, rows, epochs=2) for name in ("whole", "broken"))
-    survivor, gone = on_ranks(2, failing, fresh(), broken, 3, killed)
+    whole, broken = (plan(tmp_path / name, rows, save_every=1, eval_every=0) for name in ("whole", "broken"))
+    survivor, gone = on_ranks(2, failing, fresh(), broken, 1, killed)
     assert gone.signal == signal.SIGKILL
     assert survivor.error == "UserError"
-    assert "rank 0 of 2, at 'step 4': the other processes do not answer" in survivor.words
-    assert "rank 1 was at 'step 4'" in survivor.words
+    assert "rank 0 of 2, at 'step 2': the other processes do not answer" in survivor.words
+    assert "rank 1 was at 'step 2'" in survivor.words
     assert survivor.words.endswith("the same command resumes from the last checkpoint")
     shutil.copytree(broken.out, tmp_path / "one")
 
