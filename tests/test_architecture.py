@@ -14,7 +14,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-anywhere threads errors words checks isolated device runs terminal progress problem
+anywhere threads errors words checks isolated distributed device runs terminal progress problem
 model model.config model.config_file model.cache model.int8 model.transformer model.quantize model.adapter
 model.gguf_file model.gguf_network model.stored model.chat_template model.jinja_template model.thinking
 model.gguf_tokenizer model.tokenizer model.package_index model.weights
@@ -69,8 +69,8 @@ report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.interval_plots report.model_card report.rank_report report.judge_report
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
 report.microscope report.microscope_script report.microscope_page
-train train.config train.batch train.adam8bit train.muon train.optim train.lora train.memory train.checkpoint
-train.trackers train.run
+train train.config train.batch train.sharding train.adam8bit train.muon train.optim train.lora train.memory
+train.checkpoint train.trackers train.run
 train.pretrain train.pretrain.config train.pretrain.corpus train.pretrain.reviews train.pretrain.reasoning_corpus
 train.pretrain.bpe train.pretrain.packing train.pretrain.trainer
 train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms train.rl.loss train.rl.exact

@@ -199,6 +199,9 @@ def test_commands_parse(block: Block) -> None:
             case ["thinkling", name, *flags]:
                 assert name in COMMANDS, f"{block.place}: thinkling has no command {name}"
                 parse(name, flags)  # raises UserError on a flag that does not parse
+            case ["torchrun", "--nproc-per-node", _, "-m", "thinkling", name, *flags]:
+                assert COMMANDS[name].several, f"{block.place}: thinkling {name} runs in one process"
+                parse(name, flags)
             case ["python", bench, *flags] if bench.startswith("bench/"):
                 tyro.cli(settings_of(ROOT / bench), args=flags)  # exits on a flag that does not parse
             case _:

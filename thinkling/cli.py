@@ -10,10 +10,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
 
-from thinkling import __version__, flags
+from thinkling import __version__, distributed, flags
 from thinkling.commands import (
     arena,
     chat,
@@ -65,6 +66,7 @@ class Command:
     settings: type
     main: Callable[[Any], object]
     resumes: bool = False  # does the same command, after Ctrl+C, go on where it stopped?
+    several: bool = False  # may torchrun start several processes of it?
 
     @property
     def summary(self) -> str:
@@ -100,15 +102,15 @@ STAGES = {
         "reward-head": Command(reward_head.RewardHeadTraining, reward_head.main),
     },
     "Train it": {
-        "grpo": Command(grpo.Grpo, grpo.main, resumes=True),
+        "grpo": Command(grpo.Grpo, grpo.main, resumes=True, several=True),
         "lint-reward": Command(lint_reward.LintReward, lint_reward.main),
         "explain-objective": Command(explain_objective.ExplainObjective, explain_objective.main),
         "check-loss": Command(check_loss.CheckLoss, check_loss.main),
         "distill-data": Command(distill_data.DistillData, distill_data.main, resumes=True),
         "data": Command(data.Data, data.main),
-        "sft": Command(sft.Sft, sft.main, resumes=True),
-        "distill": Command(distill.Distill, distill.main, resumes=True),
-        "pretrain": Command(pretrain.Pretrain, pretrain.main),
+        "sft": Command(sft.Sft, sft.main, resumes=True, several=True),
+        "distill": Command(distill.Distill, distill.main, resumes=True, several=True),
+        "pretrain": Command(pretrain.Pretrain, pretrain.main, several=True),
     },
     "Serve it, hand it on": {
         "serve": Command(serve.Serve, serve.main),
@@ -201,12 +203,24 @@ def run(arguments: list[str]) -> None:
     if out is not None:
         check_place(out, folder=name not in MAKE_FILES)
     try:
-        COMMANDS[name].main(chosen)
+        with among_ranks(name, chosen):
+            COMMANDS[name].main(chosen)
     except KeyboardInterrupt:
         kept = (out / "config.json", out.with_suffix(".answers.jsonl")) if COMMANDS[name].resumes else ()
         resumes = any(path.exists() for path in kept)
         print("\nstopped" + ("; the same command resumes from here" if resumes else ""), file=sys.stderr)
         sys.exit(130)
+
+
+def among_ranks(name: str, chosen: object) -> AbstractContextManager:
+    """What makes this process one of several, where torchrun has started it."""
+    if not distributed.launched():
+        return nullcontext()
+    if not COMMANDS[name].several:
+        able = [other for other, command in COMMANDS.items() if command.several]
+        raise UserError(f"thinkling {name} runs in one process: start it without torchrun, which is for "
+                        f"{', '.join(able)}")  # fmt: skip
+    return distributed.joined(chosen.device, chosen.wait_minutes)
 
 
 def check_sizes(chosen: object) -> None:

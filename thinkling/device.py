@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 from thinkling import __version__
+from thinkling.distributed import is_joined
 from thinkling.errors import UserError
 from thinkling.words import counted
 
@@ -17,12 +18,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` takes the first of cuda, mps, cpu that this machine has."""
+    """`auto` takes the first of cuda, mps, cpu that this machine has; of several ranks each has a GPU of its own."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", name):
         raise UserError(f"unknown device '{name}': use auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
+    if device.type == "cuda" and device.index is None and is_joined():
+        return torch.device("cuda", torch.cuda.current_device())
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("device 'cuda' was asked for, but torch sees no CUDA GPU here: use --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

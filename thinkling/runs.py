@@ -17,6 +17,7 @@ MAY_DIFFER = (
     "out",
     "on_error",
     "timeout",
+    "wait_minutes",
     "fail_on_truncation",
 )  # settings that change no result: a run may resume with others
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from thinkling.checks import at_least
 from thinkling.commands import sft
 from thinkling.commands.sft import Sft
-from thinkling.commands.training import SKIPPED, lora_config, optimizer_config, refuse_after_collapse, tell_end
+from thinkling.commands.training import keeper, lora_config, opened, optimizer_config, refuse_after_collapse, tell_end
 from thinkling.errors import UserError
 from thinkling.train.config import RunConfig
 
@@ -149,10 +149,11 @@ def train(
 ) -> Path:  # fmt: skip
     """Run `thinkling distill`; returns the folder of the last checkpoint. `show` sees what is measured."""
     from thinkling.commands.load import language_model
+    from thinkling.distributed import broadcast
 
     if settings.method == "strong-to-weak":
         soft = replace(settings, method="soft", out=settings.out / "soft")
-        begun = train(soft, model, show, teacher) if not is_over(soft.out) else last_of(soft.out)
+        begun = last_of(soft.out) if broadcast(is_over(soft.out)) else train(soft, model, show, teacher)
         later = replace(settings, method="on-policy", out=settings.out / "on-policy", model=str(begun))
         return train(later, model, show, teacher)
     if settings.method == "soft":
@@ -196,8 +197,7 @@ def on_policy(
     settings: Distill, model: LanguageModel, show: Callable[[object], None], teacher: LanguageModel | None
 ) -> Path:
     from thinkling.model.weights import resolve
-    from thinkling.runs import FINISHED, alone_in, append_jsonl, check_run, open_run, write_json
-    from thinkling.train import checkpoint
+    from thinkling.runs import FINISHED, check_run
     from thinkling.train.rl.config import UpdateConfig
     from thinkling.train.rl.curriculum import Curriculum, unaskable
     from thinkling.train.rl.guard import watchdog
@@ -213,17 +213,14 @@ def on_policy(
     gone = {problem.question for problem in aside} | {failure.question for failure in failures}
     curriculum = Curriculum(settings.tasks, settings.seed, False, frozenset(gone))
     teacher = teacher or load_teacher(settings, model)
-    with alone_in(settings.out):
-        checkpoint.sweep(open_run(settings.out, settings, FINISHED, LIMITS))
-        if failures:
-            write_json(settings.out / SKIPPED, failures)
+    with opened(settings.out, settings, LIMITS, failures):
         rollout = rollout_config(settings)
         trainer = Trainer(
             model, curriculum, settings.steps, rollout=rollout,
             objective=Objective(advantage="mean", surrogate="none", aggregation="tokens"),
             update=UpdateConfig(micro_batch_tokens=settings.micro_batch_tokens, recompute=settings.recompute),
             optimizer=optimizer_config(settings), lora=lora_config(settings),
-            keep=lambda rows: append_jsonl(settings.out / SAMPLES, rows), **scored_by(settings, model, teacher),
+            keep=keeper(settings.out / SAMPLES), **scored_by(settings, model, teacher),
         )  # fmt: skip
         validator = Validator(aside, validation_config(settings), rollout, model) if settings.eval_every else None
         config = RunConfig(out=settings.out, steps=settings.steps, minutes=settings.minutes,

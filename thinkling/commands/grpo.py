@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from thinkling.checks import at_least
 from thinkling.commands.options import OnError
 from thinkling.commands.training import (
-    SKIPPED,
     TrainingSettings,
+    keeper,
     lora_config,
+    opened,
     optimizer_config,
     refuse_after_collapse,
     show_plan,
@@ -226,8 +227,7 @@ def train(
     schedule, and rollouts that overlap. The steps before it are shown again.
     """
     from thinkling.commands.load import language_model
-    from thinkling.runs import FINISHED, alone_in, check_run, open_run, write_json
-    from thinkling.train import checkpoint
+    from thinkling.runs import FINISHED, check_run
     from thinkling.train.rl.check_loss import loss_named
     from thinkling.train.rl.curriculum import Curriculum, unaskable
     from thinkling.train.rl.guard.validation import problems_of
@@ -248,11 +248,7 @@ def train(
         gone = {failure.question for failure in failures}
         curriculum = Curriculum(settings.tasks, settings.seed, settings.curriculum, without | gone)
         aside = [problem for problem in aside if problem.question not in gone]
-    with alone_in(settings.out):  # nothing is made where the problems cannot be read
-        out = open_run(settings.out, settings, FINISHED, LIMITS)
-        checkpoint.sweep(out)
-        if failures:
-            write_json(out / SKIPPED, failures)
+    with opened(settings.out, settings, LIMITS, failures):  # nothing is made where the problems cannot be read
         return run(settings, model, curriculum, aside, loss, show or (lambda shown: None))
 
 
@@ -260,8 +256,9 @@ def run(
     settings: Grpo, model: LanguageModel, curriculum: Curriculum, aside: list[Problem], loss: UserLoss | None,
     show: Callable[[object], None],
 ) -> Path:  # fmt: skip
+    from thinkling.distributed import is_first
     from thinkling.model.weights import resolve
-    from thinkling.runs import append_jsonl, write_json
+    from thinkling.runs import write_json
     from thinkling.train import memory
     from thinkling.train.rl.guard import watchdog
     from thinkling.train.rl.guard.preflight import examine
@@ -276,8 +273,7 @@ def run(
     trainer = Trainer(
         model, curriculum, settings.steps, rollout=rollout, objective=settings.objective,
         update=update_config(settings), optimizer=optimizer_config(settings), lora=lora_config(settings),
-        loss=loss,
-        keep=lambda rows: append_jsonl(settings.out / SAMPLES, rows),
+        loss=loss, keep=keeper(settings.out / SAMPLES),
     )  # fmt: skip
     validator = Validator(aside, validation_config(settings), rollout, model) if settings.eval_every else None
     run = Run(
@@ -286,7 +282,8 @@ def run(
     )  # fmt: skip
     if settings.preflight and run.step == 0:
         findings = examine(rollout, settings.tasks, model, curriculum.without)
-        write_json(settings.out / "preflight.json", findings)
+        if is_first():
+            write_json(settings.out / "preflight.json", findings)
         show(findings)
     if model.network.device.type != "cpu":
         trainer.updater.probe(settings.max_length)

@@ -71,7 +71,9 @@ class Pretrain:
     dtype: str = "bfloat16"
     """The network's dtype while it learns; the optimizer keeps float32 masters."""
     compile: bool = True
-    """Compile the training step with torch.compile where a C++ compiler is at hand."""
+    """Compile the training step with torch.compile where a C++ compiler is at hand; in one process."""
+    wait_minutes: float = 30.0
+    """Started by torchrun: how long one process waits for another before all end with an error."""
 
     def __post_init__(self) -> None:
         finite(self)
@@ -80,7 +82,7 @@ class Pretrain:
         at_least(0, lr=self.lr, muon_lr=self.muon_lr, decay_share=self.decay_share, save_every=self.save_every)
         if self.start_from is not None and self.tokenizer is not None:
             raise UserError("--start-from has a tokenizer of its own: leave --tokenizer out")
-        above_zero(minutes=self.minutes)
+        above_zero(minutes=self.minutes, wait_minutes=self.wait_minutes)
 
 
 def text_config(settings: Pretrain) -> TextConfig:
@@ -102,17 +104,18 @@ def run_config(settings: Pretrain) -> RunConfig:
 def train(settings: Pretrain, show: Callable[["PretrainMetrics"], None] = lambda metrics: None) -> Path:
     """Run `thinkling pretrain`; returns the folder of the last checkpoint. `show` sees every step's metrics, those of
     an earlier start too."""
-    from thinkling.runs import FINISHED, alone_in, check_run, open_run
+    from thinkling.commands.training import opened
+    from thinkling.distributed import broadcast, is_first
+    from thinkling.runs import FINISHED, check_run
     from thinkling.train import checkpoint
     from thinkling.train.pretrain.packing import worker_died
     from thinkling.train.pretrain.trainer import Diverged, Trainer
     from thinkling.train.run import Run
 
     check_run(settings.out, settings, FINISHED, LIMITS)
-    last = checkpoint.latest(settings.out)
+    last = broadcast(checkpoint.latest(settings.out) if is_first() else None)
     model = new_model(settings, last and last.folder)
-    with alone_in(settings.out):
-        checkpoint.sweep(open_run(settings.out, settings, FINISHED, LIMITS))
+    with opened(settings.out, settings, LIMITS):
         config = run_config(settings)
         trainer = Trainer(model, text_config(settings), optimizer_config(settings), config.steps, config.minutes,
                           settings.compile)  # fmt: skip
@@ -134,6 +137,7 @@ def new_model(settings: Pretrain, last: Path | None) -> "LanguageModel":
     from tokenizers import Tokenizer as Backend
 
     from thinkling.device import pick_device, pick_dtype
+    from thinkling.distributed import broadcast, is_first
     from thinkling.generate.language_model import LanguageModel
     from thinkling.model.config import SIZES
     from thinkling.model.tokenizer import Tokenizer
@@ -151,9 +155,8 @@ def new_model(settings: Pretrain, last: Path | None) -> "LanguageModel":
     if last is not None:
         tokenizer = Tokenizer.load(last)
     else:
-        backend = new_tokenizer(settings)
-        stop_ids = tuple(backend.token_to_id(name) for name in STOP_TOKENS)
-        tokenizer = Tokenizer(Backend.from_str(backend.to_str()), stop_ids)
+        backend = Backend.from_str(broadcast(new_tokenizer(settings).to_str() if is_first() else ""))
+        tokenizer = Tokenizer(backend, tuple(backend.token_to_id(name) for name in STOP_TOKENS))
     shape = replace(SIZES[settings.size], vocab_size=tokenizer.backend.get_vocab_size())
     network = init_weights(Transformer(shape), settings.seed).to(device, dtype)
     return LanguageModel(str(settings.out), network, tokenizer)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from thinkling.checks import above_zero, at_least
 from thinkling.commands.training import (
-    SKIPPED,
     TrainingSettings,
     lora_config,
+    opened,
     optimizer_config,
     refuse_after_collapse,
     show_plan,
@@ -128,8 +128,7 @@ def train(
     that was not.
     """
     from thinkling.commands.load import language_model
-    from thinkling.runs import FINISHED, alone_in, check_run, open_run, write_json
-    from thinkling.train import checkpoint
+    from thinkling.runs import FINISHED, check_run
     from thinkling.train.sft.encode import examples_of
     from thinkling.train.sft.records import load_records
 
@@ -146,10 +145,7 @@ def train(
                         "(--on-error skip goes on without)")  # fmt: skip
     if not pairs:
         raise UserError(f"{settings.data}: none of {counted(len(records), 'record')} can be learnt; {failures[0]}")
-    with alone_in(settings.out):
-        checkpoint.sweep(open_run(settings.out, told, FINISHED, LIMITS))
-        if failures:
-            write_json(settings.out / SKIPPED, failures)
+    with opened(settings.out, told, LIMITS, failures):
         loss = loss_for(model, [example for _, example in pairs]) if loss_for else None
         return run(settings, model, pairs, problems, show or (lambda shown: None), loss, told)
 

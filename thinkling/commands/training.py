@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +20,7 @@ from thinkling.words import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from thinkling.scale.failures import Failure
     from thinkling.train.memory import Workload
 
 SKIPPED = "failed.json"  # what --on-error skip has left out
@@ -64,6 +67,8 @@ class TrainingSettings(ModelSettings):
     watchdog may need an older one. 0 saves only at the end."""
     seed: int = 0
     """Of the order of what is learnt, and of all that is drawn at random."""
+    wait_minutes: float = 30.0
+    """Started by torchrun: how long one process waits for another before all end with an error."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,7 +76,7 @@ class TrainingSettings(ModelSettings):
             raise UserError("--quantize is for answering, and whole numbers cannot be trained: leave it out")
         at_least(0, lora_rank=self.lora_rank, lr=self.lr, muon_lr=self.muon_lr)
         at_least(0, eval_every=self.eval_every, save_every=self.save_every)
-        above_zero(minutes=self.minutes, memory_gb=self.memory_gb)
+        above_zero(minutes=self.minutes, memory_gb=self.memory_gb, wait_minutes=self.wait_minutes)
         if not 0 <= self.lr_decay <= 1:
             raise UserError(f"--lr-decay is a share of the steps, between 0 and 1, not {self.lr_decay}")
 
@@ -126,6 +131,31 @@ def refuse_after_collapse(out: Path) -> None:
             raise UserError(f"{out} already holds a run, which was stopped after "
                             f"{counted(finished['steps'], 'step')}: {finished['stopped']}. Choose another --out, with "
                             f"--model {finished['checkpoint']}")  # fmt: skip
+
+
+@contextmanager
+def opened(out: Path, config: object, limits: tuple[str, ...], failures: Sequence[Failure] = ()) -> Iterator[None]:
+    """A run's folder, made or opened to go on with, and nobody else's meanwhile; of several ranks rank 0 does it, and
+    the others wait. config, limits: see runs.check_run. failures: what the run leaves out."""
+    from thinkling.distributed import barrier, is_first
+    from thinkling.runs import FINISHED, alone_in, open_run, write_json
+    from thinkling.train import checkpoint
+
+    with alone_in(out) if is_first() else nullcontext():
+        if is_first():
+            checkpoint.sweep(open_run(out, config, FINISHED, limits))
+            if failures:
+                write_json(out / SKIPPED, failures)
+        barrier()
+        yield
+
+
+def keeper(path: Path) -> Callable[[Iterable[object]], None]:
+    """What adds rows to a file of the run; of several ranks rank 0 does."""
+    from thinkling.distributed import is_first
+    from thinkling.runs import append_jsonl
+
+    return lambda rows: append_jsonl(path, rows) if is_first() else None
 
 
 def tell_end(

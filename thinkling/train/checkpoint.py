@@ -4,6 +4,9 @@ A checkpoint is an ordinary model folder with one folder more, `training/`: the 
 all a list of every file with its hash. A folder without a list that holds is no checkpoint. The last two are kept, up
 to two older ones that a collapse may need (`retained`), and beside them the model that did best on held-out problems,
 if a run measures that. No random state has to be saved: every stream is derived from the seed and the step.
+
+Several ranks write the same as one: tensors are put together one by one, and rank 0 writes them. So a run may resume on
+any number of ranks; what limits it is rank 0's main memory, 14 bytes a weight where the run's dtype is bfloat16.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from thinkling.distributed import barrier, is_first
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.adapter import write_adapter
@@ -44,13 +48,17 @@ class Checkpoint:
 def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None], window: int = 0) -> Path:
     """Write OUT/checkpoints/step-NNNNN, remove those that `retained` does not name, and return its folder.
 
-    fill: writes into the folder what the run needs to resume (`save_model_state`, for one). window: how many steps a
-    collapse may take to be seen.
+    fill: writes into the folder what the run needs to resume (`save_model_state`, for one); on another rank than the
+    first it only gives its share. window: how many steps a collapse may take to be seen.
 
     Raises UserError if the disk does not take it; what was saved before stays as it was.
     """
     home = Path(out) / "checkpoints"
     folder, growing = home / f"step-{step:05d}", home / f"growing-{step:05d}"
+    if not is_first():
+        fill(growing)
+        barrier()
+        return folder
     home.mkdir(parents=True, exist_ok=True)
     try:
         fill(growing)
@@ -74,6 +82,7 @@ def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None], win
     for old in folders(out):
         if step_of(old) not in kept:
             shutil.rmtree(old)
+    barrier()
     return folder
 
 
@@ -155,8 +164,10 @@ def save_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer, s
 
     state: what else must be known to resume, as JSON can hold it.
     """
-    save_weights(folder, model)
     tensors, plain = optimizer.state()
+    if not is_first():
+        return
+    save_weights(folder, model)
     training = folder / TRAINING
     training.mkdir(parents=True, exist_ok=True)
     if adapters(model.network):

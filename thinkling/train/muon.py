@@ -2,12 +2,14 @@
 
 A gradient's matrix has a few large singular values and many small ones; orthogonalised, all directions count alike.
 The same numbers as torch.optim.Muon on a GPU, where the products are of bfloat16. Elsewhere they are of float32: a CPU
-that has no bfloat16 takes a hundred times as long for them.
+that has no bfloat16 takes a hundred times as long for them. A matrix that is dealt out is made whole on every rank.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from thinkling.train.sharding import dealt_out_like, whole
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of Jordan's quintic: steepest at 0, it ends between 0.7 and 1.2, not at 1
 NUM_ITERATIONS = 5
@@ -35,7 +37,7 @@ class Muon(torch.optim.Optimizer):
             state["momentum_buffer"] = torch.zeros_like(gradient)
         mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
         rows, columns = weight.shape
-        direction = orthogonalised(gradient.lerp(mean, momentum))
+        direction = dealt_out_like(orthogonalised(whole(gradient.lerp(mean, momentum))), weight)
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(direction, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 

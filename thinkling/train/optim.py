@@ -6,11 +6,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from thinkling import distributed
 from thinkling.errors import UserError
 from thinkling.model.quantize import refuse_quantized
 from thinkling.train.adam8bit import AdamW8bit
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.muon import Muon
+from thinkling.train.sharding import dealt_out_like, whole
 
 ROUTER = ".mlp.gate.weight"  # of a mixture of experts; a dense layer's gate is gate_proj
 
@@ -25,17 +27,25 @@ class Optimizer:
     """AdamW, or Muon for the layers' matrices with AdamW for the rest, over float32 copies of the weights.
 
     A bfloat16 weight cannot hold a small update (it has 8 bits of mantissa), so the optimizer works on float32 masters
-    and the model gets the rounded result. Where the model is float32 already, the masters are its own weights.
+    and the model gets the rounded result. Where the model is float32 already, the masters are its own weights; those of
+    a `learner` that lies on several ranks (sharding.py) are its shards, to which its passes bring the gradients.
     `summing` adds up the gradients of several passes in float32, too.
     Muon: muon.py. AdamW: arXiv:1711.05101, torch's; its moments of 8 bits: adam8bit.py.
     """
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(self, model: nn.Module, config: OptimizerConfig, learner: nn.Module | None = None) -> None:
         refuse_quantized(model, "training")
         self.config, constants = config, config.constants
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.weights = [p for _, p in named]
-        self.masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in self.weights]
+        if learner is None or learner is model:
+            self.masters = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for _, p in named]
+        else:
+            if config.name == "adamw-8bit":
+                raise UserError("--optimizer adamw-8bit is for one process: its blocks of 256 values would depend on "
+                                "how many there are. Use adamw, whose state is dealt out, or muon")  # fmt: skip
+            dealt_out = dict(learner.named_parameters())
+            self.masters = [dealt_out[name] for name, _ in named]
         masters = {name: master for (name, _), master in zip(named, self.masters, strict=True)}
         matrices = {n for n, p in named if config.name == "muon" and is_layer_matrix(n, p)}
         rest = [m for n, m in masters.items() if n not in matrices]
@@ -79,7 +89,7 @@ class Optimizer:
         for weight, master in zip(self.weights, self.masters, strict=True):
             if master is not weight:
                 hand_over(weight, master)
-        norm = float(nn.utils.clip_grad_norm_(self.masters, self.config.constants.clip_norm))
+        norm = float(whole(nn.utils.clip_grad_norm_(self.masters, self.config.constants.clip_norm)))
         if norm < float("inf"):  # false for nan too
             for part in self.parts:
                 for group in part.param_groups:
@@ -87,14 +97,16 @@ class Optimizer:
                 part.step()
             for weight, master in zip(self.weights, self.masters, strict=True):
                 if master is not weight:
-                    weight.copy_(master)
+                    weight.copy_(whole(master))
         for tensor in self.weights + self.masters:
             tensor.grad = None
         return norm
 
     def state(self) -> tuple[dict[str, Tensor], list[list[dict]]]:
-        """Everything needed to go on: tensors for a safetensors file, and the groups' plain values for JSON."""
-        tensors = {f"master.{i}": m for i, m in enumerate(self.masters) if m is not self.weights[i]}
+        """Everything needed to go on: tensors for a safetensors file, and the groups' plain values for JSON. It is the
+        same on any number of ranks; every rank must ask, and rank 0 gets it."""
+        pairs = zip(self.weights, self.masters, strict=True)
+        tensors = {f"master.{i}": m for i, (w, m) in enumerate(pairs) if m is not w and w.dtype != torch.float32}
         plain = []
         for i, part in enumerate(self.parts):
             stored = part.state_dict()
@@ -104,23 +116,35 @@ class Optimizer:
                 for key, value in values.items()
             }
             plain.append(stored["param_groups"])
-        return tensors, plain
+        return gathered(tensors), plain
 
     @torch.no_grad()
     def load_state(self, tensors: dict[str, Tensor], plain: list[list[dict]]) -> None:
+        """Go on from there. The weights of the model are then as they were already."""
         if len(plain) != len(self.parts):
             raise UserError("the saved optimizer is of another kind than this run's: resume with the same settings")
-        for i, master in enumerate(self.masters):
-            if master is not self.weights[i]:
-                master.copy_(tensors[f"master.{i}"])
+        for i, (weight, master) in enumerate(zip(self.weights, self.masters, strict=True)):
+            if master is not weight:
+                master.copy_(dealt_out_like(tensors.get(f"master.{i}", weight), master))
         for i, part in enumerate(self.parts):
+            owned = [weight for group in part.param_groups for weight in group["params"]]
             states: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():
                 owner, _, rest = name.partition(".")
                 if owner == str(i):
                     index, _, key = rest.partition(".")
-                    states.setdefault(int(index), {})[key] = value
+                    states.setdefault(int(index), {})[key] = dealt_out_like(value, owned[int(index)])
             part.load_state_dict({"state": states, "param_groups": plain[i]})
+
+
+def gathered(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Whole tensors, put together one by one; rank 0 keeps them, off the device."""
+    found = {}
+    for name, tensor in tensors.items():
+        put_together = whole(tensor)
+        if distributed.is_first():
+            found[name] = put_together.cpu() if put_together is not tensor else tensor
+    return found
 
 
 @torch.no_grad()

@@ -2,7 +2,8 @@
 trained: policy gradients, a base model and a reward head give it theirs.
 
 A run that was interrupted resumes at its last checkpoint. The rows that were written after it are dropped first, so
-that every file tells one story.
+that every file tells one story. On several ranks all of them run this loop, step by step together; rank 0 alone writes,
+and its clock and its eyes decide what goes by time or by what was measured.
 """
 
 import time
@@ -11,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from thinkling.distributed import barrier, broadcast, is_first, phase
 from thinkling.runs import FINISHED, append_jsonl, read_jsonl, write_json
 from thinkling.train import checkpoint
 from thinkling.train.config import RunConfig
@@ -78,12 +80,13 @@ class Run(Generic[Metrics]):
         self.config, self.trainee, self.validator, self.show = config, trainee, validator, show
         self.watch, self.window, self.start = watch, window, start
         self.out = Path(config.out)
-        self.trackers = [open_tracker(kind, self.out, tracked_config or config) for kind in config.trackers]
+        trackers = config.trackers if is_first() else ()
+        self.trackers = [open_tracker(kind, self.out, tracked_config or config) for kind in trackers]
         self.step, self.seconds = 0, 0.0
         self.rows: list[Metrics] = []
         self.measured: dict[int, Any] = {}  # by step
         self.best: Any = None
-        self.resume(checkpoint.latest(self.out))
+        self.resume(broadcast(checkpoint.latest(self.out) if is_first() else None))
 
     # --- where it stands ---
 
@@ -93,9 +96,9 @@ class Run(Generic[Metrics]):
             self.trainee.resume(last.folder)
             self.step, self.seconds = last.step, last.seconds
         for name in ("metrics.jsonl", *self.trainee.files):
-            checkpoint.keep_rows(self.out / name, self.step)
+            self.keep_rows(name, self.step)
         if self.validator:  # measured behind so many steps: the last one may stand at the checkpoint itself
-            checkpoint.keep_rows(self.out / self.validator.file, self.step + 1)
+            self.keep_rows(self.validator.file, self.step + 1)
             self.measured = {row["step"]: self.validator.record(**row) for row in self.known(self.validator.file)}
         for row in self.known("metrics.jsonl"):
             metrics = self.trainee.metrics(**row)
@@ -104,8 +107,17 @@ class Run(Generic[Metrics]):
             self.rows.append(metrics)
             self.show(metrics)
 
+    def keep_rows(self, name: str, num_steps: int) -> None:
+        if is_first():
+            checkpoint.keep_rows(self.out / name, num_steps)
+
     def known(self, name: str) -> list[dict]:
-        return list(read_jsonl(self.out / name)) if (self.out / name).exists() else []
+        there = is_first() and (self.out / name).exists()
+        return broadcast(list(read_jsonl(self.out / name)) if there else [])
+
+    def append(self, name: str, row: Any) -> None:
+        if is_first():
+            append_jsonl(self.out / name, [row])
 
     # --- the loop ---
 
@@ -113,11 +125,12 @@ class Run(Generic[Metrics]):
         """Run to the end; returns the folder of the last checkpoint, or of the last good one if it was stopped."""
         config, started = self.config, time.perf_counter() - self.seconds
         while not self.over():
-            if self.validator and self.step % self.validator.every == 0:
-                self.measure(self.step)
-            self.log(self.trainee.take(self.step))
-            self.step, self.seconds = self.step + 1, time.perf_counter() - started
-            wrong = self.watch(self.rows) if self.watch else None
+            with phase(f"step {self.step + 1}"):
+                if self.validator and self.step % self.validator.every == 0:
+                    self.measure(self.step)
+                self.log(self.trainee.take(self.step))
+                self.step, self.seconds = self.step + 1, broadcast(time.perf_counter() - started)
+                wrong = broadcast(self.watch(self.rows) if self.watch else None)
             if wrong:
                 return self.roll_back(wrong)
             if config.save_every and self.step % config.save_every == 0 and not self.over():
@@ -132,7 +145,7 @@ class Run(Generic[Metrics]):
 
     def log(self, metrics: Metrics) -> None:
         self.rows.append(metrics)
-        append_jsonl(self.out / "metrics.jsonl", [metrics])
+        self.append("metrics.jsonl", metrics)
         self.track(numbers(asdict(metrics)), metrics.step)
         self.show(metrics)
 
@@ -144,14 +157,15 @@ class Run(Generic[Metrics]):
         """Measure the weights as they are behind so many steps, unless that is known already. The best ones so far are
         kept beside the checkpoints, before a row says that they are."""
         known = step in self.measured
-        found = self.measured[step] if known else self.validator.measure(step)
+        with phase("measuring"):
+            found = self.measured[step] if known else broadcast(self.validator.measure(step))
         better = self.best is None or self.validator.score(found) > self.validator.score(self.best)
         if better:
             self.best = found
         if not known:
-            if better:
+            if better and is_first():
                 checkpoint.save_best(self.out, self.validator.save_best)
-            append_jsonl(self.out / self.validator.file, [found])
+            self.append(self.validator.file, found)
             self.track(self.validator.numbers(found), step)
         self.show(found)
 
@@ -161,7 +175,8 @@ class Run(Generic[Metrics]):
         def fill(folder: Path) -> None:
             self.trainee.save(folder, self.step)
 
-        return checkpoint.save(self.out, self.step, self.seconds, fill, self.window)
+        with phase(f"saving step {self.step}"):
+            return checkpoint.save(self.out, self.step, self.seconds, fill, self.window)
 
     def roll_back(self, wrong: str) -> Path:
         """Stop here. What counts is the newest checkpoint from before the steps that gave alarm, else the one that did
@@ -169,11 +184,13 @@ class Run(Generic[Metrics]):
         good = [c.folder for c in checkpoint.whole(self.out) if c.step <= self.step - self.window]
         if self.best:
             good.append(self.out / "checkpoints" / "best")
-        return self.finish([*good, self.start][0], wrong)
+        return self.finish(broadcast([*good, self.start][0]), wrong)
 
     def finish(self, folder: Path, stopped: str | None = None) -> Path:
         record = {"checkpoint": folder, "steps": self.step, "seconds": self.seconds, "best": self.best}
-        write_json(self.out / FINISHED, record | {"stopped": stopped})
+        if is_first():
+            write_json(self.out / FINISHED, record | {"stopped": stopped})
+        barrier()
         for _, close in self.trackers:
             close()
         return folder

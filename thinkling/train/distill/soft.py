@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from thinkling.distributed import in_shares, phase
 from thinkling.errors import UserError
 from thinkling.generate import score
 from thinkling.generate.completion import Completion
@@ -81,16 +82,21 @@ class SoftLoss:
         those that the student finds likely."""
         if not self.config.top_k or self.config.of == "student":
             return
-        head, top_k = self.teacher.lm_head.weight[:common], min(self.config.top_k, common)
-        for rows in packs(completions, micro_batch_tokens):
-            own = [completions[row] for row in rows]
-            states, _ = packed_states(self.teacher, *by_prompt(own), False, flat_mask(own))
-            chunks = states.split(max(1, score.CHUNK_ELEMENTS // common))
-            likeliest = [log_softmax(chunk, head, self.config.temperature).topk(top_k, dim=-1) for chunk in chunks]
+        parts = [[completions[row] for row in rows] for rows in packs(completions, micro_batch_tokens)]
+        with phase("asking the teacher"):
+            found = in_shares(parts, lambda some, first: [self.likeliest(own, common) for own in some])
+        for own, columns in zip(parts, found, strict=True):
             lengths = [c.num_sampled for c in own]
-            ids = torch.cat([found.indices for found in likeliest]).int().cpu().split(lengths)
-            logprobs = torch.cat([found.values for found in likeliest]).cpu().split(lengths)
-            self.known |= dict(zip(map(key_of, own), zip(ids, logprobs, strict=True), strict=True))
+            known = zip(*(column.split(lengths) for column in columns), strict=True)
+            self.known |= dict(zip(map(key_of, own), known, strict=True))
+
+    def likeliest(self, own: Sequence[Completion], common: int) -> Known:
+        """Of all trained tokens of these completions, in one pass through the teacher."""
+        head, top_k = self.teacher.lm_head.weight[:common], min(self.config.top_k, common)
+        states, _ = packed_states(self.teacher, *by_prompt(own), False, flat_mask(own))
+        chunks = states.split(max(1, score.CHUNK_ELEMENTS // common))
+        found = [log_softmax(chunk, head, self.config.temperature).topk(top_k, dim=-1) for chunk in chunks]
+        return torch.cat([one.indices for one in found]).int().cpu(), torch.cat([one.values for one in found]).cpu()
 
 
 def in_chunks(work: Callable[..., Tensor], head: Tensor, *rows: Tensor) -> Tensor:

@@ -51,6 +51,9 @@ class Batch:
     def pin_memory(self) -> "Batch":
         return Batch(self.tokens.pin_memory(), self.weights.pin_memory(), self.documents.pin_memory())
 
+    def rows(self, chosen: slice) -> "Batch":
+        return Batch(self.tokens[chosen], self.weights[chosen], self.documents[chosen])
+
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(part.to(device, non_blocking=True) for part in (self.tokens, self.weights, self.documents)))
 

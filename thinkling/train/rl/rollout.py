@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 from thinkling.anywhere import run_anywhere
+from thinkling.distributed import in_shares, phase
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
@@ -46,20 +48,38 @@ def roll_out(
     """One group of `group_size` rollouts per problem. weights: of the parts that the reward is made of.
 
     method: makes what answers a problem once, of `sampling` with rollout i's seed, which is derived from (seed, i), and
-    of `template`. All are asked at once. Raises UserError where one's answer is no trajectory (trajectory.py).
+    of `template`. All are asked at once. Of several ranks each asks a share of the problems, and all get all groups:
+    the same ones on any number of ranks. Raises UserError where one's answer is no trajectory (trajectory.py).
     """
 
-    async def answers() -> list[Answer]:
-        owners = [problem for problem in problems for _ in range(group_size)]
-        asked = (method(sampling_for(sampling, i), template)(model, problem) for i, problem in enumerate(owners))
-        return await asyncio.gather(*asked)
+    def groups_of(some: Sequence[Problem], first: int) -> list[list[Rollout]]:
+        """Of neighbours among the problems. first: the number of the first of them, which seeds count from."""
+        answers = run_anywhere(answers_to(model, some, group_size, sampling, template, method, first))
+        return judged_groups([trajectory_of(answer) for answer in answers], some, group_size, sampling, weights, first)
 
-    trajectories = [trajectory_of(answer) for answer in run_anywhere(answers())]
+    with phase("drawing rollouts"):
+        return in_shares(problems, groups_of)
+
+
+async def answers_to(
+    model: LanguageModel, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str,
+    method: RolloutMethod, first: int,
+) -> list[Answer]:  # fmt: skip
+    owners = [problem for problem in problems for _ in range(group_size)]
+    seeded = (sampling_for(sampling, i) for i in count(first * group_size))
+    return await asyncio.gather(*(method(next(seeded), template)(model, problem) for problem in owners))
+
+
+def judged_groups(
+    trajectories: Sequence[Completion], problems: Sequence[Problem], group_size: int, sampling: Sampling,
+    weights: Mapping[str, float], first: int,
+) -> list[list[Rollout]]:  # fmt: skip
     groups = []
     for i, problem in enumerate(problems):
         group = trajectories[i * group_size : (i + 1) * group_size]
         verdicts = [verify(problem, c.text, "strict") for c in group]
-        judged = GradedGroup(problem, group, verdicts, sampling.max_tokens, derive_seed(sampling.seed, "group", i))
+        seed = derive_seed(sampling.seed, "group", first + i)
+        judged = GradedGroup(problem, group, verdicts, sampling.max_tokens, seed)
         parts = rewards_of(judged, tuple(weights))
         totals = [sum(w * p for w, p in zip(weights.values(), own, strict=True)) for own in parts]
         rows = zip(group, verdicts, totals, parts, strict=True)

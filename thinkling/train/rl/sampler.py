@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from thinkling.distributed import world
+from thinkling.errors import UserError
 from thinkling.generate.completion import completion_of, frozen
 from thinkling.generate.language_model import LanguageModel
 from thinkling.problem import Problem
@@ -74,6 +76,9 @@ class Sampler:
         self.config, self.model, self.curriculum, self.num_steps = config, model, curriculum, num_steps
         self.ahead: Future[RolloutBatch] | None = None
         if config.overlap:
+            if world() > 1:
+                raise UserError("--overlap is for one process: several would wait for each other at two places at "
+                                "once. Leave it away, or start without torchrun")  # fmt: skip
             self.thread = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
             own = copy.deepcopy(model.network)
             self.copy = LanguageModel(model.name, own, model.tokenizer, **model.limits)

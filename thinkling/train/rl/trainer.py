@@ -1,7 +1,8 @@
 """Policy-gradient training of one model: `take` draws a batch of rollouts, compares siblings and steps on it.
 
 What is optimised is a row of choices (objective.py; loss.py makes the loss of it), and this trainer does not know
-which. A run around it logs, measures and saves (train/run.py). The same in sixty lines: minimal.py.
+which. A run around it logs, measures and saves (train/run.py). The same in sixty lines: minimal.py. Of several ranks
+each draws and learns a share (roll_out, Updater); in between all have all rollouts, so the rest is as on one.
 """
 
 import copy
@@ -23,6 +24,7 @@ from thinkling.train.rl.objective import Objective
 from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.sampler import RolloutBatch, Sampler
 from thinkling.train.rl.update import Credit, TokenLoss, TokenStats, Updater
+from thinkling.train.sharding import learner
 
 SAMPLES = "samples.jsonl"  # every rollout, a line each
 
@@ -55,12 +57,13 @@ class Trainer:
         if lora is not None:
             add_adapters(model.network, lora.rank, lora.alpha, lora.seed)
         self.model, self.num_steps, self.rollout, self.keep = model, num_steps, rollout, keep
-        self.optimizer = Optimizer(model.network, optimizer)
+        network = learner(model.network)
+        self.optimizer = Optimizer(model.network, optimizer, network)
         reference = None
         if objective.needs_reference:  # with adapters it is the same model without them
             reference = model.network if lora is not None else copy.deepcopy(model.network)
         self.updater = Updater(model, self.optimizer, objective, rollout, update, reference, loss,
-                               token_loss, credit)  # fmt: skip
+                               token_loss, credit, network)  # fmt: skip
         self.sampler = Sampler(rollout, model, curriculum, num_steps)
 
     def take(self, step: int) -> StepMetrics:

@@ -1,6 +1,7 @@
 """One batch of rollouts -> the optimizer steps on it: what must be known before, the loss, and what it was like.
 
-How rollouts are split into passes through the model changes the memory that a step takes, not its result.
+How rollouts are split into passes through the model changes the memory that a step takes, not its result; nor does how
+many ranks there are: each scores and learns a share of the rollouts, and divides by the numbers of all.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from thinkling.distributed import all_gather, in_shares, same_number, share
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import packed_states, score_packed
@@ -66,6 +68,13 @@ class StepTotals:
         ess = self.weight**2 / (self.num_tokens * self.weight_squared)
         return found | {"mismatch_max": self.mismatch_max, "ess": ess}
 
+    def merge(self, others: Sequence["StepTotals"]) -> None:
+        """Be the totals of several ranks, this one's among them, instead of its own."""
+        for name in ("entropy", "clipped", "kl", "mismatch", "weight", "weight_squared", "num_tokens"):
+            setattr(self, name, sum(getattr(own, name) for own in others))
+        self.mismatch_max = max(own.mismatch_max for own in others)
+        self.token_stats = {key: stats for own in others for key, stats in own.token_stats.items()}
+
     def add(
         self, mask: Tensor, entropy: Tensor, difference: Tensor, loss: Loss, keys: Sequence[tuple[int, int]],
         lengths: Sequence[int],
@@ -94,7 +103,8 @@ class Updater:
     model's own, read without them. loss: one of the user's own, in place of the objective's; the advantages, and what
     the metrics say of clip and KL, stay the objective's. token_loss: called with the network, completions and
     `recompute`, gives something to be minimised besides, added up over their sampled tokens. credit: gives credits of
-    the tokens of a group's rollouts, on top of their advantages; none of these is normalised.
+    the tokens of a group's rollouts, on top of their advantages; none of these is normalised. learner: the network that
+    learns, where it is not the model's own (sharding.py).
     """
 
     def __init__(
@@ -108,8 +118,10 @@ class Updater:
         loss: UserLoss | None = None,
         token_loss: TokenLoss | None = None,
         credit: Credit | None = None,
+        learner: Transformer | None = None,
     ) -> None:
-        self.model, self.network, self.optimizer = model, model.network, optimizer
+        self.model, self.optimizer = model, optimizer
+        self.network = learner or model.network
         self.objective, self.rollout, self.config, self.reference = objective, rollout, config, reference
         self.loss, self.token_loss, self.credit = loss, token_loss, credit
 
@@ -119,10 +131,10 @@ class Updater:
         """The same rollouts with what the objective needs to know before the first update, and their advantages."""
         objective, weights = self.objective, self.rollout.rewards
         if self.config.updates_per_batch > 1 or self.rollout.overlap or objective.kl == "k1-in-reward":
-            groups = [self.scored(self.network, group, "old") for group in groups]
+            groups = self.all_scored(self.model.network, groups, "old")
         if self.reference is not None:
             with adapters_off(self.reference):
-                groups = [self.scored(self.reference, group, "reference") for group in groups]
+                groups = self.all_scored(self.reference, groups, "reference")
         rollouts = [rollout for group in groups for rollout in group]
         rewards, shares = torch.tensor([[r.reward] for r in rollouts]), None
         if objective.advantage == "gdpo" and len(weights) > 1:
@@ -136,7 +148,9 @@ class Updater:
         owners = torch.tensor([i for i, group in enumerate(groups) for _ in group])
         found = iter(advantages(objective.advantage, rewards, owners, lengths, shares).tolist())
         groups = [[replace(rollout, advantage=next(found)) for rollout in group] for group in groups]
-        return [self.credited(group) for group in groups] if self.config.process_reward or self.credit else groups
+        if not (self.config.process_reward or self.credit):
+            return groups
+        return in_shares(groups, lambda some, first: [self.credited(group) for group in some])
 
     def credited(self, group: list[Rollout]) -> list[Rollout]:
         """The group with the credits of its tokens: of the equations that it states, and those of `credit`."""
@@ -149,11 +163,14 @@ class Updater:
             found = [tuple(map(sum, zip(one, other, strict=True))) if one else other for one, other in pairs]
         return [replace(rollout, credits=own) for rollout, own in zip(group, found, strict=True)]
 
+    def all_scored(self, network: Transformer, groups: Groups, name: str) -> Groups:
+        return in_shares(groups, lambda some, first: [self.scored(network, group, name) for group in some])
+
     @torch.no_grad()
     def scored(self, network: Transformer, group: list[Rollout], name: str) -> list[Rollout]:
         """The group with the log-probabilities that this network gives its tokens, as the field `name`."""
         found = list(group)
-        for keys in self.packs({0: group}, {0: range(len(group))}):
+        for keys in self.packs({0: group}, [(0, place) for place in range(len(group))]):
             _, _, logprobs, _ = self.read(network, [group[place] for _, place in keys])
             for (_, place), values in zip(keys, logprobs.tolist(), strict=True):
                 own = len(group[place].completion.tokens)
@@ -186,6 +203,7 @@ class Updater:
         totals, norms, num_shares = StepTotals(), [], self.config.updates_per_batch
         for i in range(num_shares):
             norms.append(self.take_step(dict(list(enumerate(groups))[i::num_shares]), totals, scale))
+        totals.merge(all_gather(totals))
         return totals.means() | {"grad_norm": fmean(norms)}, totals.token_stats
 
     def take_step(self, groups: dict[int, list[Rollout]], totals: StepTotals, scale: float) -> float:
@@ -197,14 +215,17 @@ class Updater:
         denominators = Denominators(len(lengths), sum(lengths), self.rollout.sampling.max_tokens)
         before = totals.num_tokens
         with self.optimizer.summing():
-            for keys in self.passes(groups):
-                self.take_pass([groups[number][place] for number, place in keys], denominators, totals, keys)
-        return self.optimizer.step(scale) if totals.num_tokens > before else 0.0
+            for keys, counts in same_number(list(self.passes(groups)), spare=shortest(groups)):
+                rollouts = [groups[number][place] for number, place in keys]
+                self.take_pass(rollouts, denominators, totals if counts else None, keys)
+        return self.optimizer.step(scale) if any(all_gather(totals.num_tokens > before)) else 0.0
 
     def take_pass(
-        self, rollouts: list[Rollout], denominators: Denominators, totals: StepTotals, keys: list[tuple[int, int]]
-    ) -> None:
-        """Forward and backward of a micro-batch: its gradient is added to the weights', the rest to `totals`."""
+        self, rollouts: list[Rollout], denominators: Denominators, totals: StepTotals | None,
+        keys: list[tuple[int, int]],
+    ) -> None:  # fmt: skip
+        """Forward and backward of a micro-batch: its gradient is added to the weights', the rest to `totals`; where
+        those are None the pass is made for the other ranks' sake, and adds nothing."""
         device = self.network.device
         mask, sampled, logprobs, entropy = self.read(self.network, rollouts)
         old = pad_values([r.old for r in rollouts], device) if rollouts[0].old else logprobs.detach()
@@ -218,10 +239,14 @@ class Updater:
             completions = [rollout.completion for rollout in rollouts]
             more = self.token_loss(self.network, completions, self.config.recompute)
             value = value + more / denominators.num_tokens
+        if totals is None:
+            (value * 0).backward()
+            return
+        value.backward()
+        if self.token_loss is not None:
             totals.kl += float(more.detach())
         if self.credit is not None:
             totals.kl -= float(extra[mask].sum())
-        value.backward()
         totals.add(mask, entropy, old - sampled, loss, keys, [len(r.completion.tokens) for r in rollouts])
 
     def inputs(self, rollouts: list[Rollout], tensors: TokenTensors, denominators: Denominators) -> LossInputs:
@@ -245,7 +270,7 @@ class Updater:
         )  # fmt: skip
 
     def passes(self, groups: dict[int, list[Rollout]]) -> Iterator[list[tuple[int, int]]]:
-        """Rollouts that go through the model together: (number of the group, place in it).
+        """Rollouts of this rank's share that go through the model together: (number of the group, place in it).
 
         Without a KL term in the loss a rollout with advantage zero and no credits adds nothing to the gradient: it is
         left out here, but not of the denominators. So are completions that were cut off, unless they count.
@@ -260,13 +285,14 @@ class Updater:
             ]
             for number, group in groups.items()
         }
-        return self.packs(groups, useful)
+        keys = [(number, place) for number, places in useful.items() for place in places]
+        lengths = [len(groups[number][place].completion.tokens) for number, place in keys]
+        return self.packs(groups, keys[share([1 + length for length in lengths])])
 
     def packs(
-        self, groups: dict[int, list[Rollout]], chosen: Mapping[int, Sequence[int]]
+        self, groups: Mapping[int, list[Rollout]], keys: Sequence[tuple[int, int]]
     ) -> Iterator[list[tuple[int, int]]]:
-        """The chosen places of each group, in order, as many together as `micro_batch_tokens` allows (batch.packs)."""
-        keys = [(number, place) for number, places in chosen.items() for place in places]
+        """These rollouts, in order, as many together as `micro_batch_tokens` allows (batch.packs)."""
         completions = [groups[number][place].completion for number, place in keys]
         return ([keys[row] for row in rows] for rows in packs(completions, self.config.micro_batch_tokens))
 
@@ -280,3 +306,9 @@ class Updater:
         longest = self.rollout.sampling.max_tokens
         rows = max(1, min(self.rollout.rollouts_per_prompt, self.config.micro_batch_tokens // longest))
         probe(self.network, max(1, max_length - longest), [longest] * rows, self.config.recompute)
+
+
+def shortest(groups: Mapping[int, list[Rollout]]) -> list[tuple[int, int]]:
+    """What costs least to read: the one rollout with the fewest tokens."""
+    places = [(number, place) for number, group in groups.items() for place in range(len(group))]
+    return [min(places, key=lambda key: len(groups[key[0]][key[1]].completion.tokens))] if places else []

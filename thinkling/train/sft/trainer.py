@@ -2,7 +2,8 @@
 
 The loss is the mean over all trained tokens of a step, however the step is split into passes. Examples stand packed
 side by side, each seeing only itself, so that nothing is padded; logits are computed for trained tokens alone, a chunk
-at a time (generate/score.py). Which examples a step reads follows from seed and step, so a run resumes exactly.
+at a time (generate/score.py). Which examples a step reads follows from seed and step, so a run resumes exactly. Of
+several ranks each reads a share of them, and divides by the tokens of all.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from random import Random
 import torch
 from torch import Tensor
 
+from thinkling.distributed import all_gather, same_number, share
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
@@ -29,6 +31,7 @@ from thinkling.train.lora import add_adapters
 from thinkling.train.memory import probe
 from thinkling.train.optim import Optimizer, schedule
 from thinkling.train.sft.config import SftConfig
+from thinkling.train.sharding import learner
 
 TokenLoss = Callable[[Transformer, Sequence[Completion], bool], Tensor]
 WINDOW = 10  # steps that `alarm` looks at
@@ -62,7 +65,8 @@ class Trainer:
         if lora is not None:
             add_adapters(model.network, lora.rank, lora.alpha, lora.seed)
         self.model, self.examples, self.config, self.loss = model, examples, config, loss or nats
-        self.optimizer = Optimizer(model.network, optimizer)
+        self.network = learner(model.network)
+        self.optimizer = Optimizer(model.network, optimizer, self.network)
         self.steps_per_epoch = math.ceil(len(examples) / config.batch_size)
 
     @property
@@ -75,15 +79,20 @@ class Trainer:
         batch = self.batch(step)
         num_tokens = sum(example.num_sampled for example in batch)
         loss = torch.zeros((), device=self.model.network.device)
+        own = batch[share([length_of(example) for example in batch])]
+        passes = [[own[row] for row in rows] for rows in packs(own, self.config.micro_batch_tokens)]
         with self.optimizer.summing():
-            for rows in packs(batch, self.config.micro_batch_tokens):
-                part = self.loss(self.model.network, [batch[row] for row in rows], self.config.recompute) / num_tokens
+            for examples, counts in same_number(passes, spare=[min(batch, key=length_of)]):
+                part = self.loss(self.network, examples, self.config.recompute) / num_tokens
+                if not counts:
+                    part = part * 0
                 part.backward()
                 loss += part.detach()
         norm = self.optimizer.step(schedule(self.optimizer.config, step, self.num_steps))
-        read = sum(len(example.tokens) + len(example.prompt_tokens) for example in batch)
+        loss = sum(all_gather(loss.item()))
+        read = sum(length_of(example) for example in batch)
         epoch = (step + 1) / self.steps_per_epoch
-        return SftMetrics(step, epoch, loss.item(), norm, num_tokens, read, time.perf_counter() - started)
+        return SftMetrics(step, epoch, loss, norm, num_tokens, read, time.perf_counter() - started)
 
     def batch(self, step: int) -> list[Completion]:
         """The examples of a step: each epoch has all, in an order of its own. Those of one prompt stand together."""
@@ -95,10 +104,10 @@ class Trainer:
 
     def probe(self) -> None:
         """The largest pass that this run can come to, for nothing: see `memory.probe`."""
-        longest = max(self.examples, key=lambda example: len(example.prompt_tokens) + len(example.tokens))
+        longest = max(self.examples, key=length_of)
         prompt, length = len(longest.prompt_tokens), len(longest.tokens)
         rows = max(1, (self.config.micro_batch_tokens - prompt) // length)
-        probe(self.model.network, prompt, [length] * rows, self.config.recompute)
+        probe(self.network, prompt, [length] * rows, self.config.recompute)
 
     def save(self, folder: Path, step: int) -> None:
         state = {"examples": digest(self.examples)}
@@ -109,6 +118,10 @@ class Trainer:
         if state["examples"] != digest(self.examples):
             raise UserError(f"{folder}: this run began with other examples: give the file as it was, or choose another "
                             "--out")  # fmt: skip
+
+
+def length_of(example: Completion) -> int:
+    return len(example.prompt_tokens) + len(example.tokens)
 
 
 def nats(network: Transformer, examples: Sequence[Completion], recompute: bool = False) -> Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from thinkling.distributed import in_shares
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
@@ -74,9 +75,12 @@ class Validator:
     @torch.no_grad()
     def measure(self, step: int) -> SftValidation:
         ordered = sorted(self.aside, key=lambda example: example.prompt_tokens)
-        parts = packs(ordered, self.micro_batch_tokens)
-        total = sum(float(self.loss(self.model.network, [ordered[row] for row in rows], False)) for rows in parts)
-        loss = total / sum(example.num_sampled for example in ordered)
+        parts = [[ordered[row] for row in rows] for rows in packs(ordered, self.micro_batch_tokens)]
+
+        def losses(some: Sequence[list[Completion]], first: int) -> list[float]:
+            return [float(self.loss(self.model.network, examples, False)) for examples in some]
+
+        loss = sum(in_shares(parts, losses)) / sum(example.num_sampled for example in ordered)
         return SftValidation(step, loss, len(ordered), self.accuracy and self.accuracy.measure(step))
 
     def score(self, record: SftValidation) -> float:

@@ -1,0 +1,91 @@
+"""Real torchrun, which tests/test_distributed.py does without: `python tests/torchrun_runs.py`, a part of `make fuzz`.
+
+A run of two processes, one of which is killed from outside: all end, with one line. The same command resumes it on four
+processes and ends it, with the weights that one process comes to.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.transformer import Transformer, init_weights
+from thinkling.model.weights import load_model, resolve, save_model
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def make(folder: Path) -> list[str]:
+    """A small network of random weights and something to learn; returns the flags of a run on it."""
+    start = resolve("thinkling-base")
+    whole = load_model(start)
+    network = init_weights(Transformer(whole.config), seed=0)
+    save_model(folder / "model", network, Tokenizer.load(start))
+    rows = [{"question": f"What is {i} + 1?", "response": f"{i + 1}" + " indeed" * (i % 5)} for i in range(90)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["--model", str(folder / "model"), "--data", str(folder / "rows.jsonl"), "--epochs", "2", "--batch-size",
+            "9", "--save-every", "3", "--lr", "1e-4", "--eval-every", "0", "--device", "cpu"]  # fmt: skip
+
+
+def start(ranks: int, out: Path, flags: list[str]) -> subprocess.Popen:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m",
+              "thinkling"] if ranks > 1 else [sys.executable, "-m", "thinkling"]  # fmt: skip
+    return subprocess.Popen([*launch, "sft", "--out", str(out), *flags], env=ENVIRONMENT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def steps_in(out: Path) -> int:
+    rows = out / "metrics.jsonl"
+    return rows.read_text().count("\n") if rows.exists() else 0
+
+
+def child(parent: int, rank: int) -> int:
+    """The process that torchrun has started as this rank."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (entry / "stat").read_text()
+            environment = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if int(stat.rpartition(")")[2].split()[1]) == parent and f"RANK={rank}" in environment:
+            return int(entry.name)
+    raise LookupError(f"torchrun has no rank {rank}")
+
+
+def main(folder: Path) -> None:
+    flags = make(folder)
+    first = start(2, folder / "run", flags)
+    while steps_in(folder / "run") < 5:
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.01)
+    os.kill(child(first.pid, 1), signal.SIGKILL)
+    said = first.communicate()[0]
+    assert first.returncode != 0, said
+    lines = [line for line in said.splitlines() if line.startswith("thinkling: ")]
+    assert len(lines) == 1 and "rank 0 of 2, at 'step" in lines[0], said
+    print(lines[0])
+    done = steps_in(folder / "run")
+    assert done < 20, "it was over before it was killed"
+    for ranks, out in ((4, folder / "run"), (1, folder / "alone")):
+        process = start(ranks, out, flags)
+        said = process.communicate()[0]
+        assert process.returncode == 0, said
+        assert said.count("The trained model:") == 1, said
+    a, b = (load_file(folder / name / "checkpoints" / "step-00020" / "model.safetensors") for name in ("run", "alone"))
+    apart = max(float((a[name] - b[name]).abs().max()) for name in a)
+    print(f"killed at step {done}, resumed on 4 processes: weights {apart:.1e} from those of one process")
+    assert apart < 1e-5 and not torch.equal(a["model.norm.weight"], torch.ones_like(a["model.norm.weight"]))
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        main(Path(place))
