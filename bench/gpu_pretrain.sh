@@ -24,7 +24,7 @@ done) >/dev/null 2>&1 &
 saver=$!
 trap 'kill $saver 2>/dev/null' EXIT
 echo "$workers workers make text"
-python3 -m thinkling pretrain --out "$run" --size thinkling-small --corpus reasoning --minutes "$minutes" \
+python3 -m thinkling pretrain --out "$run" --minutes "$minutes" \
     --workers "$workers" --rows 104 --length 768 --save-every 390 --warmup-steps 100 --decay-share 0.5 \
     ${tokenizer:+--tokenizer "$tokenizer"} "$@" 2>&1 | tee "$out"/pretrain.log
 kill $saver

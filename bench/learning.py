@@ -23,9 +23,9 @@ from thinkling.tasks.builtin import problems
 from thinkling.train.rl.rollout import roll_out
 
 SETS = {
-    "larger numbers": ("larger-numbers", "held-out"),
-    "held-out": ("builtin", "held-out"),
-    "unseen templates": ("builtin", "unseen-templates"),
+    "longer": ("quantities", "longer"),
+    "held-out": ("quantities", "held-out"),
+    "rephrased": ("quantities", "rephrased"),
 }
 NUM_SAMPLES = 8
 
@@ -43,7 +43,7 @@ class Bench:
 def measure(bench: Bench, model: LanguageModel, suite: str, split: str) -> dict[str, list[float]]:
     """A share for each problem: right greedily, right in one sample, right in one of eight; and tokens, greedily."""
     asked = problems(split, bench.num_problems, suite=suite)
-    greedy, drawn = Sampling(temperature=0.0, max_tokens=256), Sampling(temperature=1.0, max_tokens=256, seed=1)
+    greedy, drawn = Sampling(temperature=0.0, max_tokens=384), Sampling(temperature=1.0, max_tokens=384, seed=1)
     answers = roll_out(model, asked, 1, greedy, bench.template)
     sampled = [right(group) for group in roll_out(model, asked, NUM_SAMPLES, drawn, bench.template)]
     return {
@@ -78,7 +78,7 @@ def main(bench: Bench) -> None:
     for path in bench.models:
         model = LanguageModel.load(path)
         found = {name: measure(bench, model, *place) for name, place in SETS.items()}
-        pairs = zip(found["larger numbers"].items(), found["held-out"].values(), strict=True)
+        pairs = zip(found["longer"].items(), found["held-out"].values(), strict=True)
         found["the two together"] = {key: mine + other for (key, mine), other in pairs}
         for name, shares in found.items():
             print(f"| {name} | {path} | {' | '.join(cells(shares, first.setdefault(name, shares)))} |", flush=True)

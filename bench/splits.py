@@ -2,9 +2,11 @@
 
     python bench/splits.py --model thinkling-base --out runs/splits.json
 
-One line of Markdown for each, as it is measured; OUT keeps the numbers, and the first answers of each to read.
+One line of Markdown for each, as it is measured; OUT keeps the numbers, and the first answers of each to read. What OUT
+has is not measured again. Votes of eight take the first --num-voted problems only.
 """
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,7 @@ class Settings:
     model: str = "thinkling-base"
     out: Path = Path("runs/splits.json")
     num_problems: int = 500
+    num_voted: int = 200
     max_tokens: int = 400
     max_rows: int = 512
     device: str = "auto"
@@ -60,11 +63,16 @@ def main(settings: Settings) -> None:
     model = LanguageModel.load(settings.model, settings.device, settings.dtype, max_rows=settings.max_rows,
                                cache_gb=settings.cache_gb)  # fmt: skip
     print("| suite | split | asked | accuracy | any of the tries | tokens | seconds |\n|---|---|---|---|---|---|---|")
-    rows, known = [], {}
+    rows = json.loads(settings.out.read_text(encoding="utf-8")) if settings.out.exists() else []
+    done = {(row["suite"], row["split"], row["template"], row["samples"]) for row in rows}
+    known = {}
     for suite, split, template, samples in MEASURED:
+        if (suite, split, template, samples) in done:
+            continue
         started = time.perf_counter()
         asked = known.get((suite, split)) or problems(split, settings.num_problems, suite=suite)
         known[suite, split] = asked
+        asked = asked[: settings.num_voted] if samples > 1 else asked
         method = method_of(samples, template, settings.max_tokens)
         report, answered = evaluate(model, method, asked, None, f"{suite}, {split}, {template}")
         any_right = [any(verify(s.problem, c.text).correct for c in s.answer.completions) for s in answered]

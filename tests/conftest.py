@@ -56,10 +56,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Tokenizer:
-    """The built-in tokenizer's recipe, on little text."""
+    """The built-in tokenizer's recipe, on little text, and " A" and " D" are tokens of it."""
     from itertools import islice
 
-    backend = train_bpe(islice(documents("tests"), 300), 512)
+    backend = train_bpe([*islice(documents("tests"), 300), *[[("Answer: A\nAnswer: D\n", 1.0)]] * 300], 512)
     return Tokenizer(backend, tuple(backend.token_to_id(name) for name in STOP_TOKENS))
 
 

@@ -71,7 +71,7 @@ report.explain_words report.explain_page report.explain_picture report.explain_t
 report.microscope report.microscope_script report.microscope_page
 train train.config train.batch train.sharding train.adam8bit train.muon train.optim train.lora train.memory
 train.checkpoint train.trackers train.run
-train.pretrain train.pretrain.config train.pretrain.corpus train.pretrain.reviews train.pretrain.reasoning_corpus
+train.pretrain train.pretrain.config train.pretrain.reviews train.pretrain.corpus
 train.pretrain.bpe train.pretrain.packing train.pretrain.trainer
 train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms train.rl.loss train.rl.exact
 train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler

@@ -238,9 +238,9 @@ def test_pretrain_makes_a_model(capsys: pytest.CaptureFixture, tmp_path: Path, m
         capsys, "pretrain", "--out", out, "--num-tokens", "200", "--warmup-steps", "1", *small
     )
     made, timed = out / "checkpoints" / "step-00001", tmp_path / "timed"
-    cli.main(["pretrain", "--out", str(timed), "--corpus", "reasoning", "--tokenizer", str(made / "tokenizer.json"),
-              "--minutes", "0.0001", "--rows", "1", "--length", "512", "--warmup-steps", "1",
-              "--no-compile"])  # fmt: skip
+    cli.main(["pretrain", "--out", str(timed), "--corpus", "worked-quantities", "--tokenizer",
+              str(made / "tokenizer.json"), "--minutes", "0.0001", "--rows", "1", "--length", "512", "--warmup-steps",
+              "1", "--no-compile"])  # fmt: skip
     assert (timed / "checkpoints" / "step-00001" / "model.safetensors").is_file()
     further = tmp_path / "further"
     cli.main(["pretrain", "--out", str(further), "--start-from", str(out), "--num-tokens", "200", "--lr", "1e-9",

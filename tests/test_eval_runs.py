@@ -417,7 +417,7 @@ def test_compare_refuses_what_cannot_be_compared(
     line = fails(capsys, "compare", first, fewer)
     assert "different problems: 3 are only in the first, 0 only in the second: --allow problems" in line
     assert "different prompts: plain and none: --allow prompts" in fails(capsys, "compare", first, boxed_too)
-    assert "different budgets: max-tokens 256 and 300: --allow budgets" in fails(capsys, "compare", first, longer)
+    assert "different budgets: max-tokens 384 and 300: --allow budgets" in fails(capsys, "compare", first, longer)
     assert "named twice" in fails(capsys, "compare", first, first)
     cli.main(["compare", *map(str, (first, fewer, boxed_too, longer)), "--allow", "problems", "prompts", "budgets"])
     assert "9 problems" in capsys.readouterr().out

@@ -127,7 +127,7 @@ def test_digits_with_the_space_before_them(name: str, tmp_path: Path) -> None:
     """No name of llama.cpp's says how the built-in models cut. What stands in for it was compared with a real llama.cpp
     (bench/llama_cpp.py); here, that our reader makes the same tokens of it."""
     tokenizer = Tokenizer.load(resolve(name))
-    model = make(replace(TINY, vocab_size=1024), 0)
+    model = make(replace(TINY, vocab_size=1536), 0)
     write_gguf(tmp_path / "m.gguf", model, tokenizer, "F16", "m")
     keys = keys_of(tmp_path / "m.gguf")
     five = keys["tokenizer.ggml.tokens"].index(" 5")

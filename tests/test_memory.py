@@ -320,9 +320,8 @@ def test_the_router_is_left_to_adamw(tmp_path: Path) -> None:
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("lora", [False, True])
 def test_activations_are_what_a_whole_network_keeps(recompute: bool, lora: bool) -> None:
-    """Counted from one and two layers; compared with four, of the built-in model."""
-    config = replace(SIZES["thinkling-base"], vocab_size=8)
-    assert config.num_hidden_layers == 4
+    """Counted from one and two layers; compared with four, of the built-in model's shape."""
+    config = replace(SIZES["thinkling-base"], vocab_size=8, num_hidden_layers=4)
     whole = memory.saved_bytes(config, torch.float32, 4, recompute, lora, 96) / 96
     found = memory.activation_bytes(config, torch.float32, recompute, lora, 96)
     if recompute:  # and one layer more: while it is computed again, it is there whole

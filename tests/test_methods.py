@@ -167,9 +167,9 @@ def test_methods_from_settings() -> None:
     def chosen(**changes: object) -> object:
         return methods_of(Eval(out=Path("x"), **changes))[0][0]
 
-    assert chosen() == Direct(Sampling(temperature=0.0, max_tokens=256), "plain")
+    assert chosen() == Direct(Sampling(temperature=0.0, max_tokens=384), "plain")
     assert chosen(method="step-by-step").template == "step-by-step"
-    assert chosen(method="self-consistency") == SelfConsistency(Sampling(temperature=1.0, max_tokens=256), 8, "plain")
+    assert chosen(method="self-consistency") == SelfConsistency(Sampling(temperature=1.0, max_tokens=384), 8, "plain")
     assert chosen(method="self-consistency", template="step-by-step", num_samples=3).num_samples == 3
     assert chosen(template="few-shot").sampling.stop == ("\nQuestion:",)
     with pytest.raises(UserError, match="temperature 0 makes every sample alike"):

@@ -41,7 +41,7 @@ def test_its_gradient_is_the_trainers(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_a_step_makes_right_answers_likelier(capsys: pytest.CaptureFixture) -> None:
     model = LanguageModel.load("thinkling-base", device="cpu")
-    problem = Problem("p", "What is 2 + 3?", "5")
+    problem = Problem("p", "What is 17 + 25 - 9?", "33")
     before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
     minimal.train(model, iter([problem] * 16), num_steps=1)
     assert "step 1: " in capsys.readouterr().out

@@ -48,7 +48,7 @@ def fails(problem, response):
 
 def settings(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=2, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=8, preflight=False,
-                 eval_every=0, lr=1e-2)  # fmt: skip
+                 tasks=("builtin",), eval_every=0, lr=1e-2)  # fmt: skip
     return Grpo(**(small | changes))
 
 
@@ -72,7 +72,7 @@ def test_an_own_loss_trains_as_ours_does(own: Path, tiny: LanguageModel, functio
     theirs = grpo.train(settings(own / "theirs", reward=reward, loss=f"{own}/losses.py:{function}"), tiny)
     moved = max(float((a - b).abs().max()) for a, b in zip(weights(ours), start.values(), strict=False))
     for a, b in zip(weights(ours), weights(theirs), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-3 * moved, rtol=0)
+        torch.testing.assert_close(a, b, atol=5e-3 * moved, rtol=0)
 
 
 def test_a_loss_that_is_nothing_changes_nothing(own: Path, tiny: LanguageModel) -> None:

@@ -136,5 +136,5 @@ def test_files_that_are_something_else(book: Path, tmp_path: Path) -> None:
         read_pth(tmp_path / "list")
     with pytest.raises(UserError, match="no such file"):
         cli.run(["convert", str(tmp_path / "none.pth"), "--out", str(tmp_path / "o"), "--tokenizer", "thinkling-base"])
-    with pytest.raises(UserError, match=r"thinkling-base: has 1,024 tokens, and .* has rows for 700"):
+    with pytest.raises(UserError, match=r"thinkling-base: has 1,536 tokens, and .* has rows for 700"):
         cli.run(["convert", str(book), "--out", str(tmp_path / "o"), "--tokenizer", "thinkling-base"])

@@ -317,9 +317,9 @@ def test_the_command_makes_a_head_that_scores(
     model, head = LanguageModel.load(str(checkpoint), device="cpu"), RewardHead.load(out)
     assert head.model == str(checkpoint)
     first = rows[0]
-    (problem,) = (p for p in problems("train", 12) if p.id == first["id"])
+    (problem,) = (p for p in problems("train", 12, suite="quantities") if p.id == first["id"])
     prompt = reward_head.prompt_of(model, first["template"], problem.question)
-    place = 3 * [p.id for p in problems("train", 12)].index(problem.id)
+    place = 3 * [p.id for p in problems("train", 12, suite="quantities")].index(problem.id)
     sampling = Sampling(max_tokens=6, seed=reward_head.derive_seed(0, "reward-head", first["template"]))
     completion = model.complete_all([prompt] * (place + 1), sampling)[place]
     assert completion.text == first["response"]

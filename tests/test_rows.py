@@ -109,7 +109,7 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             ("C", ["x", "y", "z"]), ("A", ["u", "v"]),
         ]  # fmt: skip
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"Parquet is read by pyarrow, .*: pip install 'thinkling\[parquet\]'"):
+    with pytest.raises(UserError, match=r"Parquet is read by pyarrow, .*, pip install -e '\.\[parquet\]'"):
         load_problems(path)
 
 

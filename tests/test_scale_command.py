@@ -63,6 +63,7 @@ def test_eval_samples_as_the_checkpoint_recommends_unless_flags_say_otherwise(
         cli.main(["eval", "--model", str(recommending), "--tasks", str(tasks), "--max-tokens", "8",
                   "--out", str(tmp_path / out), *flags])  # fmt: skip
         rows = [json.loads(line) for line in (tmp_path / out / "samples.jsonl").read_text().splitlines()]
+        rows.sort(key=lambda row: row["id"])
         return [[c["text"] for c in row["completions"]] for row in rows], capsys.readouterr().err
 
     own, said = measured("own", "--top-k", "5")
@@ -95,7 +96,8 @@ def test_scale_samples_as_the_checkpoint_recommends_where_a_method_names_no_temp
     with pytest.raises(SystemExit):
         drawn("refused", "direct", "--top-p", "7")
     assert "top-p must be above 0" in capsys.readouterr().err and not (tmp_path / "refused").exists()
-    (recommending / "generation_config.json").write_text('{"eos_token_id": 2}')
+    path = recommending / "generation_config.json"
+    path.write_text(json.dumps({"eos_token_id": json.loads(path.read_text())["eos_token_id"]}))
     same = drawn("same", "direct~0.6", "self-consistency~0.9=2", "direct@chat-thinking~0", "--top-k", "20",
                  "--top-p", "0.95")  # fmt: skip
     assert same == own and "recommends" not in capsys.readouterr().err

@@ -184,15 +184,15 @@ def test_methods_from_the_command_line(tmp_path: Path) -> None:
     def method(**flags: object) -> object:
         return methods_of(Eval(out=tmp_path, **flags))[0][0]
 
-    sampling = Sampling(temperature=1.0, max_tokens=256)
+    sampling = Sampling(temperature=1.0, max_tokens=384)
     assert method(method="adaptive", num_samples=16) == AdaptiveConsistency(sampling, 16)
     assert method(method="self-consistency").scorer is None
     assert method(method="best-of-n", scorer="heuristic") == BestOfN(sampling, heuristic, 8)
     assert method(method="best-of-n").scorer is mean_logprob
-    assert method(method="refine", rounds=2) == Refine(Sampling(temperature=0.0, max_tokens=256), None, 2)
-    greedy = Sampling(temperature=0.0, max_tokens=256)
+    assert method(method="refine", rounds=2) == Refine(Sampling(temperature=0.0, max_tokens=384), None, 2)
+    greedy = Sampling(temperature=0.0, max_tokens=384)
     assert method(method="budget-forcing", thinking_tokens=9) == BudgetForcing(greedy, 9)
-    assert method(method="wait", thinking_tokens=9) == BudgetForcing(greedy, 256, 9)
+    assert method(method="wait", thinking_tokens=9) == BudgetForcing(greedy, 384, 9)
     assert method(method="beam", num_samples=8) == BeamSearch(sampling, mean_logprob, 8, 4, 1)
     assert method(method="dvts", num_samples=8) == BeamSearch(sampling, mean_logprob, 8, 4, 2)
     weighted = method(method="self-consistency", scorer="confidence-group")

@@ -80,7 +80,7 @@ def test_the_number_is_checked_before_any_work(num: object, monkeypatch: pytest.
 
 
 def test_the_default_is_the_built_in_suite() -> None:
-    assert load_problems(num_problems=3) == problems("held-out", 3)
+    assert load_problems(num_problems=3) == problems("held-out", 3, suite="quantities")
 
 
 def test_rows_name_their_verifier_and_what_it_needs(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_eval_and_a_vote_on_countdown_and_on_a_users_function(
 
 
 def test_a_users_score_rises_under_grpo(tiny: LanguageModel, vowels: str, tmp_path: Path) -> None:
-    plan = Grpo(out=tmp_path / "run", tasks=(vowels,), steps=16, prompts_per_step=4, rollouts_per_prompt=6,
+    plan = Grpo(out=tmp_path / "run", tasks=(vowels,), steps=24, prompts_per_step=4, rollouts_per_prompt=6,
                 max_tokens=8, lr=1e-2, reward=("score",), preflight=False, eval_every=0, watchdog=False)  # fmt: skip
     rewards = []
     grpo.train(plan, tiny, lambda shown: rewards.append(shown.reward))

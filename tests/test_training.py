@@ -414,7 +414,7 @@ def test_memory_does_not_grow_with_the_group(
         rl_steps.update(plan, tiny, rl_steps.adam(tiny.network, 0.0), groups_of(tiny, rewards))
         assert len(peaks) >= group_size // 4
         highest.append(max(peaks))
-    assert highest[0] * 0.8 < highest[1] == highest[2] < highest[0] * 1.2
+    assert all(highest[0] * 0.8 < high < highest[0] * 1.2 for high in highest)  # how full a pass gets is chance
 
 
 @pytest.mark.long

@@ -271,7 +271,7 @@ def test_a_share_of_the_tasks_is_kept_aside(tmp_path: Path) -> None:
 
 def test_suites_are_measured_on_their_held_out_problems(tmp_path: Path) -> None:
     plan = settings(tmp_path / "run", eval_every=5, eval_problems=6)
-    assert rl_steps.problems_of(plan) == load_problems("builtin", "held-out", 6, validation.SEED)
+    assert rl_steps.problems_of(plan) == load_problems("quantities", "held-out", 6, validation.SEED)
     both = rl_steps.problems_of(replace(plan, tasks=("larger-numbers", "builtin")))
     assert [problem.id.split("/")[0] for problem in both] == ["larger-numbers", "builtin"] * 3
 
@@ -394,5 +394,5 @@ def test_trackers_get_every_step(
 
 def test_a_tracker_that_is_not_installed(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(UserError, match=r"--trackers trackio needs a library.*pip install 'thinkling\[trackio\]'"):
+    with pytest.raises(UserError, match=r"--trackers trackio needs a library.*pip install -e '\.\[trackio\]'"):
         grpo.train(settings(tmp_path / "run", trackers=("trackio",)), tiny)

@@ -3,7 +3,7 @@
     from thinkling import LanguageModel, Sampling, grade, load_problems
 
     model = LanguageModel.load("thinkling-base")
-    problems = load_problems("builtin", "held-out", 8)
+    problems = load_problems("quantities", "held-out", 8)
     prompts = [f"Question: {p.question}\\nExplain step by step.\\nAnswer:\\n" for p in problems]
     completions = model.complete_all(prompts, Sampling(temperature=0.0, max_tokens=200))
     verdicts = [grade(c.text, p.reference) for c, p in zip(completions, problems)]

@@ -31,7 +31,7 @@ class Arena:
     """Folders of eval runs, or models."""
     votes: Path = Path("votes.jsonl")
     """The file of votes: they are added to it."""
-    tasks: str = "builtin"
+    tasks: str = "quantities"
     """Where questions come from if no contestant is a run; see thinkling eval."""
     split: Split = "held-out"
     """Of the built-in problems."""
@@ -41,7 +41,7 @@ class Arena:
     """How a question is put to a model."""
     temperature: float = 0.0
     """For the models that are asked now."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of a model's response at most, in tokens."""
     max_length: int = 1024
     """Prompt and response together, in tokens, at most."""

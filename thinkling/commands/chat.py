@@ -45,7 +45,7 @@ class Chat(ModelSettings):
     """With --web: a second model. Both answer side by side, and it is hidden whose an answer is until you vote."""
     votes: Path = Path("votes.jsonl")
     """With --web: the file that votes are added to; thinkling rank reads it."""
-    tasks: str = "builtin"
+    tasks: str = "quantities"
     """With --web: problems whose answer is known, see thinkling eval; a reply to one of them gets a verdict."""
     split: Split = "held-out"
     """Of the built-in problems."""

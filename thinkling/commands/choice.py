@@ -53,7 +53,7 @@ class Choice(ServerSettings):
     shots: int = 0
     """Answered examples before each question: of a benchmark's own, of the training split, or a file's first rows,
     which are then not asked."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of a response at most, its thinking included."""
     temperature: float = 0.0
     """Of the responses."""

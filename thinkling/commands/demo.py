@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 VOTES = 8
 PLAIN = "plain"
-MAX_TOKENS = 256
+SUITE = "quantities"
+MAX_TOKENS = 384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def main(settings: Demo) -> None:
     console = Console()
     out = new_run(free_folder(settings.out), settings)
     with console.status("making problems and loading the model"):
-        held_out = problems("held-out", settings.num_problems)
+        held_out = problems("held-out", settings.num_problems, suite=SUITE)
         model = LanguageModel.load(settings.model, settings.device)
     size = model.network.config.num_parameters()
     console.rule(
@@ -133,7 +134,7 @@ def main(settings: Demo) -> None:
     console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]", soft_wrap=True)
     console.print("What to try next:", highlight=False)
     console.print(f'  thinkling generate "What is 37 * 24?" --model {checkpoint}', highlight=False, soft_wrap=True)
-    more = f"  thinkling eval --model {checkpoint} --split unseen-templates --out runs/unseen"
+    more = f"  thinkling eval --model {checkpoint} --split longer --out runs/longer"
     console.print(more, highlight=False, soft_wrap=True)  # a command is pasted, so its line is not broken
     console.print("  guide/01-understanding-reasoning-models.md", highlight=False)
 
@@ -146,7 +147,8 @@ def learn(settings: Demo, model: LanguageModel, out: Path) -> tuple[Path, list[t
 
     plan = Grpo(
         out=out / "grpo", model=settings.model, steps=settings.grpo_steps, minutes=settings.grpo_minutes,
-        seed=settings.seed, device=settings.device, eval_every=0, preflight=False,
+        tasks=(SUITE,), max_tokens=MAX_TOKENS, seed=settings.seed, device=settings.device, eval_every=0,
+        preflight=False,
     )  # fmt: skip
     with LiveTable(plan.steps) as live:
         checkpoint = train(plan, model, live)
@@ -161,11 +163,11 @@ def learn(settings: Demo, model: LanguageModel, out: Path) -> tuple[Path, list[t
 
 
 def learned(before: Sequence[Sample], after: Sequence[Sample], most: int = 2) -> list[BeforeAfter]:
-    """Problems that the base model got wrong and the trained one right: first those with the most to show, in words."""
+    """Problems that the base model got wrong and the trained one right: the shortest, which are soonest read."""
     from thinkling.report.eval_report import BeforeAfter
 
     pairs = [(b, a) for b, a in zip(before, after, strict=True) if a.verdict.correct and not b.verdict.correct]
-    pairs.sort(key=lambda pair: (pair[1].problem.family != "word", len(pair[1].answer.text)))
+    pairs.sort(key=lambda pair: len(pair[1].answer.text))
     return [
         BeforeAfter(
             a.problem.question, a.problem.reference, b.answer.text, a.answer.text, b.verdict.reason, a.verdict.reason

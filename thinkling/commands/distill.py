@@ -62,7 +62,7 @@ class Distill(Sft):
     """--score sampled: how much of what follows a token is credited to it; 0 nothing, 1 all."""
     task_reward: float = 0.0
     """on-policy: also reward right answers with this, as grpo does."""
-    tasks: tuple[str, ...] = ("builtin",)
+    tasks: tuple[str, ...] = ("quantities",)
     """on-policy: what the student is asked."""
     steps: int = 60
     """on-policy: batches of rollouts, each with one optimizer step."""

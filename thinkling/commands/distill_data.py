@@ -33,7 +33,7 @@ class DistillData(ServerSettings):
 
     out: Path
     """The file to write: JSON Lines in the chat format (messages, reasoning_content)."""
-    tasks: tuple[str, ...] = ("builtin",)
+    tasks: tuple[str, ...] = ("quantities",)
     """What is asked, as for thinkling eval --tasks; of a suite its training split."""
     num_problems: int | None = None
     """How many problems of each of the tasks. Default: all of a file, else 500."""
@@ -45,7 +45,7 @@ class DistillData(ServerSettings):
     """The teacher's solutions are drawn at this temperature."""
     top_p: float = 1.0
     """And only from the likeliest tokens with this much probability; 1 keeps all."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of one solution at most, in tokens."""
     on_error: OnError = "stop"
     """What a problem does that gets no answer (too long, refused, timed out): stop ends the run and names it; skip
@@ -77,7 +77,7 @@ class DistillData(ServerSettings):
                 at_least(1, **{name: getattr(self, name)})
         above_zero(requests_per_minute=self.requests_per_minute)
         if not self.tasks:
-            raise UserError("--tasks needs at least one suite or file: builtin, for example, or quantities")
+            raise UserError("--tasks needs at least one suite or file: quantities, for example")
         if not (0 < self.top_p <= 1 and self.temperature >= 0):
             raise UserError(f"--temperature {self.temperature} must be 0 or more, and --top-p {self.top_p} above 0 and "
                             "at most 1")  # fmt: skip

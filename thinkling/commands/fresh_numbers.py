@@ -19,8 +19,8 @@ class FreshNumbers(ModelSettings):
     problems that are made on the spot.
     """
 
-    tasks: str = "builtin"
-    """builtin, larger-numbers, quantities, choice:SUITE or gym:FAMILY."""
+    tasks: str = "quantities"
+    """quantities, builtin, larger-numbers, choice:SUITE or gym:FAMILY."""
     old_split: Split = "train"
     """Where the old numbers are from."""
     old_seed: str = "0"
@@ -34,7 +34,7 @@ class FreshNumbers(ModelSettings):
     """Of each."""
     template: Template = "step-by-step"
     """How the question is put."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of one response at most."""
     temperature: float = 0.0
     """Divides the logits; 0 always takes the likeliest token."""

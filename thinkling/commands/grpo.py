@@ -55,9 +55,9 @@ class Grpo(TrainingSettings):
     """The run's folder. A run that was interrupted resumes; so does a finished one, with more steps or minutes."""
     steps: int = 60
     """Batches of rollouts, each with one optimizer step (or --updates-per-batch of them)."""
-    tasks: tuple[str, ...] = ("builtin",)
-    """builtin, larger-numbers (arithmetic that the built-in model has not read the like of), quantities (each of a new
-    structure), longer-quantities (of 8 to 10 steps instead of 2 to 7), gym:FAMILY, or a file, as for thinkling eval.
+    tasks: tuple[str, ...] = ("quantities",)
+    """quantities (each of a new structure), longer-quantities (8 to 10 steps instead of 2 to 7), builtin,
+    larger-numbers (arithmetic unlike what the built-in model has read), gym:FAMILY, or a file, as for thinkling eval.
     Several take turns."""
     on_error: OnError = "stop"
     """What a problem of a file does whose question is longer than --max-length: stop ends the run before any work, and
@@ -68,7 +68,7 @@ class Grpo(TrainingSettings):
     """Answers that it draws to each of them."""
     template: Template = "plain"
     """How the question is put; plain lets the model find out that thinking pays."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of one rollout at most, in tokens; a longer one is cut and earns nothing."""
     temperature: float = 1.0
     """Rollouts are drawn, and their log-probabilities computed, at this temperature."""
@@ -92,7 +92,7 @@ class Grpo(TrainingSettings):
     overlap: bool = False
     """Draw the next step's rollouts while this one's are learnt from: off policy by one step, corrected (TIS)."""
     lr: float = 3e-4
-    """AdamW's learning rate. The default suits the 3M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
+    """AdamW's learning rate. The default suits the 6M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
     preset: PresetName = "dr-grpo"
     """The objective: thinkling explain-objective --preset NAME prints its formula. The next five change it."""
     clip_low: float | None = None
@@ -131,7 +131,7 @@ class Grpo(TrainingSettings):
         at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
         at_least(2, eval_problems=self.eval_problems)
         if not self.tasks:
-            raise UserError("--tasks needs at least one suite or file: builtin, for example, or quantities")
+            raise UserError("--tasks needs at least one suite or file: quantities, for example")
         at_least(0, process_reward=self.process_reward, dynamic_sampling=self.dynamic_sampling)
         if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1 and self.top_k >= 0):
             raise UserError(f"--top-p {self.top_p} must lie above 0 and be at most 1, --min-p {self.min_p} between 0 "

@@ -87,8 +87,8 @@ class ScalingSettings(ServerSettings):
     on_error: OnError = "stop"
     """What a problem does that gets no answer (too long, refused, timed out), or whose reference its verifier cannot
     use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
-    tasks: str = "builtin"
-    """builtin, larger-numbers, quantities, longer-quantities, choice:SUITE, gym:FAMILY (of reasoning-gym), a benchmark
+    tasks: str = "quantities"
+    """quantities, longer-quantities, builtin, larger-numbers, choice:SUITE, gym:FAMILY (of reasoning-gym), a benchmark
     such as math500 (`thinkling tasks` lists them), a .jsonl, .json, .csv or .parquet file whose rows have question and
     reference (or problem and answer) and may have options and verifier, or FILE.py:FUNCTION, which yields such rows."""
     columns: tuple[str, ...] = ()
@@ -96,11 +96,11 @@ class ScalingSettings(ServerSettings):
     shuffle_options: int | None = None
     """A seed: the options of multiple choice in another order. Default: as they stand."""
     split: Split = "held-out"
-    """Of the built-in problems: held-out has new numbers, unseen-templates (of builtin) word problems of a new kind,
-    longer and rephrased (of quantities) more steps and other words."""
+    """Of what is made on the spot: held-out has new problems, longer and rephrased (of quantities) more steps and other
+    words, unseen-templates (of builtin) word problems of a new kind."""
     num_problems: int | None = None
     """How many problems, from the start of the split or file. Default: all of a file, else 500."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of one completion at most, in tokens."""
     top_k: int | None = None
     """Keep only the k likeliest tokens; 0 keeps all. Default, here and below: what the checkpoint's

@@ -33,9 +33,9 @@ class Pretrain:
     """The run's folder."""
     size: str = "thinkling-base"
     """The network's shape: a name from thinkling/model/config.py."""
-    corpus: CorpusName = "templates"
-    """What to read: word problems of known templates and arithmetic, or mostly problems over random quantities, and
-    reviews of drafts; or their worked answers above all, to train a model further."""
+    corpus: CorpusName = "reasoning"
+    """What to read: problems over quantities above all, arithmetic, word problems and reviews of drafts; or worked
+    quantities and little else, to train a model further."""
     tokenizer: Path | None = None
     """A tokenizer.json to use; without it one is trained on the corpus first."""
     start_from: str | None = None
@@ -51,9 +51,9 @@ class Pretrain:
     """Where the metrics go besides metrics.jsonl."""
     workers: int = 1
     """Processes that make text; a GPU needs 8 to 16. Another number gives other text."""
-    rows: int = 32
+    rows: int = 16
     """One step reads rows x length tokens: whole documents side by side, each of which sees only itself."""
-    length: int = 320
+    length: int = 768
     """Tokens of a row."""
     muon_lr: float = 0.02
     """Muon's learning rate, for the matrices of the layers."""

@@ -23,6 +23,8 @@ class RewardHeadTraining(ModelSettings):
 
     out: Path
     """The run's folder. A run that was interrupted resumes."""
+    tasks: str = "quantities"
+    """Where its problems come from, as for thinkling eval."""
     num_problems: int = 1000
     """How many training problems to ask."""
     validation_share: float = 0.25
@@ -33,7 +35,7 @@ class RewardHeadTraining(ModelSettings):
     """The ways in which each problem is put."""
     temperature: float = 1.0
     """They are drawn at this temperature."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of one completion at most, in tokens."""
     weight_decay: float = 0.1
     """Half this, times the squared length of the weights (of standardised features), is added to the mean loss."""
@@ -73,7 +75,7 @@ def main(settings: RewardHeadTraining) -> Path:
     from thinkling.progress import Progress
     from thinkling.runs import alone_in, check_run, open_run
     from thinkling.scale.reward_head import FILE
-    from thinkling.tasks.builtin import problems
+    from thinkling.tasks.benchmarks import load_problems
     from thinkling.train import checkpoint
     from thinkling.train.config import RunConfig
     from thinkling.train.head_measure import table
@@ -82,7 +84,7 @@ def main(settings: RewardHeadTraining) -> Path:
 
     check_run(settings.out, settings, MEASURED)
     model = language_model(settings)
-    asked = problems("train", settings.num_problems, settings.seed)
+    asked = load_problems(settings.tasks, "train", settings.num_problems, settings.seed)
     collector = Collector(head_config(settings), model, asked)
     config = RunConfig(out=settings.out, steps=len(collector.steps), save_every=1)
     with alone_in(settings.out), Progress("asking", config.steps) as progress:

@@ -65,7 +65,7 @@ class Sft(TrainingSettings):
     batch_size: int = 64
     """Examples of one optimizer step; the loss is the mean over all of their trained tokens."""
     lr: float = 1e-3
-    """AdamW's learning rate. The default suits the 3M built-in model; use 1e-5 for Qwen3-0.6B and larger."""
+    """AdamW's learning rate. The default suits the 6M built-in model; use 1e-5 for Qwen3-0.6B and larger."""
     validation_records: int = 256
     """So many records, and at most those of a tenth of all questions, are kept aside to measure the loss on."""
     held_out: str | None = None
@@ -77,7 +77,7 @@ class Sft(TrainingSettings):
     """Answers to each of them; pass@1 is their mean."""
     temperature: float = 1.0
     """These answers are drawn at this temperature."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of one of these answers at most, in tokens."""
 
     def __post_init__(self) -> None:

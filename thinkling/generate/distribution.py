@@ -110,14 +110,16 @@ def truncated(
     N = ordered.shape[-1]
     rank, shares = torch.arange(N, device=ordered.device), ordered.exp()
     until = shares.cumsum(-1)
-    among = batch.top_k.clamp(max=N)  # the top-k have this much probability; all tokens together have 1
+    # What the top-k have of the probability; all tokens together have 1.
+    among = batch.top_k.clamp(max=N).expand(len(ordered), 1)
     mass = torch.where(batch.top_k < vocab_size, until.gather(-1, among - 1), 1.0)
     # The likeliest stays; and top-p = 1 keeps all: rounding must not let the sum of the likelier ones cut a tail.
     cut = (until - shares >= batch.top_p * mass) & (rank > 0) & (batch.top_p < 1)
     cut |= (rank >= batch.top_k) | (ordered < ordered[:, :1] + batch.min_p.log())
     left = (~cut).sum(-1, keepdim=True).clamp(min=1)  # none where logits are not finite
     mass = torch.where(left < vocab_size, until.gather(-1, left - 1), 1.0)
-    return (ordered - mass.log()).masked_fill(cut, float("-inf")), left
+    # A row that is not finite stays NaN throughout, which tells.
+    return (ordered - mass.log()).masked_fill(cut & ~ordered.isnan(), float("-inf")), left
 
 
 def choose(

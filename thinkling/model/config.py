@@ -219,12 +219,8 @@ SIZES: dict[str, ModelConfig] = {
         _LLAMA, model_type="mistral", vocab_size=131_072, hidden_size=5120, num_hidden_layers=40, rope_theta=1e6,
         rope_scaling=None,
     ),
+    # Deep for its width: every layer is one more thing that can be looked up in what has been read.
     "thinkling-base": ModelConfig(
-        vocab_size=1024, hidden_size=256, intermediate_size=768, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=64, max_position_embeddings=1024, rope_theta=10_000.0,
-    ),
-    # Twice as deep: every layer is one more thing that can be looked up in what has been read.
-    "thinkling-small": ModelConfig(
         vocab_size=1536, hidden_size=256, intermediate_size=640, num_hidden_layers=8, num_attention_heads=4,
         num_key_value_heads=2, head_dim=64, max_position_embeddings=1024, rope_theta=10_000.0,
     ),

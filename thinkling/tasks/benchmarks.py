@@ -39,7 +39,7 @@ MAX_REPEATS = 10_000  # questions in a row that have come before: then a source 
 
 
 def load_problems(
-    source: str = "builtin", split: str = "held-out", num_problems: int | None = None, seed: int = 0,
+    source: str = "quantities", split: str = "held-out", num_problems: int | None = None, seed: int = 0,
     columns: Sequence[str] = (), shuffle: int | None = None,
 ) -> list[Problem]:  # fmt: skip
     """The first different problems of a source, `num_problems` at most; without a number all of a file, else 500.

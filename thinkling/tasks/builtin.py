@@ -8,8 +8,9 @@ have step-by-step solvers written here. Three splits, disjoint by construction:
   unseen-templates   word problems of ten templates that the other two splits never use
 
 A second suite, larger-numbers, is the arithmetic families once more, with larger numbers and other lengths than
-`thinkling-base` has read: what it knows how to do, where it fails. It has the first two splits. Two more, quantities
-and longer-quantities, are made in `quantities.py`, with splits of their own.
+`thinkling-base` has read: what it knows how to do, where it fails. It has the first two splits. The suites that the
+commands ask where no other is named, quantities and longer-quantities, are made in `quantities.py`, with splits of
+their own.
 
 Left out: anything that needs a download; see `benchmarks.py` for published benchmarks.
 """

@@ -5,21 +5,21 @@ from typing import Literal
 
 from thinkling.checks import at_least
 
-CorpusName = Literal["templates", "reasoning", "worked-quantities"]
+CorpusName = Literal["reasoning", "worked-quantities"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """Text for a run that trains a base model.
 
-    corpus: word problems of known templates and arithmetic, or mostly problems over random quantities, and reviews of
-    drafts; or their worked answers above all. rows, length: one step reads rows x length tokens. workers: processes
-    that make text; another number gives other text. seed: of the text.
+    corpus: problems over quantities above all, and reviews of drafts; or worked quantities and little else. rows,
+    length: one step reads rows x length tokens. workers: processes that make text; another number gives other text.
+    seed: of the text.
     """
 
-    corpus: CorpusName = "templates"
-    rows: int = 32
-    length: int = 320
+    corpus: CorpusName = "reasoning"
+    rows: int = 16
+    length: int = 768
     workers: int = 1
     seed: int = 0
 

@@ -17,15 +17,12 @@ from jaxtyping import Float, Int
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
 
-from thinkling.train.pretrain import corpus, reasoning_corpus
+from thinkling.train.pretrain import corpus
 from thinkling.train.pretrain.bpe import END_OF_TEXT, FastEncoder
 from thinkling.train.pretrain.config import TextConfig
 from thinkling.train.pretrain.corpus import Segment
 
-CORPORA = {
-    "templates": corpus.documents, "reasoning": reasoning_corpus.documents,
-    "worked-quantities": reasoning_corpus.worked_quantities,
-}  # fmt: skip
+CORPORA = {"reasoning": corpus.documents, "worked-quantities": corpus.worked_quantities}
 POOL_SIZE = 300  # documents to choose from where a row is filled
 STREAM_TOKENS = 2**21  # of one stream before it begins anew: what resuming makes again at most
 PREFETCH = 8  # batches that each worker holds ready

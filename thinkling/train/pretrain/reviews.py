@@ -98,6 +98,25 @@ def _drafted(
     return values, write(steps, rows)
 
 
+def spoil(solution: str, random: Random) -> tuple[str, str]:
+    """Put one wrong result into a worked solution and let it spread; returns the draft and the critique it deserves."""
+    lines = solution.split("\n")
+    places = [i for i, line in enumerate(lines) if re.search(r"= \$?\d+$|= \$?\d+[ .]", line)] or [len(lines) - 1]
+    place = random.choice(places)
+    right = re.findall(r"\d+", lines[place])[-1]
+    wrong = str(max(0, int(right) + random.choice([-10, -2, -1, 1, 2, 10])))
+    if wrong == right:
+        wrong = right + "0"
+    number = re.compile(rf"(?<![\d.]){right}(?![\d.]*\d)")
+    before, after = lines[place].rsplit(right, 1)
+    draft = [*lines[:place], f"{before}{wrong}{after}", *(number.sub(wrong, line) for line in lines[place + 1 :])]
+    if draft[-1] == lines[-1]:  # the mistake did not reach the answer: an answer that follows from it is wrong too
+        answer = re.search(r"\d+", lines[-1]).group()
+        spoilt = abs(int(answer) + int(wrong) - int(right))
+        draft[-1] = lines[-1].replace(answer, str(spoilt if spoilt != int(answer) else spoilt + 1), 1)
+    return "\n".join(draft), f"Step {place + 1} is wrong: {lines[place]}"
+
+
 def review(num_lines: int, wrong_line: int | None, reason: str = "") -> str:
     """Line by line, up to the wrong one."""
     right = [f"Line {i} is right." for i in range(1, wrong_line or num_lines + 1)]
