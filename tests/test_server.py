@@ -16,12 +16,15 @@ import openai
 import pytest
 from jsonschema import Draft202012Validator
 from serving import ANSWER, TOKEN, Running, events, start
+from starlette.requests import Request
 
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.openai.format import Chat
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
+from thinkling.serve.body import read_json
 from thinkling.serve.parameters import CHAT, DETOKENIZE, PARAMETERS, REFUSED, RESPONSES, TEXT, TOKENIZE
+from thinkling.serve.refusals import ApiError
 
 QUICK = ANSWER | {"chat_template_kwargs": {"enable_thinking": False}}  # a wrong answer, and a short one
 TEXT_ASK = {"prompt": "Question: What is 2 + 3?\nAnswer:\n", "temperature": 0, "max_tokens": 8}
@@ -386,6 +389,21 @@ def test_bodies_have_limits(server: Running) -> None:
     assert post("/metrics").status_code == 405 and server.http.get("/v1/nothing").status_code == 404
     many = {"messages": [{"role": "user", "content": "x"}] * 20_000}
     assert post(TOKENIZE, json=many).status_code in (200, 400)
+
+
+def test_a_refused_body_is_let_go_before_the_answer() -> None:
+    """A connection that is closed while its client still sends is reset, and the client loses the 413."""
+    for headers in ([], [(b"content-length", str(6 * 2**20).encode())]):
+        parts = [{"type": "http.request", "body": b"x" * 2**20, "more_body": i < 5} for i in range(6)]
+
+        async def receive(parts: list = parts) -> dict:
+            return parts.pop(0)
+
+        headers = [*headers, (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+        with pytest.raises(ApiError) as refused:
+            asyncio.run(read_json(Request(scope, receive), 5.0))
+        assert refused.value.status == 413 and not parts
 
 
 def request_head(path: str = "/health", **headers: str) -> bytes:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -10,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from thinkling.serve.refusals import ApiError
 
 MOST_BYTES, MOST_DEPTH = 4 * 2**20, 32
+LET_GO_BYTES, LET_GO_SECONDS = 4 * MOST_BYTES, 1.0  # of a body that is refused
 PARTS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 
 
@@ -20,14 +23,17 @@ async def read_json(request: Request, seconds: float) -> Any:
         raise ApiError(415, "send the body as Content-Type: application/json")
     too_large = ApiError(413, f"the body is larger than {MOST_BYTES:,} bytes", headers={"Connection": "close"})
     length = request.headers.get("content-length", "0")
+    stream = request.stream()
     if length.isdecimal() and int(length[:20]) > MOST_BYTES:
+        await let_go(stream)
         raise too_large
     parts, size = [], 0
     try:
         async with asyncio.timeout(seconds):
-            async for part in request.stream():
+            async for part in stream:
                 size += len(part)
                 if size > MOST_BYTES:
+                    await let_go(stream)
                     raise too_large
                 parts.append(part)
     except TimeoutError:
@@ -35,6 +41,18 @@ async def read_json(request: Request, seconds: float) -> Any:
     except ClientDisconnect:
         raise ApiError(400, "the client went away") from None
     return parsed(b"".join(parts))
+
+
+async def let_go(stream: AsyncIterator[bytes]) -> None:
+    """Read on for a moment, and keep nothing: who is closed while it still sends may lose the answer that it was
+    given, for the network resets the connection."""
+    size = 0
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(LET_GO_SECONDS):
+            async for part in stream:
+                size += len(part)
+                if size > LET_GO_BYTES:
+                    return
 
 
 def parsed(body: bytes) -> Any:
