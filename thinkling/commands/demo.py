@@ -157,8 +157,8 @@ def learn(settings: Demo, model: LanguageModel, out: Path) -> tuple[Path, list[t
         live.live.console.print(f"\nStopped: {finished['stopped']}. What follows is measured at {checkpoint}.",
                                 soft_wrap=True)  # fmt: skip
     elif finished["steps"] < plan.steps:
-        live.live.console.print(f"After {plan.minutes:g} minutes (--grpo-minutes) it ends, at step {finished['steps']} "
-                                f"of {plan.steps}.", soft_wrap=True)  # fmt: skip
+        live.live.console.print(f"\nAfter {plan.minutes:g} minutes (--grpo-minutes) it ends, at step "
+                                f"{finished['steps']} of {plan.steps}.", soft_wrap=True)  # fmt: skip
     return checkpoint, [(metrics.step + 1, metrics.reward) for metrics in live.rows]
 
 

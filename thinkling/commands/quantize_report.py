@@ -25,7 +25,7 @@ class QuantizeReport(ModelSettings):
     """A built-in model's name, a checkpoint's folder or .gguf file, smollm2-135m, or a Hub id."""
     quantize: Literal["int8"] = "int8"
     """What to compare with the weights as they are."""
-    tasks: str = "builtin"
+    tasks: str = "quantities"
     """A built-in suite, a benchmark, or a file of problems: see thinkling eval."""
     split: Split = "held-out"
     """Of the built-in problems."""
@@ -33,7 +33,7 @@ class QuantizeReport(ModelSettings):
     """How many problems. Default: all of a file, else 500."""
     template: Template = "step-by-step"
     """How the question is put."""
-    max_tokens: int = 256
+    max_tokens: int = 384
     """Length of one response at most, in tokens."""
     temperature: float = 0.0
     """Divides the logits; 0 always takes the likeliest token."""
