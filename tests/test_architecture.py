@@ -73,9 +73,9 @@ train train.config train.batch train.sharding train.adam8bit train.muon train.op
 train.checkpoint train.trackers train.run
 train.pretrain train.pretrain.config train.pretrain.reviews train.pretrain.corpus
 train.pretrain.bpe train.pretrain.packing train.pretrain.trainer
-train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms train.rl.loss train.rl.exact
-train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum train.rl.sampler
-train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
+train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms train.rl.loss train.rl.totals
+train.rl.exact train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum
+train.rl.sampler train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.sft train.sft.config train.sft.records train.sft.encode train.sft.trainer train.sft.validation
 train.sft.stats

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thinkling.checks import a_port, at_least
-from thinkling.commands.options import ModelSettings, Split
+from thinkling.commands.options import ModelSettings, Split, no_weights_of_a_server
 from thinkling.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ class Chat(ModelSettings):
         super().__post_init__()
         at_least(1, max_tokens=self.max_tokens)
         a_port(self.port)
-        if self.server is not None and self.quantize is not None:
-            raise UserError("--quantize has no meaning with --server, which has the weights: leave one of the two out")
+        no_weights_of_a_server(self.server, quantize=self.quantize)
         if self.compare is not None and not self.web:
             raise UserError("--compare shows two models side by side in the browser: add --web")
         if self.compare == self.model:

@@ -10,15 +10,23 @@ from typing import TYPE_CHECKING, Literal
 from thinkling.checks import at_least
 from thinkling.commands import sft
 from thinkling.commands.sft import Sft
-from thinkling.commands.training import keeper, lora_config, opened, optimizer_config, refuse_after_collapse, tell_end
+from thinkling.commands.training import (
+    keeper,
+    lora_config,
+    opened,
+    optimizer_config,
+    refuse_after_collapse,
+    run_config,
+    tell_end,
+    validation_config,
+)
 from thinkling.errors import UserError
-from thinkling.train.config import RunConfig
 
 if TYPE_CHECKING:
     from thinkling.generate.completion import Completion
     from thinkling.generate.language_model import LanguageModel
     from thinkling.train.distill.soft import SoftConfig, SoftLoss
-    from thinkling.train.rl.config import RolloutConfig, ValidationConfig
+    from thinkling.train.rl.config import RolloutConfig
     from thinkling.train.rl.metrics import StepMetrics
     from thinkling.train.rl.update import Credit
 
@@ -114,13 +122,6 @@ def rollout_config(settings: Distill) -> RolloutConfig:
         prompts_per_step=settings.prompts_per_step, rollouts_per_prompt=settings.rollouts_per_prompt,
         template=settings.template, sampling=sampling, rewards={"correct": settings.task_reward},
     )  # fmt: skip
-
-
-def validation_config(settings: Distill) -> ValidationConfig:
-    from thinkling.train.rl.config import ValidationConfig
-
-    return ValidationConfig(tasks=settings.held_out, every=settings.eval_every, num_problems=settings.eval_problems,
-                            num_samples=settings.eval_samples)  # fmt: skip
 
 
 def load_teacher(settings: Distill, student: LanguageModel) -> LanguageModel:
@@ -223,11 +224,10 @@ def on_policy(
             keep=keeper(settings.out / SAMPLES), **scored_by(settings, model, teacher),
         )  # fmt: skip
         validator = Validator(aside, validation_config(settings), rollout, model) if settings.eval_every else None
-        config = RunConfig(out=settings.out, steps=settings.steps, minutes=settings.minutes,
-                           save_every=settings.save_every, trackers=settings.trackers)  # fmt: skip
         return Run(
-            config, trainer, validator=validator, watch=alarm if settings.watchdog else None, window=watchdog.WINDOW,
-            start=resolve(settings.model), show=show, tracked_config=settings,
+            run_config(settings, settings.steps), trainer, validator=validator,
+            watch=alarm if settings.watchdog else None, window=watchdog.WINDOW, start=resolve(settings.model),
+            show=show, tracked_config=settings,
         ).go()  # fmt: skip
 
 

@@ -16,12 +16,13 @@ from thinkling.commands.training import (
     opened,
     optimizer_config,
     refuse_after_collapse,
+    run_config,
     show_plan,
     tell_end,
+    validation_config,
 )
 from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
-from thinkling.train.config import RunConfig
 from thinkling.train.rl.objective import PRESETS, Kl, Objective, PresetName, Truncated
 from thinkling.train.rl.rewards import reward_weights
 from thinkling.words import counted
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from thinkling.generate.language_model import LanguageModel
     from thinkling.problem import Problem
     from thinkling.train.memory import Workload
-    from thinkling.train.rl.config import RolloutConfig, UpdateConfig, ValidationConfig
+    from thinkling.train.rl.config import RolloutConfig, UpdateConfig
     from thinkling.train.rl.curriculum import Curriculum
     from thinkling.train.rl.guard.preflight import Findings
     from thinkling.train.rl.guard.validation import Validation
@@ -185,18 +186,6 @@ def update_config(settings: Grpo) -> UpdateConfig:
     )  # fmt: skip
 
 
-def run_config(settings: Grpo) -> RunConfig:
-    return RunConfig(out=settings.out, steps=settings.steps, minutes=settings.minutes, save_every=settings.save_every,
-                     trackers=settings.trackers)  # fmt: skip
-
-
-def validation_config(settings: Grpo) -> ValidationConfig:
-    from thinkling.train.rl.config import ValidationConfig
-
-    return ValidationConfig(tasks=settings.held_out, every=settings.eval_every, num_problems=settings.eval_problems,
-                            num_samples=settings.eval_samples)  # fmt: skip
-
-
 def workload(settings: Grpo) -> Workload:
     """The run as far as memory is concerned."""
     from thinkling.train.memory import Workload
@@ -277,8 +266,9 @@ def run(
     )  # fmt: skip
     validator = Validator(aside, validation_config(settings), rollout, model) if settings.eval_every else None
     run = Run(
-        run_config(settings), trainer, validator=validator, watch=watchdog.alarm if settings.watchdog else None,
-        window=watchdog.WINDOW, start=resolve(settings.model), show=show, tracked_config=settings,
+        run_config(settings, settings.steps), trainer, validator=validator, window=watchdog.WINDOW,
+        watch=watchdog.alarm if settings.watchdog else None, start=resolve(settings.model), show=show,
+        tracked_config=settings,
     )  # fmt: skip
     if settings.preflight and run.step == 0:
         findings = examine(rollout, settings.tasks, model, curriculum.without)

@@ -42,6 +42,13 @@ class ModelSettings:
         above_zero(cache_gb=self.cache_gb)
 
 
+def no_weights_of_a_server(server: str | None, **given: object) -> None:
+    """given: flags that change a model's weights, None where they are not set."""
+    for name, value in given.items():
+        if server is not None and value is not None:
+            raise UserError(f"--{name} has no meaning with --server, which has the weights: leave one of the two out")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromptSettings(ModelSettings):
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
@@ -75,10 +82,7 @@ class ServerSettings(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.server is not None and self.adapter is not None:
-            raise UserError("--adapter has no meaning with --server, which has the weights: leave one of the two out")
-        if self.server is not None and self.quantize is not None:
-            raise UserError("--quantize has no meaning with --server, which has the weights: leave one of the two out")
+        no_weights_of_a_server(self.server, adapter=self.adapter, quantize=self.quantize)
         above_zero(timeout=self.timeout)
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from thinkling.checks import above_zero, at_least, finite
 from thinkling.errors import UserError
-from thinkling.train.config import OptimizerConfig, OptimizerConstants, RunConfig, TrackerName
+from thinkling.train.config import OptimizerConfig, OptimizerConstants, TrackerName
 from thinkling.train.pretrain.config import CorpusName, TextConfig
 
 if TYPE_CHECKING:
@@ -95,16 +95,15 @@ def optimizer_config(settings: Pretrain) -> OptimizerConfig:
                            constants=settings.constants)  # fmt: skip
 
 
-def run_config(settings: Pretrain) -> RunConfig:
-    steps = math.ceil(settings.num_tokens / (settings.rows * settings.length))
-    return RunConfig(out=settings.out, steps=steps if settings.minutes is None else None, minutes=settings.minutes,
-                     save_every=settings.save_every, trackers=settings.trackers)  # fmt: skip
+def steps_of(settings: Pretrain) -> int | None:
+    """None in a run by time."""
+    return math.ceil(settings.num_tokens / (settings.rows * settings.length)) if settings.minutes is None else None
 
 
 def train(settings: Pretrain, show: Callable[["PretrainMetrics"], None] = lambda metrics: None) -> Path:
     """Run `thinkling pretrain`; returns the folder of the last checkpoint. `show` sees every step's metrics, those of
     an earlier start too."""
-    from thinkling.commands.training import opened
+    from thinkling.commands.training import opened, run_config
     from thinkling.distributed import broadcast, is_first
     from thinkling.runs import FINISHED, check_run
     from thinkling.train import checkpoint
@@ -116,7 +115,7 @@ def train(settings: Pretrain, show: Callable[["PretrainMetrics"], None] = lambda
     last = broadcast(checkpoint.latest(settings.out) if is_first() else None)
     model = new_model(settings, last and last.folder)
     with opened(settings.out, settings, LIMITS):
-        config = run_config(settings)
+        config = run_config(settings, steps_of(settings))
         trainer = Trainer(model, text_config(settings), optimizer_config(settings), config.steps, config.minutes,
                           settings.compile)  # fmt: skip
         run = Run(config, trainer, show=show, tracked_config=settings)

@@ -14,12 +14,13 @@ from thinkling.commands.training import (
     opened,
     optimizer_config,
     refuse_after_collapse,
+    run_config,
     show_plan,
     tell_end,
+    validation_config,
 )
 from thinkling.errors import UserError
 from thinkling.scale.prompts import Template
-from thinkling.train.config import RunConfig
 from thinkling.words import counted
 
 if TYPE_CHECKING:
@@ -190,25 +191,24 @@ def run(
     trainer = sft.Trainer(
         model, examples, sft_config(settings), optimizer_config(settings), lora_config(settings), loss
     )
-    config = RunConfig(out=settings.out, steps=trainer.num_steps, minutes=settings.minutes,
-                       save_every=settings.save_every, trackers=settings.trackers)  # fmt: skip
     if model.network.device.type != "cpu":
         trainer.probe()
     return Run(
-        config, trainer, validator=validator, watch=sft.alarm if settings.watchdog else None, window=sft.WINDOW,
-        start=resolve(settings.model), show=show, tracked_config=told,
+        run_config(settings, trainer.num_steps), trainer, validator=validator,
+        watch=sft.alarm if settings.watchdog else None, window=sft.WINDOW, start=resolve(settings.model), show=show,
+        tracked_config=told,
     ).go()  # fmt: skip
 
 
 def accuracy_validator(settings: Sft, model: LanguageModel, problems: list) -> Validator:
     from thinkling.generate.sampling import Sampling
-    from thinkling.train.rl.config import RolloutConfig, ValidationConfig
+    from thinkling.train.rl.config import RolloutConfig
     from thinkling.train.rl.guard.validation import Validator
 
     sampling = Sampling(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=settings.seed)
-    config = ValidationConfig(tasks=settings.held_out, every=settings.eval_every, num_problems=settings.eval_problems,
-                              num_samples=settings.eval_samples)  # fmt: skip
-    return Validator(problems, config, RolloutConfig(template=settings.template, sampling=sampling), model)
+    return Validator(
+        problems, validation_config(settings), RolloutConfig(template=settings.template, sampling=sampling), model
+    )
 
 
 def main(settings: Sft) -> Path | None:

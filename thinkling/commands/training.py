@@ -7,14 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from thinkling.checks import above_zero, at_least
 from thinkling.commands.options import ModelSettings, OnError
 from thinkling.errors import UserError
-from thinkling.train.config import LoraConfig, OptimizerConfig, OptimizerConstants, OptimizerName, TrackerName
+from thinkling.train.config import (
+    LoraConfig,
+    OptimizerConfig,
+    OptimizerConstants,
+    OptimizerName,
+    RunConfig,
+    TrackerName,
+)
 from thinkling.words import counted
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
     from thinkling.scale.failures import Failure
     from thinkling.train.memory import Workload
+    from thinkling.train.rl.config import ValidationConfig
 
 SKIPPED = "failed.json"  # what --on-error skip has left out
 
@@ -89,6 +97,20 @@ def optimizer_config(settings: TrainingSettings) -> OptimizerConfig:
         decay_share=settings.lr_decay,
         constants=settings.constants,
     )
+
+
+def run_config(settings: Any, steps: int | None) -> RunConfig:
+    """settings: of any command that trains. steps: None in a run that ends by time alone."""
+    return RunConfig(out=settings.out, steps=steps, minutes=settings.minutes, save_every=settings.save_every,
+                     trackers=settings.trackers)  # fmt: skip
+
+
+def validation_config(settings: Any) -> ValidationConfig:
+    """settings: of a command that measures accuracy on what is held out."""
+    from thinkling.train.rl.config import ValidationConfig
+
+    return ValidationConfig(tasks=settings.held_out, every=settings.eval_every, num_problems=settings.eval_problems,
+                            num_samples=settings.eval_samples)  # fmt: skip
 
 
 def lora_config(settings: TrainingSettings) -> LoraConfig | None:

@@ -21,7 +21,7 @@ from thinkling.model.chat_template import END_THINK
 from thinkling.serve.context import Chat
 from thinkling.serve.desk import taken
 from thinkling.serve.reply_parser import Delta
-from thinkling.serve.talkers import There, body_of, deltas_of
+from thinkling.serve.talkers import There, body_of, data_of, deltas_of
 
 REFUSED = (400, 422)  # what a server says that does not know a parameter
 
@@ -117,8 +117,8 @@ class FarReply:
             self.dropped = int(dropped) if dropped.isdecimal() else 0
             last = Delta()
             async for line in reply.aiter_lines():
-                if line.startswith("data:") and line[5:].strip() != "[DONE]":
-                    last = self._chunk(line[5:]) or last
+                if (data := data_of(line)) is not None:
+                    last = self._chunk(data) or last
         self._put(replace(last, finish=self.finish))
         return True
 

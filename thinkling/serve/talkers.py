@@ -157,10 +157,10 @@ class There:
                 text = reply.read().decode("utf-8", "replace")
                 raise self.failed("refuses", message_of(read_json(text), text))
             for line in reply.iter_lines():
-                if line.startswith("data:") and line[5:].strip() != "[DONE]":
-                    chunk = json.loads(line[5:])
+                if (data := data_of(line)) is not None:
+                    chunk = json.loads(data)
                     self.used = (chunk.get("usage") or {}).get("total_tokens", self.used)
-                    yield from deltas_of(self, chunk, line[5:])
+                    yield from deltas_of(self, chunk, data)
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -189,6 +189,12 @@ def body_of(name: str, messages: Sequence[dict], sampling: Sampling, vote: int, 
     given = {key: getattr(sampling, key) for key in SAMPLING if key != "temperature"}
     body |= {key: value for key, value in given.items() if value != getattr(neutral, key)}
     return body | ({} if thinking else {"chat_template_kwargs": {"enable_thinking": False}})
+
+
+def data_of(line: str) -> str | None:
+    """What a line of a stream of events says; None where it is no event, or only says that the stream ends."""
+    data = line.removeprefix("data:")
+    return None if data == line or data.strip() == "[DONE]" else data
 
 
 def deltas_of(there: There, chunk: dict, data: str) -> Iterator[Delta]:

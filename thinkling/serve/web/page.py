@@ -34,6 +34,7 @@ from thinkling.serve.web.tree import loaded
 QUEUE = 64  # replies that may wait for a place in the batch
 UNTOLD = 8192  # the context where a server does not tell its own
 BOTH = "both, blind"
+EVENT = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": None, "api_visibility": "private"}
 MISSING = f"the web chat needs the package gradio, which is not installed: {install('chat')}"
 
 
@@ -256,19 +257,13 @@ def wire(
         if (here := tabs.pop(request.session_hash, None)) is not None:
             here.stop()
 
-    common = {
-        "show_progress": "hidden",
-        "trigger_mode": "multiple",
-        "concurrency_limit": None,
-        "api_visibility": "private",
-    }
     values = list(inputs.values())
-    shown.click(on_page, [session, *values], outputs, **common)
-    gr.on([text.submit, send.click], on_send, [session, text, *values], [*outputs, text], **common)
-    stop.click(on_stop, [session], None, **common)
-    new.click(on_new, [session], outputs, **common)
-    problem.click(lambda: secrets.choice(house.known.problems).question, None, [text], **common)
-    page.load(on_load, [session, stored], outputs, **common)
+    shown.click(on_page, [session, *values], outputs, **EVENT)
+    gr.on([text.submit, send.click], on_send, [session, text, *values], [*outputs, text], **EVENT)
+    stop.click(on_stop, [session], None, **EVENT)
+    new.click(on_new, [session], outputs, **EVENT)
+    problem.click(lambda: secrets.choice(house.known.problems).question, None, [text], **EVENT)
+    page.load(on_load, [session, stored], outputs, **EVENT)
     page.unload(on_close)
 
 

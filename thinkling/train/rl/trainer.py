@@ -23,7 +23,8 @@ from thinkling.train.rl.metrics import StepMetrics, describe
 from thinkling.train.rl.objective import Objective
 from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.sampler import RolloutBatch, Sampler
-from thinkling.train.rl.update import Credit, TokenLoss, TokenStats, Updater
+from thinkling.train.rl.totals import TokenStats
+from thinkling.train.rl.update import Credit, TokenLoss, Updater
 from thinkling.train.sharding import learner
 
 SAMPLES = "samples.jsonl"  # every rollout, a line each
