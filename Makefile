@@ -1,6 +1,7 @@
 # Everything a fresh machine needs is done by the targets themselves: `make demo`, `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # a hundred processes of the tests would each compile all modules anew
 
 .PHONY: demo test fuzz format clean
 

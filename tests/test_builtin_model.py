@@ -39,25 +39,25 @@ def test_the_parameter_count_is_the_cards(base: LanguageModel) -> None:
 
 
 def test_asked_plainly_it_answers_at_once_and_mostly_wrong_asked_for_steps_mostly_right(base: LanguageModel) -> None:
-    """500 problems gave 22% and 92%; 60 problems cannot stray this far by chance (four standard deviations)."""
-    held_out = problems("held-out", 60, suite="quantities")
+    """500 problems gave 22% and 92%; 40 problems cannot stray this far by chance (over three standard deviations)."""
+    held_out = problems("held-out", 40, suite="quantities")
     plain, samples = evaluate(base, Direct(GREEDY), held_out)
     steps, _ = evaluate(base, Direct(GREEDY, "step-by-step"), held_out)
     assert plain.accuracy < 0.44
-    assert steps.accuracy > 0.78
-    assert sum(s.answer.text.startswith("\\boxed") for s in samples) > 50
+    assert steps.accuracy > 0.76
+    assert sum(s.answer.text.startswith("\\boxed") for s in samples) > 33
     assert plain.truncated == steps.truncated == plain.unparsed == 0
 
 
 def test_its_reviews_mend_more_than_they_break(base: LanguageModel) -> None:
     """Answers given at once, reviewed and revised: of 250 that were wrong nearly two thirds were mended, few broken."""
-    _, samples = evaluate(base, Refine(GREEDY), problems("held-out", 40, suite="quantities"))
+    _, samples = evaluate(base, Refine(GREEDY), problems("held-out", 20, suite="quantities"))
     changes = [(verify(s.problem, s.answer.rounds[0]).correct, s.verdict.correct) for s in samples]
-    assert changes.count((False, True)) > 4 + 3 * changes.count((True, False))
+    assert changes.count((False, True)) > 2 + 3 * changes.count((True, False))
 
 
 def test_the_engine_equals_the_plain_loop_on_real_weights(base: LanguageModel) -> None:
-    prompts = [prompt_of(base, "step-by-step", p.question) for p in problems("held-out", 5, suite="quantities")]
+    prompts = [prompt_of(base, "step-by-step", p.question) for p in problems("held-out", 3, suite="quantities")]
     for prompt, fast in zip(prompts, base.complete_all(prompts, GREEDY), strict=True):
         slow = generate(base.network, prompt, GREEDY, base.tokenizer.stop_ids)
         assert fast.tokens == slow.tokens

@@ -15,7 +15,7 @@ from thinkling.scale import prompts
 from thinkling.tasks import quantities
 from thinkling.tasks.builtin import problems
 from thinkling.tasks.quantities import Made, Step, lines, made_stream, results
-from thinkling.train.pretrain import corpus
+from thinkling.train.pretrain import corpus, packing
 from thinkling.train.pretrain.bpe import END_OF_TEXT, FastEncoder
 from thinkling.train.pretrain.config import TextConfig
 from thinkling.train.pretrain.packing import Batches, Document, encode_document, packed_batches
@@ -206,11 +206,12 @@ def test_numbers_are_read_digit_by_digit(tiny_tokenizer: Tokenizer) -> None:
         assert sum(c.isdigit() for c in tiny_tokenizer.decode([token])) <= 1
 
 
-def test_packing_keeps_documents_whole(tiny_tokenizer: Tokenizer) -> None:
+def test_packing_keeps_documents_whole(tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row falls into documents of the stream, unbroken and each once; little is padding, and that is no part of
     any of them."""
     text = TextConfig(rows=8, length=600)
-    batch = next(packed_batches(tiny_tokenizer.backend, text, "packing", pool_size=50))
+    monkeypatch.setattr(packing, "POOL_SIZE", 50)
+    batch = next(packed_batches(tiny_tokenizer.backend, text, "packing"))
     assert batch.tokens.shape == batch.weights.shape == batch.documents.shape == (8, 601)
     encode = FastEncoder(tiny_tokenizer.backend)
     stream = (encode_document(encode, d) for d in islice(corpus.documents("packing"), 600))

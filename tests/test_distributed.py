@@ -34,6 +34,7 @@ from thinkling.runs import read_jsonl
 from thinkling.train import checkpoint, sharding
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.optim import Optimizer
+from thinkling.train.pretrain import packing
 from thinkling.train.rl import sampler
 from thinkling.train.sft.trainer import SftMetrics
 from thinkling.train.trackers import numbers
@@ -288,6 +289,7 @@ def test_several_ranks_pretrain_and_distil_as_one_does(
 ) -> None:
     """Three rows for two ranks; a loss with two passes through the network that learns (full); credits of a teacher."""
     monkeypatch.setitem(SIZES, "thinkling-tiny", fresh().network.config)
+    monkeypatch.setattr(packing, "POOL_SIZE", 20)  # so that text begins at once
     teacher = fresh()
     init_weights(teacher.network, seed=1)
     backend = tmp_path / "tokenizer.json"

@@ -28,6 +28,12 @@ SMALL = ("--size", "tiny", "--rows", "2", "--length", "100", "--warmup-steps", "
          "--dtype", "float32")  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few documents to choose from, so that a stream begins at once."""
+    monkeypatch.setattr(packing, "POOL_SIZE", 20)
+
+
 def shape(vocab_size: int) -> ModelConfig:
     return ModelConfig(
         vocab_size=vocab_size, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,

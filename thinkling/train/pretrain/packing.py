@@ -66,7 +66,7 @@ def encode_document(encode: FastEncoder, segments: list[Segment]) -> Document:
     return Document(tokens, weights)
 
 
-def packed_batches(backend: Backend, text: TextConfig, seed: str, pool_size: int = POOL_SIZE) -> Iterator[Batch]:
+def packed_batches(backend: Backend, text: TextConfig, seed: str) -> Iterator[Batch]:
     """Batches of text.rows rows of text.length + 1 tokens, without end.
 
     Each row is filled from a pool of documents, always with the longest that still fits (best fit). Documents longer
@@ -83,7 +83,7 @@ def packed_batches(backend: Backend, text: TextConfig, seed: str, pool_size: int
             chosen: list[Document] = []
             room = room_of_row
             while True:
-                for document in islice(fitting, pool_size - len(pool)):
+                for document in islice(fitting, POOL_SIZE - len(pool)):
                     insort(pool, (len(document.tokens), counter, document))
                     counter += 1
                 found = bisect_right(pool, room, key=lambda item: item[0])
