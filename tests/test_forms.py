@@ -142,6 +142,9 @@ RIGHT = {
     "equations": [("x^2-7x+12=0", r"\{3,4\}"), (r"x=\frac{5-y}{3}", "3x+y=5"), ("(3+2i)z", "3z+2iz")],
 }  # fmt: skip
 WRONG = {
+    "pairs that would be empty as intervals": [
+        (r"(3, \frac{\pi}{2})", r"\emptyset"), (r"\emptyset", "(3,1)"), ("(2,2)", r"\emptyset"), ("[5,4]", "no solution"), (r"(3,2)\cup(5,6)", "(5,6)"),
+    ],
     "relations without a variable": [
         (r"\sqrt3\approx1.732", r"\sqrt2\approx1.414"), ("f(4)=5", "f(4)=7"), ("f(4)=5", "f(6)=5"), ("1<3", "4<5"), ("g(1)=2, g(2)=5", "g(1)=3, g(2)=6"),
         ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\log_3 9=2", r"\log_3 27=3"),

@@ -15,12 +15,14 @@ class NotReal(Exception):
 def pieces(node: object, calculator: Calculator) -> list[Interval]:
     """A set as disjoint intervals in rising order, none empty, none touching; a point is closed and of no length.
 
-    Raises NotReal, Undefined or CannotTell.
+    Raises NotReal, Undefined or CannotTell. (3, 1) is no set: nobody writes the empty one so, it is a pair of numbers.
     """
     match node:
         case Interval(low, high, _, _):
             _real(low), _real(high)
-            return [] if _is_empty(node, calculator) else [node]
+            if _is_empty(node, calculator):
+                raise NotReal
+            return [node]
         case Set(items):
             return _merged([_point(item) for item in items], calculator)
         case SetOperation("∪", parts):
