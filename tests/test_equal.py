@@ -52,7 +52,7 @@ EQUAL = [
     ("(0,12.5)", "0<x<12.5"), (r"x \le 2", r"(-\infty, 2]"), (r"x \in [-2,7]", "[-2,7]"), ("x<2 or x>3", r"(3,\infty)\cup(-\infty,2)"),
     (r"x \ne 9", r"(-\infty,9)\cup(9,\infty)"), (r"(0,9) \cup (9,36)", r"(0,36) \setminus \{9\}"), (r"[0,1] \cup [1,2]", "[0,2]"),
     (r"x>2 \text{ and } x<5", "(2,5)"), ("x<2, or x>3", r"(-\infty,2)\cup(3,\infty)"), (r"\{x \mid x > 2\}", r"(2,\infty)"), (r"\mathbb{R}", "all real numbers"),
-    (r"(0,2) \cap (1,3)", "(1,2)"), (r"(a, b]", r"( a , b ]"), (r"(\sqrt{4}, 3)", "(2, 3)"), (r"(1,0)\cup(2,3]", "(2,3]"),
+    (r"(0,2) \cap (1,3)", "(1,2)"), (r"(a, b]", r"( a , b ]"), (r"(\sqrt{4}, 3)", "(2, 3)"),
     # matrices
     (r"\begin{pmatrix} 16/49 \\ 48/49 \end{pmatrix}", r"\frac{1}{49}\begin{bmatrix} 16\\48\end{bmatrix}"),
     (r"\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix}", "-2"), (r"-\begin{pmatrix} 1 & x \end{pmatrix}", r"\begin{pmatrix} -1 & -x \end{pmatrix}"),

@@ -177,6 +177,7 @@ WRONG = {
         (r"\sum_{k=0}^{\infty}(-1)^k", "0.5"), (r"\lim_{x\to\infty}\frac{2x^2+1}{x-3}", "2"), (r"\lim_{x\to\infty}\frac{2x+1}{x-3}", "3"), (r"\lim_{x\to\infty}x", "1"),
     ],
     "names that are not free": [
+        (r"2x \text{ for } x>3", "2k"), ("x^2, x>3", "t^2"), (r"\frac{v^2}{r}, r>0", r"\frac{v^2}{R}"),
         (r"\sin(nx)+\pi", r"\sin(mx)+\pi"), ("C+5", "K+5"), ("2s", "2t"), ("e^{rt}", "e^{st}"), (r"n=\pi m", r"k=\pi m"), ("Cq", "Aq"), ("mt", "mu"),
         (r"\sin(m)+\lfloor m\rfloor-m", r"\sin(m)"),
     ],

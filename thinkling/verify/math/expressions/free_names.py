@@ -16,6 +16,7 @@ from thinkling.verify.math.expressions.tree import (
     Relation,
     Symbol,
     Tuple,
+    Words,
     replace,
     variables,
     walk,
@@ -75,13 +76,14 @@ def _kinds(a: object, b: object) -> list[tuple[re.Pattern, bool]]:
     functions = all(isinstance(side, Relation) and is_function(side.sides[0]) for side in (a, b))
     period = all(_beside_pi(side) or _turns(side) for side in (a, b))
     line = all(isinstance(side, Tuple) or (isinstance(side, Listing) and named_values(side)) for side in (a, b))
-    stated = isinstance(a, Qualified) or isinstance(b, Qualified)
+    stated = [side for side in (a, b) if isinstance(side, Qualified)]
+    runs = any(isinstance(condition, Words) for side in stated for condition in side.conditions)  # "k ∈ ℤ"
     solution = bool(variables(a) & variables(b) & _ARGUMENTS)
     return [
         (_CONSTANT, solution),
-        (_WHOLE, period),
+        (_WHOLE, period or bool(stated)),
         (_PARAMETER, functions),
-        (_ANY, stated),
+        (_ANY, runs or len(stated) == 2),
         (_PARAMETER_OF_LINE, line),
     ]
 
