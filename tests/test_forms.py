@@ -144,6 +144,7 @@ RIGHT = {
 WRONG = {
     "pairs that would be empty as intervals": [
         (r"(3, \frac{\pi}{2})", r"\emptyset"), (r"\emptyset", "(3,1)"), ("(2,2)", r"\emptyset"), ("[5,4]", "no solution"), (r"(3,2)\cup(5,6)", "(5,6)"),
+        (r"(2,1), n\ge1", "(-1,6)"), ("(3,1)", "(3,1]"),
     ],
     "relations without a variable": [
         (r"\sqrt3\approx1.732", r"\sqrt2\approx1.414"), ("f(4)=5", "f(4)=7"), ("f(4)=5", "f(6)=5"), ("1<3", "4<5"), ("g(1)=2, g(2)=5", "g(1)=3, g(2)=6"),

@@ -122,7 +122,10 @@ class _Comparison:
             parts = [as_set(item.values if isinstance(item, Solution) else item) for item in node.items]
             if None in parts or len(names) > 1 or (isinstance(other, Tuple) and not names):
                 return node  # two points are no union
-            overlap = pieces(SetOperation("∩", tuple(parts)), self.calculator) if names else []
+            try:
+                overlap = pieces(SetOperation("∩", tuple(parts)), self.calculator) if names else []
+            except (NotReal, Undefined):
+                return node
             union = SetOperation("∩" if overlap else "∪", tuple(parts))
             return Solution(names.pop(), union) if names else union
         return node
@@ -248,8 +251,6 @@ class _Comparison:
             return _kinds(a, b)
         try:
             mine, wanted = pieces(first, self.calculator), pieces(second, self.calculator)
-            if not mine and not wanted and isinstance(a, Tuple | Interval) and isinstance(b, Tuple | Interval):
-                raise NotReal  # (3, 1) and (3, 1] are no empty sets, but a point and a slip
             if not differ(mine, wanted, self.calculator):
                 return None
             return openness(mine, wanted, self.calculator) or _is_not(first, second)
