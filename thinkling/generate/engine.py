@@ -30,6 +30,7 @@ from thinkling.generate.prefixes import Prefixes
 from thinkling.generate.runner import Runner
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.scheduler import Request, Scheduler, Told
+from thinkling.generate.thinking_budget import LIKELY, ThinkingBudget
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
 
@@ -67,6 +68,7 @@ class Engine:
     cache_gb: memory for the key-value cache at most, in GB; where max_rows do not fit into it, fewer rows run at once.
     prefix_gb: memory, in GB, for what finished requests have read, so that prompts which begin alike need not be read
     again; for weights that do not change. 0 keeps nothing.
+    budget_of: makes the budget of a request's thinking of its prompt, sampling and room (thinking_budget.py).
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class Engine:
         max_length: int = 1024,
         cache_gb: float = 2.0,
         prefix_gb: float = 0.0,
+        budget_of: Callable[[Sequence[int], Sampling, int], ThinkingBudget] | None = None,
     ) -> None:
         self.model = model
         self.stop_ids = frozenset(stop_ids)
+        self.budget_of = budget_of
         self.max_length = min(max_length, model.config.max_position_embeddings)
         self.max_rows = min(max_rows, rows_that_fit(model, self.max_length, cache_gb))
         self.scheduler = Scheduler(self.max_rows)
@@ -96,9 +100,13 @@ class Engine:
         self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None,
         tell: int | None = None, client: Hashable = None,
     ) -> Request:  # fmt: skip
-        """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit."""
+        """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit, or
+        its thinking would leave no room for an answer."""
         check_prompt(prompt, self.max_length)
-        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell, client)
+        budget = None
+        if sampling.max_thinking_tokens is not None and self.budget_of is not None:
+            budget = self.budget_of(prompt, sampling, self.max_length - len(prompt))
+        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell, client, budget)
 
     def reading(self, tokens: Sequence[int]) -> Reading:
         """A reading for `add`; its outcome are the last layer's hidden states, (T, D)."""
@@ -207,6 +215,7 @@ class Engine:
         uniforms = torch.tensor([next(request.uniforms) for request in self.running], device=self.model.device)
         raw = self.runner.logits(len(self.running))
         logits = penalise(raw, self.batch, [r.prompt for r in self.running], [r.tokens for r in self.running])
+        self._close_softly(raw)
         chosen = choose(logits, self.batch, uniforms)
         tokens, logprobs = (column.tolist() for column in chosen)
         for place, request in enumerate(self.running):
@@ -218,6 +227,8 @@ class Engine:
                 request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.model.dtype)
             request.tokens.append(token)
             request.logprobs.append(logprob)
+            if request.budget is not None:
+                request.forced.extend(request.budget.push(token))
         self._tell(raw, tokens)
         if self.batch.measures:
             for request, measured in zip(self.running, measure(raw).tolist(), strict=True):
@@ -227,6 +238,17 @@ class Engine:
                 if request.sampling.sampling_mask:
                     request.sampling_mask.append(ids)
         self._charge(self.running)
+
+    def _close_softly(self, raw: Tensor) -> None:
+        """Where the thinking may end, and `</think>` is likely, it is what comes next."""
+        places = [place for place, request in enumerate(self.running)
+                  if request.budget is not None and request.budget.soft and not request.forced]  # fmt: skip
+        if places:
+            logprobs = raw[places].float().log_softmax(-1)
+            for place, row in zip(places, logprobs, strict=True):
+                request = self.running[place]
+                if row[request.budget.end] >= LIKELY:
+                    request.forced.append(request.budget.end)
 
     def _tell(self, raw: Tensor, tokens: list[int]) -> None:
         """Keep how likely each new token was, where that is asked."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from thinkling.generate.completion import Completion, columns
 from thinkling.generate.sampling import Sampling
+from thinkling.generate.thinking_budget import ThinkingBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Request:
     on_token: sees each token as it is drawn, in the engine's thread; a true value ends the request.
     tell: how many of the likeliest tokens `told` has of each place beside the drawn one; None keeps no `told`.
     client: who asks, where several do; see Queue.
-    forced: tokens that come next whatever is drawn, as from a callback that closes thinking whose budget is spent.
+    forced: tokens that come next whatever is drawn, such as those that close thinking whose budget is spent.
+    budget: of its thinking, where that has one; it puts tokens into `forced`.
     row: in the cache, while it runs. siblings: the running requests of the same prompt, itself among them.
     error: why it cannot go on.
     """
@@ -44,6 +46,7 @@ class Request:
     uniforms: Iterator[float]
     tell: int | None = None
     client: Hashable = None
+    budget: ThinkingBudget | None = None
     row: int = -1
     siblings: list["Request"] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
