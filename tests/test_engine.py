@@ -197,7 +197,8 @@ def test_repetition_ends_a_completion(model: Transformer) -> None:
 
 def test_rows_are_limited_by_the_memory_for_the_cache(model: Transformer) -> None:
     """Two layers, two key-value heads of 8, keys and values, 4 bytes: 256 bytes a token, 24,576 for 96 tokens."""
-    assert Engine(model, STOP, max_rows=9, max_length=96, cache_gb=24_576 * 3.5 / 1e9).max_rows == 3
+    memory = Engine(model, STOP, max_rows=9, max_length=96, cache_gb=24_576 * 3.5 / 1e9).scheduler.memory
+    assert [memory.rows(room) for room in (96, 84, 48, 36, 12)] == [3, 4, 7, 9, 9] and memory.first_room == 36
     assert Engine(model, STOP, max_rows=2, max_length=96).max_rows == 2
     with pytest.raises(UserError, match=r"96 tokens needs 2.5e-05 GB .*, more than --cache-gb 2.4e-05: raise it, or"):
         Engine(model, STOP, max_rows=2, max_length=96, cache_gb=24_000 / 1e9)  # it was "needs 0.0 GB, but only 2.4e-05"
@@ -416,24 +417,11 @@ def test_what_was_read_before_is_not_read_again(model: Transformer, monkeypatch:
     monkeypatch.setattr(type(engine.runner), "_padded", lambda self, rows: sizes.append(list(map(len, rows)))
                         or own(self, rows))  # fmt: skip
     found = run(engine, jobs, 4)
-    assert sorted(sizes[0]) == [1, 2, 3, 10]  # the whole first prompt was known, but for its last token
-    assert engine.prefixes.reused == 18 + 28
+    assert sorted(sizes[0]) == [2, 3, 10, 15]  # a block of 16 tokens was known, of the second turn and of the first
+    assert engine.prefixes.reused == 16 + 16
     engine.add(engine.request(follow, Sampling(max_tokens=1), tell=0))
     engine.step()
     assert sizes[-1] == [len(follow)]  # who wants log-probabilities gets the same to the last bit each time
     for mine, theirs in zip(found, wanted, strict=True):
         assert mine.tokens == theirs.tokens
         assert mine.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
-
-
-def test_prefixes_are_bounded_and_the_longest_unused_goes(model: Transformer) -> None:
-    engine = Engine(model, (), max_rows=1, max_length=96, prefix_gb=1.0)
-    prefixes = engine.prefixes
-    prefixes.most = 70 * prefixes.per_token
-    for start in (0, 20, 40):
-        run(engine, [(list(range(start, start + 20)), Sampling(max_tokens=4))], 1)
-    assert len(prefixes.kept) == 3 and prefixes.size == 3 * 23
-    run(engine, [(list(range(20)), Sampling(max_tokens=4))], 1)  # the first is used again, and so the second goes
-    run(engine, [([60] * 20, Sampling(max_tokens=4))], 1)
-    assert [tokens[0] for tokens in prefixes.kept] == [40, 0, 60] and prefixes.size <= 70
-    assert Engine(model, (), max_rows=1, max_length=96).prefixes is None

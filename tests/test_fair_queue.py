@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.memory import Memory
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.scheduler import Request, Scheduler
 from thinkling.serve.api import Api, Limits
@@ -24,8 +25,12 @@ def request(number: int, client: str | None = None) -> Request:
     return Request(number, (number,), Sampling(), None, iter(()), client=client)
 
 
+def rows(num: int) -> Memory:
+    return Memory(num * 8, num, 8)
+
+
 def test_one_request_is_not_kept_waiting_by_fifty() -> None:
-    scheduler = Scheduler(2)
+    scheduler = Scheduler(rows(2))
     for number in range(50):
         scheduler.waiting.append(request(number, "many"))
     first, second = scheduler.admit()
@@ -37,7 +42,7 @@ def test_one_request_is_not_kept_waiting_by_fifty() -> None:
 
 def test_with_a_single_row_clients_take_turns() -> None:
     """Those who come later go to the end of the round, so nobody is passed for ever by ever new clients."""
-    scheduler, served = Scheduler(1), []
+    scheduler, served = Scheduler(rows(1)), []
     for number, client in enumerate("aaabbc"):
         scheduler.waiting.append(request(number, client))
     for number in range(10, 20):
@@ -53,7 +58,7 @@ def test_with_a_single_row_clients_take_turns() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60), st.integers(1, 4))
 def test_no_client_is_passed_by_one_that_has_more(events: list[tuple[str, bool]], max_rows: int) -> None:
     """Each step somebody asks, and perhaps the oldest row ends. A client's own requests come in order, none is lost."""
-    scheduler, waiting, admitted = Scheduler(max_rows), [], []
+    scheduler, waiting, admitted = Scheduler(rows(max_rows)), [], []
     for number, (client, ends) in enumerate(events):
         new = request(number, client)
         scheduler.waiting.append(new)
@@ -61,10 +66,10 @@ def test_no_client_is_passed_by_one_that_has_more(events: list[tuple[str, bool]]
         if ends and scheduler.running:
             scheduler.remove(min(scheduler.running, key=lambda running: running.id))
         joined = set(scheduler.admit())
-        rows = Counter(running.client for running in scheduler.running)
+        of_client = Counter(running.client for running in scheduler.running)
         waiting = [other for other in waiting if other not in joined]
         for other in waiting:
-            assert all(rows[now.client] - 1 <= rows[other.client] for now in joined)
+            assert all(of_client[now.client] - 1 <= of_client[other.client] for now in joined)
         admitted += sorted(joined, key=lambda now: now.row)
     for client in "abc":
         own = [now.id for now in admitted if now.client == client]
@@ -73,7 +78,7 @@ def test_no_client_is_passed_by_one_that_has_more(events: list[tuple[str, bool]]
 
 
 def test_requests_without_a_client_come_in_order_and_can_be_dropped() -> None:
-    scheduler = Scheduler(1)
+    scheduler = Scheduler(rows(1))
     for number in range(4):
         scheduler.waiting.append(request(number))
     assert scheduler.forget([0, 2]) == [] and [now.id for now in scheduler.admit()] == [1]

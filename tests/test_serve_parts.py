@@ -193,11 +193,11 @@ def drawn(model: LanguageModel, *plans: Plan) -> list:
 
 def test_a_budget_closes_the_thinking_by_its_token(tiny: LanguageModel) -> None:
     begin, end = tiny.tokenizer.special_id("<think>"), tiny.tokenizer.special_id("</think>")
-    sampling = Sampling(temperature=0.7, max_tokens=30, seed=3)
-    plan = Plan((5, begin), sampling, split=True, opened=True, budget=7, told=True, tell=1)
+    sampling = Sampling(temperature=0.7, max_tokens=30, seed=3, max_thinking_tokens=7)
+    plan = Plan((5, begin), sampling, split=True, opened=True, told=True, tell=1)
     whole = joined(drawn(tiny, plan)[0])
-    ids = [fact.id for fact in whole.tokens]
-    free = [f.id for f in joined(drawn(tiny, replace(plan, budget=None))[0]).tokens]
+    ids, free = [fact.id for fact in whole.tokens], replace(sampling, max_thinking_tokens=None)
+    free = [f.id for f in joined(drawn(tiny, replace(plan, sampling=free))[0]).tokens]
     assert ids[:7] == free[:7]  # what was thought before is not changed
     assert ids[7:10] == tiny.tokenizer.encode_pieces(["\n", END, "\n\n"]) and ids.index(end) == 8
     assert whole.num_thinking == 8 and whole.num_tokens == len(ids)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from thinkling.checks import at_least
-from thinkling.commands.options import ScalingSettings
+from thinkling.commands.options import ScalingSettings, ThinkingSettings
 from thinkling.errors import UserError
 from thinkling.scale.methods import METHODS_HELP, MethodName, ScorerName
 from thinkling.scale.prompts import Template
@@ -25,7 +25,7 @@ DEFAULT_SAMPLES = 8  # of a method that takes several
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval(ScalingSettings):
+class Eval(ThinkingSettings, ScalingSettings):
     """Measure a model and a method on problems: accuracy with its interval, repeats, truncation, tokens.
 
     Writes OUT/report.json, the same for people as report.html and report.md, every response to OUT/samples.jsonl, and
@@ -100,7 +100,11 @@ def methods_of(settings: Eval, own: Mapping[str, float] | None = None) -> tuple[
 
     own = flags_of(settings) if own is None else own
     recipe, budget = recipe_of(settings, own.get("temperature"))
-    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed, **own)
+    if settings.max_thinking_tokens is not None and recipe.kind.unit not in ("", "samples"):
+        raise UserError(f"--max-thinking-tokens has no meaning for {settings.method}, which does not draw whole "
+                        "responses: leave it out")  # fmt: skip
+    sampling = Sampling(max_tokens=settings.max_tokens, seed=settings.seed,
+                        max_thinking_tokens=settings.max_thinking_tokens, **own)  # fmt: skip
 
     def method(number: int) -> Method:
         drawn = sampling if number == 0 else replace(sampling, seed=derive_seed(settings.seed, "answer", number))

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from thinkling.checks import at_least
-from thinkling.commands.options import PromptSettings
+from thinkling.commands.options import PromptSettings, ThinkingSettings
 from thinkling.errors import UserError
 from thinkling.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(PromptSettings):
+class Generate(ThinkingSettings, PromptSettings):
     """Complete a prompt.
 
     Example: thinkling generate "What is 17 * 23?" --template step-by-step
@@ -42,7 +42,7 @@ def main(settings: Generate) -> None:
 
     sampling = Sampling(
         max_tokens=settings.max_tokens, stop=settings.stop, max_repeats=settings.max_repeats, seed=settings.seed,
-        **flags_of(settings),
+        max_thinking_tokens=settings.max_thinking_tokens, **flags_of(settings),
     )  # fmt: skip
     model = language_model(settings)
     sampling = prompt_sampling(model, settings, sampling)

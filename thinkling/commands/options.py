@@ -42,6 +42,13 @@ class ModelSettings:
         above_zero(cache_gb=self.cache_gb)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ThinkingSettings:
+    max_thinking_tokens: int | None = None
+    """Tokens of thinking at most, of a model that thinks in <think>...</think>: then the thinking is closed, softly
+    from three quarters of it on, and the answer has the rest of --max-tokens. Default: as many as come."""
+
+
 def no_weights_of_a_server(server: str | None, **given: object) -> None:
     """given: flags that change a model's weights, None where they are not set."""
     for name, value in given.items():

@@ -2,6 +2,7 @@
 
 Tokens in, tokens out; the engine knows nothing of text. Which requests run is the scheduler's question, which tensors
 go in the runner's; a sample whose prompt is already being completed in another row copies what that row has read of it.
+Where memory runs short, the newest requests make way, and later go on.
 An engine belongs to one thread (engine_thread.py). Left out: speculative decoding.
 """
 
@@ -26,10 +27,12 @@ from thinkling.generate.distribution import (
     tell,
     uniforms,
 )
+from thinkling.generate.memory import memory_for
 from thinkling.generate.prefixes import Prefixes
-from thinkling.generate.runner import Runner
+from thinkling.generate.runner import Prefill, Runner
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.scheduler import Request, Scheduler, Told
+from thinkling.generate.thinking_budget import LIKELY, ThinkingBudget
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
 
@@ -46,13 +49,9 @@ Job = Request | Reading
 Outcome = Completion | Tensor | BaseException  # of a request, of a reading, of what went wrong with either
 
 
-def rows_that_fit(model: Transformer, max_length: int, cache_gb: float) -> int:
-    """How many rows of `max_length` tokens a key-value cache of `cache_gb` GB holds."""
-    row_gb = bytes_per_token(model.config, model.dtype) * max_length / 1e9
-    if row_gb > cache_gb:
-        raise UserError(f"one request of {max_length:,} tokens needs {row_gb:.2g} GB of key-value cache, more than "
-                        f"--cache-gb {cache_gb:g}: raise it, or lower --max-length")  # fmt: skip
-    return int(cache_gb / row_gb)
+def reads_itself(request: Request) -> bool:
+    """Must a request that joins read its tokens, or has another row read its prompt?"""
+    return request.siblings[0] is request or bool(request.tokens)
 
 
 def no_memory(request: Request) -> UserError:
@@ -64,9 +63,10 @@ class Engine:
     """Completes many requests at once with one model.
 
     max_rows: requests in the batch at most. max_length: prompt and completion of one request at most, in tokens.
-    cache_gb: memory for the key-value cache at most, in GB; where max_rows do not fit into it, fewer rows run at once.
-    prefix_gb: memory, in GB, for what finished requests have read, so that prompts which begin alike need not be read
+    cache_gb: memory for the key-value cache at most, in GB; where max_rows do not fit into it, fewer run at once.
+    prefix_gb: so much of it, but at most half, keeps what was read, so that prompts which begin alike need not be read
     again; for weights that do not change. 0 keeps nothing.
+    budget_of: makes the budget of a request's thinking of its prompt, sampling and room (thinking_budget.py).
     """
 
     def __init__(
@@ -77,14 +77,19 @@ class Engine:
         max_length: int = 1024,
         cache_gb: float = 2.0,
         prefix_gb: float = 0.0,
+        budget_of: Callable[[Sequence[int], Sampling, int], ThinkingBudget] | None = None,
     ) -> None:
         self.model = model
         self.stop_ids = frozenset(stop_ids)
+        self.budget_of = budget_of
         self.max_length = min(max_length, model.config.max_position_embeddings)
-        self.max_rows = min(max_rows, rows_that_fit(model, self.max_length, cache_gb))
-        self.scheduler = Scheduler(self.max_rows)
+        prefix_gb = min(prefix_gb, cache_gb / 2)
+        token_bytes = bytes_per_token(model.config, model.dtype)
+        memory = memory_for(token_bytes, max_rows, self.max_length, cache_gb - prefix_gb)
+        self.max_rows = memory.most_rows
+        self.scheduler = Scheduler(memory)
         self.prefixes = Prefixes(model.config, model.device, model.dtype, prefix_gb) if prefix_gb else None
-        self.runner = Runner(model, self.max_rows, self.max_length, self.prefixes)
+        self.runner = Runner(model, memory, self.prefixes)
         self.readings: list[Reading] = []
         self.batch: BatchedSampling | None = None  # of the running requests; None when they have changed
         self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
@@ -96,9 +101,13 @@ class Engine:
         self, prompt: Sequence[int], sampling: Sampling, on_token: Callable[[int], object] | None = None,
         tell: int | None = None, client: Hashable = None,
     ) -> Request:  # fmt: skip
-        """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit."""
+        """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit, or
+        its thinking would leave no room for an answer."""
         check_prompt(prompt, self.max_length)
-        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell, client)
+        budget = None
+        if sampling.max_thinking_tokens is not None and self.budget_of is not None:
+            budget = self.budget_of(prompt, sampling, self.max_length - len(prompt))
+        return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell, client, budget)
 
     def reading(self, tokens: Sequence[int]) -> Reading:
         """A reading for `add`; its outcome are the last layer's hidden states, (T, D)."""
@@ -155,6 +164,7 @@ class Engine:
             if self.running:
                 self._draw()
                 ended += self._finish()
+            self._make_room()
             if self.running:
                 self._read()
             return ended
@@ -185,15 +195,18 @@ class Engine:
         if not new:
             return []
         self.batch = None
-        unread = {request.row: request.prompt for request in new if request.siblings[0] is request}
-        whole = {request.row for request in new if request.tell is not None}  # the same to the last bit each time
-        failed = set(self.runner.prefill(unread, whole))
+        old = self.running[: len(self.running) - len(new)]
+        self.runner.recut(self.scheduler.room, len(old), max((request.length for request in old), default=0))
+        # Who is told log-probabilities reads the whole prompt: then they are the same to the last bit each time.
+        reads = [Prefill(request.row, (*request.prompt, *request.tokens), len(request.prompt), request.tell is not None)
+                 for request in new if reads_itself(request)]  # fmt: skip
+        failed = set(self.runner.prefill(reads))
         for request in new:
-            first = request.siblings[0]
-            if first.row in failed:
+            source = request if reads_itself(request) else request.siblings[0]
+            if source.row in failed:
                 request.error = no_memory(request)
-            elif first is not request:
-                self.runner.copy_prompt(first.row, request.row, len(request.prompt))
+            elif source is not request:
+                self.runner.copy_prompt(source.row, request.row, len(request.prompt))
         self._charge(new)
         lost = [request for request in new if request.error]
         for request in reversed(lost):
@@ -207,6 +220,7 @@ class Engine:
         uniforms = torch.tensor([next(request.uniforms) for request in self.running], device=self.model.device)
         raw = self.runner.logits(len(self.running))
         logits = penalise(raw, self.batch, [r.prompt for r in self.running], [r.tokens for r in self.running])
+        self._close_softly(raw)
         chosen = choose(logits, self.batch, uniforms)
         tokens, logprobs = (column.tolist() for column in chosen)
         for place, request in enumerate(self.running):
@@ -218,6 +232,8 @@ class Engine:
                 request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.model.dtype)
             request.tokens.append(token)
             request.logprobs.append(logprob)
+            if request.budget is not None:
+                request.forced.extend(request.budget.push(token))
         self._tell(raw, tokens)
         if self.batch.measures:
             for request, measured in zip(self.running, measure(raw).tolist(), strict=True):
@@ -227,6 +243,17 @@ class Engine:
                 if request.sampling.sampling_mask:
                     request.sampling_mask.append(ids)
         self._charge(self.running)
+
+    def _close_softly(self, raw: Tensor) -> None:
+        """Where the thinking may end, and `</think>` is likely, it is what comes next."""
+        places = [place for place, request in enumerate(self.running)
+                  if request.budget is not None and request.budget.soft and not request.forced]  # fmt: skip
+        if places:
+            logprobs = raw[places].float().log_softmax(-1)
+            for place, row in zip(places, logprobs, strict=True):
+                request = self.running[place]
+                if row[request.budget.end] >= LIKELY:
+                    request.forced.append(request.budget.end)
 
     def _tell(self, raw: Tensor, tokens: list[int]) -> None:
         """Keep how likely each new token was, where that is asked."""
@@ -245,7 +272,7 @@ class Engine:
             outcome = self._outcome(request)
             if outcome is not None:
                 ended.append((request.id, outcome))
-                if self.prefixes is not None and not request.error:  # all but the last token have been read
+                if self.prefixes is not None and not request.error:
                     self.prefixes.keep((*request.prompt, *request.tokens[:-1]), self.runner.cache, request.row)
                 self._remove(request)
         return ended[::-1]
@@ -272,8 +299,16 @@ class Engine:
             self.runner.move(len(self.running), moved.row)
         self.batch = None
 
+    def _make_room(self) -> None:
+        """For the new tokens. Where memory does not suffice, the newest requests wait again, and lose nothing."""
+        while (request := self.scheduler.crowded_out()) is not None:
+            self._remove(request)
+            self.scheduler.waiting.put_back(request)
+        longest = max((request.length for request in self.running), default=0)
+        self.runner.recut(self.scheduler.room, len(self.running), longest)
+
     def _read(self) -> None:
         """Feed every row the token it has just drawn."""
-        longest = max(len(request.prompt) + len(request.tokens) for request in self.running)
+        longest = max(request.length for request in self.running)
         self.runner.decode([request.tokens[-1] for request in self.running], longest)
         self._charge(self.running)

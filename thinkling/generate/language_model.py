@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from thinkling.generate.model import Prompt
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.generate.score import tell_given
 from thinkling.generate.stop_strings import StopStrings
+from thinkling.generate.thinking_budget import thinking_budget
 from thinkling.model.adapter import merge_adapter, read_adapter
 from thinkling.model.chat_template import END_THINK, THINK
 from thinkling.model.quantize import Quantization, quantize
@@ -45,7 +47,7 @@ class LanguageModel:
     def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
         """`limits`: the engine's max_rows, max_length, cache_gb and prefix_gb."""
         self.name, self.network, self.tokenizer, self.limits = name, network, tokenizer, limits
-        self.engine = Engine(network, tokenizer.stop_ids, **limits)
+        self.engine = Engine(network, tokenizer.stop_ids, budget_of=partial(thinking_budget, tokenizer), **limits)
         self.engine_thread = EngineThread(self.engine)
         weakref.finalize(self, self.engine_thread.stop).atexit = False  # else the thread would keep the weights alive
 

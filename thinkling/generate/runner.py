@@ -2,17 +2,19 @@
 
 Row b of the cache, of `hidden` and of `prompt_hidden` belong to the request in row b (scheduler.py). A prompt is read
 in one padded pass with others of its length; each later pass reads one new token per row. On a GPU that pass is a CUDA
-graph. Left out: paging, chunked prefill of one long prompt.
+graph. Left out: chunked prefill of one long prompt.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from thinkling.device import out_of_memory
-from thinkling.generate.prefixes import Prefixes
+from thinkling.generate.memory import Memory
+from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
 from thinkling.model.transformer import Transformer
 
@@ -20,65 +22,86 @@ PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at
 POSITIONS = 256  # a CUDA graph's positions are rounded up to a multiple of this, its rows to a power of two
 
 
+@dataclass(frozen=True)
+class Prefill:
+    """Tokens to be read into a row from its start: a prompt of `num_prompt` tokens, and what was drawn behind it before
+    its request had to make way. whole: read all of it, even if its beginning is known."""
+
+    row: int
+    tokens: tuple[int, ...]
+    num_prompt: int
+    whole: bool = False
+
+
 class Runner:
-    """Reads prompts and tokens for at most `max_rows` requests of at most `max_length` tokens each.
+    """Reads prompts and tokens for as many requests as fit into `memory`.
 
     hidden: the state from which each row's next token is drawn. prompt_hidden: the one behind the row's prompt, for
     siblings that join later. prefixes: what was read before, if that is kept. pass_tokens: padded tokens of one pass;
     halved where memory did not suffice.
     """
 
-    def __init__(
-        self, model: Transformer, max_rows: int, max_length: int, prefixes: Prefixes | None = None
-    ) -> None:  # fmt: skip
-        self.model, self.prefixes = model, prefixes
-        self.cache = KVCache(model.config, max_rows, max_length, model.device, model.dtype)
-        self.hidden = torch.zeros(max_rows, model.config.hidden_size, device=model.device, dtype=model.dtype)
+    def __init__(self, model: Transformer, memory: Memory, prefixes: Prefixes | None = None) -> None:
+        self.model, self.memory, self.prefixes = model, memory, prefixes
+        most, room = memory.most_rows, memory.first_room
+        self.cache = KVCache(model.config, most, room, model.device, model.dtype, memory.num_tokens)
+        self.hidden = torch.zeros(most, model.config.hidden_size, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden)
         self.decoder = CudaGraphDecoder(model, self.cache) if can_record(model) else None
         self.pass_tokens = PREFILL_TOKENS
 
-    def prefill(self, prompts: dict[int, Sequence[int]], whole: Collection[int] = ()) -> list[int]:
-        """Read prompts into rows, in passes of similar length, padded on the right: prompts[b] into row b. whole: rows
-        whose prompts are read from their start, even if it is known.
+    def recut(self, room: int, num_used: int, longest: int) -> None:
+        """Make rows `room` long, if they are not. The first `num_used` keep what they hold, at most `longest`."""
+        if room != self.cache.max_length:
+            self.cache.recut(self.memory.rows(room), room, num_used, longest)
+            if self.decoder is not None:
+                self.decoder.passes.clear()  # what was recorded would read and write at the old places
+
+    def prefill(self, reads: Sequence[Prefill]) -> list[int]:
+        """Read prompts into rows, in passes of similar length, padded on the right.
 
         Where memory does not suffice, a pass is halved and tried again; returns the rows whose prompt is too long even
         alone.
         """
-        rows, failed = sorted(prompts, key=lambda row: len(prompts[row])), []
-        while rows:
-            count = self._pass_size([prompts[row] for row in rows])
-            if self._read_into([(row, prompts[row]) for row in rows[-count:]], whole):
-                del rows[-count:]
+        left, failed = sorted(reads, key=lambda read: len(read.tokens)), []
+        while left:
+            count = self._pass_size([read.tokens for read in left])
+            if self._read_into(left[-count:]):
+                del left[-count:]
             elif count == 1:
-                failed.append(rows.pop())
+                failed.append(left.pop().row)
             else:
-                self._halve(count * len(prompts[rows[-1]]))
+                self._halve(count * len(left[-1].tokens))
         return failed
 
-    def _read_into(self, pairs: list[tuple[int, Sequence[int]]], whole: Collection[int]) -> bool:
+    def _read_into(self, reads: Sequence[Prefill]) -> bool:
         """One pass; False if memory did not suffice."""
-        known = [(None, 0) if row in whole else self._known(prompt) for row, prompt in pairs]
-        unread = [prompt[length:] for (_, prompt), (_, length) in zip(pairs, known, strict=True)]
-        room = max(length for _, length in known) + max(map(len, unread))
+        blocks = [self._known(read) for read in reads]
+        unread = [read.tokens[len(known) * BLOCK :] for read, known in zip(reads, blocks, strict=True)]
+        room = max(map(len, blocks)) * BLOCK + max(map(len, unread))
         try:
-            scratch = KVCache(self.model.config, len(pairs), room, self.model.device, self.model.dtype)
-            for i, (source, length) in enumerate(known):
-                if source is not None:
-                    scratch.copy_row(source, 0, i, length)
+            scratch = KVCache(self.model.config, len(reads), room, self.model.device, self.model.dtype)
+            for i, known in enumerate(blocks):
+                if known:
+                    self.prefixes.read(known, scratch, i)
             hidden = self.model(self._padded(unread), scratch)
         except RuntimeError as error:
             if out_of_memory(error):
                 return False
             raise
         scratch.advance(torch.tensor([len(tokens) for tokens in unread], device=self.model.device))
-        for i, (row, prompt) in enumerate(pairs):
-            self.cache.copy_row(scratch, i, row, len(prompt))
-            self.hidden[row] = self.prompt_hidden[row] = hidden[i, len(unread[i]) - 1]
+        for i, read in enumerate(reads):
+            self.cache.copy_row(scratch, i, read.row, len(read.tokens))
+            last = len(unread[i]) - 1
+            self.hidden[read.row] = hidden[i, last]
+            self.prompt_hidden[read.row] = hidden[i, last - (len(read.tokens) - read.num_prompt)]
+            if self.prefixes is not None:
+                self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
         return True
 
-    def _known(self, prompt: Sequence[int]) -> tuple[KVCache | None, int]:
-        return self.prefixes.longest(prompt) if self.prefixes is not None else (None, 0)
+    def _known(self, read: Prefill) -> list[int]:
+        """The blocks that need not be read; the prompt's last token is, for the state behind it."""
+        return [] if self.prefixes is None or read.whole else self.prefixes.find(read.tokens[: read.num_prompt])
 
     def _pass_size(self, sequences: Sequence[Sequence[int]]) -> int:
         """How many of these, the longest at the end, one pass reads."""
@@ -153,7 +176,7 @@ class CudaGraphDecoder:
 
     def __init__(self, model: Transformer, cache: KVCache) -> None:
         self.model, self.cache = model, cache
-        self.tokens = torch.zeros(cache.num_rows, 1, dtype=torch.long, device=model.device)
+        self.tokens = torch.zeros(len(cache.lengths), 1, dtype=torch.long, device=model.device)
         self.passes: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self.pool: tuple[int, int] | None = None  # of memory, which all graphs share: they never run side by side
 

@@ -19,6 +19,8 @@ class Sampling:
     (arXiv:2407.01082). Each works on what the one before it left.
     max_tokens: the completion's length at most, in tokens.
     stop: strings that end the completion; the text is cut before them.
+    max_thinking_tokens: close thinking when it is so long (thinking_budget.py), so that the answer has room; None never
+    does.
     max_repeats: end a completion whose tail is one block of at most 64 tokens this many times over (0 never does).
     seed: where this request's random stream starts; any whole number.
     measure: also keep how sure the model was of each token (distribution.measure).
@@ -46,6 +48,7 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
+    max_thinking_tokens: int | None = None
 
     def __post_init__(self) -> None:
         bounds = [
@@ -54,6 +57,10 @@ class Sampling:
             (0 < self.top_p <= 1, f"top-p must be above 0 and at most 1 (off), not {self.top_p}"),
             (0 <= self.min_p <= 1, f"min-p must be between 0 (off) and 1, not {self.min_p}"),
             (self.max_tokens >= 1, f"max-tokens must be at least 1, not {self.max_tokens}"),
+            (
+                self.max_thinking_tokens is None or self.max_thinking_tokens >= 1,
+                f"max-thinking-tokens must be at least 1, not {self.max_thinking_tokens}",
+            ),
             (self.max_repeats == 0 or self.max_repeats >= 2, "max-repeats must be 0 (off) or at least 2"),
             (not isinstance(self.stop, str), "stop takes several strings: write stop=(text,) for one"),
             (all(self.stop), "a stop string must not be empty"),

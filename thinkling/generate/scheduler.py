@@ -2,8 +2,9 @@
 turns; the requests of one client join in order.
 
 A running request's row is its place in `running`, so the rows in use are always the first ones and no pass gathers
-memory. Here are no tensors: those of a row are runner.py's. Left out: priorities, and preemption (a row has room for
-the longest request, so none that runs must ever make way).
+memory. Where requests grow and the memory no longer suffices, the newest makes way: it waits again, before all others
+of its client, with the tokens it has. The oldest never makes way, and nobody is passed by one that waits behind it, so
+everyone comes to an end. Here are no tensors: those of a row are runner.py's. Left out: priorities.
 """
 
 from collections import Counter, deque
@@ -11,7 +12,9 @@ from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from thinkling.generate.completion import Completion, columns
+from thinkling.generate.memory import Memory
 from thinkling.generate.sampling import Sampling
+from thinkling.generate.thinking_budget import ThinkingBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Request:
     on_token: sees each token as it is drawn, in the engine's thread; a true value ends the request.
     tell: how many of the likeliest tokens `told` has of each place beside the drawn one; None keeps no `told`.
     client: who asks, where several do; see Queue.
-    forced: tokens that come next whatever is drawn, as from a callback that closes thinking whose budget is spent.
+    forced: tokens that come next whatever is drawn, such as those that close thinking whose budget is spent.
+    budget: of its thinking, where that has one; it puts tokens into `forced`.
     row: in the cache, while it runs. siblings: the running requests of the same prompt, itself among them.
     error: why it cannot go on.
     """
@@ -44,6 +48,7 @@ class Request:
     uniforms: Iterator[float]
     tell: int | None = None
     client: Hashable = None
+    budget: ThinkingBudget | None = None
     row: int = -1
     siblings: list["Request"] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -54,6 +59,11 @@ class Request:
     forced: deque[int] = field(default_factory=deque)
     seconds: float = 0.0
     error: Exception | None = None
+
+    @property
+    def length(self) -> int:
+        """Of prompt and completion so far, in tokens."""
+        return len(self.prompt) + len(self.tokens)
 
     def completion(self, reason: str) -> Completion:
         measured = columns(self.measured) if self.sampling.measure else {}
@@ -75,6 +85,12 @@ class Queue:
     def append(self, request: Request) -> None:
         self._of.setdefault(request.client, deque()).append(request)
 
+    def put_back(self, request: Request) -> None:
+        """One that ran, or was to: it is next."""
+        own = self._of.pop(request.client, deque())
+        own.appendleft(request)
+        self._of = {request.client: own} | self._of
+
     def pop(self, running: Counter[Hashable]) -> Request:
         """The next one. running: the rows of each client."""
         client = min(self._of, key=lambda client: running[client])
@@ -94,10 +110,10 @@ class Queue:
 
 
 class Scheduler:
-    """A queue, and the at most `max_rows` requests that run."""
+    """A queue, and the requests that run, as many as fit into `memory`. room: tokens that each row holds now."""
 
-    def __init__(self, max_rows: int) -> None:
-        self.max_rows = max_rows
+    def __init__(self, memory: Memory) -> None:
+        self.memory, self.room = memory, memory.first_room
         self.waiting = Queue()
         self.running: list[Request] = []
         self._of_prompt: dict[tuple[int, ...], list[Request]] = {}  # of each prompt, the requests that run
@@ -105,17 +121,49 @@ class Scheduler:
     def admit(self) -> list[Request]:
         """Those that join the batch now. Long prompts are hashed here and when they end, never once a step."""
         first_new = len(self.running)
-        if not self.waiting or first_new == self.max_rows:
+        if not self.waiting or first_new == self.memory.max_rows:
             return []
-        rows = Counter(request.client for request in self.running)
-        while self.waiting and len(self.running) < self.max_rows:
+        rows, longest = Counter(request.client for request in self.running), self._longest
+        while self.waiting:
             request = self.waiting.pop(rows)
+            longest = max(longest, request.length + 1)
+            room = self._room_for_one_more(longest)
+            if room is None:
+                self.waiting.put_back(request)
+                break
+            self.room = room
             rows[request.client] += 1
             request.row = len(self.running)
             self.running.append(request)
             request.siblings = self._of_prompt.setdefault(request.prompt, [])
             request.siblings.append(request)
         return self.running[first_new:]
+
+    @property
+    def _longest(self) -> int:
+        return max((request.length for request in self.running), default=0)
+
+    def _room_for_one_more(self, longest: int) -> int | None:
+        """How long rows are when there is one more, and the longest has so many tokens; None if memory does not
+        suffice. Rows are made shorter only if a step is to spare, else they would soon have to be longer again."""
+
+        def fits(room: int) -> bool:
+            return len(self.running) < self.memory.rows(room)
+
+        if longest <= self.room and fits(self.room):
+            return self.room
+        room = self.memory.room(longest + (self.memory.step if longest <= self.room else 0))
+        return room if fits(room) else None
+
+    def crowded_out(self) -> Request | None:
+        """Before each row reads the token it has drawn: who must make way for that. None if everyone fits, in rows that
+        may have become longer."""
+        longest = self._longest
+        room = self.room if longest <= self.room else self.memory.room(longest)
+        if len(self.running) > self.memory.rows(room):
+            return max(self.running, key=lambda request: request.id)
+        self.room = room
+        return None
 
     def remove(self, request: Request) -> Request | None:
         """End a running request. The last row's request takes over its row, if it is another one; returns that one."""

@@ -39,6 +39,8 @@ class KVCache:
     """Room for `num_rows` sequences of up to `max_length` tokens, preallocated. Rows fill from the left: row b's token
     t stands at `keys[layer][b, :, t]`.
 
+    num_tokens: memory for so many tokens, where that is less than all these rows need: as many rows as fit are there,
+    and `recut` makes them longer or shorter.
     keys, values: one (rows, K, max_length, E) tensor per layer.
     lengths: (rows,) int64, how many tokens each row holds.
     positions: (rows, T), where the tokens of the pass under way stand, and so where they are stored.
@@ -46,16 +48,34 @@ class KVCache:
     """
 
     def __init__(
-        self, config: ModelConfig, num_rows: int, max_length: int, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        shape = (num_rows, config.num_key_value_heads, max_length, config.head_dim)
+        self, config: ModelConfig, num_rows: int, max_length: int, device: torch.device, dtype: torch.dtype,
+        num_tokens: int | None = None,
+    ) -> None:  # fmt: skip
+        num_tokens = num_rows * max_length if num_tokens is None else num_tokens
+        shape = (num_tokens * config.num_key_value_heads, config.head_dim)
         layers = range(config.num_hidden_layers)
+        self.num_heads, self.num_tokens = config.num_key_value_heads, num_tokens
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
+        self.memory = self.keys + self.values
+        self._cut(min(num_rows, num_tokens // max_length), max_length)
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
-        self.max_length = max_length
         self.positions: Tensor | None = None
         self.visible: Tensor | None = None
+
+    def _cut(self, num_rows: int, max_length: int) -> None:
+        """Cut the memory into rows."""
+        K, layers = self.num_heads, len(self.keys)
+        rows = [flat[: num_rows * K * max_length].view(num_rows, K, max_length, -1) for flat in self.memory]
+        self.keys, self.values, self.max_length = rows[:layers], rows[layers:], max_length
+
+    def recut(self, num_rows: int, max_length: int, num_used: int, longest: int) -> None:
+        """Cut the same memory into rows of another length. The first `num_used` rows keep what they hold, at most
+        `longest` tokens."""
+        before, longest = self.keys + self.values, min(longest, self.max_length, max_length)
+        self._cut(num_rows, max_length)
+        for mine, theirs in zip(self.keys + self.values, before, strict=True):
+            mine[:num_used, :, :longest] = theirs[:num_used, :, :longest].clone()  # else they would overlap
 
     @property
     def num_rows(self) -> int:

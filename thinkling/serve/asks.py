@@ -10,6 +10,7 @@ from typing import Any
 
 from thinkling.errors import UserError
 from thinkling.generate.sampling import Sampling, derive_seed
+from thinkling.generate.thinking_budget import leaves_room
 from thinkling.model.chat_template import END_THINK, THINK
 from thinkling.scale.methods import Recipe
 from thinkling.serve.context import Chat, fitted
@@ -166,15 +167,23 @@ async def chat_plans(ask: ChatAsk, served: Served, desk: Desk) -> Asked:
     except UserError as error:
         raise ApiError(400, f"messages: {error}", "messages", "context_length_exceeded") from None
     most = limit or context - len(found.tokens)
-    share = EFFORTS.get(ask.effort, 1.0)
+    budget = thinking_tokens(served, ask.effort, most)
     amid = chat.begun_thinking is not None and chat.begun is None
     opened = amid or (chat.begun is None and served.model.tokenizer.opens_thinking(found.tokens))
     plan = Plan(
-        tuple(found.tokens), sampling_of(ask.parameters, served, most), ask.stops, split=True, opened=opened,
-        merged=ask.merged, continued=amid, budget=None if share == 1 else max(1, int(share * most)),
-        tell=ask.tell, told=ask.told,
+        tuple(found.tokens), replace(sampling_of(ask.parameters, served, most), max_thinking_tokens=budget), ask.stops,
+        split=True, opened=opened,
+        merged=ask.merged, continued=amid, tell=ask.tell, told=ask.told,
     )  # fmt: skip
     return Asked(tuple(choices(plan, ask.n)), found.dropped)
+
+
+def thinking_tokens(served: Served, effort: str | None, most: int) -> int | None:
+    """How many tokens of thinking an effort allows in a reply of `most`; None for as many as come."""
+    share, tokenizer = EFFORTS.get(effort, 1.0), served.model.tokenizer
+    budget = max(1, int(share * most))
+    fits = tokenizer.can_think and leaves_room(tokenizer, budget, most)
+    return budget if share < 1 and fits else None
 
 
 # --- plain completions ---

@@ -18,7 +18,6 @@ from thinkling.generate.engine import Job, Outcome
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import tell_given
-from thinkling.model.chat_template import END_THINK, Mark
 from thinkling.serve.metrics import Metrics
 from thinkling.serve.refusals import ApiError
 from thinkling.serve.reply_parser import Delta, ReplyParser, TokenFact, joined
@@ -28,9 +27,8 @@ LONGEST_WAIT = 60  # seconds that a client is told to wait at most
 
 @dataclass(frozen=True)
 class Plan:
-    """One choice to be drawn. stops, split, opened, merged, continued: see ReplyParser. budget: tokens of thinking at
-    most, None for as many as come. tell: likeliest tokens to be told of each place, None for no log-probabilities.
-    told: are the tokens themselves to be told?
+    """One choice to be drawn. stops, split, opened, merged, continued: see ReplyParser. tell: likeliest
+    tokens to be told of each place, None for no log-probabilities. told: are the tokens themselves to be told?
     """
 
     prompt: tuple[int, ...]
@@ -40,7 +38,6 @@ class Plan:
     opened: bool = False
     merged: bool = False
     continued: bool = False
-    budget: int | None = None
     tell: int | None = None
     told: bool = False
 
@@ -153,10 +150,9 @@ class Generation:
 
     def __init__(self, desk: Desk, plan: Plan, client: Hashable = None) -> None:
         self.desk, self.plan, self.wake = desk, plan, lambda: None
-        self.tokenizer = desk.model.tokenizer
-        self.parser = ReplyParser(self.tokenizer, plan.split, plan.opened, plan.merged, plan.stops, plan.continued)
+        tokenizer = desk.model.tokenizer
+        self.parser = ReplyParser(tokenizer, plan.split, plan.opened, plan.merged, plan.stops, plan.continued)
         self.arrived: deque[Delta | BaseException] = deque()
-        self.closes = False  # has the engine been told to close the thinking?
         self.ended = False
         self.request = desk.model.engine.request(plan.prompt, plan.sampling, self._on_token, plan.tell, client)
         desk.model.engine_thread.ask([self.request], self._deliver)
@@ -176,15 +172,7 @@ class Generation:
         facts = (self._fact(token, thought or self.parser.thinking),) if self.plan.told else ()
         if thinking or answer or facts:
             self._put(Delta(thinking, answer, facts, None, self.parser.num_tokens, self.parser.num_thinking))
-        if self._spent and not self.closes:
-            self.closes = True
-            self.request.forced.extend(self.tokenizer.encode_pieces(["\n", Mark(END_THINK), "\n\n"]))
         return self.parser.stopped
-
-    @property
-    def _spent(self) -> bool:
-        budget = self.plan.budget
-        return budget is not None and self.parser.thinking and self.parser.num_thinking >= budget
 
     def _fact(self, token: int, thinking: bool) -> TokenFact:
         if self.plan.tell is None:

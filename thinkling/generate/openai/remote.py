@@ -114,9 +114,9 @@ class RemoteModel:
 
         confidence and margin are taken over the tokens that the server tells of; certainty needs all, so it is ().
         """
-        if sampling.min_confidence is not None or sampling.max_repeats:
-            raise FatalError(f"{self._where} cannot be told to watch its tokens for min-confidence or max-repeats: "
-                            "leave both off, or load the weights")  # fmt: skip
+        if sampling.min_confidence is not None or sampling.max_repeats or sampling.max_thinking_tokens is not None:
+            raise FatalError(f"{self._where} cannot be told to watch its tokens for min-confidence, max-repeats or "
+                            "max-thinking-tokens: leave them off, or load the weights")  # fmt: skip
         num_likeliest = CONFIDENCE_TOKENS if sampling.measure else 1
         answer, seconds = await self._ask(prompt, sampling, num_likeliest, needs_logprobs=sampling.measure)
         with reading(self._where):
