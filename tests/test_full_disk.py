@@ -135,7 +135,37 @@ def test_killed_in_the_middle(command: str, folder: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED, *words], env=env, timeout=300, check=False)
     assert ended.returncode == -signal.SIGKILL
     left = os.listdir(folder / "out")
-    assert left and all(name.startswith(".") for name in left)
+    assert left and all(name.startswith(".") or name.endswith(".tmp") for name in left)
     cli.main(words)
     made = folder / "out" / ("m.gguf" if command == "export" else "converted")
     assert LanguageModel.load(str(made), device="cpu").network.config.num_hidden_layers == 2
+
+
+def test_killed_between_an_exports_two_files(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file was there then, and the same command was refused for it."""
+    words = commands(folder)["export"]
+    replace, calls = os.replace, []
+
+    class Killed(BaseException):
+        """As good as a kill: nobody catches it."""
+
+    def second(*given: object) -> None:
+        calls.append(given)
+        if len(calls) == 2:
+            raise Killed
+        replace(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", second)
+        cli.main(words)
+    assert os.listdir(folder / "out") == ["Modelfile"]
+    cli.main(words)
+    assert sorted(os.listdir(folder / "out")) == ["Modelfile", "m.gguf"]
+    (folder / "out" / "m.gguf").unlink()
+    (folder / "out" / "Modelfile").write_text("another's")
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert "Modelfile: already there, and it is not replaced" in capsys.readouterr().err
+    assert (folder / "out" / "Modelfile").read_text() == "another's"
