@@ -15,12 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from scripted import Scripted
+from test_distill_data import settings as asked
+from test_distill_data import thinker
 from test_pth import as_the_book_has_it, network
+from test_sft import plan
 from test_tokenizer import make as tokenizer_of
 from test_web_chat import click, house_of
 
 from thinkling import cli
-from thinkling.errors import UserError
+from thinkling.commands import distill_data, sft
+from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.ranking.votes import read_votes
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
@@ -76,6 +81,30 @@ def test_a_chat_that_has_no_room_leaves_the_one_before(tmp_path: Path) -> None:
     with room_for(300), pytest.raises(UserError, match=r"talk\.json: File too large: make room there"):
         COMMANDS["/save"].run(talk, str(file))
     assert file.read_text() == kept and os.listdir(tmp_path) == ["talk.json"]
+
+
+# --- runs ---
+
+
+def test_a_full_disk_is_no_problem_to_skip(tmp_path: Path) -> None:
+    """--on-error skip gave up one problem after the other, each for want of room."""
+    traces = asked(tmp_path, on_error="skip")
+    with room_for(700), pytest.raises(FatalError, match=r"traces\.answers\.jsonl: File too large: make room there"):
+        distill_data.make(traces, Scripted(thinker))
+    assert not traces.out.exists()
+    _, _, failures = distill_data.make(traces, Scripted(thinker))
+    assert traces.out.exists() and failures == []
+
+
+def test_a_checkpoint_that_has_no_room_is_said_once_and_the_run_goes_on(tiny: LanguageModel, tmp_path: Path) -> None:
+    with room_for(3000), pytest.raises(UserError) as error:
+        sft.train(plan(tmp_path, "run", epochs=1), tiny)
+    best = tmp_path / "run" / "checkpoints" / "best"
+    assert str(error.value).startswith(
+        f"{best}: cannot be saved ({best}/tokenizer.json: File too large): make room, or"
+    )
+    assert not any(best.parent.iterdir())
+    assert sft.train(plan(tmp_path, "run", epochs=1), tiny).name == "step-00003"
 
 
 # --- models ---
