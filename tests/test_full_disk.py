@@ -15,12 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from scripted import Scripted
+from test_distill_data import settings as asked
+from test_distill_data import thinker
 from test_pth import as_the_book_has_it, network
+from test_sft import plan
 from test_tokenizer import make as tokenizer_of
 from test_web_chat import click, house_of
 
 from thinkling import cli
-from thinkling.errors import UserError
+from thinkling.commands import distill_data, sft
+from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.ranking.votes import read_votes
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
@@ -76,6 +81,30 @@ def test_a_chat_that_has_no_room_leaves_the_one_before(tmp_path: Path) -> None:
     with room_for(300), pytest.raises(UserError, match=r"talk\.json: File too large: make room there"):
         COMMANDS["/save"].run(talk, str(file))
     assert file.read_text() == kept and os.listdir(tmp_path) == ["talk.json"]
+
+
+# --- runs ---
+
+
+def test_a_full_disk_is_no_problem_to_skip(tmp_path: Path) -> None:
+    """--on-error skip gave up one problem after the other, each for want of room."""
+    traces = asked(tmp_path, on_error="skip")
+    with room_for(700), pytest.raises(FatalError, match=r"traces\.answers\.jsonl: File too large: make room there"):
+        distill_data.make(traces, Scripted(thinker))
+    assert not traces.out.exists()
+    _, _, failures = distill_data.make(traces, Scripted(thinker))
+    assert traces.out.exists() and failures == []
+
+
+def test_a_checkpoint_that_has_no_room_is_said_once_and_the_run_goes_on(tiny: LanguageModel, tmp_path: Path) -> None:
+    with room_for(3000), pytest.raises(UserError) as error:
+        sft.train(plan(tmp_path, "run", epochs=1), tiny)
+    best = tmp_path / "run" / "checkpoints" / "best"
+    assert str(error.value).startswith(
+        f"{best}: cannot be saved ({best}/tokenizer.json: File too large): make room, or"
+    )
+    assert not any(best.parent.iterdir())
+    assert sft.train(plan(tmp_path, "run", epochs=1), tiny).name == "step-00003"
 
 
 # --- models ---
@@ -135,7 +164,37 @@ def test_killed_in_the_middle(command: str, folder: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED, *words], env=env, timeout=300, check=False)
     assert ended.returncode == -signal.SIGKILL
     left = os.listdir(folder / "out")
-    assert left and all(name.startswith(".") for name in left)
+    assert left and all(name.startswith(".") or name.endswith(".tmp") for name in left)
     cli.main(words)
     made = folder / "out" / ("m.gguf" if command == "export" else "converted")
     assert LanguageModel.load(str(made), device="cpu").network.config.num_hidden_layers == 2
+
+
+def test_killed_between_an_exports_two_files(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file was there then, and the same command was refused for it."""
+    words = commands(folder)["export"]
+    replace, calls = os.replace, []
+
+    class Killed(BaseException):
+        """As good as a kill: nobody catches it."""
+
+    def second(*given: object) -> None:
+        calls.append(given)
+        if len(calls) == 2:
+            raise Killed
+        replace(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", second)
+        cli.main(words)
+    assert os.listdir(folder / "out") == ["Modelfile"]
+    cli.main(words)
+    assert sorted(os.listdir(folder / "out")) == ["Modelfile", "m.gguf"]
+    (folder / "out" / "m.gguf").unlink()
+    (folder / "out" / "Modelfile").write_text("another's")
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert "Modelfile: already there, and it is not replaced" in capsys.readouterr().err
+    assert (folder / "out" / "Modelfile").read_text() == "another's"

@@ -56,6 +56,8 @@ def test_two_models_by_hand() -> None:
     half = ratings(many("x", "y", 4, 1, 2), ties="half")  # 5 to 2
     assert half["x"] - half["y"] == pytest.approx(400 * math.log10(5 / 2))
     (first, second) = board.standings
+    assert (first.rank, second.rank) == (1, 2)
+    assert {standing.rank for standing in leaderboard(many("x", "y", 3, 3), Rules()).standings} == {1}
     assert (first.wins, first.losses, first.ties, second.wins, second.losses, second.ties) == (4, 1, 2, 1, 4, 2)
 
 
@@ -196,6 +198,19 @@ def test_resamples_without_a_finite_rating_are_counted() -> None:
     """With 5 wins of 6, (5/6)^6 = a third of the resamples have no loss, and few no win."""
     board = leaderboard(many("x", "y", 5, 1), Rules(num_resamples=400, num_orders=1))
     assert board.unrated_resamples == pytest.approx((5 / 6) ** 6, abs=0.07)
+    once = [Vote(*pair, winner, f"p{n}") for n in range(9) for pair in ("xy",) for winner in ("model_a", "model_b")]
+    third = [Vote("x", "z", winner, "p9") for winner in ("model_a", "model_b")]  # is missing in 0.9^10
+    board = leaderboard(once + third, Rules(num_resamples=400, num_orders=1))
+    assert board.unrated_resamples == pytest.approx(0.9**10, abs=0.07)
+
+
+def test_a_resample_that_begins_far_away_arrives() -> None:
+    """Newton's method overshoots there: where 500 to 1 was likeliest, 1 to 1 is nearly flat."""
+    design = bradley_terry.design_of(many("x", "y", 500, 1))
+    even = np.array([1.0, 1.0])
+    start = bradley_terry.newton(design, design.weights())
+    assert start[0] - start[1] == pytest.approx(math.log(500))
+    assert bradley_terry.newton(design, even, start)[:2] == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_intervals_hold_as_often_as_they_say() -> None:
@@ -239,6 +254,8 @@ def test_ranks_by_hand() -> None:
         (many("x", "y", 2, 1) + many("z", "w", 1, 1), "no vote compares [wxyz] and [wxyz] with [wxyz] and [wxyz]"),
         (many("x", "y", 2, 2) + many("z", "w", 2, 2) + many("x", "z", 3, 0),
          "x and y never lost to another and w and z never won against another"),
+        ([v for pair in ("ab", "bc", "cd", "de", "xy") for v in many(*pair, 1, 1)],
+         "no vote compares x and y with a, b and 3 others"),
         (many("x", "y", 0, 0, 5), "no vote has a winner"),
         (many("x", "y", 4, 0, 3), "the losers only ever tied"),
     ],
@@ -256,6 +273,9 @@ def test_a_prior_makes_them_finite_and_is_stated() -> None:
     t = (x.rating - y.rating) / 2 / SCALE
     assert 2 * (1 - 1 / (1 + math.exp(-2 * t))) == pytest.approx(1 / (1 + math.exp(-t)) - 0.5)
     assert board.unbounded and x.resampled_low is None
+    lost, w = 1 - 1 / (1 + math.exp(-2 * t)), 0.25 / math.cosh(t / 2) ** 2  # across both, the sandwich by hand
+    spread, bend = 2 * 2 * 2 * lost**2 + w, 2 * 2 * lost * (1 - lost) + w
+    assert x.high - x.rating == pytest.approx(1.96 * SCALE * math.sqrt(spread / 2) / bend)
     six = ratings(SIX, prior=1)
     assert six["A"] > six["B"] > six["C"] > six["D"] and max(six.values()) < 1400
 
@@ -341,6 +361,10 @@ def test_votes_of_two_runs(tmp_path: Path) -> None:
         ("a", "model_a"), ("b", "model_b"), ("c", "tie"), ("d", "both bad"),
     ]  # fmt: skip
     assert {(v.model_a, v.model_b, v.length_a, v.source) for v in votes} == {("one", "two", 7, "verifier")}
+    for folder, num in ((one, 3), (other, 2)):  # of several responses, as many as both have
+        rows = [{"id": "a", "question": "1 + a?", "response": "1", "status": "correct"}] * num
+        write(folder / "samples.jsonl", rows)
+    assert [(v.problem, v.winner) for v in votes_of_runs(named_runs([one, other]))] == [("a", "tie")] * 2
     (tmp_path / "more").mkdir()
     again = run_of(tmp_path / "more" / "one", {"a": "correct"}, "{}: who?")
     assert list(named_runs([one, again])) == [f"{tmp_path.name}/one", "more/one"]
@@ -349,11 +373,13 @@ def test_votes_of_two_runs(tmp_path: Path) -> None:
 
 
 def test_spellings_of_the_arena_and_csv(tmp_path: Path) -> None:
-    said = ["model_a", "model_b", "tie", "tie (bothbad)", "both_bad", "both bad"]
+    said = ["model_a", " Model_B", "TIE", "tie (bothbad)", "both_bad", "both bad"]
     rows = [{"model_a": "x", "model_b": "y", "winner": winner, "question_id": n % 2} for n, winner in enumerate(said)]
     votes = read_votes(write(tmp_path / "v.jsonl", rows), "question_id")
     assert [v.winner for v in votes] == ["model_a", "model_b", "tie", *["both bad"] * 3]
     assert {v.problem for v in votes} == {"0", "1"}
+    (first, second) = leaderboard(votes, Rules(both_bad_as_tie=False)).standings
+    assert first.both_bad == second.both_bad == 3  # shown, though not rated
     table = tmp_path / "v.csv"
     table.write_text("\ufeffmodel_a,model_b,winner,length_a,length_b\nx,y,model_a,3,4\nx,y,tie,,\n", encoding="utf-8")
     assert read_votes(table) == [Vote("x", "y", "model_a", "", 3, 4), Vote("x", "y", "tie")]
@@ -399,17 +425,25 @@ def test_bad_sources_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert "no such file" in fails(capsys, "rank", tmp_path / "none.jsonl")
     assert "none: no such file or folder" in fails(capsys, "rank", one, tmp_path / "none")  # once: one is one run
     assert "holds no samples.jsonl" in fails(capsys, "rank", tmp_path)
+    (one / "config.json").write_text('{"model": "m"}')  # a leaderboard would replace that run's report
+    assert "one holds another command's run" in fails(capsys, "rank", tmp_path / "v.jsonl", "--out", one)
 
 
 def test_the_command_writes_its_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = [{"model_a": v.model_a, "model_b": v.model_b, "winner": v.winner} for v in simulated(300, 3)]
-    rows = [row | {name: f"<b>{row[name]}" for name in ("model_a", "model_b")} for row in rows]
+    rows = [row | {name: f"<b>{row[name]}" for name in ("model_a", "model_b")} | {"q": n // 2}
+            for n, row in enumerate(rows)]  # fmt: skip
     votes, out = write(tmp_path / "votes.jsonl", rows), tmp_path / "out"
-    cli.main(["rank", str(votes), "--out", str(out), "--bootstrap", "20", "--orders", "20"])
+    flags = (
+        "--bootstrap 20 --orders 20 --k 8 --anchor <b>elk --anchor-rating 500 --ties half --both-bad drop --cluster q"
+    )
+    cli.main(["rank", str(votes), "--out", str(out), *flags.split(), "--seed", "3", "--prior", "0.5"])
     printed = capsys.readouterr().out
     assert "<b>ant" in printed and "95% intervals" in printed
     found = json.loads((out / "ranking.json").read_text())["leaderboard"]
-    assert found["standings"][0]["model"] == "<b>ant" and found["num_votes"] == 300
+    assert found["standings"][0]["model"] == "<b>ant" and (found["num_votes"], found["num_problems"]) == (300, 150)
+    rules = dict(ties="half", both_bad_as_tie=False, prior=0.5, length=False, anchor="<b>elk", anchor_rating=500)
+    assert found["rules"] == rules | dict(num_resamples=20, num_orders=20, k=8, seed=3)
     page = Page((out / "report.html").read_text())
     assert "b" not in page.tags and "<b>ant" in page.text and "Elo in other" in page.text
     assert (out / "ratings.png").read_bytes().startswith(b"\x89PNG")

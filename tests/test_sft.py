@@ -1,6 +1,7 @@
 """Learning from given replies: which tokens are trained, that packing changes nothing, and that a run resumes."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.model.chat_template import render_chat
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.model.transformer import Transformer
-from thinkling.model.weights import load_model, save_model
+from thinkling.model.weights import load_model, resolve, save_model
 from thinkling.train import checkpoint
 from thinkling.train.batch import packs
 from thinkling.train.config import LoraConfig, OptimizerConfig
@@ -29,7 +30,7 @@ from thinkling.train.sft.encode import example_of, examples_of
 from thinkling.train.sft.records import Record, chat_row, load_records, tags_complaint
 from thinkling.train.sft.stats import stats_of
 from thinkling.train.sft.trainer import SftMetrics, Trainer, alarm, nats
-from thinkling.train.sft.validation import kept_aside
+from thinkling.train.sft.validation import kept_aside, validation_of
 
 ASKED = {"role": "user", "content": "What is 2 + 2?"}
 THOUGHT = {"role": "assistant", "content": "It is 4.", "reasoning_content": "2 and 2"}
@@ -355,6 +356,32 @@ def test_a_run_that_died_ends_with_the_same_bits(tiny: LanguageModel, tmp_path: 
     (tmp_path / "data.jsonl").write_text((tmp_path / "data.jsonl").read_text().replace("What is 3", "What is 4"))
     with pytest.raises(UserError, match="this run began with other examples"):
         sft.train(plan(tmp_path, "whole", lr_decay=0.5, epochs=3), tiny)
+
+
+def test_a_run_with_steps_that_were_not_finite_resumes(tiny: LanguageModel, tmp_path: Path) -> None:
+    """In its file they are null, and the watch took null for a number."""
+
+    def show(shown: object) -> None:
+        if isinstance(shown, SftMetrics) and shown.step == 2:
+            raise KeyboardInterrupt
+
+    settings = plan(tmp_path, "run", lr=1e30, save_every=1)
+    with pytest.raises(KeyboardInterrupt):
+        sft.train(settings, tiny, show)
+    assert '"grad_norm": null' in (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert sft.train(settings, tiny) == tmp_path / "run" / "checkpoints" / "best"
+    finished = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert finished["steps"] == 4 and finished["stopped"].endswith("in a row: lower --lr, or use --dtype float32")
+    assert math.isnan(validation_of(None, step=2, loss=None, num_records=3).loss)
+
+
+def test_a_model_that_is_damaged_is_no_best(tiny: LanguageModel, tmp_path: Path) -> None:
+    with torch.no_grad():
+        tiny.network.lm_head.weight[0] = math.nan
+    assert sft.train(plan(tmp_path, "run"), tiny) == resolve("thinkling-base")  # what the flags name, in place of tiny
+    finished = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert finished["best"] is None and "no step ever was, so the weights of the model" in finished["stopped"]
+    assert not (tmp_path / "run" / "checkpoints" / "best").exists()
 
 
 def test_no_question_is_on_both_sides(tiny: LanguageModel, tmp_path: Path) -> None:

@@ -5,12 +5,16 @@ Small files are written whole or not at all (`write_json`); rows are appended on
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from thinkling.errors import UserError, refusal
+from thinkling.errors import FatalError, UserError, refusal
+
+Record = TypeVar("Record")
 
 FINISHED = "finished.json"  # what a training run writes at its end: where its model is, how many steps it took
 MAY_DIFFER = (
@@ -42,16 +46,17 @@ def to_json(value: object, **layout: object) -> str:
 
 @contextmanager
 def refused_by_name(path: Path) -> Iterator[None]:
-    """A full disk, a file in the way or missing rights become a UserError that names the path."""
+    """A full disk, a file in the way or missing rights become a FatalError that names the path: no problem of a run is
+    skipped for it."""
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(f"{path}: nothing can be made there: name another place") from error
+        raise FatalError(f"{path}: nothing can be made there: name another place") from error
     except OSError as error:
         line = refusal(error, path)
         if line is None:
             raise
-        raise UserError(line) from error
+        raise FatalError(line) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -114,6 +119,12 @@ def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict]:
     Raises UserError naming the file, the line number and what is wrong with it.
     """
     return (row for _, row in numbered_rows(path, required))
+
+
+def record_of(kind: type[Record], row: dict) -> Record:
+    """A row as the dataclass that it was written from. A null is NaN again where the field is a number."""
+    numbers = {field.name for field in dataclasses.fields(kind) if field.type in (float, "float")}
+    return kind(**{name: math.nan if value is None and name in numbers else value for name, value in row.items()})
 
 
 def numbered_rows(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[int, dict]]:

@@ -47,13 +47,16 @@ def main(settings: Export) -> None:
 
     path = settings.gguf
     check_place(path, folder=False, flag="--gguf")
-    beside = path.with_name("Modelfile")
     if path.suffix != ".gguf":
         raise UserError(f"--gguf {path}: end its name in .gguf, by which such files are known")
-    for there in (path, beside):
-        if there.exists():
-            raise UserError(f"{there}: already there, and it is not replaced: remove it, or name another --gguf")
+    if path.exists():
+        raise already(path)
     model = language_model(settings)
+    config = model.tokenizer.kept.get("generation_config.json", {})
+    context = model.network.config.max_position_embeddings
+    beside, text = path.with_name("Modelfile"), modelfile(path.name, model.tokenizer, context, recommended(config))
+    if beside.exists() and beside.read_bytes() != text.encode():  # the same text is of an export that was killed
+        raise already(beside)
     growing = path.with_name(f".{path.stem}.new-{os.getpid()}.gguf")
     try:
         with refused_by_name(path):
@@ -64,15 +67,17 @@ def main(settings: Export) -> None:
             raise UserError(f"{settings.model}: {str(error).replace(str(growing), str(path))}") from None
         told = check(settings.model, model, growing)
         size = growing.stat().st_size
+        write_text(beside, text)
         with refused_by_name(path):
             os.replace(growing, path)
     finally:
         growing.unlink(missing_ok=True)
-    config = model.tokenizer.kept.get("generation_config.json", {})
-    context = model.network.config.max_position_embeddings
-    write_text(beside, modelfile(path.name, model.tokenizer, context, recommended(config)))
     print(f"{path}: {size / 1e6:.1f} MB, {settings.kind}", *told, sep="\n")
     print(f"{beside}: ollama create {path.stem.lower()} -f {beside}")
+
+
+def already(path: Path) -> UserError:
+    return UserError(f"{path}: already there, and it is not replaced: remove it, or name another --gguf")
 
 
 def check(name: str, model: LanguageModel, path: Path) -> list[str]:

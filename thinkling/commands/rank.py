@@ -63,8 +63,10 @@ def main(settings: Rank) -> None:
     from thinkling.evaluate.ranking.leaderboard import Rules, leaderboard
     from thinkling.evaluate.ranking.votes import is_run, named_runs, read_votes, votes_of_runs
     from thinkling.report.rank_report import table, told, write_page, write_png
-    from thinkling.runs import write_json
+    from thinkling.runs import config_in, write_json
 
+    if settings.out is not None:
+        config_in(settings.out, settings)  # a report would stand in another command's run
     for source in settings.sources:
         if not source.exists():
             raise UserError(f"{source}: no such file or folder: give files of votes, or folders of eval runs")

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from thinkling.distributed import barrier, is_first
-from thinkling.errors import UserError
+from thinkling.errors import NO_ROOM, UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.adapter import write_adapter
 from thinkling.model.weights import load_model, save_model
@@ -76,8 +76,9 @@ def save(out: Path, step: int, seconds: float, fill: Callable[[Path], None], win
         flush(home)
     except NOT_SAVED as error:
         shutil.rmtree(growing, ignore_errors=True)
-        raise UserError(f"{folder}: cannot be saved ({error}); earlier checkpoints are whole: make room, or make the "
-                        "folder writable, and start the same command again to resume") from None  # fmt: skip
+        raise UserError(f"{folder}: cannot be saved ({why(error, growing, folder)}); earlier checkpoints are whole: "
+                        "make room, or make the folder writable, and start the same command again to resume"
+                        ) from None  # fmt: skip
     kept = retained((step_of(path) for path in folders(out)), window)
     for old in folders(out):
         if step_of(old) not in kept:
@@ -119,10 +120,15 @@ def save_best(out: Path, fill: Callable[[Path], None]) -> Path:
         os.replace(growing, folder)
         flush(home)
     except NOT_SAVED as error:
-        raise UserError(f"{folder}: cannot be saved ({error}): make room, or make the folder writable, and "
-                        "start the same command again") from None  # fmt: skip
+        raise UserError(f"{folder}: cannot be saved ({why(error, growing, folder)}): make room, or make the folder "
+                        "writable, and start the same command again") from None  # fmt: skip
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def why(error: Exception, growing: Path, folder: Path) -> str:
+    """What the disk said, of the place that was meant; what to do about it is said by whoever says this."""
+    return str(error).replace(str(growing), str(folder)).replace(f": {NO_ROOM}", "")
 
 
 def latest(out: Path) -> Checkpoint | None:

@@ -23,6 +23,13 @@ def is_layer_matrix(name: str, weight: Tensor) -> bool:
     return ".layers." in name and weight.ndim == 2 and not name.endswith(ROUTER)
 
 
+def after_no_finite_step(ever: bool) -> str:
+    """What to do where the last steps were not finite. ever: was one before them?"""
+    if ever:
+        return "lower --lr, or use --dtype float32"
+    return "no step ever was, so the weights of the model, or of its teacher, are damaged, or want --dtype float32"
+
+
 class Optimizer:
     """AdamW, or Muon for the layers' matrices with AdamW for the rest, over float32 copies of the weights.
 

@@ -6,6 +6,7 @@ that every file tells one story. On several ranks all of them run this loop, ste
 and its clock and its eyes decide what goes by time or by what was measured.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from thinkling.distributed import barrier, broadcast, is_first, phase
-from thinkling.runs import FINISHED, append_jsonl, read_jsonl, write_json
+from thinkling.runs import FINISHED, append_jsonl, read_jsonl, record_of, write_json
 from thinkling.train import checkpoint
 from thinkling.train.config import RunConfig
 from thinkling.train.trackers import numbers, open_tracker
@@ -101,7 +102,7 @@ class Run(Generic[Metrics]):
             self.keep_rows(self.validator.file, self.step + 1)
             self.measured = {row["step"]: self.validator.record(**row) for row in self.known(self.validator.file)}
         for row in self.known("metrics.jsonl"):
-            metrics = self.trainee.metrics(**row)
+            metrics = record_of(self.trainee.metrics, row)
             if metrics.step in self.measured:
                 self.measure(metrics.step)
             self.rows.append(metrics)
@@ -159,7 +160,8 @@ class Run(Generic[Metrics]):
         known = step in self.measured
         with phase("measuring"):
             found = self.measured[step] if known else broadcast(self.validator.measure(step))
-        better = self.best is None or self.validator.score(found) > self.validator.score(self.best)
+        score = self.validator.score(found)
+        better = not math.isnan(score) and (self.best is None or score > self.validator.score(self.best))
         if better:
             self.best = found
         if not known:

@@ -126,8 +126,6 @@ def newton(design: Design, weights: np.ndarray, start: np.ndarray | None = None)
     free = np.ones(len(now), dtype=bool)
     if design.ties == "half" or not weights[design.outcome == TIE].any():
         now[design.tie_column], free[design.tie_column] = NEVER, False
-    elif now[design.tie_column] == NEVER:
-        now[design.tie_column] = 0.0
     value, slope, curvature = derivatives(design, weights, now)
     for _ in range(STEPS):
         if np.abs(slope[free]).max() <= 1e-9 * weights.sum():

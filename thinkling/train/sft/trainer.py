@@ -29,7 +29,7 @@ from thinkling.train.batch import by_prompt, flat_mask, packs
 from thinkling.train.config import LoraConfig, OptimizerConfig
 from thinkling.train.lora import add_adapters
 from thinkling.train.memory import probe
-from thinkling.train.optim import Optimizer, schedule
+from thinkling.train.optim import Optimizer, after_no_finite_step, schedule
 from thinkling.train.sft.config import SftConfig
 from thinkling.train.sharding import learner
 
@@ -140,8 +140,9 @@ def digest(examples: Sequence[Completion]) -> str:
 
 def alarm(rows: Sequence[SftMetrics]) -> str | None:
     """What is wrong with a run, or None. rows: all steps so far."""
-    if len(rows) >= 3 and not any(math.isfinite(m.grad_norm) and math.isfinite(m.loss) for m in rows[-3:]):
-        return "loss or gradient was not finite three times in a row: lower --lr, or use --dtype float32"
+    finite = [math.isfinite(m.grad_norm) and math.isfinite(m.loss) for m in rows]
+    if len(rows) >= 3 and not any(finite[-3:]):
+        return f"loss or gradient was not finite three times in a row: {after_no_finite_step(any(finite))}"
     if len(rows) < 2 * WINDOW:
         return None
     first, last = (sum(m.loss for m in own) / WINDOW for own in (rows[:WINDOW], rows[-WINDOW:]))

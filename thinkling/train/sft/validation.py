@@ -15,6 +15,7 @@ from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.problem import HELD_OUT_SHARE
+from thinkling.runs import record_of
 from thinkling.train import checkpoint
 from thinkling.train.batch import packs
 from thinkling.train.rl.guard import validation
@@ -39,7 +40,7 @@ class SftValidation:
 
 def validation_of(accuracy: dict | None, **row: object) -> SftValidation:
     """The record that JSON made this of."""
-    return SftValidation(**row, accuracy=accuracy and Validation(**accuracy))
+    return record_of(SftValidation, row | {"accuracy": accuracy and record_of(Validation, accuracy)})
 
 
 def kept_aside(pairs: Pairs, num: int) -> tuple[Pairs, Pairs]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
+from thinkling.train.optim import after_no_finite_step
 from thinkling.train.rl.metrics import StepMetrics
 
 WINDOW = 10  # steps that a rule looks at; the first of them as the yardstick
@@ -15,8 +16,9 @@ SILENT = 40  # steps without a single group that could be learnt from
 
 def alarm(rows: Sequence[StepMetrics]) -> str | None:
     """What is wrong and what may fix it, or None. rows: all steps so far."""
-    if len(rows) >= 3 and not any(m.grad_norm is not None and math.isfinite(m.grad_norm) for m in rows[-3:]):
-        return "the gradient was not finite three times in a row: lower --lr, or use --dtype float32"
+    finite = [m.grad_norm is not None and math.isfinite(m.grad_norm) for m in rows]
+    if len(rows) >= 3 and not any(finite[-3:]):
+        return f"the gradient was not finite three times in a row: {after_no_finite_step(any(finite))}"
     if len(rows) < 2 * WINDOW:
         return None
     last = rows[-WINDOW:]
