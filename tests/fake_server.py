@@ -65,12 +65,12 @@ class FakeServer:
 
     async def drawn(self, body: dict) -> dict:
         self.log.append((tuple(body["prompt"]), body["seed"]))
+        stamp = {"system_fingerprint": self.version} if self.owner == "thinkling" else {}  # of now, as the real one
         sampling = Sampling(max_tokens=body["max_tokens"], seed=body["seed"])
         found = await self.model.complete(body["prompt"], sampling)
         told = {"tokens": ["?"] * len(found.tokens), "token_logprobs": list(found.logprobs)}
         choice = {"text": found.text, "finish_reason": found.finish_reason, "logprobs": told,
                   "token_ids": list(found.tokens), "prompt_token_ids": list(found.prompt_tokens)}  # fmt: skip
-        stamp = {"system_fingerprint": self.version} if self.owner == "thinkling" else {}
         return {"choices": [choice], "usage": {"completion_tokens": len(found.tokens)}} | stamp
 
 
