@@ -49,7 +49,7 @@ generate.reference generate.thinking_budget generate.memory generate.scheduler g
 generate.runner generate.engine generate.engine_thread generate.score generate.stop_strings generate.language_model
 generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
-generate.openai.balanced
+generate.openai.balanced generate.openai.exact
 generate.cached
 scale scale.prompts scale.failures scale.scorers scale.method scale.direct scale.vote scale.best_of_n scale.refine
 scale.judge_protocol scale.judge scale.reward_head scale.budget_forcing scale.deepconf scale.beam
@@ -76,7 +76,8 @@ train.pretrain train.pretrain.config train.pretrain.reviews train.pretrain.corpu
 train.pretrain.bpe train.pretrain.packing train.pretrain.trainer
 train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms train.rl.loss train.rl.totals
 train.rl.exact train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum
-train.rl.sampler train.rl.metrics train.rl.update train.rl.trainer train.rl.minimal
+train.rl.weight_push train.rl.servers train.rl.sampler train.rl.metrics train.rl.update train.rl.trainer
+train.rl.minimal
 train.rl.guard train.rl.guard.validation train.rl.guard.preflight train.rl.guard.watchdog train.rl.live_table
 train.sft train.sft.config train.sft.records train.sft.encode train.sft.trainer train.sft.validation
 train.sft.stats
@@ -84,12 +85,14 @@ train.distill train.distill.teacher train.distill.filters
 train.distill.divergence train.distill.soft train.distill.on_policy train.distill.exact
 train.head_measure train.reward_head
 serve serve.wrapping serve.refusals serve.schema serve.parameters serve.context serve.reply_parser serve.metrics
+serve.weights
 serve.desk serve.served serve.asks serve.shapes serve.responses serve.methods serve.body serve.security serve.answering
 serve.connections serve.openapi serve.side_routes serve.api serve.server serve.talkers serve.far serve.line_editor
 serve.reply serve.conversation serve.chat_commands serve.chat serve.arena
 serve.web serve.web.tree serve.web.session serve.web.actions serve.web.known serve.web.shelf serve.web.answering
 serve.web.transcript serve.web.style serve.web.door serve.web.page serve.web.server
-commands commands.options commands.training commands.load commands.generate commands.chat commands.serve
+commands commands.options commands.training commands.rollout_servers commands.load commands.generate commands.chat
+commands.serve
 commands.prompts commands.explain commands.eval commands.compare commands.regrade commands.tasks commands.choice
 commands.contamination commands.fresh_numbers commands.quantize_report commands.scale commands.scorers commands.grade
 commands.arena commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo commands.distill_data

@@ -23,6 +23,7 @@ MAY_DIFFER = (
     "timeout",
     "wait_minutes",
     "fail_on_truncation",
+    "servers",
 )  # settings that change no result: a run may resume with others
 
 

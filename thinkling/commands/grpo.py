@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from thinkling.checks import at_least
 from thinkling.commands.options import OnError
+from thinkling.commands.rollout_servers import RolloutServerSettings, servers_of
 from thinkling.commands.training import (
     TrainingSettings,
     keeper,
@@ -92,6 +95,7 @@ class Grpo(TrainingSettings):
     """Prefer kinds of problems that the model gets right about half of the time, as measured so far."""
     overlap: bool = False
     """Draw the next step's rollouts while this one's are learnt from: off policy by one step, corrected (TIS)."""
+    servers: Annotated[RolloutServerSettings, tyro.conf.arg(name="")] = field(default_factory=RolloutServerSettings)
     lr: float = 3e-4
     """AdamW's learning rate. The default suits the 6M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
     preset: PresetName = "dr-grpo"
@@ -141,15 +145,18 @@ class Grpo(TrainingSettings):
             raise UserError(f"--updates-per-batch {self.updates_per_batch} needs as many prompts: raise "
                             f"--prompts-per-step above {self.prompts_per_step}, or lower it")  # fmt: skip
         _ = self.objective, self.reward_weights  # what cannot be is refused here
+        self.servers.check_sampling(self.temperature, truncates=self.top_p < 1 or self.top_k > 0 or self.min_p > 0)
         if self.temperature <= 0:
             raise UserError("--temperature must be above 0: greedy rollouts are all alike and teach nothing")
 
     @property
     def objective(self) -> Objective:
-        """The preset's, with what the flags change. Rollouts that overlap need a correction: TIS, if it has none."""
+        """The preset's, with what the flags change. Rollouts that overlap, or are of servers, need a correction: TIS,
+        if it has none."""
         own = {name: getattr(self, name) for name in ("clip_low", "clip_high", "kl", "kl_coef", "truncated")}
         found = replace(PRESETS[self.preset].objective, **{name: v for name, v in own.items() if v is not None})
-        return replace(found, correction="tis") if self.overlap and found.correction == "none" else found
+        differs = self.overlap or bool(self.servers.urls)
+        return replace(found, correction="tis") if differs and found.correction == "none" else found
 
     @property
     def reward_weights(self) -> dict[str, float]:
@@ -259,19 +266,23 @@ def run(
         room = memory.plan(workload(settings), model.network.config, model.network.dtype)
         settings = replace(settings, micro_batch_tokens=room.tokens)
     rollout = rollout_config(settings)
+    servers = servers_of(settings.servers, settings.out, model, settings.max_rows)
     trainer = Trainer(
         model, curriculum, settings.steps, rollout=rollout, objective=settings.objective,
         update=update_config(settings), optimizer=optimizer_config(settings), lora=lora_config(settings),
-        loss=loss, keep=keeper(settings.out / SAMPLES),
+        loss=loss, servers=servers, keep=keeper(settings.out / SAMPLES),
     )  # fmt: skip
-    validator = Validator(aside, validation_config(settings), rollout, model) if settings.eval_every else None
+    measured = Validator(aside, validation_config(settings), rollout, model, servers)
+    validator = measured if settings.eval_every else None
     run = Run(
         run_config(settings, settings.steps), trainer, validator=validator, window=watchdog.WINDOW,
         watch=watchdog.alarm if settings.watchdog else None, start=resolve(settings.model), show=show,
         tracked_config=settings,
     )  # fmt: skip
     if settings.preflight and run.step == 0:
-        findings = examine(rollout, settings.tasks, model, curriculum.without)
+        if servers:
+            servers.push(0)
+        findings = examine(rollout, settings.tasks, servers or model, curriculum.without)
         if is_first():
             write_json(settings.out / "preflight.json", findings)
         show(findings)

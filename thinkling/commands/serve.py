@@ -1,6 +1,7 @@
 """`thinkling serve`: an OpenAI-compatible server (serve/)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -34,6 +35,9 @@ class Serve(ModelSettings):
     """Names by which clients may call the server, besides localhost and its address."""
     allow_origin: tuple[str, ...] = ()
     """Origins of web pages that may ask this server, such as https://chat.example.org."""
+    allow_weight_updates: Path | None = None
+    """A folder of checkpoints that clients may have taken, by name, in place of the weights that are served: for
+    thinkling grpo --rollouts, which pushes its weights there. Without it, weights never change."""
     queue: int = 256
     """Answers that may wait for a place in the batch; what comes then is told to try again later (429)."""
     prefix_gb: float = 0.5
@@ -69,4 +73,4 @@ def main(settings: Serve) -> None:
     access = Access(settings.host, token, settings.allow_host, settings.allow_origin)
     limits = Limits(settings.queue, settings.request_timeout, settings.client_timeout, settings.max_connections)
     model = language_model(settings, prefix_gb=settings.prefix_gb)
-    serve(model, settings.name, access, settings.port, limits, settings.ending)
+    serve(model, settings.name, access, settings.port, limits, settings.ending, settings.allow_weight_updates)

@@ -26,6 +26,7 @@ class Completion:
     sampling_mask: the ids that each token was drawn among, where Sampling.sampling_mask asked for them, else ().
     mask: of a trajectory (train/rl/trajectory.py), which tokens were sampled and not given; () where all were.
     pieces: each token's text, where only a server knows it. seconds: its share of the time that the engine was at work.
+    version: of a rollout's weights, the optimizer steps behind them; None where nobody counts them.
     """
 
     prompt_tokens: tuple[int, ...]
@@ -41,6 +42,7 @@ class Completion:
     mask: tuple[bool, ...] = ()
     pieces: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
+    version: int | None = field(default=None, compare=False)
 
     @property
     def truncated(self) -> bool:

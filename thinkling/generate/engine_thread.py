@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
 
 import torch
@@ -82,6 +83,19 @@ class EngineThread:
                 del self._sides[ended]
             side = self._sides.setdefault(loop, LoopSide(self, loop))
         return await side.ask(job)
+
+    def between_steps(self, work: Callable[[], object]) -> Future:
+        """Do something in the engine's thread, before its next step: nothing reads the weights meanwhile."""
+        done: Future = Future()
+
+        def order() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._order(order)
+        return done
 
     def wait_until_idle(self) -> None:
         """Return once nothing waits or runs."""

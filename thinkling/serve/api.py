@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -32,6 +33,7 @@ from thinkling.serve.security import Access, Guard, refusal
 from thinkling.serve.served import Served
 from thinkling.serve.shapes import ChatShape, Shape, TextShape, TokenWords, encoded, event, usage
 from thinkling.serve.side_routes import side_routes
+from thinkling.serve.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,28 @@ class Job:
 class Api:
     """The server's routes, around one model."""
 
-    def __init__(self, served: Served, limits: Limits, access: Access) -> None:
+    def __init__(self, served: Served, limits: Limits, access: Access, folder: Path | None = None) -> None:
+        """folder: what other weights may be taken from while it runs."""
         self.served, self.limits, self.access = served, limits, access
+        self.weights = Weights(served.model, folder) if folder is not None else None
         self.metrics, self.words = Metrics(), TokenWords(served.model.tokenizer)
         self.desk: Desk | None = None  # from the moment that the event loop runs
 
     def app(self) -> Starlette | Guard:
         routes = {
             (CHAT, "POST"): self.chat, (TEXT, "POST"): self.text, (RESPONSES, "POST"): self.responses,
-            **side_routes(self.served, self.metrics, self.limits.client_seconds, lambda: self.desk),
+            **side_routes(self.served, self.metrics, self.limits.client_seconds, lambda: self.desk, self.weights),
         }  # fmt: skip
         app = Starlette(
             routes=[Route(path, route, methods=[method]) for (path, method), route in routes.items()],
             exception_handlers={HTTPException: no_route, ApiError: told}, lifespan=self.lifespan,
         )  # fmt: skip
         return Guard(app, self.access, self.metrics, [path for path, _ in routes])
+
+    @property
+    def version(self) -> str | None:
+        """What the weights are called by which an answer begins; None where they never change."""
+        return None if self.weights is None else self.weights.version
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -103,7 +112,7 @@ class Api:
             prompts = [plan.prompt for plan in asked.plans] if asked else [()]
             scored = [await self.desk.score(prompts[0], score)] if score is not None and asked else []
             shape = ChatShape(self.words, values["model"] or self.served.name, int(time.time()), values["logprobs"],
-                              bool(values["return_token_ids"]), prompts, scored)  # fmt: skip
+                              bool(values["return_token_ids"]), prompts, scored, self.version)  # fmt: skip
             async with aclosing(self._parts(job, shape, values)) as parts:
                 async for part in parts:
                     yield part
@@ -188,8 +197,8 @@ class Api:
             shape = TextShape(
                 self.words, values["model"] or self.served.name, int(time.time()), values["logprobs"] is not None,
                 bool(values["return_token_ids"]), [plan.prompt for plan in asked.plans],
-                await self._scored(asked, values["logprobs"] if values["echo"] else None), echo=values["echo"],
-                prompt_logprobs=await self._scored(asked, values["prompt_logprobs"]),
+                await self._scored(asked, values["logprobs"] if values["echo"] else None), self.version,
+                echo=values["echo"], prompt_logprobs=await self._scored(asked, values["prompt_logprobs"]),
             )  # fmt: skip
             async with aclosing(self._parts(job, shape, values)) as parts:
                 async for part in parts:

@@ -4,6 +4,7 @@ import re
 
 from thinkling import __version__
 from thinkling.serve.parameters import CHAT, DETOKENIZE, PARAMETERS, REFUSED, RESPONSES, TEXT, TOKENIZE, of_endpoint
+from thinkling.serve.weights import FIELDS, INFO, UPDATE
 
 SUMMARIES = {
     CHAT: "The reply to a chat", TEXT: "The completion of a text", RESPONSES: "The reply to a chat, as items",
@@ -35,10 +36,13 @@ REFUSALS = {
 }  # fmt: skip
 
 
-def document(name: str) -> dict:
-    """name: what clients call the model; behind it a method may stand."""
+def document(name: str, updates: bool = False) -> dict:
+    """name: what clients call the model; behind it a method may stand. updates: are other weights taken?"""
     paths = {endpoint: {"post": operation(endpoint, name)} for endpoint in SUMMARIES}
     paths |= {path: {"get": {"summary": summary, "responses": answers("")}} for path, summary in PAGES.items()}
+    if updates:
+        paths |= {INFO: {"get": {"summary": "What the weights are called", "responses": answers("")}},
+                  UPDATE: {"post": update()}}  # fmt: skip
     return {
         "openapi": "3.1.0",
         "info": {"title": "thinkling serve", "version": __version__},
@@ -59,6 +63,12 @@ def operation(endpoint: str, name: str) -> dict:
     } | ({"required": REQUIRED[endpoint]} if endpoint in REQUIRED else {})  # fmt: skip
     body = {"required": True, "content": {"application/json": {"schema": schema, "example": EXAMPLES[endpoint]}}}
     return {"summary": SUMMARIES[endpoint], "requestBody": body, "responses": answers(endpoint)}
+
+
+def update() -> dict:
+    schema = {"type": "object", "additionalProperties": False, "properties": FIELDS, "required": list(FIELDS)}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"summary": "Other weights from now on", "requestBody": body, "responses": answers("")}
 
 
 def answers(endpoint: str) -> dict:

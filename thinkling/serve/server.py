@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import uvicorn
 
@@ -21,15 +22,19 @@ from thinkling.serve.security import LOG, MOST_HEAD, Access, is_loopback
 from thinkling.serve.served import Served
 
 
-def serve(model: LanguageModel, name: str | None, access: Access, port: int, limits: Limits, ending_s: float) -> None:
+def serve(
+    model: LanguageModel, name: str | None, access: Access, port: int, limits: Limits, ending_s: float,
+    folder: Path | None = None,
+) -> None:  # fmt: skip
     """Serve until SIGINT or SIGTERM; then for at most `ending_s` seconds more, for answers under way.
 
-    access.token: off the own machine there is always one; without one it is made up here, and printed.
+    access.token: off the own machine there is always one; without one it is made up here, and printed. folder: what
+    clients may have other weights taken from.
     """
     if (made := with_token(access)) is not access:
         access = made
         print(f"the token that clients must send: {access.token}", file=sys.stderr)
-    api = Api(Served.of(model, name, int(time.time())), limits, access)
+    api = Api(Served.of(model, name, int(time.time())), limits, access, folder)
     listener = listening(access.bind, port)
     LOG.setLevel(logging.INFO)
     LOG.addHandler(handler := logging.StreamHandler())

@@ -97,7 +97,8 @@ class TokenWords:
 @dataclass
 class Shape:
     """One answer's JSON. name: of the model. logprobs, ids: are they told? prompts: of each choice, its ids; scored: of
-    each choice, its prompt's tokens scored, () for none."""
+    each choice, its prompt's tokens scored, () for none. version: what the weights are called, None where they never
+    change."""
 
     words: TokenWords
     name: str
@@ -106,12 +107,14 @@ class Shape:
     ids: bool
     prompts: Sequence[Sequence[int]]
     scored: Sequence[Sequence[TokenFact]] = ()
+    version: str | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(12))
 
     whole_object, chunk_object, prefix = "", "", ""
 
     def head(self, kind: str) -> dict:
-        return {"id": f"{self.prefix}-{self.id}", "object": kind, "created": self.created, "model": self.name}
+        head = {"id": f"{self.prefix}-{self.id}", "object": kind, "created": self.created, "model": self.name}
+        return head if self.version is None else head | {"system_fingerprint": self.version}
 
     def whole(self, choices: Sequence[Delta], counted: dict) -> dict:
         rows = [self.choice(i, delta) for i, delta in enumerate(choices)]

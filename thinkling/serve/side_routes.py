@@ -18,14 +18,15 @@ from thinkling.serve.parameters import DETOKENIZE, TOKENIZE, read
 from thinkling.serve.refusals import ApiError, bad
 from thinkling.serve.served import Served
 from thinkling.serve.shapes import TokenWords, encoded
+from thinkling.serve.weights import INFO, UPDATE, Weights
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def side_routes(
-    served: Served, metrics: Metrics, client_seconds: float, desk: Callable[[], Desk]
+    served: Served, metrics: Metrics, client_seconds: float, desk: Callable[[], Desk], weights: Weights | None
 ) -> dict[tuple[str, str], Endpoint]:
-    """By path and method. desk: there once the server runs."""
+    """By path and method. desk: there once the server runs. weights: where others may be taken."""
     model, words = served.model, TokenWords(served.model.tokenizer)
     cards = cards_of(served)
 
@@ -71,12 +72,20 @@ def side_routes(
     async def metrics_page(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    schema = encoded(document(served.name))
+    schema = encoded(document(served.name, updates=weights is not None))
 
     async def openapi(request: Request) -> Response:
         return Response(schema, media_type="application/json")
 
-    return {
+    async def update(request: Request) -> Response:
+        await weights.take(await read_json(request, client_seconds))
+        return await weight_info(request)
+
+    async def weight_info(request: Request) -> Response:
+        return json_page({"weight_version": weights.version})
+
+    updates = {(UPDATE, "POST"): update, (INFO, "GET"): weight_info} if weights is not None else {}
+    return updates | {
         ("/v1/models", "GET"): models, ("/v1/models/{name:path}", "GET"): one_model,
         (TOKENIZE, "POST"): tokenize, (DETOKENIZE, "POST"): detokenize, ("/health", "GET"): health,
         ("/version", "GET"): version, ("/metrics", "GET"): metrics_page, ("/openapi.json", "GET"): openapi,

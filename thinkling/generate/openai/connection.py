@@ -28,6 +28,10 @@ class Refused(Exception):
     """The server read the request and does not take it; the message is the server's own."""
 
 
+class Lost(FatalError):
+    """The server does not answer, or not as it must; another one may."""
+
+
 @dataclass(frozen=True)
 class Lane:
     """What belongs to one event loop: its connections, and its places for requests under way."""
@@ -41,12 +45,13 @@ class Connection:
     """Posts requests to one server, at most `concurrency` at a time, and tries again what may yet go well.
 
     url: the address of the API, such as https://host/api/v3; of a bare host it is /v1. timeout: seconds for one answer,
-    all of it. retries: tries after the first. transport: takes the network's place, in tests.
+    all of it. retries: tries after the first. transport: takes the network's place, in tests. one_of_many: others can
+    be asked, so only a server that is busy is asked again; any other failure raises Lost at once.
     """
 
     def __init__(
         self, url: str, model: str, api_key: str | None, concurrency: int, timeout: float, retries: int,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx.AsyncBaseTransport | None = None, one_of_many: bool = False,
     ) -> None:  # fmt: skip
         self._base, self._query = base_url(url)
         self.url = re.sub("//[^/@]*@", "//", str(self._base).removesuffix("/v1"))  # for messages: without a password
@@ -56,7 +61,7 @@ class Connection:
         if not (self._api_key.isascii() and (self._api_key.isprintable())):
             raise UserError("the API key holds characters that no HTTP header may hold: copy it again")
         self.model, self.concurrency, self.timeout, self.retries = model, concurrency, timeout, retries
-        self._transport = transport
+        self._transport, self._one_of_many = transport, one_of_many
         self._lanes: dict[asyncio.AbstractEventLoop, Lane] = {}
         self._connected = self._answered = False  # ever: has it replied at all, and as such a server does?
         self._num_failed = 0  # requests in a row
@@ -77,12 +82,35 @@ class Connection:
                 after = self._charge(-1)
             return await self._read(lane.client, path, reply), after - before
 
+    @property
+    def api(self) -> str:
+        """The part of the address that the API's paths have in front, and those beside it have not."""
+        return "/v1" if self._base.raw_path.endswith(b"/v1") else ""
+
+    async def beside(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON that the server answers with at a path beside its API, such as /version; asked once.
+
+        Errors: Refused if it does not take the request, or offers no such path; Lost for all else that goes wrong.
+        """
+        root = self._base.copy_with(raw_path=self._base.raw_path.removesuffix(self.api.encode()) + path.encode())
+        try:
+            reply = await fetch(self._lane().client, method, str(root), body, self.timeout, LARGEST_REPLY)
+        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
+            raise Lost(f"the server at {self.url} did not answer {path} within {self.timeout:g} s") from None
+        except (httpx.HTTPError, TooLarge) as error:
+            why = self._clean(str(error)) or type(error).__name__
+            raise Lost(f"the server at {self.url} failed at {path}: {why}") from None
+        if reply.status != 200:
+            kind = Refused if 400 <= reply.status < 500 and not passes(reply.status) else Lost
+            raise kind(f"the server at {self.url} answers {path} with {reply.named} ({self._clean(reply.message)})")
+        return reply.data
+
     async def _try(self, client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Reply:
         """Post until a reply comes that another try would not change."""
         most_bytes = LARGEST_REPLY + REPLY_PER_TOKEN * min(MOST_TOKENS, body.get("max_tokens", MOST_TOKENS))
         num_timeouts = 0
         for attempt in range(self.retries + 1):
-            asked, kind = 0.0, UserError
+            asked, kind, busy = 0.0, UserError, False
             try:
                 reply = await fetch(client, "POST", path, body, self.timeout, most_bytes)
             except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
@@ -105,8 +133,11 @@ class Connection:
                     self._num_failed = 0
                     return reply
                 problem, asked = f"{reply.named}, {self._clean(reply.message)}", reply.wait
+                busy = reply.status == 429
             if attempt == self.retries or asked > LONGEST_WAIT or num_timeouts > MOST_TIMEOUTS:
                 break
+            if self._one_of_many and not busy:
+                raise Lost(f"the server at {self.url} failed: {problem}")
             # On top of what the server asks for, so that not all who wait come back at once, or at once again.
             await sleep(asked + min(LONGEST_WAIT, FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.5)))
         self._num_failed += 1

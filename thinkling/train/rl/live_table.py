@@ -101,7 +101,13 @@ def latest(m: StepMetrics) -> str:
         why = "" if m.signal else ": all answers to a problem earned the same"
         return f"now      {parts}; nothing to learn from{why}"
     return (f"now      {parts}; KL {told(m.kl, '.3f')}, clipped {told(m.clipped, '.1%')}; sampler and trainer differ "
-            f"by {told(m.mismatch, '.0e')}, at most {told(m.mismatch_max, '.0e')}")  # fmt: skip
+            f"by {told(m.mismatch, '.0e')}, at most {told(m.mismatch_max, '.0e')}{behind(m)}")  # fmt: skip
+
+
+def behind(m: StepMetrics) -> str:
+    """What is to be said of rollouts whose weights were not those that learn."""
+    return (f"; rollouts {m.stale:.1f} steps old" if m.stale else "") + (
+        f"; {m.thrown_away} thrown away, for too old weights" if m.thrown_away else "")  # fmt: skip
 
 
 def told(value: float | None, form: str) -> str:

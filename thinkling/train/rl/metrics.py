@@ -27,6 +27,8 @@ class StepMetrics:
     the largest; ess: effective sample size of their ratio, as a share (1: the same policy). grad_norm: before clipping,
     the mean over updates.
     tokens: of all completions. seconds: of drawing them, of scoring them before the first update, and of the updates.
+    stale: how many steps the rollouts' weights were behind the ones that learnt from them, on the average; thrown_away:
+    completions that servers gave with weights that were too old.
     """
 
     step: int
@@ -54,6 +56,8 @@ class StepMetrics:
     generate_seconds: float
     score_seconds: float
     train_seconds: float
+    stale: float = 0.0
+    thrown_away: int = 0
 
 
 def describe(groups: list[list[Rollout]], parts: Sequence[str]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from itertools import count
 from thinkling.anywhere import run_anywhere
 from thinkling.distributed import in_shares, phase
 from thinkling.generate.completion import Completion
-from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.problem import Problem
 from thinkling.scale.method import Answer
@@ -42,7 +42,7 @@ class Rollout:
 
 
 def roll_out(
-    model: LanguageModel, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str,
+    model: Model, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str,
     weights: Mapping[str, float] = CORRECT, method: RolloutMethod = SingleTurn,
 ) -> list[list[Rollout]]:  # fmt: skip
     """One group of `group_size` rollouts per problem. weights: of the parts that the reward is made of.
@@ -62,7 +62,7 @@ def roll_out(
 
 
 async def answers_to(
-    model: LanguageModel, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str,
+    model: Model, problems: Sequence[Problem], group_size: int, sampling: Sampling, template: str,
     method: RolloutMethod, first: int,
 ) -> list[Answer]:  # fmt: skip
     owners = [problem for problem in problems for _ in range(group_size)]

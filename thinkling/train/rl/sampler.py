@@ -9,7 +9,7 @@ import copy
 import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -17,10 +17,12 @@ from thinkling.distributed import world
 from thinkling.errors import UserError
 from thinkling.generate.completion import completion_of, frozen
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.problem import Problem
 from thinkling.train.rl.config import RolloutConfig
 from thinkling.train.rl.curriculum import Curriculum
 from thinkling.train.rl.rollout import Rollout, has_signal, roll_out, sampling_for
+from thinkling.train.rl.servers import RolloutServers
 from thinkling.verify.verifier import Verdict
 
 Groups = list[list[Rollout]]
@@ -29,15 +31,16 @@ Groups = list[list[Rollout]]
 @dataclass(frozen=True)
 class RolloutBatch:
     """groups: to learn from. asked: all that were drawn for it, those without a signal too. curriculum: its state
-    behind them. seconds: that drawing took."""
+    behind them. seconds: that drawing took. thrown_away: completions of weights that were too old."""
 
     groups: Groups
     asked: Groups
     curriculum: dict
     seconds: float
+    thrown_away: int = 0
 
 
-def gather(config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, step: int) -> tuple[Groups, Groups]:
+def gather(config: RolloutConfig, model: Model, curriculum: Curriculum, step: int) -> tuple[Groups, Groups]:
     """The groups to learn from at this step, and all that were asked.
 
     Without dynamic sampling the two are the same. With it, groups without a signal are replaced, by asking as many
@@ -56,9 +59,7 @@ def gather(config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, 
     return ([group for group in asked if has_signal(group)] or asked)[:wanted], asked
 
 
-def one_round(
-    config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, num: int, place: tuple[int, ...]
-) -> Groups:
+def one_round(config: RolloutConfig, model: Model, curriculum: Curriculum, num: int, place: tuple[int, ...]) -> Groups:
     sampling = sampling_for(config.sampling, "rollout", *place)
     problems = curriculum.ask(num)
     num, template = config.rollouts_per_prompt, config.template
@@ -70,32 +71,47 @@ def one_round(
 
 class Sampler:
     """The batches of a run of `num_steps`, in the order of its steps. With overlap the next one is drawn meanwhile,
-    with a copy of the weights as they are when this one is handed out."""
+    with a copy of the weights as they are when this one is handed out. servers: what draws them, where it is not the
+    model itself."""
 
-    def __init__(self, config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, num_steps: int) -> None:
+    def __init__(
+        self, config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, num_steps: int,
+        servers: RolloutServers | None = None,
+    ) -> None:  # fmt: skip
         self.config, self.model, self.curriculum, self.num_steps = config, model, curriculum, num_steps
+        self.servers = servers
         self.ahead: Future[RolloutBatch] | None = None
         if config.overlap:
             if world() > 1:
                 raise UserError("--overlap is for one process: several would wait for each other at two places at "
                                 "once. Leave it away, or start without torchrun")  # fmt: skip
             self.thread = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
-            own = copy.deepcopy(model.network)
-            self.copy = LanguageModel(model.name, own, model.tokenizer, **model.limits)
+            self.copy = None if servers else copied(model)
 
     def take(self, step: int) -> RolloutBatch:
-        batch = self.ahead.result() if self.ahead else self.draw(self.model, step)
+        if self.servers and not self.ahead:
+            self.servers.push(step)
+        batch = self.ahead.result() if self.ahead else self.draw(self.servers or self.model, step)
         if self.config.overlap and step + 1 < self.num_steps:
-            with torch.no_grad():
-                for mine, new in zip(self.copy.network.parameters(), self.model.network.parameters(), strict=True):
-                    mine.copy_(new)
-            self.ahead = self.thread.submit(self.draw, self.copy, step + 1)
+            if self.servers and self.ahead:
+                self.servers.push(step)
+            if self.copy:
+                renew(self.copy, self.model)
+            self.ahead = self.thread.submit(self.draw, self.servers or self.copy, step + 1, step)
         return batch
 
-    def draw(self, model: LanguageModel, step: int) -> RolloutBatch:
-        started = time.perf_counter()
+    def draw(self, model: Model, step: int, version: int | None = None) -> RolloutBatch:
+        """version: steps behind the weights, stamped on what nobody has stamped yet; as many as the step, if not
+        given."""
+        started, thrown_away = time.perf_counter(), self.thrown_away
         groups, asked = gather(self.config, model, self.curriculum, step)
-        return RolloutBatch(groups, asked, copy.deepcopy(self.curriculum.state), time.perf_counter() - started)
+        groups, asked = stamped(groups, asked, step if version is None else version)
+        return RolloutBatch(groups, asked, copy.deepcopy(self.curriculum.state), time.perf_counter() - started,
+                            self.thrown_away - thrown_away)  # fmt: skip
+
+    @property
+    def thrown_away(self) -> int:
+        return self.servers.thrown_away if self.servers else 0
 
     def state(self, step: int) -> dict:
         """What a checkpoint after `step` steps keeps: the curriculum, and the batch of the next one, if it is drawn
@@ -110,11 +126,35 @@ class Sampler:
             self.ahead.set_result(batch_of(state["ahead"]))
 
 
+def copied(model: LanguageModel) -> LanguageModel:
+    return LanguageModel(model.name, copy.deepcopy(model.network), model.tokenizer, **model.limits)
+
+
+@torch.no_grad()
+def renew(own: LanguageModel, model: LanguageModel) -> None:
+    """Give a copy the weights that its model has now."""
+    for mine, new in zip(own.network.parameters(), model.network.parameters(), strict=True):
+        mine.copy_(new)
+
+
+def stamped(groups: Groups, asked: Groups, version: int) -> tuple[Groups, Groups]:
+    """The same with the weights' version on each rollout. Groups that are in both lists are the same objects."""
+    found = [[with_version(rollout, version) for rollout in group] for group in asked]
+    by_group = {id(group): own for group, own in zip(asked, found, strict=True)}
+    return [by_group[id(group)] for group in groups], found
+
+
+def with_version(rollout: Rollout, version: int) -> Rollout:
+    if rollout.completion.version is not None:
+        return rollout
+    return replace(rollout, completion=replace(rollout.completion, version=version))
+
+
 def batch_of(row: dict) -> RolloutBatch:
     """The batch that `asdict` made JSON of. Groups that are in both lists are the same objects again."""
     asked = [[rollout_of(rollout) for rollout in group] for group in row["asked"]]
     kept = [row["asked"].index(group) for group in row["groups"]]
-    return RolloutBatch([asked[i] for i in kept], asked, row["curriculum"], row["seconds"])
+    return RolloutBatch([asked[i] for i in kept], asked, row["curriculum"], row["seconds"], row.get("thrown_away", 0))
 
 
 def rollout_of(row: dict) -> Rollout:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 from thinkling.generate.language_model import LanguageModel
 from thinkling.train import checkpoint
@@ -23,6 +24,7 @@ from thinkling.train.rl.metrics import StepMetrics, describe
 from thinkling.train.rl.objective import Objective
 from thinkling.train.rl.rollout import Rollout
 from thinkling.train.rl.sampler import RolloutBatch, Sampler
+from thinkling.train.rl.servers import RolloutServers
 from thinkling.train.rl.totals import TokenStats
 from thinkling.train.rl.update import Credit, TokenLoss, Updater
 from thinkling.train.sharding import learner
@@ -33,8 +35,8 @@ SAMPLES = "samples.jsonl"  # every rollout, a line each
 class Trainer:
     """Trains `model` in place on what `curriculum` asks, for a run of `num_steps`.
 
-    lora: adapters to train instead of the weights. loss, token_loss, credit: see `Updater`. keep: is given the rows of
-    each step's rollouts (samples.jsonl).
+    lora: adapters to train instead of the weights. loss, token_loss, credit: see `Updater`. servers: draw the rollouts
+    in the model's place. keep: is given the rows of each step's rollouts (samples.jsonl).
     """
 
     metrics, files = StepMetrics, (SAMPLES,)
@@ -53,6 +55,7 @@ class Trainer:
         loss: UserLoss | None = None,
         token_loss: TokenLoss | None = None,
         credit: Credit | None = None,
+        servers: RolloutServers | None = None,
         keep: Callable[[Iterable[dict]], None] = lambda rows: None,
     ) -> None:
         if lora is not None:
@@ -65,7 +68,7 @@ class Trainer:
             reference = model.network if lora is not None else copy.deepcopy(model.network)
         self.updater = Updater(model, self.optimizer, objective, rollout, update, reference, loss,
                                token_loss, credit, network)  # fmt: skip
-        self.sampler = Sampler(rollout, model, curriculum, num_steps)
+        self.sampler = Sampler(rollout, model, curriculum, num_steps, servers)
 
     def take(self, step: int) -> StepMetrics:
         """One batch of rollouts, the updates on it, and both kept."""
@@ -75,14 +78,20 @@ class Trainer:
         (learnt, stats), train_seconds = timed(lambda: self.updater.update(groups, scale))
         self.keep(rows_of(step, groups, batch, stats))
         return StepMetrics(step, **describe(batch.asked, tuple(self.rollout.rewards)), **learnt,
-                           generate_seconds=batch.seconds, score_seconds=score_seconds,
-                           train_seconds=train_seconds)  # fmt: skip
+                           generate_seconds=batch.seconds, score_seconds=score_seconds, train_seconds=train_seconds,
+                           stale=age(groups, step), thrown_away=batch.thrown_away)  # fmt: skip
 
     def save(self, folder: Path, step: int) -> None:
         checkpoint.save_model_state(folder, self.model, self.optimizer, self.sampler.state(step))
 
     def resume(self, folder: Path) -> None:
         self.sampler.resume(checkpoint.restore_model_state(folder, self.model, self.optimizer))
+
+
+def age(groups: list[list[Rollout]], step: int) -> float:
+    """How many optimizer steps the rollouts' weights are behind those that learn from them, on the average."""
+    versions = [rollout.completion.version for group in groups for rollout in group]
+    return fmean(0 if version is None else step - version for version in versions)
 
 
 def rows_of(
@@ -104,7 +113,7 @@ def row_of(step: int, group: int, rollout: Rollout, stats: TokenStats | None) ->
         "step": step, "group": group, "id": problem.id, "question": problem.question, "reference": problem.reference,
         **asdict(rollout.verdict), "reward": rollout.reward, "parts": rollout.parts, "advantage": rollout.advantage,
         "finish_reason": c.finish_reason, "response": c.text, "prompt_tokens": c.prompt_tokens, "tokens": c.tokens,
-        "logprobs": rounded(c.logprobs),
+        "logprobs": rounded(c.logprobs), "version": c.version,
     } | ({"mask": c.mask} if c.mask else {})  # fmt: skip
     if stats is not None:
         row |= {"credits": rollout.credits} if rollout.credits else {}

@@ -67,6 +67,7 @@ def trajectory_of(answer: Answer) -> Completion:
         first.prompt_tokens, tuple(tokens), tuple(logprobs), later[-1].finish_reason, answer.text,
         later[-1].stop_string, sampling_mask=tuple(kept) if any(kept) else (), mask=() if all(mask) else tuple(mask),
         seconds=sum(turn.seconds for turn in answer.completions),
+        version=min((turn.version for turn in answer.completions if turn.version is not None), default=None),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from thinkling.errors import UserError
-from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Model
 from thinkling.generate.sampling import derive_seed
 from thinkling.problem import Problem
 from thinkling.tasks.benchmarks import distinct
@@ -40,7 +40,7 @@ class Findings:
 
 
 def examine(
-    config: RolloutConfig, tasks: Sequence[str], model: LanguageModel, without: frozenset[str] = frozenset()
+    config: RolloutConfig, tasks: Sequence[str], model: Model, without: frozenset[str] = frozenset()
 ) -> Findings:
     """Ask the first different problems of a stream that training does not use, but for the questions `without`. Raises
     UserError where training is hopeless."""

@@ -19,6 +19,7 @@ from thinkling.tasks.benchmarks import is_file, load_problems
 from thinkling.train import checkpoint
 from thinkling.train.rl.config import RolloutConfig, ValidationConfig
 from thinkling.train.rl.rollout import Rollout, roll_out, sampling_for
+from thinkling.train.rl.servers import RolloutServers
 from thinkling.words import counted
 
 SEED = 1_000_003  # of the built-in problems; `thinkling eval` takes those of seed 0 unless told otherwise
@@ -85,7 +86,8 @@ def share_of(tasks: str, num: int) -> list[Problem]:
 
 
 class Validator:
-    """Asks held-out problems, with the rollouts' sampling, template and method, and the same random numbers every time.
+    """Asks held-out problems, with the rollouts' sampling, template and method, and the same random numbers every time;
+    the model itself, or `servers` that hold its weights.
 
     The intervals are over problems: those are independent, a problem's samples are not (Miller, arXiv:2411.00640).
     """
@@ -93,9 +95,11 @@ class Validator:
     file, record = "validation.jsonl", Validation
 
     def __init__(
-        self, problems: Sequence[Problem], config: ValidationConfig, rollout: RolloutConfig, model: LanguageModel
-    ) -> None:
+        self, problems: Sequence[Problem], config: ValidationConfig, rollout: RolloutConfig, model: LanguageModel,
+        servers: RolloutServers | None = None,
+    ) -> None:  # fmt: skip
         self.problems, self.config, self.rollout, self.model = problems, config, rollout, model
+        self.servers = None if rollout.overlap else servers  # with overlap they are busy, with other weights
 
     @property
     def every(self) -> int:
@@ -105,7 +109,11 @@ class Validator:
         """The accuracy of the weights as they are, after `step` steps."""
         num, rollout = self.config.num_samples, self.rollout
         sampling = sampling_for(rollout.sampling, "held-out")
-        groups = roll_out(self.model, self.problems, num, sampling, rollout.template, method=rollout.method)
+        if self.servers:
+            self.servers.push(step)
+        groups = roll_out(
+            self.servers or self.model, self.problems, num, sampling, rollout.template, method=rollout.method
+        )
         right = [sum(r.verdict.correct for r in group) for group in groups]
         one, some = [n / num for n in right], [pass_at_k(num, n, num) for n in right]
         completions = [r.completion for group in groups for r in group]
