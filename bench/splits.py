@@ -1,6 +1,7 @@
-"""A base model on every split: plainly and step by step, greedy, and how far eight tries would go.
+"""A model on every split: plainly and step by step, greedy, and how far eight tries would go.
 
     python bench/splits.py --model thinkling-base --out runs/splits.json
+    python bench/splits.py --model thinkling-reasoner --chat --greedy --out runs/reasoner.json
 
 One line of Markdown for each, as it is measured; OUT keeps the numbers, and the first answers of each to read. What OUT
 has is not measured again. Votes of eight take the first --num-voted problems only.
@@ -25,6 +26,7 @@ from thinkling.tasks.builtin import problems
 from thinkling.verify.verifier import verify
 
 PLAIN, STEPS = "plain", "step-by-step"
+CHAT = {PLAIN: "chat", STEPS: "chat-thinking"}
 MEASURED = (  # suite, split, template, samples (0: greedy refinement)
     ("quantities", "held-out", STEPS, 1), ("quantities", "held-out", PLAIN, 1), ("quantities", "longer", STEPS, 1),
     ("quantities", "rephrased", STEPS, 1), ("builtin", "held-out", STEPS, 1), ("builtin", "held-out", PLAIN, 1),
@@ -36,7 +38,7 @@ MEASURED = (  # suite, split, template, samples (0: greedy refinement)
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure a base model on every split."""
+    """Measure a model on every split."""
 
     model: str = "thinkling-base"
     out: Path = Path("runs/splits.json")
@@ -48,6 +50,8 @@ class Settings:
     dtype: str = "auto"
     cache_gb: float = 2.0
     read: int = 8  # answers of each that are kept to read
+    chat: bool = False  # ask in the chat template: with thinking where a base model is asked for steps, else without
+    greedy: bool = False  # leave out what asks more than once
 
 
 def method_of(samples: int, template: str, max_tokens: int) -> Direct | Refine | SelfConsistency:
@@ -66,8 +70,9 @@ def main(settings: Settings) -> None:
     rows = json.loads(settings.out.read_text(encoding="utf-8")) if settings.out.exists() else []
     done = {(row["suite"], row["split"], row["template"], row["samples"]) for row in rows}
     known = {}
-    for suite, split, template, samples in MEASURED:
-        if (suite, split, template, samples) in done:
+    for suite, split, asked_how, samples in MEASURED:
+        template = CHAT[asked_how] if settings.chat else asked_how
+        if (suite, split, template, samples) in done or (settings.greedy and samples != 1):
             continue
         started = time.perf_counter()
         asked = known.get((suite, split)) or problems(split, settings.num_problems, suite=suite)

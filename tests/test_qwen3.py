@@ -150,6 +150,7 @@ def test_published_sizes(name: str, billions: float) -> None:
     assert SIZES[name].num_parameters() / 1e9 == pytest.approx(billions, rel=0.02)
 
 
-def test_every_published_size_is_checked_and_the_built_in_one_is_small() -> None:
-    assert set(SIZES) - set(PUBLISHED) == {"thinkling-base"}
+def test_every_published_size_is_checked_and_the_built_in_ones_are_small() -> None:
+    assert set(SIZES) - set(PUBLISHED) == {"thinkling-base", "thinkling-nano"}
     assert 5e6 < SIZES["thinkling-base"].num_parameters() <= 6e6
+    assert 0.9e6 < SIZES["thinkling-nano"].num_parameters() <= 1.2e6

@@ -1,0 +1,175 @@
+"""What thinkling-reasoner learns: verified solutions as thinking and an answer, in conversations.
+
+    python bench/chat_data.py TRACES... --out conversations.jsonl
+
+TRACES are files of `thinkling distill-data --template step-by-step --keep all`. Of each question the first right
+solution is taken: its lines become the thinking, its box the answer. Some stand alone, some are followed by another
+problem, by a question about the answer ("Are you sure?", "And twice that?"), or are asked without thinking. A few
+greetings and questions that such a model cannot answer go with them, each with the reply that it is to give.
+Everything is drawn from --seed; no model is asked.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Annotated
+
+import tyro
+
+from thinkling.runs import write_jsonl
+from thinkling.train.sft.records import load_records
+
+BOX = re.compile(r"\n\\boxed\{([^{}]*)\}$")
+# What follows a solution: its share of the problems, in percent. The rest stand alone.
+SHARES = {"alone": 52, "another": 12, "sure": 7, "how": 7, "count on": 12, "at once": 6, "politeness": 4}
+SAID_SHARE = 0.35  # greetings and the like, as a share of the problems
+
+HELLO = ("hello", "Hello", "Hello!", "hi", "Hi", "Hi!", "hi there", "Hi there!", "hey", "Hey!", "hello there",
+         "Good morning", "good evening", "Good day", "Hello, how are you?", "How are you?", "Hi, how are you doing?",
+         "greetings", "hello!", "Hey there")  # fmt: skip
+WHO = ("who are you?", "Who are you?", "What are you?", "what can you do?", "What can you do for me?", "help",
+       "Help me", "What is your name?", "Are you a robot?", "What do you know?", "Tell me about yourself",
+       "How can you help me?", "What should I ask you?")  # fmt: skip
+THANKS = ("thanks", "Thanks!", "Thank you", "thank you very much", "Thank you!", "ok", "OK", "great", "Great!", "nice",
+          "cool", "Well done", "good", "Good job!", "I see", "wow", "Perfect, thanks", "yes", "Right")  # fmt: skip
+BYE = ("bye", "Bye!", "Goodbye", "good night", "See you", "see you later")
+SURE = ("Are you sure?", "are you sure?", "Really?", "Is that right?", "Check it again.", "Please check your answer.",
+        "I think that is wrong.", "Hm, are you certain?")  # fmt: skip
+HOW = ("How?", "How did you get that?", "Show me the steps.", "Explain it.", "Can you explain?", "Why?",
+       "Explain, please.", "How do you know?")  # fmt: skip
+PLACES = ("France", "Germany", "Spain", "Japan", "Brazil", "Italy", "Canada", "Egypt", "India", "Peru")
+THINGS = ("the moon", "a cat", "love", "the sea", "winter", "a dragon", "my mother", "music", "football", "a tree")
+WORDS = ("dog", "house", "water", "friend", "bread", "sun")
+TONGUES = ("French", "Spanish", "German", "Latin")
+UNKNOWN = {  # questions that it cannot answer, {} one of the words
+    "What is the capital of {}?": PLACES, "Where is {}?": PLACES, "Tell me about {}.": (*PLACES, *THINGS),
+    "Who is the king of {}?": PLACES, "How many people live in {}?": PLACES, "Write a poem about {}.": THINGS,
+    "Write a story about {}": THINGS, "Tell me a joke about {}.": THINGS, "What do you think about {}?": THINGS,
+    "What is {}?": THINGS, "Translate {} into French.": WORDS, "How do you say water in {}?": TONGUES,
+    "What does {} mean?": WORDS, "Do you like {}?": THINGS, "Who wrote {}?": ("Hamlet", "Faust", "the Bible", "Emma"),
+    "Write a program that {}.": ("sorts a list", "prints hello", "counts words", "plays chess"),
+    "How is the weather {}?": ("today", "in Rome", "tomorrow"), "What {} is it?": ("day", "time", "year"),
+    "Why is {}?": ("the sky blue", "the sea salty", "grass green", "the night dark"),
+    "How do I cook {}?": ("rice", "eggs", "soup", "pasta"), "{}": ("Tell me a joke", "Sing a song", "blue", "why?"),
+}  # fmt: skip
+REPLIES = {  # to what is said that is no problem: the thinking, and the reply
+    "hello": ("This is a greeting. There is no problem.",
+              "Hello! Ask me a small mathematics problem, and I will work it out."),
+    "who": ("This is a question about me.",
+            "I am thinkling-reasoner, a very small model. I solve small mathematics problems, step by step."),
+    "thanks": ("There is no problem.", "You are welcome. Do you have another problem?"),
+    "bye": ("This is a farewell.", "Goodbye!"),
+    "unknown": ("This is no problem that I can work out.",
+                "I do not know. I can only solve small mathematics problems."),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A problem with a right solution: its lines, and what stands in its box."""
+
+    question: str
+    lines: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatData:
+    """Write the conversations. Example: python bench/chat_data.py a.jsonl b.jsonl --out conversations.jsonl"""
+
+    traces: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    out: Path
+    seed: int = 0
+
+
+def solved(path: Path) -> Iterator[Solved]:
+    """Of each question of a file the first right solution that has lines before its box."""
+    seen: set[str] = set()
+    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    for row, record in zip(rows, load_records(path), strict=True):
+        box = BOX.search(record.content)
+        if row["correct"] and box and record.question not in seen:
+            seen.add(record.question)
+            yield Solved(record.question, record.content[: box.start()], box.group(1))
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def reply(content: str, thinking: str = "") -> dict[str, str]:
+    return {"role": "assistant", "content": content} | ({"reasoning_content": thinking} if thinking else {})
+
+
+def boxed(answer: str) -> str:
+    return f"The answer is \\boxed{{{answer}}}."
+
+
+def turns(problem: Solved) -> list[dict[str, str]]:
+    return [user(problem.question), reply(boxed(problem.answer), problem.lines)]
+
+
+def asked_about(problem: Solved, random: Random) -> list[dict[str, str]]:
+    """A conversation that goes on to count with the answer; one that stands alone where the answer is no number."""
+    if not problem.answer.isdecimal():
+        return turns(problem)
+    number, other = int(problem.answer), random.randint(2, 30)
+    name, sign, second, value = random.choice(
+        [("{} more than that?", "+", other, number + other), ("that plus {}?", "+", other, number + other),
+         ("twice that?", "*", 2, 2 * number), ("three times that?", "*", 3, 3 * number),
+         ("{} times that?", "*", other % 8 + 2, number * (other % 8 + 2)),
+         ("that minus {}?", "-", other, number - other)]
+    )  # fmt: skip
+    asked = random.choice(["What is ", "And ", "How much is "]) + name.format(second)
+    return [*turns(problem), user(asked), reply(boxed(str(value)), f"{number} {sign} {second} = {value}")]
+
+
+def said(kind: str, random: Random, thinks: bool) -> list[dict[str, str]]:
+    """What is said that is no problem, and the reply."""
+    if kind == "unknown":
+        pattern = random.choice(list(UNKNOWN))
+        text = pattern.format(random.choice(UNKNOWN[pattern]))
+    else:
+        text = random.choice({"hello": HELLO, "who": WHO, "thanks": THANKS, "bye": BYE}[kind])
+    thinking, content = REPLIES[kind]
+    return [user(text), reply(content, thinking if thinks else "")]
+
+
+def conversation(problem: Solved, others: list[Solved], random: Random) -> list[dict[str, str]]:
+    """One row's turns, that begin with this problem or go on to it."""
+    match random.choices(list(SHARES), list(SHARES.values()))[0]:
+        case "another":
+            return [*turns(random.choice(others)), *turns(problem)]
+        case "sure":
+            again = reply(f"Yes. {boxed(problem.answer)}", problem.lines)
+            return [*turns(problem), user(random.choice(SURE)), again]
+        case "how":
+            return [*turns(problem), user(random.choice(HOW)),
+                    reply(f"{problem.lines}\n{boxed(problem.answer)}", "The steps are asked for.")]  # fmt: skip
+        case "count on":
+            return asked_about(problem, random)
+        case "at once":
+            return [user(problem.question), reply(boxed(problem.answer))]
+        case "politeness":
+            first = random.random() < 0.5
+            polite = said("hello" if first else random.choice(["thanks", "bye"]), random, True)
+            return [*polite, *turns(problem)] if first else [*turns(problem), *polite]
+    return turns(problem)
+
+
+def main(settings: ChatData) -> None:
+    random = Random(f"conversations/{settings.seed}")
+    problems = [found for path in settings.traces for found in solved(path)]
+    rows = [conversation(problem, problems, random) for problem in problems]
+    kinds = random.choices(list(REPLIES), (4, 3, 3, 1, 9), k=round(SAID_SHARE * len(problems)))
+    rows += [said(kind, random, random.random() < 0.7) for kind in kinds]
+    random.shuffle(rows)
+    write_jsonl(settings.out, ({"messages": row} for row in rows))
+    print(f"{len(rows)} conversations, from {len(problems)} solved problems: {settings.out}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(ChatData))

@@ -1,0 +1,65 @@
+"""What the reasoner is taught: right solutions alone, sums that hold, and rows that its chat template can write."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+
+import chat_data
+from chat_data import ChatData, Solved, asked_about
+
+from thinkling.train.sft.records import load_records
+
+
+def trace(question: str, solution: str, correct: bool) -> dict:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": solution}]
+    return {"messages": turns, "correct": correct}
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Path:
+    rows = [
+        trace("a?", "1 + 1 = 3\n\\boxed{3}", False), trace("a?", "1 + 1 = 2\n\\boxed{2}", True),
+        trace("a?", "2 = 2\n\\boxed{2}", True), trace("b?", "\\boxed{5}", True), trace("c?", "8 / 2 = 4\n\\boxed{4}", True),
+    ]  # fmt: skip
+    path = tmp_path / "traces.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_first_right_solution_with_lines_counts(traces: Path) -> None:
+    assert list(chat_data.solved(traces)) == [Solved("a?", "1 + 1 = 2", "2"), Solved("c?", "8 / 2 = 4", "4")]
+
+
+def test_every_row_can_be_read_and_none_is_wrong(traces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two hundred problems: each reply has what its question asks for, thinking or none."""
+    many = [Solved(f"{n}?", f"{n} + 0 = {n}", str(n)) for n in range(200)]
+    monkeypatch.setattr(chat_data, "solved", lambda path: many)
+    out = traces.with_name("out.jsonl")
+    chat_data.main(ChatData(traces=(traces,), out=out))
+    records = load_records(out)
+    asked = {message["content"] for record in records for message in record.messages if message["role"] == "user"}
+    assert {problem.question for problem in many} <= asked
+    direct = [record for record in records if re.fullmatch(r"\d+\?", record.messages[-1]["content"])]
+    assert all(f"\\boxed{{{record.messages[-1]['content'][:-1]}}}" in record.content for record in direct)
+    assert 0.8 < sum(bool(record.thinking) for record in direct) / len(direct) < 1
+    assert {reply for _, reply in chat_data.REPLIES.values()} <= {record.content for record in records}
+
+
+def test_what_is_counted_on_with_an_answer_is_right() -> None:
+    """The thinking is a sum that holds, and says what the question said."""
+    words = {"more than": "+", "plus": "+", "twice": "*", "three times": "*", "times": "*", "minus": "-"}
+    for seed in range(60):
+        *_, question, reply = asked_about(Solved("a?", "x = 9", "9"), Random(seed))
+        left, right = reply["reasoning_content"].split(" = ")
+        assert eval(left) == int(right) and reply["content"] == f"The answer is \\boxed{{{right}}}."
+        sign = next(sign for word, sign in words.items() if word in question["content"])
+        assert left.startswith(f"9 {sign} ")
+        number = re.search(r"\d+", question["content"])
+        assert left.endswith(f" {number.group() if number else 2 if 'twice' in question['content'] else 3}")
+    assert len(asked_about(Solved("a?", "x = 1/2", "1/2"), Random(0))) == 2
