@@ -68,6 +68,12 @@ def written(folder, points=SMALL, title="A table", facts=None, notes=("One note.
     return path.read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def big_page(tmp_path_factory) -> str:
+    """The page of the big table, which takes two seconds to draw."""
+    return written(tmp_path_factory.mktemp("big"), big_table())
+
+
 def printed(points, width=100) -> str:
     console = Console(record=True, width=width, file=StringIO())
     for part in terminal(points):
@@ -200,9 +206,8 @@ def test_nothing_from_outside_is_markup(tmp_path):
     assert "[bold]" in printed(named("[bold]"))
 
 
-def test_the_page_loads_and_runs_nothing(tmp_path):
-    html = written(tmp_path, big_table())
-    page = Page(html)
+def test_the_page_loads_and_runs_nothing(big_page):
+    html, page = big_page, Page(big_page)
     assert not re.search(r"https?:|//[a-z]|@import|javascript:", html)
     assert not {"script", "link", "img", "iframe", "object", "base", "form"} & set(page.tags)
     loads = [value for name, value in page.attributes if name in ("src", "href", "xlink:href", "action", "data")]
@@ -211,8 +216,8 @@ def test_the_page_loads_and_runs_nothing(tmp_path):
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline';")
 
 
-def test_the_pictures_are_complete(tmp_path):
-    html = written(tmp_path, big_table())
+def test_the_pictures_are_complete(big_page):
+    html = big_page
     ids = [value for name, value in Page(html).attributes if name == "id"]
     assert len(ids) == len(set(ids))
     used = {value for name, value in Page(html).attributes if name == "xlink:href"}
@@ -224,11 +229,11 @@ def test_the_pictures_are_complete(tmp_path):
     assert "nan" not in html.lower().replace("dominant", "") and "inf" not in re.findall(r"[\d.]+|inf", html)
 
 
-def test_the_pictures_name_the_methods_that_matter_and_only_those(tmp_path):
+def test_the_pictures_name_the_methods_that_matter_and_only_those(big_page):
     table = big_table()
-    pictures = re.findall(r"<svg .*?</svg>", written(tmp_path, table), flags=re.DOTALL)
+    pictures = re.findall(r"<svg .*?</svg>", big_page, flags=re.DOTALL)
     front = {point.method for point in pareto(table)}
-    assert f"Dotted: {words.ORACLE}" in written(tmp_path, table)
+    assert f"Dotted: {words.ORACLE}" in big_page
     for name in curves(table):
         shown = re.search(rf">\s*{re.escape(escape(name[:40]))}[^<]*</text>", pictures[0])
         assert bool(shown) == (name in front or name == "oracle pass@n")
