@@ -61,6 +61,7 @@ def test_every_solution_holds_line_by_line(pools: dict[str, list[Problem]]) -> N
                 known[key] = sides[1]
         assert all(2 <= int(value) <= 99 for value in known.values())
         assert row.endswith(f" {problem.reference}")
+        assert problem.metadata == {"level": len(known)} and problem.kind == f"quantities/{len(known)}"
         assert len(known) == int(problem.kind.split("/")[1])
         assert grade(f"{problem.solution}\n\\boxed{{{problem.reference}}}", problem.reference).correct
 

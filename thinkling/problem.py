@@ -14,7 +14,8 @@ class Problem:
     kind: the narrowest sort of problem that it belongs to, such as one template; a curriculum counts by it.
     solution: worked steps that end in the reference, or "" where none is known.
     verifier: who judges its responses, by name: math, choice, gym:FAMILY or FILE.py:FUNCTION (verify/verifier.py).
-    metadata: what that verifier needs besides, as JSON holds it; such as the numbers of a countdown.
+    metadata: what that verifier needs besides, as JSON holds it, such as the numbers of a countdown; and `level`, how
+    hard the problem is, by which reports are divided.
     """
 
     id: str

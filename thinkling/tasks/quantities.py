@@ -73,8 +73,8 @@ def stream(split: str, seed: str, suite: str = "quantities") -> Iterator[Problem
     for made in made_stream(split, seed, suite=suite):
         digest = hashlib.sha256(made.question.encode()).hexdigest()
         solution, answer = "\n".join(lines(made.steps)), str(results(made.steps)[-1])
-        kind = f"quantities/{len(made.steps)}"
-        yield Problem(f"quantities/{digest[:12]}", made.question, answer, "quantities", solution, kind)
+        kind, level = f"quantities/{len(made.steps)}", {"level": len(made.steps)}  # reports have a row for each level
+        yield Problem(f"quantities/{digest[:12]}", made.question, answer, "quantities", solution, kind, metadata=level)
 
 
 def made_stream(split: str, seed: str, shares: tuple[int, ...] = (), suite: str = "quantities") -> Iterator[Made]:
