@@ -11,6 +11,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from thinkling.errors import UserError
@@ -84,17 +85,7 @@ def plan(work: Workload, config: ModelConfig, dtype: torch.dtype) -> Plan:
 
 def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict[str, float]:
     """What does not depend on the micro-batch, in GB."""
-    with torch.device("meta"):
-        network = Transformer(config).to(dtype)
-        named = dict(network.named_parameters())
-        every = sum(p.numel() for p in named.values())
-        matrices = [p for name, p in named.items() if is_layer_matrix(name, p)]
-        if work.lora_rank:
-            rank = work.lora_rank
-            matrices = [torch.empty(shape) for p in matrices for shape in ((rank, p.shape[1]), (p.shape[0], rank))]
-            rest = []
-        else:
-            rest = [p for name, p in named.items() if not is_layer_matrix(name, p)]
+    every, matrices, rest = sizes_of(work, config, dtype)
     sizes = [p.numel() for p in matrices + rest]
     trained = sum(sizes)
     rows = min(work.max_rows, work.num_rollouts)
@@ -111,6 +102,23 @@ def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict
         "key-value cache": cache,
         "logits of a chunk": 4 * min(CHUNK_ELEMENTS, work.micro_batch_tokens * config.vocab_size) * 4 / GIGA,
     }
+
+
+def sizes_of(work: Workload, config: ModelConfig, dtype: torch.dtype) -> tuple[int, list[Tensor], list[Tensor]]:
+    """How many weights there are, and the shapes of what is trained: matrices of the layers, or their adapters, and the
+    rest. The tensors have no memory."""
+    with torch.device("meta"):
+        network = unfilled(config, dtype)
+        named = dict(network.named_parameters())
+        every = sum(p.numel() for p in named.values())
+        matrices = [p for name, p in named.items() if is_layer_matrix(name, p)]
+        if work.lora_rank:
+            rank = work.lora_rank
+            matrices = [torch.empty(shape) for p in matrices for shape in ((rank, p.shape[1]), (p.shape[0], rank))]
+            rest = []
+        else:
+            rest = [p for name, p in named.items() if not is_layer_matrix(name, p)]
+    return every, matrices, rest
 
 
 def moment_bytes(optimizer: str, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> int:
@@ -142,6 +150,26 @@ def activation_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, l
     return rest + config.num_hidden_layers * (two - one) + layer
 
 
+class Unfilled(TorchFunctionMode):
+    """Weights as the allocator gives them: memory that nobody has touched costs neither time nor room."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
+
+
+def unfilled(config: ModelConfig, dtype: torch.dtype) -> Transformer:
+    """A network of this dtype, to be counted and not to be used."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with Unfilled():
+            return Transformer(config)
+    finally:
+        torch.set_default_dtype(before)
+
+
 class Unmultiplied(TorchDispatchMode):
     """Matrix products of the right shape with nothing in them: what autograd keeps is the same, and costs no time."""
 
@@ -154,7 +182,7 @@ class Unmultiplied(TorchDispatchMode):
 def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute: bool, lora: bool, length: int) -> int:
     """What one pass over one completion keeps, without the head: counted, on a network of so many layers."""
     cut = replace(config, num_hidden_layers=layers, vocab_size=8, tie_word_embeddings=True)
-    network = Transformer(cut).to(dtype)
+    network = unfilled(cut, dtype)
     if lora:
         add_adapters(network, 8, 8.0, seed=0)
     own = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
