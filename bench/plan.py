@@ -3,7 +3,8 @@
     python bench/plan.py
 
 First two numbers of the machine are measured: operations a second of a product of the model's shape, and bytes a second
-of a copy. With them and the shares of `thinkling plan` a step is predicted, and then some are made. Needs a quiet machine.
+of a copy. With them and shares like those of `thinkling plan` a step is predicted, and then some are made. Needs a
+quiet machine.
 """
 
 import time

@@ -135,13 +135,16 @@ def moment_bytes(optimizer: str, matrices: Sequence[Tensor], rest: Sequence[Tens
     return sum(of(p.numel(), True) for p in matrices) + sum(of(p.numel(), False) for p in rest)
 
 
-@cache
 def activation_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, lora: bool, max_tokens: int) -> float:
     """Bytes per token of a completion that autograd keeps until the backward pass, over all layers.
 
     With recompute one layer is whole at a time, and of the others only what goes in.
     """
-    length = min(max_tokens, 512)
+    return counted_bytes(config, dtype, recompute, lora, min(max_tokens, 512))
+
+
+@cache
+def counted_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, lora: bool, length: int) -> float:
     one, two = (saved_bytes(config, dtype, layers, False, lora, length) / length for layers in (1, 2))
     layer, rest = two - one, 2 * one - two
     if not recompute:
@@ -171,11 +174,16 @@ def unfilled(config: ModelConfig, dtype: torch.dtype) -> Transformer:
 
 
 class Unmultiplied(TorchDispatchMode):
-    """Matrix products of the right shape with nothing in them: what autograd keeps is the same, and costs no time."""
+    """Products and attention of the right shape with nothing in them: what autograd keeps is the same, and costs no
+    time."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten.mm.default:
             return args[0].new_empty(args[0].shape[0], args[1].shape[1])
+        if func is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default:
+            B, H, T, E = args[0].shape
+            sums = args[0].new_empty(B, T, H, dtype=torch.float32)
+            return args[0].new_empty(B, T, H, E).transpose(1, 2), sums.transpose(1, 2)
         return func(*args, **(kwargs or {}))
 
 
