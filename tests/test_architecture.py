@@ -70,7 +70,7 @@ report.scale_words report.scale_plots report.scale_terminal report.scale_page
 report.interval_plots report.model_card report.rank_report report.judge_report
 report.explain_words report.explain_page report.explain_picture report.explain_terminal
 report.microscope report.microscope_script report.microscope_page
-train train.config train.batch train.sharding train.adam8bit train.muon train.optim train.lora train.memory
+train train.config train.batch train.sharding train.adam8bit train.muon train.optim train.lora train.memory train.plan
 train.checkpoint train.trackers train.run
 train.pretrain train.pretrain.config train.pretrain.reviews train.pretrain.corpus
 train.pretrain.bpe train.pretrain.packing train.pretrain.trainer
@@ -97,7 +97,8 @@ commands.prompts commands.explain commands.eval commands.compare commands.regrad
 commands.contamination commands.fresh_numbers commands.quantize_report commands.scale commands.scorers commands.grade
 commands.arena commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo commands.distill_data
 commands.data commands.sft commands.distill commands.microscope commands.explain_objective commands.check_loss
-commands.reward_head commands.pretrain commands.export commands.push commands.convert commands.demo commands.env
+commands.reward_head commands.pretrain commands.plan commands.export commands.push commands.convert commands.demo
+commands.env
 flags cli __main__
 """.split()
 

@@ -178,7 +178,8 @@ def test_a_server_that_was_started_anew_gets_the_weights_before_it_counts(
         return await own.answer(ASK, body)
 
     servers["a"].fault[ASK] = later(restarts, CALLS[ASK])
-    grpo.train(plan(tmp_path / "run", servers=asking("http://a", rollouts_wait=60.0)), fresh())
+    with pytest.warns(UserWarning, match="No server is left: waiting 60 s for one to come back"):
+        grpo.train(plan(tmp_path / "run", servers=asking("http://a", rollouts_wait=60.0)), fresh())
     assert told(samples(tmp_path / "run")) == whole
     thrown = [row["thrown_away"] for row in read_jsonl(tmp_path / "run" / "metrics.jsonl")]
     assert thrown[0] == thrown[2] == 0 < thrown[1] <= 8

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from ranks import on_ranks, values
 from test_rollout_servers import asking, fresh, plan, samples, told, whole
 
 from thinkling.commands import grpo
@@ -72,6 +73,12 @@ def test_a_run_on_the_real_server_is_the_run_that_draws_here(
     assert max(row["mismatch_max"] for row in rows) < 1e-4
     version = httpx.get(f"{url}/weight_info").json()["weight_version"]
     assert version.endswith(".000002") and answer(url)["system_fingerprint"] == version
+
+
+def test_several_ranks_share_a_server(fresh: Callable, url: str, whole: list[tuple], tmp_path: Path) -> None:
+    """Rank 0 pushes, both ask, and the run is the one that a single process makes for itself."""
+    values(on_ranks(2, grpo.train, plan(tmp_path / "run", servers=asking(url)), fresh()))
+    assert told(samples(tmp_path / "run")) == whole
 
 
 def test_new_weights_are_the_ones_that_answer_and_nothing_old_is_left(url: str, other: LanguageModel) -> None:

@@ -40,6 +40,7 @@ from thinkling.commands import (
     lint_data,
     lint_reward,
     microscope,
+    plan,
     pretrain,
     prompts,
     push,
@@ -111,6 +112,7 @@ STAGES = {
         "sft": Command(sft.Sft, sft.main, resumes=True, several=True),
         "distill": Command(distill.Distill, distill.main, resumes=True, several=True),
         "pretrain": Command(pretrain.Pretrain, pretrain.main, several=True),
+        "plan": Command(plan.PlanSettings, plan.main),
     },
     "Serve it, hand it on": {
         "serve": Command(serve.Serve, serve.main),

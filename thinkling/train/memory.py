@@ -11,6 +11,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from thinkling.errors import UserError
@@ -84,17 +85,7 @@ def plan(work: Workload, config: ModelConfig, dtype: torch.dtype) -> Plan:
 
 def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict[str, float]:
     """What does not depend on the micro-batch, in GB."""
-    with torch.device("meta"):
-        network = Transformer(config).to(dtype)
-        named = dict(network.named_parameters())
-        every = sum(p.numel() for p in named.values())
-        matrices = [p for name, p in named.items() if is_layer_matrix(name, p)]
-        if work.lora_rank:
-            rank = work.lora_rank
-            matrices = [torch.empty(shape) for p in matrices for shape in ((rank, p.shape[1]), (p.shape[0], rank))]
-            rest = []
-        else:
-            rest = [p for name, p in named.items() if not is_layer_matrix(name, p)]
+    every, matrices, rest = sizes_of(work, config, dtype)
     sizes = [p.numel() for p in matrices + rest]
     trained = sum(sizes)
     rows = min(work.max_rows, work.num_rollouts)
@@ -113,6 +104,23 @@ def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict
     }
 
 
+def sizes_of(work: Workload, config: ModelConfig, dtype: torch.dtype) -> tuple[int, list[Tensor], list[Tensor]]:
+    """How many weights there are, and the shapes of what is trained: matrices of the layers, or their adapters, and the
+    rest. The tensors have no memory."""
+    with torch.device("meta"):
+        network = unfilled(config, dtype)
+        named = dict(network.named_parameters())
+        every = sum(p.numel() for p in named.values())
+        matrices = [p for name, p in named.items() if is_layer_matrix(name, p)]
+        if work.lora_rank:
+            rank = work.lora_rank
+            matrices = [torch.empty(shape) for p in matrices for shape in ((rank, p.shape[1]), (p.shape[0], rank))]
+            rest = []
+        else:
+            rest = [p for name, p in named.items() if not is_layer_matrix(name, p)]
+    return every, matrices, rest
+
+
 def moment_bytes(optimizer: str, matrices: Sequence[Tensor], rest: Sequence[Tensor]) -> int:
     """Of the optimizer's moments. Muon has one in float32 of each of the layers' matrices and leaves the rest to AdamW,
     which has two; in 8 bits they are a byte each, with a scale for each block."""
@@ -127,13 +135,16 @@ def moment_bytes(optimizer: str, matrices: Sequence[Tensor], rest: Sequence[Tens
     return sum(of(p.numel(), True) for p in matrices) + sum(of(p.numel(), False) for p in rest)
 
 
-@cache
 def activation_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, lora: bool, max_tokens: int) -> float:
     """Bytes per token of a completion that autograd keeps until the backward pass, over all layers.
 
     With recompute one layer is whole at a time, and of the others only what goes in.
     """
-    length = min(max_tokens, 512)
+    return counted_bytes(config, dtype, recompute, lora, min(max_tokens, 512))
+
+
+@cache
+def counted_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, lora: bool, length: int) -> float:
     one, two = (saved_bytes(config, dtype, layers, False, lora, length) / length for layers in (1, 2))
     layer, rest = two - one, 2 * one - two
     if not recompute:
@@ -142,19 +153,44 @@ def activation_bytes(config: ModelConfig, dtype: torch.dtype, recompute: bool, l
     return rest + config.num_hidden_layers * (two - one) + layer
 
 
+class Unfilled(TorchFunctionMode):
+    """Weights as the allocator gives them: memory that nobody has touched costs neither time nor room."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
+
+
+def unfilled(config: ModelConfig, dtype: torch.dtype) -> Transformer:
+    """A network of this dtype, to be counted and not to be used."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with Unfilled():
+            return Transformer(config)
+    finally:
+        torch.set_default_dtype(before)
+
+
 class Unmultiplied(TorchDispatchMode):
-    """Matrix products of the right shape with nothing in them: what autograd keeps is the same, and costs no time."""
+    """Products and attention of the right shape with nothing in them: what autograd keeps is the same, and costs no
+    time."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten.mm.default:
             return args[0].new_empty(args[0].shape[0], args[1].shape[1])
+        if func is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default:
+            B, H, T, E = args[0].shape
+            sums = args[0].new_empty(B, T, H, dtype=torch.float32)
+            return args[0].new_empty(B, T, H, E).transpose(1, 2), sums.transpose(1, 2)
         return func(*args, **(kwargs or {}))
 
 
 def saved_bytes(config: ModelConfig, dtype: torch.dtype, layers: int, recompute: bool, lora: bool, length: int) -> int:
     """What one pass over one completion keeps, without the head: counted, on a network of so many layers."""
     cut = replace(config, num_hidden_layers=layers, vocab_size=8, tie_word_embeddings=True)
-    network = Transformer(cut).to(dtype)
+    network = unfilled(cut, dtype)
     if lora:
         add_adapters(network, 8, 8.0, seed=0)
     own = {weight.untyped_storage().data_ptr() for weight in network.parameters()}

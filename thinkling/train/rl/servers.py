@@ -159,6 +159,9 @@ class RolloutServers:
         """Push to the servers that are gone until one is back. Raises FatalError when patience is over."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        if self.config.patience:
+            warnings.warn(f"{self.members[0].why}. No server is left: waiting {self.config.patience:g} s for one to "
+                          "come back", stacklevel=2)  # fmt: skip
         while True:
             first = [member.why for member in self.members]
             left = self.config.patience - (loop.time() - began)
