@@ -81,7 +81,7 @@ def same(network: Transformer, prompt: list[int], sampling: Sampling, found: Com
 def test_the_newest_makes_way_and_loses_nothing(
     model: Transformer,
     monkeypatch: pytest.MonkeyPatch,
-    recorded: bool,  # noqa: F811
+    recorded: bool,
 ) -> None:
     """Memory for 100 tokens, and four requests that grow from 3 to 40: at first all run, at last two."""
     from thinkling.generate import runner
@@ -131,7 +131,7 @@ def test_in_a_crowd_as_alone(
     memory: int,
     max_rows: int,
     shared: bool,
-    steps: list[Step],  # noqa: F811
+    steps: list[Step],
 ) -> None:
     """Whoever comes and goes, and however little memory there is: the tokens are those of the plain loop, and their
     log-probabilities the same to rounding."""
