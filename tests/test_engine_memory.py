@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_engine import STOP, model, requests, run  # noqa: F401
+from test_engine import STOP, far_from_uniform, requests, run
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
@@ -23,6 +23,11 @@ from thinkling.model.transformer import Transformer
 
 TOKEN = 256  # bytes of one token in the test's model: two layers, two key-value heads of 8, keys and values, 4 bytes
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    return far_from_uniform()
 
 
 def gb(tokens: float) -> float:
@@ -104,7 +109,7 @@ def test_the_newest_makes_way_and_loses_nothing(
         assert done[number].tokens == generate(model, prompt, sampling, ()).tokens
 
 
-def test_a_long_request_is_not_passed_by_short_ones(model: Transformer) -> None:  # noqa: F811
+def test_a_long_request_is_not_passed_by_short_ones(model: Transformer) -> None:
     """It needs all the memory. Short ones come on and on, and those behind it wait until it has run."""
     engine = Engine(model, (), max_rows=4, max_length=96, cache_gb=gb(96))
     short = [engine.submit([1, 2], Sampling(max_tokens=9, seed=i)) for i in range(3)]
@@ -161,7 +166,7 @@ def test_in_a_crowd_as_alone(
 # --- blocks, each stored once ---
 
 
-def test_what_begins_alike_is_stored_once(model: Transformer) -> None:  # noqa: F811
+def test_what_begins_alike_is_stored_once(model: Transformer) -> None:
     """Two blocks in common, and one of each prompt's own; of the answers, nothing fills another block."""
     engine = Engine(model, (), max_rows=3, max_length=96, prefix_gb=gb(40 * BLOCK))
     common = list(range(2 * BLOCK))
@@ -174,7 +179,7 @@ def test_what_begins_alike_is_stored_once(model: Transformer) -> None:  # noqa: 
         assert one.tokens == generate(model, prompt, sampling, ()).tokens
 
 
-def test_blocks_are_bounded_and_the_longest_unused_goes(model: Transformer) -> None:  # noqa: F811
+def test_blocks_are_bounded_and_the_longest_unused_goes(model: Transformer) -> None:
     engine = Engine(model, (), max_rows=1, max_length=96, prefix_gb=gb(3 * BLOCK))
     for start in (0, 20, 40):
         run(engine, [(list(range(start, start + 20)), Sampling(max_tokens=4))], 1)

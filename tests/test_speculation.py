@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from test_engine import STOP, model, requests  # noqa: F401
+from test_engine import STOP, far_from_uniform, requests
 
 from thinkling.generate.engine import Engine
 from thinkling.generate.guesses import Guesses
@@ -12,6 +12,11 @@ from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.scheduler import Request
 from thinkling.model.transformer import Transformer
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    return far_from_uniform()
 
 
 def test_guesses_by_hand() -> None:
@@ -49,7 +54,7 @@ def asked(engine: Engine) -> list[Request]:
     return made
 
 
-def test_what_is_drawn_is_what_the_plain_loop_draws(model: Transformer) -> None:  # noqa: F811
+def test_what_is_drawn_is_what_the_plain_loop_draws(model: Transformer) -> None:
     engine = Engine(model, STOP, max_rows=10, max_length=96)
     plain = finished(engine, asked(engine))
     engine = Engine(model, STOP, max_rows=10, max_length=96, speculate=6)
@@ -70,7 +75,7 @@ def test_what_is_drawn_is_what_the_plain_loop_draws(model: Transformer) -> None:
             assert [row[0] for row in one.measured] == pytest.approx(wanted.confidence, abs=1e-3)
 
 
-def counted(function: Callable[[Request], object], speculate: int, model: Transformer) -> tuple[Request, int]:  # noqa: F811
+def counted(function: Callable[[Request], object], speculate: int, model: Transformer) -> tuple[Request, int]:
     engine = Engine(model, (), max_rows=2, max_length=96, speculate=speculate)
     sampling = Sampling(temperature=0.0, max_tokens=24)
     request = engine.request([7] * 12, sampling, lambda token: function(request))
@@ -80,7 +85,7 @@ def counted(function: Callable[[Request], object], speculate: int, model: Transf
     return request, len(request.tokens)
 
 
-def test_a_callback_sees_each_token_in_turn_and_may_end_or_force(model: Transformer) -> None:  # noqa: F811
+def test_a_callback_sees_each_token_in_turn_and_may_end_or_force(model: Transformer) -> None:
     """Nothing stands behind the token at which a request ended, and what is forced comes at once."""
 
     def ends(request: Request) -> bool:
@@ -93,13 +98,13 @@ def test_a_callback_sees_each_token_in_turn_and_may_end_or_force(model: Transfor
 
     for guesses in (0, 5):
         seen: list[tuple[int, ...]] = []
-        request, length = counted(ends, guesses, model)
+        _, length = counted(ends, guesses, model)
         assert length == 11 and [len(tokens) for tokens in seen] == list(range(1, 12))
     (plain, _), (found, _) = (counted(forces, guesses, model) for guesses in (0, 5))
     assert found.tokens == plain.tokens and found.tokens[6:8] == [8, 9] == found.tokens[13:15]
 
 
-def test_the_end_of_the_context_and_of_the_tokens_is_the_same(model: Transformer) -> None:  # noqa: F811
+def test_the_end_of_the_context_and_of_the_tokens_is_the_same(model: Transformer) -> None:
     jobs = [([7] * 80, Sampling(temperature=0.0, max_tokens=50)), ([7] * 20, Sampling(temperature=0.0, max_tokens=3)),
             ([7] * 20, Sampling(temperature=0.0, max_tokens=1))]  # fmt: skip
     engine = Engine(model, (), max_rows=3, max_length=96, speculate=8)
