@@ -20,18 +20,23 @@ from thinkling.model.transformer import Transformer, init_weights
 STOP = (3,)
 
 
-@pytest.fixture(scope="module")
-def model() -> Transformer:
+def far_from_uniform() -> Transformer:
+    """Of random weights, so large that a wrong cache entry shows at once."""
     config = ModelConfig(
         vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=8, max_position_embeddings=96, rope_theta=10_000.0,
     )  # fmt: skip
     network = init_weights(Transformer(config), seed=1).eval()
-    with torch.no_grad():  # far from uniform, so that a wrong cache entry shows at once
+    with torch.no_grad():
         for weight in network.parameters():
             if weight.ndim == 2:
                 weight.mul_(12)
     return network
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    return far_from_uniform()
 
 
 def requests(num: int, seed: int) -> list[tuple[list[int], Sampling]]:

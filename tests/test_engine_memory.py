@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_engine import STOP, model, requests, run  # noqa: F401
+from test_engine import STOP, far_from_uniform, requests, run
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
@@ -23,6 +23,11 @@ from thinkling.model.transformer import Transformer
 
 TOKEN = 256  # bytes of one token in the test's model: two layers, two key-value heads of 8, keys and values, 4 bytes
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    return far_from_uniform()
 
 
 def gb(tokens: float) -> float:
@@ -81,7 +86,7 @@ def same(network: Transformer, prompt: list[int], sampling: Sampling, found: Com
 def test_the_newest_makes_way_and_loses_nothing(
     model: Transformer,
     monkeypatch: pytest.MonkeyPatch,
-    recorded: bool,  # noqa: F811
+    recorded: bool,
 ) -> None:
     """Memory for 100 tokens, and four requests that grow from 3 to 40: at first all run, at last two."""
     from thinkling.generate import runner
@@ -104,7 +109,7 @@ def test_the_newest_makes_way_and_loses_nothing(
         assert done[number].tokens == generate(model, prompt, sampling, ()).tokens
 
 
-def test_a_long_request_is_not_passed_by_short_ones(model: Transformer) -> None:  # noqa: F811
+def test_a_long_request_is_not_passed_by_short_ones(model: Transformer) -> None:
     """It needs all the memory. Short ones come on and on, and those behind it wait until it has run."""
     engine = Engine(model, (), max_rows=4, max_length=96, cache_gb=gb(96))
     short = [engine.submit([1, 2], Sampling(max_tokens=9, seed=i)) for i in range(3)]
@@ -131,7 +136,7 @@ def test_in_a_crowd_as_alone(
     memory: int,
     max_rows: int,
     shared: bool,
-    steps: list[Step],  # noqa: F811
+    steps: list[Step],
 ) -> None:
     """Whoever comes and goes, and however little memory there is: the tokens are those of the plain loop, and their
     log-probabilities the same to rounding."""
@@ -161,7 +166,7 @@ def test_in_a_crowd_as_alone(
 # --- blocks, each stored once ---
 
 
-def test_what_begins_alike_is_stored_once(model: Transformer) -> None:  # noqa: F811
+def test_what_begins_alike_is_stored_once(model: Transformer) -> None:
     """Two blocks in common, and one of each prompt's own; of the answers, nothing fills another block."""
     engine = Engine(model, (), max_rows=3, max_length=96, prefix_gb=gb(40 * BLOCK))
     common = list(range(2 * BLOCK))
@@ -174,7 +179,7 @@ def test_what_begins_alike_is_stored_once(model: Transformer) -> None:  # noqa: 
         assert one.tokens == generate(model, prompt, sampling, ()).tokens
 
 
-def test_blocks_are_bounded_and_the_longest_unused_goes(model: Transformer) -> None:  # noqa: F811
+def test_blocks_are_bounded_and_the_longest_unused_goes(model: Transformer) -> None:
     engine = Engine(model, (), max_rows=1, max_length=96, prefix_gb=gb(3 * BLOCK))
     for start in (0, 20, 40):
         run(engine, [(list(range(start, start + 20)), Sampling(max_tokens=4))], 1)

@@ -63,8 +63,8 @@ def test_likely_marks_close_softly(
     begin, end = map(tiny.tokenizer.special_id, ("<think>", "</think>"))
     own = tiny.engine.runner.logits
 
-    def logits(num_rows: int) -> torch.Tensor:
-        found = own(num_rows)
+    def logits(counts: list[int]) -> torch.Tensor:
+        found = own(counts)
         found[:, end] = float("-inf")
         found[:, end] = found.logsumexp(-1) + math.log(share / (1 - share))
         return found

@@ -28,7 +28,7 @@ from thinkling.words import counted
 
 def language_model(settings: ModelSettings, **more: float) -> LanguageModel:
     """The model that the flags name, its weights loaded here. more: limits of the engine that are no flags of all."""
-    limits = {"max_rows": settings.max_rows, "max_length": settings.max_length, "cache_gb": settings.cache_gb} | more
+    limits = {name: getattr(settings, name) for name in ("max_rows", "max_length", "cache_gb", "speculate")} | more
     return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, settings.quantize,
                               **limits)  # fmt: skip
 

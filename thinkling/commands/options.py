@@ -34,11 +34,14 @@ class ModelSettings:
     """Prompt and completion of one request, in tokens, at most."""
     cache_gb: float = 2.0
     """Memory for the key-value cache, in GB, at most; where max_rows do not fit, fewer requests run at once."""
+    speculate: int = 0
+    """Tokens to guess ahead at most, where a request repeats what it holds; wrong guesses change nothing. 0: none."""
 
     def __post_init__(self) -> None:
         finite(self)
         at_least(1, max_rows=self.max_rows)
         at_least(2, max_length=self.max_length)
+        at_least(0, speculate=self.speculate)
         above_zero(cache_gb=self.cache_gb)
 
 
@@ -89,7 +92,8 @@ class ServerSettings(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        no_weights_of_a_server(self.server, adapter=self.adapter, quantize=self.quantize)
+        no_weights_of_a_server(self.server, adapter=self.adapter, quantize=self.quantize,
+                               speculate=self.speculate or None)  # fmt: skip
         above_zero(timeout=self.timeout)
 
 

@@ -3,11 +3,10 @@
 Tokens in, tokens out; the engine knows nothing of text. Which requests run is the scheduler's question, which tensors
 go in the runner's; a sample whose prompt is already being completed in another row copies what that row has read of it.
 Where memory runs short, the newest requests make way, and later go on.
-An engine belongs to one thread (engine_thread.py). Left out: speculative decoding.
+An engine belongs to one thread (engine_thread.py).
 """
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
@@ -17,22 +16,14 @@ from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion, check_prompt, finish_reason
-from thinkling.generate.distribution import (
-    BatchedSampling,
-    choose,
-    measure,
-    not_finite,
-    penalise,
-    sampling_masks,
-    tell,
-    uniforms,
-)
+from thinkling.generate.distribution import BatchedSampling, uniforms
+from thinkling.generate.drawing import Drawn, places_of
 from thinkling.generate.memory import memory_for
 from thinkling.generate.prefixes import Prefixes
 from thinkling.generate.runner import Prefill, Runner
 from thinkling.generate.sampling import Sampling
-from thinkling.generate.scheduler import Request, Scheduler, Told
-from thinkling.generate.thinking_budget import LIKELY, ThinkingBudget
+from thinkling.generate.scheduler import Request, Scheduler
+from thinkling.generate.thinking_budget import ThinkingBudget
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
 
@@ -54,6 +45,11 @@ def reads_itself(request: Request) -> bool:
     return request.siblings[0] is request or bool(request.tokens)
 
 
+def guessed_right(request: Request, place: int) -> bool:
+    """Was the token that it has just taken the guess at this place, and may the next one be drawn?"""
+    return place < len(request.guesses) and request.tokens[-1] == request.guesses[place] and not request.forced
+
+
 def no_memory(request: Request) -> UserError:
     return UserError(f"request {request.id}: no memory is left to read its {len(request.prompt):,} tokens: lower "
                      "--cache-gb, or shorten the prompt")  # fmt: skip
@@ -66,6 +62,7 @@ class Engine:
     cache_gb: memory for the key-value cache at most, in GB; where max_rows do not fit into it, fewer run at once.
     prefix_gb: so much of it, but at most half, keeps what was read, so that prompts which begin alike need not be read
     again; for weights that do not change. 0 keeps nothing.
+    speculate: tokens that are guessed ahead at most, where what a request holds repeats (guesses.py).
     budget_of: makes the budget of a request's thinking of its prompt, sampling and room (thinking_budget.py).
     """
 
@@ -77,6 +74,7 @@ class Engine:
         max_length: int = 1024,
         cache_gb: float = 2.0,
         prefix_gb: float = 0.0,
+        speculate: int = 0,
         budget_of: Callable[[Sequence[int], Sampling, int], ThinkingBudget] | None = None,
     ) -> None:
         self.model = model
@@ -89,7 +87,8 @@ class Engine:
         self.max_rows = memory.most_rows
         self.scheduler = Scheduler(memory)
         self.prefixes = Prefixes(model.config, model.device, model.dtype, prefix_gb) if prefix_gb else None
-        self.runner = Runner(model, memory, self.prefixes)
+        self.speculate = speculate
+        self.runner = Runner(model, memory, self.prefixes, speculate)
         self.readings: list[Reading] = []
         self.batch: BatchedSampling | None = None  # of the running requests; None when they have changed
         self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
@@ -152,7 +151,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Outcome]]:
-        """Draw one token for every row. Returns what has ended, as (id, outcome).
+        """Draw the next token of every row, or several. Returns what has ended, as (id, outcome).
 
         What goes wrong with one request is its outcome. What goes wrong with the pass is raised, and then the engine is
         empty and can be used again.
@@ -162,8 +161,7 @@ class Engine:
             self.charged_until = time.perf_counter()
             ended += self._admit()
             if self.running:
-                self._draw()
-                ended += self._finish()
+                ended += self._draw()
             self._make_room()
             if self.running:
                 self._read()
@@ -213,69 +211,39 @@ class Engine:
             self._remove(request)
         return [(request.id, request.error) for request in lost]
 
-    def _draw(self) -> None:
-        """Draw the next token of every running request from its hidden state."""
+    def _draw(self) -> list[tuple[int, Outcome]]:
+        """Draw the next token of every running request, and as many more as its guesses were right. Returns what has
+        ended."""
         if self.batch is None:
             self.batch = BatchedSampling([request.sampling for request in self.running], self.model.device)
-        uniforms = torch.tensor([next(request.uniforms) for request in self.running], device=self.model.device)
-        raw = self.runner.logits(len(self.running))
-        logits = penalise(raw, self.batch, [r.prompt for r in self.running], [r.tokens for r in self.running])
-        self._close_softly(raw)
-        chosen = choose(logits, self.batch, uniforms)
-        tokens, logprobs = (column.tolist() for column in chosen)
-        for place, request in enumerate(self.running):
-            if request.forced:
-                tokens[place] = request.forced.popleft()
-                logprobs[place] = tell(raw[place : place + 1], tokens[place : place + 1], 0)[0][0]
-        for request, token, logprob in zip(self.running, tokens, logprobs, strict=True):
-            if math.isnan(logprob):
-                request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.model.dtype)
-            request.tokens.append(token)
-            request.logprobs.append(logprob)
-            if request.budget is not None:
-                request.forced.extend(request.budget.push(token))
-        self._tell(raw, tokens)
-        if self.batch.measures:
-            for request, measured in zip(self.running, measure(raw).tolist(), strict=True):
-                request.measured.append(measured)
-        if self.batch.keeps:
-            for request, ids in zip(self.running, sampling_masks(logits, self.batch), strict=True):
-                if request.sampling.sampling_mask:
-                    request.sampling_mask.append(ids)
+        counts, places = [1 + len(request.guesses) for request in self.running], places_of(self.running)
+        batch = self.batch
+        if len(places) > len(counts):
+            batch = batch.rows(torch.tensor([place.request.row for place in places], device=self.model.device))
+        drawn = Drawn(places, self.runner.logits(counts), batch, self.model.dtype)
         self._charge(self.running)
+        going = {place.request: number for number, place in enumerate(places) if not place.ahead}
+        accepted, outcomes = [0] * len(counts), {}
+        while going:
+            drawn.take(going)
+            outcomes |= {request: outcome for request in going if (outcome := self._outcome(request)) is not None}
+            going = {request: place + 1 for request, place in going.items()
+                     if request not in outcomes and guessed_right(request, accepted[request.row])}  # fmt: skip
+            for request in going:
+                accepted[request.row] += 1
+        if any(accepted):
+            self.runner.accept(accepted)
+        for request in self.running:
+            request.guesses = []
+        return self._finish(outcomes)
 
-    def _close_softly(self, raw: Tensor) -> None:
-        """Where the thinking may end, and `</think>` is likely, it is what comes next."""
-        places = [place for place, request in enumerate(self.running)
-                  if request.budget is not None and request.budget.soft and not request.forced]  # fmt: skip
-        if places:
-            logprobs = raw[places].float().log_softmax(-1)
-            for place, row in zip(places, logprobs, strict=True):
-                request = self.running[place]
-                if row[request.budget.end] >= LIKELY:
-                    request.forced.append(request.budget.end)
-
-    def _tell(self, raw: Tensor, tokens: list[int]) -> None:
-        """Keep how likely each new token was, where that is asked."""
-        places = [place for place, request in enumerate(self.running) if request.tell is not None]
-        if places:
-            most = max(self.running[place].tell for place in places)
-            found = tell(raw[places], [tokens[place] for place in places], most)
-            for place, (logprob, top) in zip(places, found, strict=True):
-                request = self.running[place]
-                request.told.append(Told(logprob, tuple(top[: request.tell])))
-
-    def _finish(self) -> list[tuple[int, Outcome]]:
+    def _finish(self, outcomes: dict[Request, Outcome]) -> list[tuple[int, Outcome]]:
         """Take out the requests that have just drawn their last token, or cannot go on."""
-        ended = []
-        for request in reversed(self.running):
-            outcome = self._outcome(request)
-            if outcome is not None:
-                ended.append((request.id, outcome))
-                if self.prefixes is not None and not request.error:
-                    self.prefixes.keep((*request.prompt, *request.tokens[:-1]), self.runner.cache, request.row)
-                self._remove(request)
-        return ended[::-1]
+        for request in sorted(outcomes, key=lambda request: -request.row):
+            if self.prefixes is not None and not request.error:  # all but the last token have been read
+                self.prefixes.keep((*request.prompt, *request.tokens[:-1]), self.runner.cache, request.row)
+            self._remove(request)
+        return [(request.id, outcome) for request, outcome in outcomes.items()]
 
     def _outcome(self, request: Request) -> Outcome | None:
         if request.error:
@@ -308,7 +276,9 @@ class Engine:
         self.runner.recut(self.scheduler.room, len(self.running), longest)
 
     def _read(self) -> None:
-        """Feed every row the token it has just drawn."""
+        """Feed every row the token it has just drawn, and guesses of those that may follow."""
         longest = max(request.length for request in self.running)
-        self.runner.decode([request.tokens[-1] for request in self.running], longest)
+        for request in self.running:
+            request.guess(min(self.speculate, self.scheduler.room - longest))
+        self.runner.decode([[request.tokens[-1], *request.guesses] for request in self.running], longest)
         self._charge(self.running)

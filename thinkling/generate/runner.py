@@ -36,17 +36,20 @@ class Prefill:
 class Runner:
     """Reads prompts and tokens for as many requests as fit into `memory`.
 
-    hidden: the state from which each row's next token is drawn. prompt_hidden: the one behind the row's prompt, for
-    siblings that join later. prefixes: what was read before, if that is kept. pass_tokens: padded tokens of one pass;
-    halved where memory did not suffice.
+    hidden: the states from which each row's next token is drawn, and those behind its guesses. prompt_hidden: the one
+    behind the row's prompt, for siblings that join later. prefixes: what was read before, if that is kept. pass_tokens:
+    padded tokens of one pass; halved where memory did not suffice.
     """
 
-    def __init__(self, model: Transformer, memory: Memory, prefixes: Prefixes | None = None) -> None:
+    def __init__(
+        self, model: Transformer, memory: Memory, prefixes: Prefixes | None = None, most_guesses: int = 0
+    ) -> None:  # fmt: skip
         self.model, self.memory, self.prefixes = model, memory, prefixes
         most, room = memory.most_rows, memory.first_room
         self.cache = KVCache(model.config, most, room, model.device, model.dtype, memory.num_tokens)
-        self.hidden = torch.zeros(most, model.config.hidden_size, device=model.device, dtype=model.dtype)
-        self.prompt_hidden = torch.zeros_like(self.hidden)
+        size = model.config.hidden_size
+        self.hidden = torch.zeros(most, 1 + most_guesses, size, device=model.device, dtype=model.dtype)
+        self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
         self.decoder = CudaGraphDecoder(model, self.cache) if can_record(model) else None
         self.pass_tokens = PREFILL_TOKENS
 
@@ -93,7 +96,7 @@ class Runner:
         for i, read in enumerate(reads):
             self.cache.copy_row(scratch, i, read.row, len(read.tokens))
             last = len(unread[i]) - 1
-            self.hidden[read.row] = hidden[i, last]
+            self.hidden[read.row, 0] = hidden[i, last]
             self.prompt_hidden[read.row] = hidden[i, last - (len(read.tokens) - read.num_prompt)]
             if self.prefixes is not None:
                 self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
@@ -120,7 +123,7 @@ class Runner:
     def copy_prompt(self, source: int, row: int, length: int) -> None:
         """What another row has read of its prompt, not of what it said since."""
         self.cache.copy_row(self.cache, source, row, length)
-        self.hidden[row] = self.prompt_hidden[row] = self.prompt_hidden[source]
+        self.hidden[row, 0] = self.prompt_hidden[row] = self.prompt_hidden[source]
 
     def move(self, source: int, row: int) -> None:
         """Give a whole row another place."""
@@ -133,16 +136,27 @@ class Runner:
         empty = KVCache(self.model.config, 1, self.cache.max_length, self.model.device, self.model.dtype)
         self.cache.copy_row(empty, 0, row, self.cache.max_length)
 
-    def logits(self, num_rows: int) -> Float[Tensor, "B V"]:
-        """Of the next token in each of the first rows."""
-        return self.model.logits(self.hidden[:num_rows])
+    def logits(self, counts: Sequence[int]) -> Float[Tensor, "N V"]:
+        """Of the next token in each of the first rows, and of those behind its guesses: so many places of each row."""
+        if max(counts) == 1:
+            return self.model.logits(self.hidden[: len(counts), 0])
+        rows = [row for row, count in enumerate(counts) for _ in range(count)]
+        ahead = [number for count in counts for number in range(count)]
+        return self.model.logits(self.hidden[rows, ahead])
 
-    def decode(self, tokens: Sequence[int], longest: int) -> None:
-        """Read one new token in each of the first rows. longest: tokens of the longest row, the new one counted."""
-        drawn = torch.tensor([[token] for token in tokens], device=self.model.device)
-        part = self.cache.view(len(tokens), longest)
-        self.hidden[: len(tokens)] = self.decoder(drawn, longest) if self.decoder else self.model(drawn, part)[:, 0]
+    def decode(self, tokens: Sequence[Sequence[int]], longest: int) -> None:
+        """Read new tokens in each of the first rows: one, and guesses behind it. longest: tokens of the longest row,
+        the new one counted, but no guesses."""
+        B, T = len(tokens), max(map(len, tokens))
+        drawn = self._padded(tokens)
+        part = self.cache.view(B, longest + T - 1)
+        recorded = self.decoder is not None and T == 1
+        self.hidden[:B, :T] = self.decoder(drawn, longest)[:, None] if recorded else self.model(drawn, part)
         part.advance(1)
+
+    def accept(self, counts: Sequence[int]) -> None:
+        """So many guesses of each of the first rows have come true: what was read behind them stays."""
+        self.cache.lengths[: len(counts)] += torch.tensor(counts, device=self.model.device)
 
     def read(self, sequences: list[Sequence[int]]) -> list[Float[Tensor, "T D"]]:
         """The hidden states of as many sequences as one pass reads, the last ones; sequences stand by length."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 
 from thinkling.generate.completion import Completion, columns
+from thinkling.generate.guesses import Guesses
 from thinkling.generate.memory import Memory
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.thinking_budget import ThinkingBudget
@@ -37,6 +38,8 @@ class Request:
     client: who asks, where several do; see Queue.
     forced: tokens that come next whatever is drawn, such as those that close thinking whose budget is spent.
     budget: of its thinking, where that has one; it puts tokens into `forced`.
+    guesses: tokens that were read behind the last one, in case they come next (guesses.py); repeats: where they come
+    from. numbers: random ones that were drawn ahead.
     row: in the cache, while it runs. siblings: the running requests of the same prompt, itself among them.
     error: why it cannot go on.
     """
@@ -57,6 +60,9 @@ class Request:
     sampling_mask: list[tuple[int, ...]] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     forced: deque[int] = field(default_factory=deque)
+    guesses: list[int] = field(default_factory=list)
+    repeats: Guesses | None = None
+    numbers: deque[float] = field(default_factory=deque)
     seconds: float = 0.0
     error: Exception | None = None
 
@@ -64,6 +70,29 @@ class Request:
     def length(self) -> int:
         """Of prompt and completion so far, in tokens."""
         return len(self.prompt) + len(self.tokens)
+
+    def uniform(self, ahead: int) -> float:
+        """The random number of the next token, or of one so far ahead of it."""
+        while len(self.numbers) <= ahead:
+            self.numbers.append(next(self.uniforms))
+        return self.numbers[ahead]
+
+    def take(self, token: int, logprob: float) -> None:
+        """Grow by one token."""
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        self.numbers.popleft()
+        if self.budget is not None:
+            self.forced.extend(self.budget.push(token))
+        if self.repeats is not None:
+            self.repeats.push(token)
+
+    def guess(self, most: int) -> None:
+        """Guess at most so many tokens, none beyond the end, and none where one is forced."""
+        most = min(most, self.sampling.max_tokens - len(self.tokens) - 1)
+        if self.repeats is None and most > 0:
+            self.repeats = Guesses([*self.prompt, *self.tokens])
+        self.guesses = self.repeats.next(most) if most > 0 and not self.forced else []
 
     def completion(self, reason: str) -> Completion:
         measured = columns(self.measured) if self.sampling.measure else {}

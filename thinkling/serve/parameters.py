@@ -149,7 +149,7 @@ REFUSED = tuple(
         ("verbosity", (CHAT,), "ask for the length in words", ()),
         ("modalities", (CHAT,), "answers are text", (["text"],)),
         ("audio", (CHAT,), "answers are text", ()),
-        ("prediction", (CHAT,), "there is no speculation here", ()),
+        ("prediction", (CHAT,), "guesses are made of the text itself (serve --speculate)", ()),
         ("web_search_options", (CHAT,), NO_TOOLS, ()),
         ("logit_bias", BOTH, "logits are not changed here, but for penalties", ({},)),
         ("best_of", (TEXT,), "ask for n choices, or the model MODEL+best@N", (1,)),

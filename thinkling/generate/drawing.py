@@ -1,0 +1,77 @@
+"""The next tokens of many requests from the logits of one pass: drawn at once, and then taken, place by place.
+
+A place is behind all that a request holds, and perhaps behind some guesses (guesses.py). Left out: whether a request
+has ended with what it took (engine.py).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thinkling.generate.distribution import BatchedSampling, choose, measure, not_finite, penalise, sampling_masks, tell
+from thinkling.generate.scheduler import Request, Told
+from thinkling.generate.thinking_budget import LIKELY
+
+
+@dataclass(frozen=True)
+class Place:
+    """ahead: how many of the request's guesses stand between what it holds and this place."""
+
+    request: Request
+    ahead: int
+
+
+def places_of(running: Sequence[Request]) -> list[Place]:
+    """All places at which the requests may draw, request by request."""
+    return [Place(request, ahead) for request in running for ahead in range(1 + len(request.guesses))]
+
+
+class Drawn:
+    """A token for each place. raw: its logits, one row per place, as the model gave them. batch: the sampling of each
+    place's request."""
+
+    def __init__(self, places: Sequence[Place], raw: Tensor, batch: BatchedSampling, dtype: torch.dtype) -> None:
+        self.raw, self.dtype = raw, dtype
+        prompts = [place.request.prompt for place in places]
+        completions = [[*place.request.tokens, *place.request.guesses[: place.ahead]] for place in places]
+        logits = penalise(raw, batch, prompts, completions)
+        uniforms = torch.tensor([place.request.uniform(place.ahead) for place in places], device=raw.device)
+        self.tokens, self.logprobs = (column.tolist() for column in choose(logits, batch, uniforms))
+        self.measured = measure(raw).tolist() if batch.measures else None
+        self.masks = sampling_masks(logits, batch) if batch.keeps else None
+
+    def take(self, going: dict[Request, int]) -> None:
+        """Each of these requests takes the token that was drawn at its place, or one that is forced upon it."""
+        for request, place in going.items():
+            self._close_softly(request, place)
+            if request.forced:
+                self.tokens[place] = request.forced.popleft()
+                self.logprobs[place] = tell(self.raw[place : place + 1], self.tokens[place : place + 1], 0)[0][0]
+            token, logprob = self.tokens[place], self.logprobs[place]
+            if math.isnan(logprob):
+                request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.dtype)
+            request.take(token, logprob)
+            if self.measured is not None:
+                request.measured.append(self.measured[place])
+            if self.masks is not None and request.sampling.sampling_mask:
+                request.sampling_mask.append(self.masks[place])
+        self._tell({request: place for request, place in going.items() if request.tell is not None})
+
+    def _close_softly(self, request: Request, place: int) -> None:
+        """Where the thinking may end, and `</think>` is likely, it is what comes next."""
+        budget = request.budget
+        if budget is not None and budget.soft and not request.forced:
+            if self.raw[place].float().log_softmax(-1)[budget.end] >= LIKELY:
+                request.forced.append(budget.end)
+
+    def _tell(self, going: dict[Request, int]) -> None:
+        """Keep how likely each new token was, where that is asked."""
+        if going:
+            places = list(going.values())
+            most = max(request.tell for request in going)
+            found = tell(self.raw[places], [self.tokens[place] for place in places], most)
+            for request, (logprob, top) in zip(going, found, strict=True):
+                request.told.append(Told(logprob, tuple(top[: request.tell])))
