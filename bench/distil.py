@@ -28,7 +28,7 @@ from thinkling.evaluate.stats import share_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.report.palette import LIGHT, MARKERS, SERIES
-from thinkling.report.plots import dress, new_axes, png, spread
+from thinkling.report.plots import dress, new_axes, png, rounded, spread, ticks
 from thinkling.runs import read_jsonl, write_json, write_jsonl
 from thinkling.tasks.builtin import problems
 from thinkling.train.rl.rollout import roll_out
@@ -47,7 +47,7 @@ class Bench:
     out: Path = Path("runs/distil")
     student: str = "thinkling-nano"
     teacher: str = "thinkling-base"
-    tokens: tuple[int, ...] = (90_000, 360_000)
+    tokens: tuple[int, ...] = (60_000, 240_000)
     """Reply tokens that an arm trains on; several make a curve. The table shows the last."""
     num_seeds: int = 3
     traced: int = 600
@@ -248,18 +248,22 @@ def draw(bench: Bench, student: dict, teacher: dict, path: Path) -> None:
     for name, runs in (("nothing", student), ("the teacher", teacher)):
         level = fmean(runs["held-out"])
         axes.axhline(level, color=LIGHT["muted"], linestyle=":", linewidth=1.2)
-        axes.annotate(name, (0, level), (4, 4), xycoords=("axes fraction", "data"), textcoords="offset points",
-                      color=LIGHT["muted"], fontsize=10.5)  # fmt: skip
+        axes.annotate(name, (1, level), (-4, 4), xycoords=("axes fraction", "data"), textcoords="offset points",
+                      color=LIGHT["muted"], fontsize=10.5, ha="right")  # fmt: skip
     curves = []
     for name in ARMS:
         found = [(fmean(run["seconds"] for run in runs), shares(runs, "held-out")[0])
                  for tokens in bench.tokens if (runs := results(bench, name, tokens))]  # fmt: skip
         if found:
             curves.append((name, found))
+    seconds = [place for _, found in curves for place, _ in found] or [1.0, 10.0]
     axes.set_xscale("log")
+    axes.set_xlim(min(seconds) / 1.3, max(seconds) * 1.3)
+    axes.set_xticks(ticks(min(seconds) / 1.3, max(seconds) * 1.3, 8))
+    axes.minorticks_off()
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(lambda value, _: rounded(value))
     heights = spread([found[-1][1] for _, found in curves], 0.055, 0.03, 0.97)
     for place, ((name, found), height) in enumerate(zip(curves, heights, strict=True)):
         colour, marker = LIGHT[SERIES[place % len(SERIES)]], list(MARKERS)[place % len(MARKERS)]

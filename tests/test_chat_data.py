@@ -25,7 +25,8 @@ def trace(question: str, solution: str, correct: bool) -> dict:
 def traces(tmp_path: Path) -> Path:
     rows = [
         trace("a?", "1 + 1 = 3\n\\boxed{3}", False), trace("a?", "1 + 1 = 2\n\\boxed{2}", True),
-        trace("a?", "2 = 2\n\\boxed{2}", True), trace("b?", "\\boxed{5}", True), trace("c?", "8 / 2 = 4\n\\boxed{4}", True),
+        trace("a?", "2 = 2\n\\boxed{2}", True), trace("b?", "\\boxed{5}", True),
+        trace("c?", "8 / 2 = 4\n\\boxed{4}", True),
     ]  # fmt: skip
     path = tmp_path / "traces.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
