@@ -111,7 +111,8 @@ def write(
     writer.add_bos_token_id(tokenizer.stop_ids[1])
     writer.add_chat_template("{{ messages[0].content }}<|im_end|>")
     for key, value in (changes or {}).items():
-        add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32, bool: writer.add_bool}
+        add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32, bool: writer.add_bool,
+               list: writer.add_array}  # fmt: skip
         add[type(value)](key, value)
     found = {}
     for name, weight in tensors_of(model).items():
@@ -230,6 +231,16 @@ def test_the_tokenizer_comes_with_the_file(pre: str, tmp_path: Path) -> None:
             assert digits == list("1234")
     assert tokenizer.first_ids == ((theirs.stop_ids[1],) if pre == "llama-bpe" else ())
     assert tokenizer.decode(tokenizer.encode_chat([{"role": "user", "content": "hi"}])) == "hi<|im_end|>"
+
+
+@pytest.mark.parametrize("pre, whole", [("llama-bpe", True), ("tekken", True), ("qwen2", False), ("smollm", False)])
+def test_a_word_that_is_a_token_stays_one_where_the_tokenizer_says_so(pre: str, whole: bool, tmp_path: Path) -> None:
+    """Whatever the merges say: here only the first is left, which alone makes no word of three letters."""
+    stored = json.loads(tokenizer_of("own").backend.to_str())["model"]
+    first = stored["merges"][0] if isinstance(stored["merges"][0], str) else " ".join(stored["merges"][0])
+    word = next(name for name in stored["vocab"] if name.isascii() and name.isalpha() and name.islower() and len(name) > 2)
+    write(tmp_path / "m.gguf", make(TINY, 0), pre=pre, changes={"tokenizer.ggml.merges": [first]})
+    assert (len(Tokenizer.load(tmp_path / "m.gguf").encode(word)) == 1) == whole
 
 
 def test_a_first_token_stands_before_text_and_not_twice_in_a_chat(tmp_path: Path) -> None:
