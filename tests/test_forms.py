@@ -177,6 +177,9 @@ WRONG = {
         (r"\sum_{k=0}^{\infty}\frac{1}{2^k}", "1"), (r"\sum_{k=1}^{\infty}\frac{1}{2^k}", "2"), (r"\sum_{k=0}^{\infty}2^k", "-1"), (r"\sum_{k=0}^{\infty}1", "1"),
         (r"\sum_{k=0}^{\infty}(-1)^k", "0.5"), (r"\lim_{x\to\infty}\frac{2x^2+1}{x-3}", "2"), (r"\lim_{x\to\infty}\frac{2x+1}{x-3}", "3"), (r"\lim_{x\to\infty}x", "1"),
     ],
+    "names that run over other numbers": [
+        (r"x=k\pi, k\in\mathbb{R}", r"x=k\pi, k\in\mathbb{Z}"), (r"x=k\pi \text{ for real } k", r"x=k\pi, k\in\mathbb{Z}"), (r"k\pi, k\in\mathbb{N}", r"k\pi, k\in\mathbb{Z}"),
+    ],
     "names that are not free": [
         (r"2x \text{ for } x>3", "2k"), ("x^2, x>3", "t^2"), (r"\frac{v^2}{r}, r>0", r"\frac{v^2}{R}"),
         (r"\sin(nx)+\pi", r"\sin(mx)+\pi"), ("C+5", "K+5"), ("2s", "2t"), ("e^{rt}", "e^{st}"), (r"n=\pi m", r"k=\pi m"), ("Cq", "Aq"), ("mt", "mu"),

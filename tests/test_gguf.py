@@ -238,7 +238,9 @@ def test_a_word_that_is_a_token_stays_one_where_the_tokenizer_says_so(pre: str, 
     """Whatever the merges say: here only the first is left, which alone makes no word of three letters."""
     stored = json.loads(tokenizer_of("own").backend.to_str())["model"]
     first = stored["merges"][0] if isinstance(stored["merges"][0], str) else " ".join(stored["merges"][0])
-    word = next(name for name in stored["vocab"] if name.isascii() and name.isalpha() and name.islower() and len(name) > 2)
+    word = next(
+        name for name in stored["vocab"] if name.isascii() and name.isalpha() and name.islower() and len(name) > 2
+    )
     write(tmp_path / "m.gguf", make(TINY, 0), pre=pre, changes={"tokenizer.ggml.merges": [first]})
     assert (len(Tokenizer.load(tmp_path / "m.gguf").encode(word)) == 1) == whole
 

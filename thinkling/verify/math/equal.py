@@ -134,9 +134,10 @@ class _Comparison:
         """A condition that one states and the other does not is no contradiction; two different ones are."""
         value, conditions = (a.value, a.conditions) if isinstance(a, Qualified) else (a, ())
         wanted, theirs = (b.value, b.conditions) if isinstance(b, Qualified) else (b, ())
+        conditions, theirs = _beside(conditions, theirs), _beside(theirs, conditions)
         if conditions and theirs and self.entries(conditions, theirs, "condition"):
             return _is_not(a, b)
-        told = [condition for condition in (*conditions, *theirs) if not isinstance(condition, Words)]
+        told = any(not isinstance(condition, Words) for condition in (*conditions, *theirs))
         if told and bool(conditions) != bool(theirs) and "conditions" not in self.rules:
             return f"only {'the answer' if conditions else 'the reference'} states a condition"
         return self.difference(value, wanted)
@@ -278,6 +279,12 @@ def _looks_like_time(ratio: Ratio) -> bool:
         return False
     hour, minute = (term.value for term in ratio.terms)
     return hour <= 24 and (minute == 0 or 10 <= minute <= 59)
+
+
+def _beside(conditions: tuple, others: tuple) -> tuple:
+    """Without "real", which contradicts nothing but "integer" and "natural"."""
+    whole = any(isinstance(other, Words) for other in others)
+    return tuple(condition for condition in conditions if whole or condition != Words("real"))
 
 
 def _is_not(a: object, b: object) -> str:

@@ -77,7 +77,8 @@ def _kinds(a: object, b: object) -> list[tuple[re.Pattern, bool]]:
     period = all(_beside_pi(side) or _turns(side) for side in (a, b))
     line = all(isinstance(side, Tuple) or (isinstance(side, Listing) and named_values(side)) for side in (a, b))
     stated = [side for side in (a, b) if isinstance(side, Qualified)]
-    runs = any(isinstance(condition, Words) for side in stated for condition in side.conditions)  # "k ∈ ℤ"
+    conditions = [condition for side in stated for condition in side.conditions]
+    runs = any(isinstance(condition, Words) and condition.text != "real" for condition in conditions)  # "k ∈ ℤ"
     solution = bool(variables(a) & variables(b) & _ARGUMENTS)
     return [
         (_CONSTANT, solution),

@@ -1,6 +1,6 @@
 r"""What restricts an answer, behind it: `2^n - 1, n \ge 1`, `k\pi \text{ for any integer } k`, `y = 2x \ (x > 0)`.
 
-That a name is real or any restricts nothing, and is left out; of a whole one only that it is whole is kept.
+That a name is any restricts nothing, and is left out; of a real or a whole one only that is kept.
 """
 
 import re
@@ -20,12 +20,12 @@ _FILLER = re.compile(
     re.I,
 )
 _SETS = (
-    (re.compile(r"\\in ?\\(?:mathbb|mathbf) ?\{? ?R ?\}?|\\in ?\\R(?![A-Za-z])|\breals?\b", re.I), ""),
+    (re.compile(r"\\in ?\\(?:mathbb|mathbf) ?\{? ?R ?\}?|\\in ?\\R(?![A-Za-z])|\breals?\b", re.I), "real"),
     (re.compile(r"\\in ?\\(?:mathbb|mathbf) ?\{? ?Z ?\}?|\\in ?\\Z(?![A-Za-z])"), "integer"),
     (re.compile(r"\bpositive integers?\b|\bnatural\b|\\in ?\\mathbb ?\{? ?(?:N|Z ?\}? ?[_^] ?\{?\+) ?\}?"), "natural"),
     (re.compile(r"\bintegers?\b|\bwhole\b", re.I), "integer"),
 )  # fmt: skip
-KINDS = ("integer", "natural")
+KINDS = ("integer", "natural", "real")
 _NAMES = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _ARTICLE = re.compile(r"\b(?:is|are|an?) an? ")
 _STYLED = re.compile(r"\\(?:text|mbox|textrm|mathrm)\s*\{([^{}]*)\}")
@@ -60,11 +60,11 @@ def _without_sets(condition: str) -> str:
 
 
 def _in_short(condition: str) -> str:
-    """What a condition says of its names: "integer", "natural", "" for real or any; all else as it is written."""
+    """What a condition says of its names: "integer", "natural", "real", "" for any; all else as it is written."""
     kind, rest = "", condition
     for pattern, name in _SETS:
         if pattern.search(rest):
-            kind, rest = kind or name, pattern.sub(" ", rest)
+            kind, rest = name if kind in ("", "real") else kind, pattern.sub(" ", rest)
     if not _NAMES.sub("", _FILLER.sub(" ", rest)).strip(" (){}"):
         return kind
     return condition
