@@ -63,9 +63,9 @@ class Drawn:
     def _close_softly(self, request: Request, place: int) -> None:
         """Where the thinking may end, and `</think>` is likely, it is what comes next."""
         budget = request.budget
-        if budget is not None and budget.soft and not request.forced:
-            if self.raw[place].float().log_softmax(-1)[budget.end] >= LIKELY:
-                request.forced.append(budget.end)
+        may_close = budget is not None and budget.soft and not request.forced
+        if may_close and self.raw[place].float().log_softmax(-1)[budget.end] >= LIKELY:
+            request.forced.append(budget.end)
 
     def _tell(self, going: dict[Request, int]) -> None:
         """Keep how likely each new token was, where that is asked."""
