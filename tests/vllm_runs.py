@@ -55,7 +55,8 @@ class Vllm:
         began = time.monotonic()
         command = [str(self.python), "-m", "vllm.entrypoints.openai.api_server", "--model",
                    str(resolve("thinkling-base")), "--served-model-name", "thinkling-base", "--port", str(self.port),
-                   "--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "32", "--enforce-eager"]  # fmt: skip
+                   "--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "32",
+                   "--enforce-eager"]  # fmt: skip
         env = os.environ | {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
         env.pop("PYTHONPATH", None)
         with self.log.open("a") as errors:
