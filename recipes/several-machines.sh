@@ -9,6 +9,6 @@ MODEL="${MODEL:-Qwen/Qwen3-8B}"
 OUT="${OUT:-runs/several-machines}"
 
 torchrun --nnodes "$MACHINES" --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint "$HEAD:29500" \
-    --rdzv-id thinkling -m thinkling grpo --model "$MODEL" --out "$OUT" --tasks gym:gsm_symbolic --template boxed \
+    --rdzv-id grpo-run -m thinkling grpo --model "$MODEL" --out "$OUT" --tasks gym:gsm_symbolic --template boxed \
     --steps 200 --prompts-per-step 128 --rollouts-per-prompt 8 --max-tokens 2048 --max-length 4096 \
     --cache-gb 16 --lr 1e-6 --preset dapo --recompute

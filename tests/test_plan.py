@@ -91,6 +91,9 @@ def test_drawing_by_hand() -> None:
     prompt = rows / 8 * config.flops(128) / 50e12
     found = drawing(config, torch.bfloat16, replace(JOB, servers=2), MADE_UP, EVERYTHING)
     assert found == pytest.approx(prompt + 64 * one, rel=1e-6)
+    turns = drawing(config, torch.bfloat16, replace(JOB, servers=2), MADE_UP, EVERYTHING, at_once=1)
+    one = (config.num_parameters() * 2 + (128 + 16) * cache) / 500e9
+    assert turns == pytest.approx(prompt + 4 * 32 * one, rel=1e-6)  # one after the other, each as long as the mean
     slow = drawing(config, torch.bfloat16, JOB, MADE_UP, replace(EVERYTHING, kernels=1.0))
     assert slow == pytest.approx(64 * 28, rel=0.01)  # a second a layer
 
@@ -115,7 +118,7 @@ def test_learning_is_computing_or_telling_whichever_takes_longer() -> None:
 def test_the_command_says_what_fits(capsys: pytest.CaptureFixture) -> None:
     cli.main(["plan", "Qwen3-8B", "--gpus", "8", "--recompute"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "fits:" in said and "8 ranks: each a whole network, and a 8th of what learns" in said and "assumed:" in said
+    assert "fits:" in said and "8 ranks: each a whole network, and 1/8 of what learns" in said and "assumed:" in said
     cli.main(["plan", "Qwen3-8B"])
     said = " ".join(capsys.readouterr().out.split())
     assert "does not fit" in said and "Try --recompute" in said

@@ -21,7 +21,7 @@ import httpx
 from thinkling.model.weights import resolve
 
 ROOT = Path(__file__).parents[1]
-STARTING_S = 600.0
+STARTING_S = 1800.0
 RUN = ["--steps", "8", "--prompts-per-step", "4", "--rollouts-per-prompt", "8", "--max-tokens", "160", "--eval-every",
        "0", "--no-preflight", "--save-every", "2", "--device", "cpu", "--lr", "1e-4"]  # fmt: skip
 SKIPS = """
@@ -55,7 +55,8 @@ class Vllm:
         began = time.monotonic()
         command = [str(self.python), "-m", "vllm.entrypoints.openai.api_server", "--model",
                    str(resolve("thinkling-base")), "--served-model-name", "thinkling-base", "--port", str(self.port),
-                   "--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "32"]  # fmt: skip
+                   "--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "32",
+                   "--enforce-eager"]  # fmt: skip
         env = os.environ | {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
         env.pop("PYTHONPATH", None)
         with self.log.open("a") as errors:

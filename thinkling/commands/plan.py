@@ -125,7 +125,7 @@ def job(settings: PlanSettings) -> Job:
 def layout(settings: PlanSettings, machine: Machine) -> str:
     """How the run lies on the GPUs, and how it is started."""
     ranks = settings.gpus - settings.servers
-    words = "one process" if ranks == 1 else f"{ranks} ranks: each a whole network, and a {ranks}th of what learns"
+    words = "one process" if ranks == 1 else f"{ranks} ranks: each a whole network, and 1/{ranks} of what learns"
     if settings.command == "eval":
         words = f"{counted(settings.gpus, 'server')}: each a whole network, and its share of the problems"
     if settings.servers:
@@ -147,8 +147,8 @@ def main(settings: PlanSettings) -> None:
     work, shares = workload(settings), Shares(**asdict(settings.shares))
     found = plan_run(config, getattr(torch, settings.dtype), work, job(settings), machine, shares)
     console = Console(highlight=False)
-    title = f"{settings.command} {settings.model}, {settings.dtype}, {settings.gpus} x {settings.gpu}"
-    table = Table("of one GPU", "GB", box=None, title=title, title_justify="left")
+    console.print(f"{settings.command} {settings.model}, {settings.dtype}, {settings.gpus} x {settings.gpu}")
+    table = Table("of one GPU", "GB", box=None)
     table.columns[1].justify = "right"
     for name, size in found.parts.items():
         if size >= 0.005:

@@ -95,15 +95,19 @@ def plan_run(
     config: ModelConfig, dtype: torch.dtype, work: Workload, job: Job, machine: Machine, shares: Shares
 ) -> RunPlan:
     """Passes are made as small as they must be to fit, but not smaller than one completion."""
-    parts = parts_of_rank(config, dtype, work, job)
+    parts, room = parts_of_rank(config, dtype, work, job), ROOM * machine.gb
     tokens = 0
     if job.learns:
         per_token = activation_bytes(config, dtype, work.recompute, bool(work.lora_rank), work.max_tokens)
-        room = ROOM * machine.gb - sum(parts.values())
-        tokens = min(work.micro_batch_tokens, max(int(room * GIGA / per_token), work.max_tokens))
+        left = room - sum(parts.values()) + parts["key-value cache"]
+        tokens = min(work.micro_batch_tokens, max(int(left * GIGA / per_token), work.max_tokens))
         parts |= {"activations of a pass": tokens * per_token / GIGA}
+    row = work.max_length * bytes_per_token(config, dtype) / GIGA
+    left = room - sum(parts.values()) + parts["key-value cache"]  # where not all fit, fewer answers are drawn at once
+    parts["key-value cache"] = min(parts["key-value cache"], max(left, row))
+    at_once = max(1, int((parts["key-value cache"] or work.max_rows * row) / row + 0.5))
     host = 14 * config.num_parameters() / GIGA if job.learns else 0.0
-    return RunPlan(parts, tokens, host, seconds_of(config, dtype, work, job, machine, shares, tokens))
+    return RunPlan(parts, tokens, host, seconds_of(config, dtype, work, job, machine, shares, tokens, at_once))
 
 
 # --- memory ---
@@ -139,12 +143,13 @@ def parts_of_rank(config: ModelConfig, dtype: torch.dtype, work: Workload, job: 
 
 
 def seconds_of(
-    config: ModelConfig, dtype: torch.dtype, work: Workload, job: Job, machine: Machine, shares: Shares, tokens: int
-) -> dict[str, float]:
-    """Of one step. tokens: of one pass."""
+    config: ModelConfig, dtype: torch.dtype, work: Workload, job: Job, machine: Machine, shares: Shares, tokens: int,
+    at_once: int = 10**9,
+) -> dict[str, float]:  # fmt: skip
+    """Of one step. tokens: of one pass. at_once: answers that a GPU draws at a time, at most."""
     found = {}
     if job.draws:
-        found["drawing"] = drawing(config, dtype, job, machine, shares)
+        found["drawing"] = drawing(config, dtype, job, machine, shares, at_once)
     if not job.learns:
         return found
     operations = job.num * config.flops(round(job.prompt / 8 + job.tokens))  # a prompt is read once for its completions
@@ -163,17 +168,22 @@ def seconds_of(
     return found
 
 
-def drawing(config: ModelConfig, dtype: torch.dtype, job: Job, machine: Machine, shares: Shares) -> float:
-    """The longest answer decides how many passes there are; each reads the weights, and what its rows have read."""
-    rows = ceil(job.num / (job.servers or job.ranks))
+def drawing(
+    config: ModelConfig, dtype: torch.dtype, job: Job, machine: Machine, shares: Shares, at_once: int = 10**9
+) -> float:
+    """The longest answer decides how many passes there are, or all answers, where they take turns; each pass reads the
+    weights, and what its rows have read."""
+    every = ceil(job.num / (job.servers or job.ranks))
+    rows = min(every, at_once)
+    passes = max(job.longest, every * job.tokens / rows)
     moved = config.num_parameters() * dtype.itemsize + rows * (job.prompt + job.tokens / 2) * bytes_per_token(
         config, dtype
     )
     by_memory = moved / (machine.gbs * GIGA * shares.drawing)
     by_operations = rows * config.flops(1, int(job.prompt + job.tokens / 2)) / (machine.tflops * TERA * shares.reading)
     one = max(by_memory, by_operations, shares.kernels * config.num_hidden_layers)
-    reading = rows / 8 * config.flops(job.prompt) / (machine.tflops * TERA * shares.reading)
-    return reading + job.longest * one
+    reading = every / 8 * config.flops(job.prompt) / (machine.tflops * TERA * shares.reading)
+    return reading + passes * one
 
 
 def telling(
