@@ -45,7 +45,8 @@ class Bench:
     """Train the student in every way and measure. Example: python bench/distil.py --out runs/distil"""
 
     out: Path = Path("runs/distil")
-    student: str = "thinkling-nano"
+    student: str = "runs/nano"
+    """A model's name or folder, as the teacher; guide 8 says how this one is made."""
     teacher: str = "thinkling-base"
     tokens: tuple[int, ...] = (60_000, 240_000)
     """Reply tokens that an arm trains on; several make a curve. The table shows the last."""
@@ -278,6 +279,7 @@ def main(bench: Bench) -> None:
     print(
         f"{machine(pick_device('auto'))}; {bench.teacher} into {bench.student}, n = {bench.num_problems}\n", flush=True
     )
+    bench.out.mkdir(parents=True, exist_ok=True)
     student = asked_once(bench, "student", bench.student)
     for seed in range(bench.num_seeds):
         for tokens in reversed(bench.tokens):
