@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import struct
 import time
 from dataclasses import replace
