@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 from io import StringIO
 
@@ -77,7 +78,10 @@ def test_typed_in_a_terminal() -> None:
         "print('over')"
     )
     env = os.environ | {"TERM": "xterm"}
-    child = pexpect.spawn(sys.executable, ["-c", code], env=env, encoding="utf-8", timeout=120, dimensions=(30, 100))
+    child = pexpect.spawn(
+        sys.executable, ["-c", code], env=env, encoding="utf-8", timeout=120, dimensions=(30, 100),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where pytest runs in the background
+    )  # fmt: skip
     shown = child.logfile_read = StringIO()
 
     def at_the_prompt(below: str = "tokens left") -> None:

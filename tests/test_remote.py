@@ -319,9 +319,11 @@ def test_hidden_states_need_the_weights() -> None:
         asyncio.run(remote(Server(VLLM)).hidden_states("P", Completion((), (), (), "stop")))
 
 
-@pytest.mark.parametrize("sampling", [Sampling(min_confidence=1.0), Sampling(max_repeats=4)])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(min_confidence=1.0), Sampling(max_repeats=4), Sampling(max_thinking_tokens=9)], ids=str
+)
 def test_what_a_server_cannot_watch(sampling: Sampling) -> None:
-    with pytest.raises(UserError, match="min-confidence or max-repeats"):
+    with pytest.raises(UserError, match="min-confidence, max-repeats or max-thinking-tokens"):
         ask(Server(VLLM), sampling)
 
 
