@@ -1,10 +1,10 @@
 """How the memory of the key-value cache is cut into rows: the arithmetic of admission and preemption, without tensors.
 
 A request's tokens stand side by side in one row, because a CPU attends to them where they lie. Blocks all over the
-memory with a table per request were measured, too (128 rows of 250 tokens, one layer of the built-in model): attention
-took 8.4 ms over rows, and 15 to 23 ms over blocks that had to be gathered first. So all rows have one length, in steps
-of an eighth of the longest; short requests run in many short rows, and when one outgrows them the memory is cut anew
-into fewer, longer ones. Blocks, each stored once, are how what was read is kept for later (prefixes.py).
+memory with a table per request were measured, too, and took more than three times as long, because they have to be
+gathered first (bench/rows_or_blocks.py). So all rows have one length, in steps of an eighth of the longest; short
+requests run in many short rows, and when one outgrows them the memory is cut anew into fewer, longer ones. Blocks, each
+stored once, are how what was read is kept for later (prefixes.py).
 """
 
 from dataclasses import dataclass

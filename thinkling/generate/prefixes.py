@@ -2,8 +2,7 @@
 
 A block is 16 tokens in their place behind all that came before them, and is stored once, however many prompts, samples
 or turns of a conversation begin with it: a block is looked up by its tokens and the block it follows. What is longest
-unused goes first. A row reads blocks by copying them, which takes a hundredth of the time that the model would take to
-read their tokens again. Left out: any use while weights change.
+unused goes first. A row reads blocks by copying them. Left out: any use while weights change.
 """
 
 from collections import OrderedDict
