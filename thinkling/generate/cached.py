@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion, finish_reason
 from thinkling.generate.language_model import LanguageModel
-from thinkling.generate.model import Model
+from thinkling.generate.model import Forwarding, Model
 from thinkling.generate.sampling import Sampling
 from thinkling.runs import append_jsonl, read_jsonl
 
@@ -28,7 +27,7 @@ COLUMNS = ("logprobs", "confidence", "certainty", "margin")
 NOT_WATCHED = {"min_confidence": None, "confidence_window": Sampling.confidence_window}
 
 
-class CachedModel:
+class CachedModel(Forwarding):
     """`model` behind the pool of answers in `path`, a JSON Lines file that is made if it is not there.
 
     num_asked: how many answers the model had to give since this object was made. Raises UserError if the pool was drawn
@@ -95,29 +94,6 @@ class CachedModel:
         self._known[key] = row
         future.set_result(row)
         return row
-
-    # --- the rest goes to the model as it is ---
-
-    def text_prompt(self, text: str) -> Any:
-        return self.model.text_prompt(text)
-
-    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Any:
-        return self.model.chat_prompt(messages, thinking, prefill)
-
-    def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any:
-        return self.model.extend(prompt, completion, *texts)
-
-    def joined(self, *parts: Completion) -> Completion:
-        return self.model.joined(*parts)
-
-    def pieces(self, completion: Completion) -> list[bytes]:
-        return self.model.pieces(completion)
-
-    async def first_tokens(self, prompt: Any, num: int) -> list[Completion]:
-        return await self.model.first_tokens(prompt, num)
-
-    async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor:
-        return await self.model.hidden_states(prompt, completion)
 
 
 def key_of(*question: object) -> str:

@@ -36,5 +36,38 @@ class Model(Protocol):
     async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor: ...
 
 
+class Forwarding:
+    """A Model in front of another, `model`: what it does not answer itself goes there as it is."""
+
+    model: Model
+
+    async def complete(self, prompt: Any, sampling: Sampling) -> Completion:
+        return await self.model.complete(prompt, sampling)
+
+    def text_prompt(self, text: str) -> Any:
+        return self.model.text_prompt(text)
+
+    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Any:
+        return self.model.chat_prompt(messages, thinking, prefill)
+
+    def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any:
+        return self.model.extend(prompt, completion, *texts)
+
+    def joined(self, *parts: Completion) -> Completion:
+        return self.model.joined(*parts)
+
+    def pieces(self, completion: Completion) -> list[bytes]:
+        return self.model.pieces(completion)
+
+    async def first_tokens(self, prompt: Any, num: int) -> list[Completion]:
+        return await self.model.first_tokens(prompt, num)
+
+    async def logprob_of(self, prompt: Any, text: str) -> float:
+        return await self.model.logprob_of(prompt, text)
+
+    async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor:
+        return await self.model.hidden_states(prompt, completion)
+
+
 class NoLogprobs(FatalError):
     """The server gives no log-probabilities, and what was asked of it needs them."""

@@ -77,19 +77,23 @@ def side_routes(
     async def openapi(request: Request) -> Response:
         return Response(schema, media_type="application/json")
 
-    async def update(request: Request) -> Response:
-        await weights.take(await read_json(request, client_seconds))
-        return await weight_info(request)
-
-    async def weight_info(request: Request) -> Response:
-        return json_page({"weight_version": weights.version})
-
-    updates = {(UPDATE, "POST"): update, (INFO, "GET"): weight_info} if weights is not None else {}
+    updates = weight_routes(weights, client_seconds) if weights is not None else {}
     return updates | {
         ("/v1/models", "GET"): models, ("/v1/models/{name:path}", "GET"): one_model,
         (TOKENIZE, "POST"): tokenize, (DETOKENIZE, "POST"): detokenize, ("/health", "GET"): health,
         ("/version", "GET"): version, ("/metrics", "GET"): metrics_page, ("/openapi.json", "GET"): openapi,
     }  # fmt: skip
+
+
+def weight_routes(weights: Weights, client_seconds: float) -> dict[tuple[str, str], Endpoint]:
+    async def update(request: Request) -> Response:
+        await weights.take(await read_json(request, client_seconds))
+        return await info(request)
+
+    async def info(request: Request) -> Response:
+        return json_page({"weight_version": weights.version})
+
+    return {(UPDATE, "POST"): update, (INFO, "GET"): info}
 
 
 def cards_of(served: Served) -> list[dict]:

@@ -8,11 +8,9 @@ import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion
-from thinkling.generate.model import NoLogprobs
+from thinkling.generate.model import Forwarding, NoLogprobs
 from thinkling.generate.openai.format import ServerToken
 from thinkling.generate.openai.remote import RemoteModel
 from thinkling.generate.sampling import Sampling
@@ -20,13 +18,14 @@ from thinkling.generate.sampling import Sampling
 Answer = TypeVar("Answer")
 
 
-class BalancedModel:
-    """The calls of RemoteModel, spread over several. Its name tells the model and every server."""
+class BalancedModel(Forwarding):
+    """The calls of RemoteModel, spread over several; the first answers what no server is asked for. Its name tells the
+    model and every server."""
 
     def __init__(self, servers: Sequence[RemoteModel], name: str) -> None:
         if len(servers) < 2:
             raise UserError("balancing takes two servers or more")
-        self.name, self.servers = name, list(servers)
+        self.name, self.servers, self.model = name, list(servers), servers[0]
         self.num_asked = [0] * len(servers)  # requests that each server was given
         self._under_way = [0] * len(servers)
         self._gone: set[int] = set()
@@ -63,23 +62,3 @@ class BalancedModel:
 
     async def read(self, text: str) -> list[ServerToken]:
         return await self._ask(lambda server: server.read(text))
-
-    async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor:
-        return await self.servers[0].hidden_states(prompt, completion)
-
-    # --- what no server is asked for ---
-
-    def text_prompt(self, text: str) -> Any:
-        return self.servers[0].text_prompt(text)
-
-    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Any:
-        return self.servers[0].chat_prompt(messages, thinking, prefill)
-
-    def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any:
-        return self.servers[0].extend(prompt, completion, *texts)
-
-    def joined(self, *parts: Completion) -> Completion:
-        return self.servers[0].joined(*parts)
-
-    def pieces(self, completion: Completion) -> list[bytes]:
-        return self.servers[0].pieces(completion)

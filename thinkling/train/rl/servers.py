@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from thinkling.anywhere import run_anywhere
 from thinkling.distributed import RESUMES, barrier, broadcast, is_first, phase
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion, check_prompt
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.model import Forwarding
 from thinkling.generate.openai.connection import Lost
 from thinkling.generate.openai.exact import ExactServer, Unanswerable
 from thinkling.generate.sampling import Sampling
@@ -63,7 +63,7 @@ class Member:
     num_asked: int = 0
 
 
-class RolloutServers:
+class RolloutServers(Forwarding):
     """A Model: `complete` asks a server, everything else the model that is trained, which has the tokenizer.
 
     version: steps behind the weights that were pushed last. thrown_away: completions whose weights were too old, so
@@ -218,30 +218,6 @@ class RolloutServers:
         for token in found.tokens if watcher else ():
             watcher(token)
         return replace(self.model.with_text(found, watcher), version=version)
-
-    def text_prompt(self, text: str) -> Any:
-        return self.model.text_prompt(text)
-
-    def chat_prompt(self, messages: list[dict], thinking: bool, prefill: str = "") -> Any:
-        return self.model.chat_prompt(messages, thinking, prefill)
-
-    def extend(self, prompt: Any, completion: Completion, *texts: str) -> Any:
-        return self.model.extend(prompt, completion, *texts)
-
-    def joined(self, *parts: Completion) -> Completion:
-        return self.model.joined(*parts)
-
-    def pieces(self, completion: Completion) -> list[bytes]:
-        return self.model.pieces(completion)
-
-    async def first_tokens(self, prompt: Any, num: int) -> list[Completion]:
-        return await self.model.first_tokens(prompt, num)
-
-    async def logprob_of(self, prompt: Any, text: str) -> float:
-        return await self.model.logprob_of(prompt, text)
-
-    async def hidden_states(self, prompt: Any, completion: Completion) -> Tensor:
-        return await self.model.hidden_states(prompt, completion)
 
 
 @torch.no_grad()

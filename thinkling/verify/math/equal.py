@@ -297,6 +297,4 @@ def _kinds(a: object, b: object) -> str:
 
 
 def _plural(noun: str, count: int) -> str:
-    if count == 1:
-        return noun
-    return {"entry": "entries"}.get(noun, noun + "s")
+    return noun if count == 1 else {"entry": "entries"}.get(noun, noun + "s")
