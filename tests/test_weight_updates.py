@@ -23,6 +23,7 @@ from thinkling.serve.api import Api, Limits
 from thinkling.serve.security import Access
 from thinkling.serve.served import Served
 from thinkling.serve.server import address, listening
+from thinkling.serve.weights import Weights
 
 __all__ = ["fresh", "whole"]  # fixtures
 ASK = {"prompt": [5, 6, 7], "max_tokens": 6, "temperature": 0, "logprobs": 1, "return_token_ids": True}
@@ -161,3 +162,17 @@ def test_weights_never_change_unless_the_flag_says_so(fresh: Callable, other: La
         headers = {"Authorization": "Bearer secret"}
         assert httpx.post(f"{url}/update_weights", json=update, headers=headers).status_code == 200
         assert "/update_weights" in httpx.get(f"{url}/openapi.json", headers=headers).json()["paths"]
+
+
+def test_what_was_read_with_the_old_weights_is_forgotten(fresh: Callable[[], LanguageModel], tmp_path: Path) -> None:
+    """A prompt of three blocks is kept; behind new weights it is answered as by a model that never had others."""
+    prompt, greedy = list(range(5, 53)), Sampling(temperature=0, max_tokens=6)
+    model, other = fresh(), fresh()
+    init_weights(other.network, seed=1)
+    kept = LanguageModel("m", model.network, model.tokenizer, **model.limits, prefix_gb=0.01)
+    kept.complete_all([prompt], greedy)
+    assert len(kept.engine.prefixes.kept) >= 3
+    Weights(kept, tmp_path).put(other.network, "next")
+    assert not kept.engine.prefixes.kept
+    (found,), (wanted,) = kept.complete_all([prompt], greedy), other.complete_all([prompt], greedy)
+    assert found.tokens == wanted.tokens and found.logprobs == pytest.approx(wanted.logprobs, abs=1e-4)
