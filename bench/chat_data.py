@@ -4,7 +4,8 @@
 
 TRACES are files of `thinkling distill-data --template step-by-step --keep all`. Of each question the first right
 solution is taken: its lines become the thinking, its box the answer. Some stand alone, some are followed by another
-problem, by a question about the answer ("Are you sure?", "And twice that?"), or are asked without thinking. A few
+problem, by a question about the answer ("Are you sure?", "And twice that?"), or are asked without thinking. To hold a
+conversation takes more examples than there are problems, so short ones begin two more for every problem. A few
 greetings and questions that such a model cannot answer go with them, each with the reply that it is to give.
 Everything is drawn from --seed; no model is asked.
 """
@@ -26,6 +27,9 @@ BOX = re.compile(r"\n\\boxed\{([^{}]*)\}$")
 # What follows a solution: its share of the problems, in percent. The rest stand alone.
 SHARES = {"alone": 52, "another": 12, "sure": 7, "how": 7, "count on": 12, "at once": 6, "politeness": 4}
 SAID_SHARE = 0.35  # greetings and the like, as a share of the problems
+FOLLOWED = {"another": 8, "sure": 22, "how": 16, "count on": 36, "politeness": 18}  # what follows the short ones
+FOLLOWED_SHARE = 2.0  # conversations of short ones, as a share of the problems
+SHORT = 160  # characters of a question and its lines together
 
 HELLO = ("hello", "Hello", "Hello!", "hi", "Hi", "Hi!", "hi there", "Hi there!", "hey", "Hey!", "hello there",
          "Good morning", "good evening", "Good day", "Hello, how are you?", "How are you?", "Hi, how are you doing?",
@@ -138,9 +142,9 @@ def said(kind: str, random: Random, thinks: bool) -> list[dict[str, str]]:
     return [user(text), reply(content, thinking if thinks else "")]
 
 
-def conversation(problem: Solved, others: list[Solved], random: Random) -> list[dict[str, str]]:
+def conversation(problem: Solved, others: list[Solved], random: Random, shares: dict[str, int]) -> list[dict[str, str]]:
     """One row's turns, that begin with this problem or go on to it."""
-    match random.choices(list(SHARES), list(SHARES.values()))[0]:
+    match random.choices(list(shares), list(shares.values()))[0]:
         case "another":
             return [*turns(random.choice(others)), *turns(problem)]
         case "sure":
@@ -163,7 +167,10 @@ def conversation(problem: Solved, others: list[Solved], random: Random) -> list[
 def main(settings: ChatData) -> None:
     random = Random(f"conversations/{settings.seed}")
     problems = [found for path in settings.traces for found in solved(path)]
-    rows = [conversation(problem, problems, random) for problem in problems]
+    rows = [conversation(problem, problems, random, SHARES) for problem in problems]
+    short = [problem for problem in problems if len(problem.question) + len(problem.lines) <= SHORT]
+    followed = random.choices(short, k=round(FOLLOWED_SHARE * len(problems))) if short else []
+    rows += [conversation(problem, short, random, FOLLOWED) for problem in followed]
     kinds = random.choices(list(REPLIES), (4, 3, 3, 1, 9), k=round(SAID_SHARE * len(problems)))
     rows += [said(kind, random, random.random() < 0.7) for kind in kinds]
     random.shuffle(rows)
