@@ -8,7 +8,9 @@ model cannot disturb each other.
 """
 
 from collections.abc import Sequence
+from math import prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,6 +37,17 @@ class NoCache:
         return heads_joined(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
 
 
+def zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """As torch.zeros, which on a CPU writes to all of it: here the operating system gives zeros where one first reads
+    or writes. A cache of 2 GB is there at once, and takes what is used of it."""
+    if device.type != "cpu":
+        return torch.zeros(shape, device=device, dtype=dtype)
+    size, line = prod(shape) * dtype.itemsize, 64  # a line of the processor's cache, at which torch lets tensors begin
+    memory = torch.from_numpy(np.zeros(size + line, np.uint8))
+    start = -memory.data_ptr() % line
+    return memory[start : start + size].view(dtype).view(shape)
+
+
 class KVCache:
     """Room for `num_rows` sequences of up to `max_length` tokens, preallocated. Rows fill from the left: row b's token
     t stands at `keys[layer][b, :, t]`.
@@ -55,8 +68,8 @@ class KVCache:
         shape = (num_tokens * config.num_key_value_heads, config.head_dim)
         layers = range(config.num_hidden_layers)
         self.num_heads, self.num_tokens = config.num_key_value_heads, num_tokens
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in layers]
+        self.keys = [zeros(shape, device, dtype) for _ in layers]
+        self.values = [zeros(shape, device, dtype) for _ in layers]
         self.memory = self.keys + self.values
         self._cut(min(num_rows, num_tokens // max_length), max_length)
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)
