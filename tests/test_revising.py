@@ -14,7 +14,7 @@ from thinkling.model.chat_template import END_THINK
 from thinkling.problem import Problem
 from thinkling.scale.budget_forcing import BudgetForcing
 from thinkling.scale.direct import Direct
-from thinkling.scale.method import Answer
+from thinkling.scale.method import Answer, Method
 from thinkling.scale.refine import Refine
 from thinkling.tasks.builtin import problems
 from thinkling.verify.math.grade import grade
@@ -176,6 +176,9 @@ def test_a_budget_that_is_never_spent_changes_nothing() -> None:
     chosen = [problem for problem in problems("held-out", 120) if problem.reference.startswith("-")]
     assert chosen
     base, greedy = LanguageModel.load("thinkling-base", device="cpu"), Sampling(temperature=0.0, max_tokens=200)
-    for problem in chosen:
-        free = asyncio.run(Direct(greedy, "step-by-step")(base, problem))
-        assert asyncio.run(BudgetForcing(greedy, 200)(base, problem)).text == free.text
+
+    async def answers(method: Method) -> list[str]:
+        return [answer.text for answer in await asyncio.gather(*(method(base, problem) for problem in chosen))]
+
+    free = asyncio.run(answers(Direct(greedy, "step-by-step")))
+    assert asyncio.run(answers(BudgetForcing(greedy, 200))) == free
