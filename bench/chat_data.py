@@ -5,15 +5,15 @@
 TRACES are files of `thinkling distill-data --template step-by-step --keep all`. Of each question the first right
 solution is taken: its lines become the thinking, its box the answer. Some stand alone, some are followed by another
 problem, by a question about the answer ("Are you sure?", "And twice that?"), or are asked without thinking. To hold a
-conversation takes more examples than there are problems, so short ones begin two more for every problem. A few
-greetings and questions that such a model cannot answer go with them, each with the reply that it is to give.
-Everything is drawn from --seed; no model is asked.
+conversation takes more examples than there are problems, so short ones begin more: of those problems, and sums of two
+numbers, which people try first. Sums are asked in many ways. A few greetings and questions that such a model cannot
+answer go with them, each with the reply that it is to give. Everything is drawn from --seed; no model is asked.
 """
 
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Annotated
@@ -24,12 +24,25 @@ from thinkling.runs import write_jsonl
 from thinkling.train.sft.records import load_records
 
 BOX = re.compile(r"\n\\boxed\{([^{}]*)\}$")
+SUM = re.compile(r"What is ([-+*\d ]+)\?")
 # What follows a solution: its share of the problems, in percent. The rest stand alone.
 SHARES = {"alone": 52, "another": 12, "sure": 7, "how": 7, "count on": 12, "at once": 6, "politeness": 4}
 SAID_SHARE = 0.35  # greetings and the like, as a share of the problems
-FOLLOWED = {"another": 8, "sure": 22, "how": 16, "count on": 36, "politeness": 18}  # what follows the short ones
-FOLLOWED_SHARE = 2.0  # conversations of short ones, as a share of the problems
+# Conversations of short problems and of sums, 2.5 of them for every problem, half of each; and what follows.
+FOLLOWED = {"alone": 20, "another": 10, "sure": 16, "how": 14, "count on": 26, "politeness": 14}
+FOLLOWED_SHARE = 2.5
 SHORT = 160  # characters of a question and its lines together
+
+ASKED = ("What is {}?", "What is {}?", "what is {}?", "what is {}", "What's {}?", "what's {}?", "{}", "{} = ?", "{} =",
+         "{}?", "How much is {}?", "how much is {}", "Calculate {}.", "calculate {}", "Compute {}.", "Work out {}.",
+         "Can you work out {}?", "Please tell me {}.", "Tell me what {} is.", "Do you know what {} is?")  # fmt: skip
+SUMS = {  # in how many ways two numbers can be put together
+    "+": ("{} + {}", "{} + {}", "{} plus {}", "the sum of {} and {}"),
+    "-": ("{} - {}", "{} - {}", "{} minus {}"),
+    "*": ("{} * {}", "{} * {}", "{} times {}", "{} x {}", "the product of {} and {}"),
+    "/": ("{} / {}", "{} / {}", "{} divided by {}"),
+}
+ORDERS = {"+": "Add {} and {}.", "-": "Take {1} from {0}.", "*": "Multiply {} by {}.", "/": "Divide {} by {}."}
 
 HELLO = ("hello", "Hello", "Hello!", "hi", "Hi", "Hi!", "hi there", "Hi there!", "hey", "Hey!", "hello there",
          "Good morning", "good evening", "Good day", "Hello, how are you?", "How are you?", "Hi, how are you doing?",
@@ -116,6 +129,33 @@ def turns(problem: Solved) -> list[dict[str, str]]:
     return [user(problem.question), reply(boxed(problem.answer), problem.lines)]
 
 
+def sum_of_two(random: Random) -> Solved:
+    """Two numbers put together, asked in one of many ways."""
+    sign, small, large = random.choice("++--**/"), random.randint(2, 12), random.randint(2, 99)
+    first, second = {"+": (large, random.randint(1, 99)), "-": (large + small, random.choice([small, large])),
+                     "*": (large, small), "/": (large * small, small)}[sign]  # fmt: skip
+    value = {"+": first + second, "-": first - second, "*": first * second, "/": first // second}[sign]
+    if random.random() < 0.15:
+        question = ORDERS[sign].format(first, second)
+    else:
+        question = in_other_words(random.choice(SUMS[sign]).format(first, second), random)
+    return Solved(question, f"{first} {sign} {second} = {value}", str(value))
+
+
+def in_other_words(sum_asked: str, random: Random) -> str:
+    """A question about this sum, at times without its spaces."""
+    tight = random.random() < 0.3 and not re.search("[a-z]", sum_asked)
+    return random.choice(ASKED).format(sum_asked.replace(" ", "") if tight else sum_asked)
+
+
+def said_otherwise(problem: Solved, random: Random) -> Solved:
+    """Every second sum of numbers is asked in other words; another problem stays as it is."""
+    plain = SUM.fullmatch(problem.question)
+    if plain is None or random.random() < 0.5:
+        return problem
+    return replace(problem, question=in_other_words(plain[1], random))
+
+
 def asked_about(problem: Solved, random: Random) -> list[dict[str, str]]:
     """A conversation that goes on to count with the answer; one that stands alone where the answer is no number."""
     if not problem.answer.isdecimal():
@@ -166,11 +206,12 @@ def conversation(problem: Solved, others: list[Solved], random: Random, shares: 
 
 def main(settings: ChatData) -> None:
     random = Random(f"conversations/{settings.seed}")
-    problems = [found for path in settings.traces for found in solved(path)]
+    problems = [said_otherwise(found, random) for path in settings.traces for found in solved(path)]
     rows = [conversation(problem, problems, random, SHARES) for problem in problems]
     short = [problem for problem in problems if len(problem.question) + len(problem.lines) <= SHORT]
-    followed = random.choices(short, k=round(FOLLOWED_SHARE * len(problems))) if short else []
-    rows += [conversation(problem, short, random, FOLLOWED) for problem in followed]
+    sums = [sum_of_two(random) for _ in range(round(FOLLOWED_SHARE * len(problems) / 2))]
+    followed = sums + random.choices(short or sums, k=len(sums))
+    rows += [conversation(problem, followed, random, FOLLOWED) for problem in followed]
     kinds = random.choices(list(REPLIES), (4, 3, 3, 1, 9), k=round(SAID_SHARE * len(problems)))
     rows += [said(kind, random, random.random() < 0.7) for kind in kinds]
     random.shuffle(rows)

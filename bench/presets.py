@@ -52,7 +52,8 @@ class Bench:
     steps: int = 40
     updates_per_batch: int = 2
     num_problems: int = 500
-    """Held-out problems, asked greedily; 200 of them are asked 8 times for pass@8, and 200 longer ones greedily."""
+    """Held-out problems, asked greedily; two fifths of them are asked 8 times for pass@8, and as many longer ones
+    greedily."""
     jobs: int = 2
     """Runs at the same time, each with its share of the cores."""
     only: str = ""
@@ -88,10 +89,11 @@ def run_one(bench: Bench, name: str, seed: int) -> None:
 def measure(bench: Bench, model: LanguageModel) -> dict:
     """Shares per problem, so that intervals can be over problems: greedy, longer problems greedily, 8 samples."""
     greedy, drawn = Sampling(temperature=0.0, max_tokens=384), Sampling(temperature=1.0, max_tokens=384, seed=1)
+    fewer = bench.num_problems * 2 // 5
     held_out, longer = (problems(split, number, suite="quantities")
-                        for split, number in (("held-out", bench.num_problems), ("longer", 200)))  # fmt: skip
+                        for split, number in (("held-out", bench.num_problems), ("longer", fewer)))  # fmt: skip
     answered = roll_out(model, held_out, 1, greedy, "plain")
-    sampled = [right(group) for group in roll_out(model, held_out[:200], 8, drawn, "plain")]
+    sampled = [right(group) for group in roll_out(model, held_out[:fewer], 8, drawn, "plain")]
     return {
         "held_out": [fmean(right(group)) for group in answered],
         "longer": [fmean(right(group)) for group in roll_out(model, longer, 1, greedy, "plain")],

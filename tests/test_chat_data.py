@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import chat_data
-from chat_data import ChatData, Solved, asked_about
+from chat_data import ChatData, Solved, asked_about, said_otherwise, sum_of_two
 
 from thinkling.train.sft.records import load_records
 
@@ -64,3 +64,33 @@ def test_what_is_counted_on_with_an_answer_is_right() -> None:
         number = re.search(r"\d+", question["content"])
         assert left.endswith(f" {number.group() if number else 2 if 'twice' in question['content'] else 3}")
     assert len(asked_about(Solved("a?", "x = 1/2", "1/2"), Random(0))) == 2
+
+
+def test_sums_of_two_hold_and_are_asked_in_many_ways() -> None:
+    """The lines put together the numbers that the question names, in the way that it names."""
+    signs = {"plus": "+", "sum": "+", "Add": "+", "minus": "-", "from": "-", "times": "*", " x ": "*", "product": "*",
+             "Multiply": "*", "divided": "/", "Divide": "/"}  # fmt: skip
+    forms = set()
+    for seed in range(400):
+        found = sum_of_two(Random(seed))
+        left, value = found.lines.split(" = ")
+        assert eval(left) == int(value) == int(found.answer)
+        numbers = re.findall(r"\d+", found.question)
+        assert (numbers[::-1] if "from" in found.question else numbers) == left.split(" ")[::2]
+        sign = next((sign for word, sign in signs.items() if word in found.question), None)
+        assert left.split(" ")[1] == (sign or re.search(r"[-+*/x]", found.question.replace("x", "*"))[0])
+        forms.add(re.sub(r"\d+", "N", found.question))
+    assert len(forms) > 100
+
+
+def test_half_of_the_sums_are_asked_otherwise_and_nothing_else_is() -> None:
+    plain = Solved("What is 3 - 10 + 2?", "3 - 10 = -7\n-7 + 2 = -5", "-5")
+    asked = [said_otherwise(plain, Random(seed)).question for seed in range(100)]
+    assert 30 < asked.count(plain.question) < 70
+    assert all("3 - 10 + 2" in question or "3-10+2" in question for question in asked)
+    for question in (
+        "What is 1/2 + 1/3? Give a fraction in lowest terms.",
+        "What is the least common multiple of 2 and 3?",
+    ):
+        other = Solved(question, "x", "1")
+        assert all(said_otherwise(other, Random(seed)) == other for seed in range(20))
