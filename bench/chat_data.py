@@ -6,8 +6,9 @@ TRACES are files of `thinkling distill-data --template step-by-step --keep all`.
 solution is taken: its lines become the thinking, its box the answer. Some stand alone, some are followed by another
 problem, by a question about the answer ("Are you sure?", "And twice that?"), or are asked without thinking. To hold a
 conversation takes more examples than there are problems, so short ones begin more: of those problems, and sums of two
-numbers, which people try first. Sums are asked in many ways. A few greetings and questions that such a model cannot
-answer go with them, each with the reply that it is to give. Everything is drawn from --seed; no model is asked.
+numbers and small stories, which people try first. Sums are asked in many ways. A few greetings and questions that such
+a model cannot answer go with them, each with the reply that it is to give. Everything is drawn from --seed; no model is
+asked.
 """
 
 import json
@@ -25,13 +26,13 @@ from thinkling.train.sft.records import load_records
 
 BOX = re.compile(r"\n\\boxed\{([^{}]*)\}$")
 SUM = re.compile(r"What is ([-+*\d ]+)\?")
-# What follows a solution: its share of the problems, in percent. The rest stand alone.
-SHARES = {"alone": 52, "another": 12, "sure": 7, "how": 7, "count on": 12, "at once": 6, "politeness": 4}
 SAID_SHARE = 0.35  # greetings and the like, as a share of the problems
-# Conversations of short problems and of sums, 2.5 of them for every problem, half of each; and what follows.
-FOLLOWED = {"alone": 20, "another": 10, "sure": 16, "how": 14, "count on": 26, "politeness": 14}
-FOLLOWED_SHARE = 2.5
+SHORT_SHARE = 2.5  # conversations that begin with a short problem, a sum of two numbers or a small story, likewise
 SHORT = 160  # characters of a question and its lines together
+AT_ONCE = 0.05  # asked without thinking
+BEFORE = {"nothing": 80, "hello": 6, "another": 14}  # what stands before a problem, in percent
+FOLLOWS = {"another": 22, "sure": 16, "how": 14, "count on": 30, "politeness": 13, "unknown": 5}  # and what follows it
+HOW_MANY = {"long": (56, 34, 10), "short": (25, 30, 22, 14, 9)}  # no turn more, one, two, ...
 
 ASKED = ("What is {}?", "What is {}?", "what is {}?", "what is {}", "What's {}?", "what's {}?", "{}", "{} = ?", "{} =",
          "{}?", "How much is {}?", "how much is {}", "Calculate {}.", "calculate {}", "Compute {}.", "Work out {}.",
@@ -42,6 +43,8 @@ SUMS = {  # in how many ways two numbers can be put together
     "*": ("{} * {}", "{} * {}", "{} times {}", "{} x {}", "the product of {} and {}"),
     "/": ("{} / {}", "{} / {}", "{} divided by {}"),
 }
+NAMES = ("Anna", "Ben", "Tom", "Mia", "Lena", "Omar", "Sara", "Leo", "Nora", "Paul", "Emma", "Max")
+COUNTED = ("apples", "books", "marbles", "coins", "cards", "eggs", "cookies", "pens", "stickers", "candies")
 ORDERS = {"+": "Add {} and {}.", "-": "Take {1} from {0}.", "*": "Multiply {} by {}.", "/": "Divide {} by {}."}
 
 HELLO = ("hello", "Hello", "Hello!", "hi", "Hi", "Hi!", "hi there", "Hi there!", "hey", "Hey!", "hello there",
@@ -131,8 +134,9 @@ def turns(problem: Solved) -> list[dict[str, str]]:
 
 def sum_of_two(random: Random) -> Solved:
     """Two numbers put together, asked in one of many ways."""
-    sign, small, large = random.choice("++--**/"), random.randint(2, 12), random.randint(2, 99)
-    first, second = {"+": (large, random.randint(1, 99)), "-": (large + small, random.choice([small, large])),
+    most = random.choice((10, 99))
+    sign, small, large = random.choice("++--**/"), random.randint(2, 12), random.randint(2, most)
+    first, second = {"+": (large, random.randint(1, most)), "-": (large + small, random.choice([small, large])),
                      "*": (large, small), "/": (large * small, small)}[sign]  # fmt: skip
     value = {"+": first + second, "-": first - second, "*": first * second, "/": first // second}[sign]
     if random.random() < 0.15:
@@ -140,6 +144,31 @@ def sum_of_two(random: Random) -> Solved:
     else:
         question = in_other_words(random.choice(SUMS[sign]).format(first, second), random)
     return Solved(question, f"{first} {sign} {second} = {value}", str(value))
+
+
+def story(random: Random) -> Solved:
+    """Two people, or one, with a number of things; a step or two."""
+    (one, two), things, size = random.sample(NAMES, 2), random.choice(COUNTED), random.randint(4, 40)
+    less, has = random.randint(1, size - 1), f"{one} has {size} {things}."
+    kind = random.choice(("more", "fewer", "times", "gives", "gets"))
+    if kind in ("gives", "gets"):
+        sign, value = ("-", size - less) if kind == "gives" else ("+", size + less)
+        change = f"{one} gives {less} of them to {two}." if kind == "gives" else f"{one} gets {less} more."
+        asked = f"How many {things} does {one} have {random.choice(('left', 'now')) if sign == '-' else 'now'}?"
+        return Solved(f"{has} {change} {asked}", f"{size} {sign} {less} = {value}", str(value))
+    number, first = random.randint(2, 5), f"{one}'s {things}"
+    side, told, value = {
+        "more": (f"{first} + {less}", f"{less} more {things} than", size + less),
+        "fewer": (f"{first} - {less}", f"{less} fewer {things} than", size - less),
+        "times": (f"{number} * {first}", f"{number} times as many {things} as", number * size),
+    }[kind]
+    second = f"{two}'s {things}"
+    lines = [f"{second} = {side}", f"{first} = {size}", f"{second} = {side.replace(first, str(size))} = {value}"]
+    asked = f"How many {things} does {two} have?"
+    if random.random() < 0.5:
+        asked = f"How many {things} do they have {random.choice(('together', 'in all', 'altogether'))}?"
+        lines.append(f"Together = {size} + {value} = {(value := size + value)}")
+    return Solved(f"{has} {two} has {told} {one}. {asked}", "\n".join(lines), str(value))
 
 
 def in_other_words(sum_asked: str, random: Random) -> str:
@@ -156,19 +185,17 @@ def said_otherwise(problem: Solved, random: Random) -> Solved:
     return replace(problem, question=in_other_words(plain[1], random))
 
 
-def asked_about(problem: Solved, random: Random) -> list[dict[str, str]]:
-    """A conversation that goes on to count with the answer; one that stands alone where the answer is no number."""
-    if not problem.answer.isdecimal():
-        return turns(problem)
-    number, other = int(problem.answer), random.randint(2, 30)
+def counted_on(last: Solved, random: Random) -> Solved:
+    """A question that counts on with the last answer."""
+    number, other = int(last.answer), random.randint(2, 30)
     name, sign, second, value = random.choice(
         [("{} more than that?", "+", other, number + other), ("that plus {}?", "+", other, number + other),
          ("twice that?", "*", 2, 2 * number), ("three times that?", "*", 3, 3 * number),
          ("{} times that?", "*", other % 8 + 2, number * (other % 8 + 2)),
          ("that minus {}?", "-", other, number - other)]
     )  # fmt: skip
-    asked = random.choice(["What is ", "And ", "How much is "]) + name.format(second)
-    return [*turns(problem), user(asked), reply(boxed(str(value)), f"{number} {sign} {second} = {value}")]
+    asked = random.choice(["What is ", "And ", "How much is ", "what is ", "and "]) + name.format(second)
+    return Solved(asked, f"{number} {sign} {second} = {value}", str(value))
 
 
 def said(kind: str, random: Random, thinks: bool) -> list[dict[str, str]]:
@@ -182,36 +209,46 @@ def said(kind: str, random: Random, thinks: bool) -> list[dict[str, str]]:
     return [user(text), reply(content, thinking if thinks else "")]
 
 
-def conversation(problem: Solved, others: list[Solved], random: Random, shares: dict[str, int]) -> list[dict[str, str]]:
-    """One row's turns, that begin with this problem or go on to it."""
-    match random.choices(list(shares), list(shares.values()))[0]:
-        case "another":
-            return [*turns(random.choice(others)), *turns(problem)]
+def follow(kind: str, last: Solved, others: list[Solved], random: Random) -> tuple[list[dict[str, str]], Solved]:
+    """A question and its reply behind a problem, and the problem that the next question may be about."""
+    match kind:
         case "sure":
-            again = reply(f"Yes. {boxed(problem.answer)}", problem.lines)
-            return [*turns(problem), user(random.choice(SURE)), again]
+            return [user(random.choice(SURE)), reply(f"Yes. {boxed(last.answer)}", last.lines)], last
         case "how":
-            return [*turns(problem), user(random.choice(HOW)),
-                    reply(f"{problem.lines}\n{boxed(problem.answer)}", "The steps are asked for.")]  # fmt: skip
-        case "count on":
-            return asked_about(problem, random)
-        case "at once":
-            return [user(problem.question), reply(boxed(problem.answer))]
+            shown = f"{last.lines}\n{boxed(last.answer)}"
+            return [user(random.choice(HOW)), reply(shown, "The steps are asked for.")], last
         case "politeness":
-            first = random.random() < 0.5
-            polite = said("hello" if first else random.choice(["thanks", "bye"]), random, True)
-            return [*polite, *turns(problem)] if first else [*turns(problem), *polite]
-    return turns(problem)
+            return said(random.choice(["thanks", "thanks", "bye", "hello", "who"]), random, True), last
+        case "unknown":
+            return said("unknown", random, True), last
+    new = counted_on(last, random) if kind == "count on" and last.answer.isdecimal() else random.choice(others)
+    return turns(new), new
+
+
+def conversation(problem: Solved, others: list[Solved], random: Random, length: str) -> list[dict[str, str]]:
+    """One row's turns: something before this problem or nothing, the problem, and what follows."""
+    if random.random() < AT_ONCE:
+        return [user(problem.question), reply(boxed(problem.answer))]
+    before = random.choices(list(BEFORE), list(BEFORE.values()))[0]
+    found = {"nothing": [], "hello": said("hello", random, True), "another": turns(random.choice(others))}[before]
+    found, last = [*found, *turns(problem)], problem
+    weights = HOW_MANY[length]
+    (num_more,) = random.choices(range(len(weights)), weights)
+    for kind in random.choices(list(FOLLOWS), list(FOLLOWS.values()), k=num_more):
+        more, last = follow(kind, last, others, random)
+        found += more
+    return found
 
 
 def main(settings: ChatData) -> None:
     random = Random(f"conversations/{settings.seed}")
     problems = [said_otherwise(found, random) for path in settings.traces for found in solved(path)]
-    rows = [conversation(problem, problems, random, SHARES) for problem in problems]
     short = [problem for problem in problems if len(problem.question) + len(problem.lines) <= SHORT]
-    sums = [sum_of_two(random) for _ in range(round(FOLLOWED_SHARE * len(problems) / 2))]
-    followed = sums + random.choices(short or sums, k=len(sums))
-    rows += [conversation(problem, followed, random, FOLLOWED) for problem in followed]
+    num_short = round(SHORT_SHARE * len(problems))
+    made = [story(random) if random.random() < 0.3 else sum_of_two(random) for _ in range(round(0.6 * num_short))]
+    short = made + random.choices(short or made, k=num_short - len(made))
+    rows = [conversation(problem, short, random, "long") for problem in problems]
+    rows += [conversation(problem, short, random, "short") for problem in short]
     kinds = random.choices(list(REPLIES), (4, 3, 3, 1, 9), k=round(SAID_SHARE * len(problems)))
     rows += [said(kind, random, random.random() < 0.7) for kind in kinds]
     random.shuffle(rows)

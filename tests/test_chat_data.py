@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import chat_data
-from chat_data import ChatData, Solved, asked_about, said_otherwise, sum_of_two
+from chat_data import ChatData, Solved, counted_on, said_otherwise, story, sum_of_two
 
 from thinkling.train.sft.records import load_records
 
@@ -56,14 +56,26 @@ def test_what_is_counted_on_with_an_answer_is_right() -> None:
     """The thinking is a sum that holds, and says what the question said."""
     words = {"more than": "+", "plus": "+", "twice": "*", "three times": "*", "times": "*", "minus": "-"}
     for seed in range(60):
-        *_, question, reply = asked_about(Solved("a?", "x = 9", "9"), Random(seed))
-        left, right = reply["reasoning_content"].split(" = ")
-        assert eval(left) == int(right) and reply["content"] == f"The answer is \\boxed{{{right}}}."
-        sign = next(sign for word, sign in words.items() if word in question["content"])
+        found = counted_on(Solved("a?", "x = 9", "9"), Random(seed))
+        left, right = found.lines.split(" = ")
+        assert eval(left) == int(right) and found.answer == right
+        sign = next(sign for word, sign in words.items() if word in found.question)
         assert left.startswith(f"9 {sign} ")
-        number = re.search(r"\d+", question["content"])
-        assert left.endswith(f" {number.group() if number else 2 if 'twice' in question['content'] else 3}")
-    assert len(asked_about(Solved("a?", "x = 1/2", "1/2"), Random(0))) == 2
+        number = re.search(r"\d+", found.question)
+        assert left.endswith(f" {number.group() if number else 2 if 'twice' in found.question else 3}")
+
+
+def test_stories_hold() -> None:
+    """The last line's value is the answer, each equation is right, and the numbers are those of the story."""
+    for seed in range(200):
+        found = story(Random(seed))
+        sums = [line.split(" = ")[-2:] for line in found.lines.split("\n") if re.search(r"\d = \d", line)]
+        assert all(eval(left) == int(right) for left, right in sums) and sums[-1][1] == found.answer
+        assert int(found.answer) > 0
+        told = set(re.findall(r"\d+", found.question))
+        assert told <= set(re.findall(r"\d+", found.lines)) and re.match(r"\d+", sums[0][0])[0] in told
+        asked = found.question.split(". ")[-1]
+        assert ("Together" in found.lines) == (" they " in asked)
 
 
 def test_sums_of_two_hold_and_are_asked_in_many_ways() -> None:
