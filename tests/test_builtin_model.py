@@ -1,7 +1,8 @@
-"""The model that ships: what its card promises, on few problems."""
+"""The models that ship: what their cards promise, on few problems."""
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import JINJA
-from thinkling.model.weights import builtin_names, resolve
+from thinkling.model.stored import config_at
+from thinkling.model.weights import BUILTIN, builtin_names, resolve
 from thinkling.scale.direct import Direct
 from thinkling.scale.prompts import prompt_of
 from thinkling.scale.refine import Refine
@@ -19,6 +21,7 @@ from thinkling.tasks.builtin import problems
 from thinkling.verify.verifier import verify
 
 GREEDY = Sampling(temperature=0.0, max_tokens=384)
+MADE_BY = {"thinkling-base": "thinkling pretrain", "thinkling-reasoner": "thinkling sft"}
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +29,22 @@ def base() -> LanguageModel:
     return LanguageModel.load("thinkling-base", device="cpu")
 
 
-def test_it_is_small_and_has_its_card() -> None:
-    folder = resolve("thinkling-base")
-    assert builtin_names() == ["thinkling-base"]
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 15e6
-    assert "thinkling pretrain" in (folder / "README.md").read_text()
+@pytest.fixture(scope="module")
+def reasoner() -> LanguageModel:
+    return LanguageModel.load("thinkling-reasoner", device="cpu")
 
 
-def test_the_parameter_count_is_the_cards(base: LanguageModel) -> None:
-    count = base.network.config.num_parameters()
-    assert count == sum(p.numel() for p in base.network.parameters())
-    assert f"{count:,}" in (resolve("thinkling-base") / "README.md").read_text()
+def test_they_are_small_and_each_has_its_card() -> None:
+    assert builtin_names() == list(MADE_BY)
+    for name, command in MADE_BY.items():
+        card = (resolve(name) / "README.md").read_text()
+        assert command in card
+        assert f"{config_at(resolve(name)).num_parameters():,} in bfloat16" in card
+    assert sum(path.stat().st_size for path in BUILTIN.rglob("*") if path.is_file()) < 45e6
+
+
+def test_the_parameter_count_is_that_of_the_weights(base: LanguageModel) -> None:
+    assert base.network.config.num_parameters() == sum(p.numel() for p in base.network.parameters())
 
 
 def test_asked_plainly_it_answers_at_once_and_mostly_wrong_asked_for_steps_mostly_right(base: LanguageModel) -> None:
@@ -82,3 +90,30 @@ def test_in_a_chat_it_thinks_or_not_as_it_is_told(base: LanguageModel) -> None:
 def test_others_find_its_chat_template() -> None:
     stored = json.loads((resolve("thinkling-base") / "tokenizer_config.json").read_text())
     assert stored["chat_template"] == JINJA
+
+
+def said_by(model: LanguageModel, *turns: str) -> str:
+    """Its reply to the last of these turns, the user's and its own in turn."""
+    roles = ("user", "assistant") * len(turns)
+    messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=False)]
+    completion = asyncio.run(model.complete(model.chat_prompt(messages, True), GREEDY))
+    assert completion.finish_reason == "stop"
+    return completion.text
+
+
+def test_the_reasoner_thinks_then_answers_in_a_box_and_stops(reasoner: LanguageModel) -> None:
+    report, samples = evaluate(reasoner, Direct(GREEDY, "chat-thinking"), problems("held-out", 40, suite="quantities"))
+    assert report.accuracy > 0.7 and report.truncated == 0
+    for sample in samples:
+        thinking, answer = sample.answer.text.split("</think>")
+        assert thinking.startswith("<think>\n") and thinking.count("\n") > 2
+        assert re.fullmatch(r"\n\nThe answer is \\boxed\{-?\d+\}\.", answer)
+
+
+def test_the_reasoner_holds_a_conversation(reasoner: LanguageModel) -> None:
+    """A greeting, a question about an answer, and what it cannot answer."""
+    assert "mathematics problem" in said_by(reasoner, "hello")
+    assert "</think>\n\nThe answer is \\boxed{408}." in said_by(reasoner, "What is 12 * 34?")
+    more = said_by(reasoner, "What is 12 + 34?", "The answer is \\boxed{46}.", "And twice that?")
+    assert "\\boxed{92}" in more
+    assert "I do not know" in said_by(reasoner, "What is the capital of Norway?")

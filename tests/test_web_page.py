@@ -34,7 +34,7 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert "pip install -e '.[chat]'" in fails(capsys, "chat", "--web")
     assert "add --web" in fails(capsys, "chat", "--compare", "x")
-    assert "cannot meet itself" in fails(capsys, "chat", "--web", "--compare", "thinkling-base")
+    assert "cannot meet itself" in fails(capsys, "chat", "--web", "--compare", "thinkling-reasoner")
 
 
 @pytest.fixture

@@ -22,9 +22,12 @@ class Chat(ModelSettings):
     """Talk to a model, in the terminal or with --web in the browser.
 
     /help lists the commands: /model, /temperature, /think, /vote, /retry, /edit, /save, /load and more. The built-in
-    model knows small mathematics problems and nothing else: ask it "What is 12 * 34?".
+    models know small mathematics problems and nothing else: ask "What is 12 * 34?".
     """
 
+    model: str = "thinkling-reasoner"
+    """A built-in model's name, a checkpoint's folder or .gguf file, smollm2-135m (98 MB, fetched once), or a Hub id:
+    org/name or org/name@revision."""
     server: str | None = None
     """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. With
     --web too."""
