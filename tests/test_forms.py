@@ -140,6 +140,30 @@ RIGHT = {
         ("x^2+1=0", r"\emptyset"),
     ],
     "equations": [("x^2-7x+12=0", r"\{3,4\}"), (r"x=\frac{5-y}{3}", "3x+y=5"), ("(3+2i)z", "3z+2iz")],
+    "equations solved for another name": [
+        ("a=F/m", "F=ma"), ("PV=nRT", r"P=\frac{nRT}{V}"), ("m=E/c^2", "E=mc^2"), ("y=1/x", "xy=1"), (r"\frac xy=3", "x=3y"), (r"a=\frac{F-b}{m}", "F=ma+b"),
+    ],
+    "letters that are units": [
+        ("300 cm", "3 m"), ("36 km/h", "10 m/s"), ("3000 g", "3 kg"), ("3h", "3 hours"), ("1 L", "1000 cm^3"), ("20000 cm^2", "2m^2"), ("1 h 15 min", "75 min"),
+        ("2 m 40 cm", r"2.4\text{ m}"), ("6 a day", "6 per day"), (r"\$3+\$4=\$7", r"\$7"),
+    ],
+    "sets by other signs": [
+        (r"\mathbb{R}^+", r"(0,\infty)"), (r"\mathbb{R}_{\ge0}", r"[0,\infty)"), (r"\mathbb R_{+}", "x>0"), (r"\mathbb{R}^-", r"(-\infty,0)"), (r"\{1,\ldots,5\}", r"\{1,2,3,4,5\}"),
+        (r"x\notin\{1,2\}", r"\mathbb{R}\setminus\{1,2\}"), (r"x\not\in[1,2]", r"(-\infty,1)\cup(2,\infty)"), (r"\|(6,8)\|", "10"), (r"|(a,b)|", r"\sqrt{a^2+b^2}"),
+    ],
+    "names with an index": [
+        (r"\sum_{k=1}^{n}x_k", r"\sum_{i=1}^{n}x_i"), (r"\frac1n\sum_{k=1}^{n}x_k", r"\frac{\sum_{i=1}^n x_i}{n}"), (r"\sum_{k=1}^{3}x_k", "x_1+x_2+x_3"),
+        (r"\sum_{k=1}^{n}3f(k)", r"3\sum_{j=1}^{n}f(j)"), (r"\sum_{k=1}^{3}f(k)", "f(3)+f(2)+f(1)"), (r"\lim_{n\to\infty}a_n", r"\lim_{k\to\infty}a_k"),
+        (r"\sum_{k=1}^n a_{jk}b_{kl}", r"\sum_{i=1}^n a_{ji}b_{il}"),
+    ],
+    "remainders": [(r"7\bmod 4", "3"), (r"17\pmod 5", "2"), (r"2^{10}\bmod 7", "2"), (r"-4\pmod 9", "5"), (r"-4\pmod 9", "-4")],
+    "shares, powers and odds in words": [
+        ("5 out of 8", r"\frac58"), ("1 in 4", "0.25"), ("3 over 7", r"\frac37"), ("6 squared", "36"), ("4 cubed", "64"), ("7 and 1/2", "7.5"), ("3 to 1", "3:1"),
+    ],
+    "named by more signs": [
+        (r"\arg z=\pi", r"\pi"), (r"\dim V=3", "3"), (r"f\colon x\mapsto 3x", "f(x)=3x"), (r"\frac{dy}{dx}=3x", "y'=3x"), (r"\frac{d^2y}{dx^2}=6", "y''=6"),
+        ("x equals 7", "x=7"), ("x is 7", "7"), (r"0.333\approx\frac13", r"\frac13"), (r"3.14\approx\pi", r"\pi"), (r"\ 7\ ", "7"),
+    ],
 }  # fmt: skip
 WRONG = {
     "pairs that would be empty as intervals": [
@@ -219,6 +243,31 @@ WRONG = {
         ("6 feet, 13 inches", "85 inches"), ("5 percentage points", "5"), ("9 feet underground", "9"), ("90 degrees clockwise", "90"), ("9 dollars refunded", "9"),
         ("0,050", "50"), ("x>2, x<7", "[2,7]"), ("x>2, y<7", "(2,7)"), (r"\sum_{k=1}^{1000}k^2", "333833501"), (r"\prod_{k=1}^{1000}k", "1000"),
     ],
+    "infinity and zero": [(r"0\cdot\infty", "0"), (r"(x-x)\infty", "0"), (r"(\infty,0\cdot\infty)", r"(\infty,0)"), (r"\infty-\infty", "0"), (r"\frac{\infty}{\infty}", "1")],
+    "conditions that change a number": [("5 for 6", "5"), ("5 with remainder 2", "5"), (r"5 \text{ if it rains}", "5")],
+    "more words that change a number": [
+        ("5 mil", "5"), ("5 grand", "5"), ("5 myriads", "5"), ("5 mln", "5"), ("5 kilodollars", "5"), ("5 megapounds", "5"), ("5 apples every second day", "5"),
+        ("5 out of 8", "5"), ("5 out of 8", "8"), ("5 squared", "5"), ("5 in 6", "5"), ("5 and 1/2", "5"), ("8 in 5", "0.2"), ("1 to 3", "3:1"),
+    ],
+    "labels in another order": [
+        ("Width = 3, Length = 4", "4, 3"), ("Maximum = 1, Minimum = 2", "2, 1"), ("Alice: 5, Bob: 6", "Alice: 6, Bob: 5"), ("Max = 1, Min = 2", "Maximum = 2, Minimum = 1"),
+    ],
+    "other remainders": [
+        (r"3\bmod 2", "3"), (r"2^{10}\bmod 7", "1024"), (r"17\pmod 5", "17"), (r"5\bmod 9", "14"), (r"x\equiv 2\pmod 3", r"x\equiv 2\pmod 6"),
+    ],
+    "names with another index": [
+        (r"\sum_{k=1}^{3}x_k", "3x_k"), (r"\sum_{k=1}^{n}x_k", "nx_k"), (r"\prod_{k=1}^{n}x_k", "x_k^n"), (r"\sum_{k=1}^{n}x_{k+1}", r"\sum_{i=1}^{n}x_i"),
+        (r"\sum_{k=1}^{3}x_k", "x_1+x_2+x_4"), (r"\sum_{k=1}^{n}a_{kj}", r"\sum_{i=1}^{n}a_{ji}"), (r"\sum_{k=1}^{n}x_k^2", r"\left(\sum_{i=1}^{n}x_i\right)^2"),
+        (r"\lim_{n\to\infty}a_n", "a_n"), (r"\sum_{k=1}^{n}x_{min}", r"\sum_{i=1}^{n}x_{mkn}"),
+    ],
+    "equations that only look solved": [
+        ("x(y-1)=0", "y=1"), ("xy=x", "y=1"), (r"y=\sqrt x", "y^2=x"), ("a=m/F", "F=ma"), ("V=I/R", "I=V/R"), ("xyz=xy", "z=1"), ("tx=0", "t=0"), ("y=2x", "x/y=2"),
+    ],
+    "letters that are other units": [("300 cm", "3 s"), ("300 cm", "30 m"), (r"5m", r"5\text{ cm}"), ("18 km/h", "18 m/s"), (r"5 x", r"5\text{ cm}"), ("1 h 15 min", "1.15 hours")],
+    "near misses of sets and signs": [
+        (r"\mathbb{R}^+", r"[0,\infty)"), (r"\mathbb{R}^+", r"\mathbb{R}"), (r"\mathbb{R}^2", r"\mathbb{R}"), (r"\{1,\ldots,5\}", r"\{1,2,3,4,6\}"), (r"x\notin\{1\}", r"x\in\{1\}"),
+        (r"|(6,8)|", "14"), (r"\frac{d^2y}{dx^2}=6", "y'=6"), (r"\frac{dy}{dt}=3t", "y'=3t"), (r"0.34\approx\frac13", r"\frac13"), (r"\$3+\$4=\$8", r"\$7"),
+    ],
     "near misses of the new forms": [
         ("n2^{n-1}", "n2^{n+1}"), ("2x=10", "10"), ("x-4=0", "0"), ("T(n)=2^n", "2^m"), ("f(q)=ax+b", "f(x)=ax+b"), ("2^n, n>1", "2^n, n>2"),
         (r"k\pi, k\in\mathbb{N}", r"k\pi, k\in\mathbb{Z}"), ("(B) 42", "(C) 42"), ("(B) 42", "(B) 43"), (r"1000\text{ cm}", r"1\text{ km}"),
@@ -254,6 +303,8 @@ def test_a_near_miss_is_never_right(kind: str, answer: str, reference: str, mode
         ("The answer is 5. Wait, that is wrong. It is 6.", "6"), ("<answer>42</answer>", "42"), ("<answer>$x = 42$</answer><|im_end|>", "42"),
         ('{"answer": "42"}', "42"), ("```\n42\n```", "42"), ("答案是 42。", "42"), ("La réponse est 42.", "42"), ("Die Antwort lautet 42.", "42"),
         ("La respuesta es 42.", "42"), ("Ответ: 42", "42"), ("پاسخ: 42", "42"), (r"\boxed{４２}", "42"), ("42</s>", "42"), ("Answer: 28 pct", "28"),
+        ("So 7 is the final answer.", "7"), ("She makes $18 per day.", "18"), ("Total cost: $18", "18"), ("Therefore, 7.", "7"), ("The answer is 5/6 or about 0.833.", "5/6"),
+        ("The answer is 5 (not 6).", "5"), ("18 dollars a day", "18"),
     ],
 )  # fmt: skip
 def test_claims(response: str, reference: str) -> None:
@@ -267,7 +318,8 @@ def test_claims(response: str, reference: str) -> None:
     [
         ("The answer is 5. Wait, that is wrong.", "5"), ("The answer is not 5.", "5"), ("The answer is 20, not 18.", "18"),
         ("The answer is 5. Sorry, it is 6.", "5"), ("The answer is more than 5.", "5"), ("<answer>5 or 6</answer>", "5"),
-        ("The answer is 5 below zero.", "5"), (r"\boxed{5} no, \boxed{6", "5"),
+        ("The answer is 5 below zero.", "5"), (r"\boxed{5} no, \boxed{6", "5"), ("7 is not the answer.", "7"), ("Neither 7 nor 8 is the answer.", "7"),
+        ("She makes $18 less than 20.", "18"), ("The answer is 5 (not 6).", "6"), ("Is 7 the answer?", "7"),
     ],
 )  # fmt: skip
 def test_what_is_withdrawn_or_denied_is_no_answer(response: str, reference: str) -> None:

@@ -43,7 +43,7 @@ def _bounded(rule: Callable) -> Callable:
     return counted
 
 
-_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "≡", "≅", "∼", "⊥", "∥")
+_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "≡", "≅", "∼", "⊥", "∥")
 _STARTS = frozenset(
     ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin", "sum",
      "prod", "int", "lim"]

@@ -31,6 +31,11 @@ _WITH_TEXT = tuple(
 )
 _CHOSEN = re.compile(r"(?:option|choice|answer):? \(?([A-J])\)?[.:]?", re.IGNORECASE)
 _CHOSEN_TEXT = re.compile(r"(?:\\text(?:bf)? ?\{ ?)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) \(?([A-J])\)?[.:] ?\}? ?(.+)")
+_NO_TEXT = re.compile(  # what stands behind a letter and is not its text
+    r"[,;/&→] ?|\\(?:to|rightarrow|Rightarrow)\b"
+    r"|(?:or|and|of|is|isn't|are|wrong|incorrect|not correct|million|dozen)\b",
+    re.IGNORECASE,
+)
 _SEVERAL = re.compile(
     r"(?:both )?\(?([A-J])\)?(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?(?:(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?)?", re.I
 )
@@ -69,7 +74,7 @@ def choice_with_text(cleaned: str) -> tuple[str, str] | None:
     """The letter and the text of `(A) 42`, `\\textbf{(B)}\\ 73`, `A. Paris`."""
     for pattern in (*_WITH_TEXT, _CHOSEN_TEXT):
         found = pattern.fullmatch(cleaned)
-        if found and found[2].strip():
+        if found and found[2].strip() and not _NO_TEXT.match(without_style(found[2])):
             return found[1], found[2].strip()
     return None
 
@@ -81,9 +86,10 @@ _DERIVATIVE = re.compile(
     r"(\\d?frac ?\{ ?(?:d|\\partial)(?![a-z]{2})[^{}=]{0,12}\} ?\{ ?(?:d|\\partial) ?[a-zA-Z](?:\^ ?\{?[2-9]\}?)? ?\}"
     r"(?: ?[a-zA-Z]?(?:\([a-z0-9, ]*\))?)?) ?=(.+)"
 )
+_OF_X = re.compile(r"\\d?frac\{d(?:\^\{?([23])\}?)?([a-zA-Z])\}\{dx(?:\^\{?([23])\}?)?\}")  # y' and y''
 _NAME = re.compile(
-    r"(?:\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|Pr|angle|triangle|overline|det|lim|max|min|sup|inf|#)|[A-Za-z#\[|])"
-    r".{0,70}"
+    r"(?:\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|Pr|angle|triangle|overline"
+    r"|det|lim|arg|dim|deg|ker|max|min|sup|inf|#)|[A-Za-z#\[|]).{0,70}"
 )
 _ASKED = frozenset("maximum minimum total half quarter percentage average left right remaining gain loss".split())
 
@@ -91,7 +97,11 @@ _ASKED = frozenset("maximum minimum total half quarter percentage average left r
 def derivative(cleaned: str) -> tuple[str, str] | None:
     """The name and the value of `\\frac{dy}{dx} = 2x`."""
     found = _DERIVATIVE.fullmatch(cleaned)
-    return found and (found[1].replace(" ", ""), found[2])
+    if found is None:
+        return None
+    name = found[1].replace(" ", "")
+    of_x = _OF_X.fullmatch(name)
+    return (of_x[2] + "'" * int(of_x[1] or 1) if of_x and of_x[1] == of_x[3] else name), found[2]
 
 
 def named_value(cleaned: str) -> tuple[str, str] | None:

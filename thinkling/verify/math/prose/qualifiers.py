@@ -51,7 +51,10 @@ def split(cleaned: str) -> tuple[str, str] | None:
             re.sub(r"\\[A-Za-z]+", "", answer)
         ):
             return None  # a condition on a name that the answer does not have
-        return answer, _in_short(condition)
+        kind = _in_short(condition)
+        if kind and kind not in KINDS and not _NAMES.search(condition):
+            return None  # a condition on nothing: 5 for 6, 5 with remainder 2
+        return answer, kind
     return None
 
 

@@ -37,7 +37,7 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
     bare, sign = (second, unit) if unit else (first, wanted)
     if sign == "%":
         return None if _percent(compare, first, second, wanted=bool(wanted)) else _is_not(a, b)
-    if variables(bare) and _with_letters(compare, a, b):
+    if variables(bare) and (_with_letters(compare, a, b) or _converts_letters(compare, a, b)):
         return None
     if same(compare, first, second, measured=measured):
         return None
@@ -129,6 +129,38 @@ def _with_letters(compare: Comparison, a: object, b: object) -> bool:
     node = Apply("*", tuple(factors))
     node = Apply("/", (node, Apply("*", tuple(under)))) if under else node
     return compare.calculator.same(node, other)
+
+
+def _converts_letters(compare: Comparison, a: object, b: object) -> bool:
+    """`5000 g` in plain letters beside 5 kg, and `18 km/h` beside `5 m/s`: letters that measure what the unit does."""
+    if "letter units" not in compare.rules:
+        return False
+    first, second = (side if isinstance(side, Quantity) else _lettered(side) for side in (a, b))
+    return first is not None and second is not None and _converted(compare, first, second) is None
+
+
+def _lettered(node: object) -> Quantity | None:
+    """A number times letters that are all units, as a quantity: 5m/s is 5 "m per s". None: another form."""
+    numbers, over, under = [], [], []
+
+    def taken(part: object, up: bool, times: int = 1) -> bool:
+        match part:
+            case Apply("*", factors):
+                return all(taken(factor, up) for factor in factors)
+            case Apply("/", (top, bottom)):
+                return taken(top, up) and taken(bottom, not up)
+            case Apply("^", (Symbol() as base, Number(power))) if power in (2, 3):
+                return taken(base, up, int(power))
+            case Symbol(name) if name in variables(part):
+                (over if up else under).append(f"{name}^{times}" if times > 1 else name)
+                return len(name) == 1 and known(name) is not None
+        numbers.append((part, up))
+        return not variables(part)
+
+    if not taken(node, True) or not over:
+        return None
+    value = Apply("*", tuple(part if up else Apply("/", (Number(Fraction(1)), part)) for part, up in numbers))
+    return Quantity(value if numbers else Number(Fraction(1)), " ".join([*over, *(["per", *under] if under else [])]))
 
 
 def factors_of(node: object) -> bool:

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 
 from thinkling.verify.math.expressions.clean import STYLE
-from thinkling.verify.math.quantities.units import known
+from thinkling.verify.math.quantities.units import known, many
 
 _WORDS = re.compile(r"([A-Za-z]+(?:(?: per |[ /-]|\. )[A-Za-z]+){0,5})\.?(?: ?\^ ?\{? ?([23]) ?\}?)?")
 _CHANGING_WORDS = """
@@ -27,9 +27,11 @@ _CHANGING_WORDS = """
     approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red
     south north east west many extra other another spare too underground underwater undersea uphill downhill downward
     upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
-    forfeited unpaid overweight underweight penalty
+    forfeited unpaid overweight underweight penalty mil mln mio mrd milliard grand thou myriad remainder thereabout
+    alternate
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
+_SKIPPING = re.compile(r"\bevery (?:second|third|fourth|few)\b [a-z]")  # every second day
 _IRREGULAR = frozenset("people children men women feet mice geese teeth fish sheep deer dice cattle oxen".split())
 _NO_PLURAL = ("ss", "us", "is", "ous")
 _TAILS = frozenset(
@@ -163,7 +165,7 @@ def unit_of(words: str, styled: bool, one: bool = False) -> str | None:
     parts = spelled[1].replace("/", " per ").replace(".", " ").replace("-", " ").split()
     parts = [part if len(part) < 4 and known(part) else part.casefold() for part in parts]
     singular = [part if len(part) < 3 else _singular(part) for part in parts]
-    if not CHANGING.isdisjoint([*singular, *parts]):
+    if not CHANGING.isdisjoint([*singular, *parts]) or _SKIPPING.search(spelled[1]) or any(map(many, singular)):
         return None
     units = [known(part) is not None for part in singular]
     counted = one or any(part in _IRREGULAR or part in _TAILS or _is_plural(part) for part in parts)

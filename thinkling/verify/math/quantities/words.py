@@ -30,6 +30,12 @@ _SHARES = {f"{word}s": value for word, value in _ORDINALS.items() if value > 2} 
 }  # fmt: skip
 _NUMERAL = re.compile(r"-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 _NTH = re.compile(r"([0-9]+) ?(?:\^ ?)?\{? ?(?:\\(?:text|mathrm|textrm)\{ ?)?(st|nd|rd|th) ?\}? ?\}?")
+_COMBINED = (
+    (re.compile(r"(.+) (?:out of|over|in) (.+)"), lambda top, bottom: top / bottom if bottom else None),  # 1 in 5
+    (re.compile(r"(.+) squared"), lambda base: base**2 if base < 10**9 else None),
+    (re.compile(r"(.+) cubed"), lambda base: base**3 if base < 10**9 else None),
+    (re.compile(r"([0-9]+) and ([0-9]+)/([0-9]+)"), lambda n, top, bottom: n + top / bottom if top < bottom else None),
+)  # fmt: skip
 _SIGN = re.compile(r"(?:negative|minus) ")
 
 
@@ -46,6 +52,10 @@ def value_of(text: str) -> Fraction | None:
         return -inner if inner is not None and inner >= 0 else None
     if not plain or len(plain) > 100:
         return None
+    for pattern, combined in _COMBINED:
+        if found := pattern.fullmatch(plain):
+            values = [_spelled(part.split()) for part in found.groups() if part]
+            return combined(*values) if None not in values else None
     return _spelled(plain.removesuffix(" only").split())
 
 
