@@ -110,6 +110,7 @@ RIGHT = {
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{-1}", r"\begin{pmatrix}-2&1\\1.5&-0.5\end{pmatrix}"),
         (r"\begin{pmatrix}0&2\\4&0\end{pmatrix}^{-1}", r"\begin{pmatrix}0&\frac14\\\frac12&0\end{pmatrix}"),
     ],
+    "letters of matrices": [("(AB)^T", "B^TA^T"), (r"x^{\top}Ax", r"x^\top A x"), ("A^T+2B", "2B+A^T"), ("(1+r)^T", "(r+1)^T"), ("A^TI", "A^T")],
     "dots in a set": [
         (r"\{1,2,\ldots,10\}", r"\{1,2,3,4,5,6,7,8,9,10\}"), (r"\{2,4,6,\dots,12\}", r"\{2,4,6,8,10,12\}"), (r"\{1,2,\ldots,n\}", r"\{1,2,\dots,n\}"),
     ],
@@ -162,7 +163,7 @@ RIGHT = {
     ],
     "named by more signs": [
         (r"\arg z=\pi", r"\pi"), (r"\dim V=3", "3"), (r"f\colon x\mapsto 3x", "f(x)=3x"), (r"\frac{dy}{dx}=3x", "y'=3x"), (r"\frac{d^2y}{dx^2}=6", "y''=6"),
-        ("x equals 7", "x=7"), ("x is 7", "7"), (r"0.333\approx\frac13", r"\frac13"), (r"3.14\approx\pi", r"\pi"), (r"\ 7\ ", "7"),
+        ("x=y=7", "x=7, y=7"), ("x equals 7", "x=7"), ("x is 7", "7"), (r"0.333\approx\frac13", r"\frac13"), (r"3.14\approx\pi", r"\pi"), (r"\ 7\ ", "7"),
     ],
 }  # fmt: skip
 WRONG = {
@@ -172,7 +173,7 @@ WRONG = {
     ],
     "relations without a variable": [
         (r"\sqrt3\approx1.732", r"\sqrt2\approx1.414"), ("f(4)=5", "f(4)=7"), ("f(4)=5", "f(6)=5"), ("1<3", "4<5"), ("g(1)=2, g(2)=5", "g(1)=3, g(2)=6"),
-        ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\log_3 9=2", r"\log_3 27=3"),
+        ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\max f=3", r"\min f=3"), ("x=y=7", "x=z=7"), ("x=y=7", "x=7"), (r"\log_3 9=2", r"\log_3 27=3"),
         ("P(A)=1/2", "P(B)=1/2"), ("PQ=5", "RS=5"),
     ],
     "values by name": [("x=1, y=2", "(y,x)=(1,2)"), ("b=1, a=2", "(1,2)"), ("(a,b)=(2,3)", "a=3, b=2"), ("x=1, y=2", "x=1, z=2")],
@@ -223,6 +224,7 @@ WRONG = {
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^T", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{-1}", r"\begin{pmatrix}-2&1\\1.5&0.5\end{pmatrix}"),
         (r"\begin{pmatrix}1&2\\2&4\end{pmatrix}^{-1}", r"\begin{pmatrix}1&2\\2&4\end{pmatrix}"),
+        ("A^TB", "BA^T"), ("(AB)^T", "A^TB^T"), ("A^TA", "AA^T"), (r"x^\top Ax", r"x^\top xA"), ("A^T", "A"), ("HTH", "THH"),
         (r"\{1,2,\ldots,10\}", r"\{1,2,10\}"), (r"\{1,2,\ldots,10\}", r"\{1,2,3,4,5,6,7,8,9,11\}"), (r"\{1,2,4,\ldots,64\}", r"\{1,2,4,64\}"),
         (r"x\ne1,2", r"x\ne1"), (r"x\ne1,2", "1,2"), (r"x\ne1,2", r"x\ne1,3"), (r"y\ne1,2", r"x\ne1,2"), (r"x\ne1,2,\ldots", r"x\ne1,2"),
         (r"\{1,2,\ldots,n\}", r"\{1,2,\ldots,m\}"), (r"\cos(n\pi)", "1"), (r"\cos(2\pi x)", "1"), (r"\sin\frac{n\pi}{2}", "0"), (r"\cos(2n)", "1"),
@@ -244,6 +246,10 @@ WRONG = {
         ("0,050", "50"), ("x>2, x<7", "[2,7]"), ("x>2, y<7", "(2,7)"), (r"\sum_{k=1}^{1000}k^2", "333833501"), (r"\prod_{k=1}^{1000}k", "1000"),
     ],
     "infinity and zero": [(r"0\cdot\infty", "0"), (r"(x-x)\infty", "0"), (r"(\infty,0\cdot\infty)", r"(\infty,0)"), (r"\infty-\infty", "0"), (r"\frac{\infty}{\infty}", "1")],
+    "letters with a text that is none": [
+        (r"\text{(B)}, 41", r"\text{(B)}"), (r"(B) \text{ or } 41", "(B)"), (r"\text{(B)} \text{ is wrong}", "B"), (r"\text{(B)}\to 41", "B"), ("(B) million", "B"),
+        (r"1, \begin{pmatrix} 2 \\ 3 \end{pmatrix}", r"\begin{pmatrix} 2 \\ 3 \end{pmatrix}"),
+    ],
     "conditions that change a number": [("5 for 6", "5"), ("5 with remainder 2", "5"), (r"5 \text{ if it rains}", "5")],
     "more words that change a number": [
         ("5 mil", "5"), ("5 grand", "5"), ("5 myriads", "5"), ("5 mln", "5"), ("5 kilodollars", "5"), ("5 megapounds", "5"), ("5 apples every second day", "5"),
@@ -263,7 +269,7 @@ WRONG = {
     "equations that only look solved": [
         ("x(y-1)=0", "y=1"), ("xy=x", "y=1"), (r"y=\sqrt x", "y^2=x"), ("a=m/F", "F=ma"), ("V=I/R", "I=V/R"), ("xyz=xy", "z=1"), ("tx=0", "t=0"), ("y=2x", "x/y=2"),
     ],
-    "letters that are other units": [("300 cm", "3 s"), ("300 cm", "30 m"), (r"5m", r"5\text{ cm}"), ("18 km/h", "18 m/s"), (r"5 x", r"5\text{ cm}"), ("1 h 15 min", "1.15 hours")],
+    "letters that are other units": [(r"\frac{F}{m}", "1"), ("a=m/F", "1"), ("300 cm", "3 s"), ("300 cm", "30 m"), (r"5m", r"5\text{ cm}"), ("18 km/h", "18 m/s"), (r"5 x", r"5\text{ cm}"), ("1 h 15 min", "1.15 hours")],
     "near misses of sets and signs": [
         (r"\mathbb{R}^+", r"[0,\infty)"), (r"\mathbb{R}^+", r"\mathbb{R}"), (r"\mathbb{R}^2", r"\mathbb{R}"), (r"\{1,\ldots,5\}", r"\{1,2,3,4,6\}"), (r"x\notin\{1\}", r"x\in\{1\}"),
         (r"|(6,8)|", "14"), (r"\frac{d^2y}{dx^2}=6", "y'=6"), (r"\frac{dy}{dt}=3t", "y'=3t"), (r"0.34\approx\frac13", r"\frac13"), (r"\$3+\$4=\$8", r"\$7"),
@@ -363,7 +369,7 @@ USED = {
     "rounding": (r"\pi", "3.14"), "number words": ("five", "5"), "labels": ("Total: 45", "45"), "separators": ("2,74", "2.74"),
     "free names": (r"m\pi", r"k\pi"), "conditions": ("2^n-1, n>1", "2^n-1"), "letter units": ("60 m/s", "60"),
     "steps": (r"\begin{aligned}2x&=10\\x&=5\end{aligned}", "5"), "vectors": (r"3\hat{i}+4\hat{j}", "(3,4)"),
-    "roots": ("x^2=9", r"\{3,-3\}"), "clock": ("15:30", "3:30 p.m."),
+    "solved": ("F=ma", "a=F/m"), "roots": ("x^2=9", r"\{3,-3\}"), "clock": ("15:30", "3:30 p.m."),
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ _MUTUAL = (("≅",), ("∼",), ("∥",), ("⊥",))
 
 class Comparison(Protocol):
     calculator: Calculator
+    rules: frozenset[str]
 
     def difference(self, a: object, b: object) -> str | None: ...
 
@@ -64,7 +65,11 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
     if sense != wanted_sense:
         return f"{a.operators[0]} is not {b.operators[0]}"
     sign = compare.calculator.proportional(left, right)
-    same = sign > 0 or (sign < 0 and sense in "=≠≈") or (sense == "=" and _rearranged(compare, a, b))
+    same = (
+        sign > 0
+        or (sign < 0 and sense in "=≠≈")
+        or ("solved" in compare.rules and sense == "=" and _rearranged(compare, a, b))
+    )
     return None if same else is_not(a, b)
 
 

@@ -60,8 +60,9 @@ def stated(node: Relation) -> Stated | None:
 
 
 def _is_decimal(side: object) -> bool:
+    """Whether a side is written in digits, and may so be rounded."""
     side = side.expression if isinstance(side, Quantity) else side
-    return isinstance(side, Number) and side.decimals is not None
+    return isinstance(side, Number) and (side.decimals is not None or side.value.denominator == 1)
 
 
 def _to_be_solved(side: object, value: object) -> bool:
@@ -94,6 +95,9 @@ def named_values(node: object) -> dict[str, object] | None:
         case Relation((Tuple(names), Tuple(values)), ("=",)) if len(names) == len(values):
             found = {name.name: value for name, value in zip(names, values, strict=True) if is_variable(name)}
             return found if len(found) == len(names) else None
+        case Relation((*names, value), operators) if len(names) > 1 and set(operators) == {"="}:  # x = y = 5
+            if all(map(is_variable, names)) and len(set(names)) == len(names) and not unknowns((value,)):
+                return {name.name: value for name in names}
     return None
 
 
@@ -117,7 +121,7 @@ def is_head(side: object) -> bool:
 
 def is_function(side: object) -> bool:
     """f(x), f(x, y) or f(g(x)), as it stands before `=` in a definition."""
-    if not (isinstance(side, Apply) and side.function.endswith("()")):
+    if not (isinstance(side, Apply) and side.function.endswith("()")) or side.function in ("max()", "min()"):
         return False
     if not all(is_variable(argument) or is_function(argument) for argument in side.arguments):
         return False

@@ -25,6 +25,10 @@ _SETS = (
     (re.compile(r"\bpositive integers?\b|\bnatural\b|\\in ?\\mathbb ?\{? ?(?:N|Z ?\}? ?[_^] ?\{?\+) ?\}?"), "natural"),
     (re.compile(r"\bintegers?\b|\bwhole\b", re.I), "integer"),
 )  # fmt: skip
+_OF_NUMBERS = re.compile(
+    r"(?:(?:all|any|every|each|positive|negative|non-?negative|non-?zero|odd|even|prime|real|whole|rational|complex"
+    r"|integers?|reals?|numbers?|primes?|values?) ?)+"
+)
 KINDS = ("integer", "natural", "real")
 _NAMES = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _ARTICLE = re.compile(r"\b(?:is|are|an?) an? ")
@@ -52,7 +56,7 @@ def split(cleaned: str) -> tuple[str, str] | None:
         ):
             return None  # a condition on a name that the answer does not have
         kind = _in_short(condition)
-        if kind and kind not in KINDS and not _NAMES.search(condition):
+        if kind and kind not in KINDS and not _NAMES.search(condition) and not _OF_NUMBERS.fullmatch(condition):
             return None  # a condition on nothing: 5 for 6, 5 with remainder 2
         return answer, kind
     return None

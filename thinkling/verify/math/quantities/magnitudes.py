@@ -9,7 +9,7 @@ from typing import Protocol
 
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import is_variable
-from thinkling.verify.math.expressions.matrices import as_matrix
+from thinkling.verify.math.expressions.matrices import as_matrix, drawn
 from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.expressions.tree import PI, Apply, Matrix, Number, Quantity, Symbol, replace, variables, walk
 from thinkling.verify.math.quantities.units import factor, known, measure
@@ -50,7 +50,7 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
 
 def same(compare: Comparison, a: object, b: object, exactly: bool = False, measured: bool = False) -> bool:
     """Whether two expressions have the same value, or the answer rounds to a reference that is rounded."""
-    a, b = as_matrix(a), as_matrix(b)
+    a, b = drawn(a, b) or (as_matrix(a), as_matrix(b))
     if isinstance(a, Matrix) or isinstance(b, Matrix):
         return isinstance(a, Matrix) and isinstance(b, Matrix) and _same_matrix(compare, a, b)
     if compare.calculator.same(a, b):
@@ -175,7 +175,8 @@ def _letters_are_units(compare: Comparison, a: object, b: object) -> bool:
         if len(names) < 2 or variables(bare) or "letter units" not in compare.rules or not factors_of(letters):
             continue
         quotient = any(isinstance(part, Apply) and part.function == "/" for part in walk(letters))
-        if quotient and all(len(name) == 1 and known(name) for name in names):
+        counted = any(isinstance(part, Number) and part.value != 1 for part in walk(letters))  # F/m is not 1
+        if quotient and counted and all(len(name) == 1 and known(name) for name in names):
             number = replace(letters, lambda part: Number(Fraction(1)) if is_variable(part) else None)
             return same(compare, number, bare) if letters is a else same(compare, bare, number)
     return False

@@ -32,8 +32,8 @@ _NUMERAL = re.compile(r"-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?"
 _NTH = re.compile(r"([0-9]+) ?(?:\^ ?)?\{? ?(?:\\(?:text|mathrm|textrm)\{ ?)?(st|nd|rd|th) ?\}? ?\}?")
 _COMBINED = (
     (re.compile(r"(.+) (?:out of|over|in) (.+)"), lambda top, bottom: top / bottom if bottom else None),  # 1 in 5
-    (re.compile(r"(.+) squared"), lambda base: base**2 if base < 10**9 else None),
-    (re.compile(r"(.+) cubed"), lambda base: base**3 if base < 10**9 else None),
+    (re.compile(r"(.+) squared"), lambda base: base**2 if 0 <= base < 10**9 else None),
+    (re.compile(r"(.+) cubed"), lambda base: base**3 if 0 <= base < 10**9 else None),
     (re.compile(r"([0-9]+) and ([0-9]+)/([0-9]+)"), lambda n, top, bottom: n + top / bottom if top < bottom else None),
 )  # fmt: skip
 _SIGN = re.compile(r"(?:negative|minus) ")
