@@ -95,7 +95,7 @@ RIGHT = {
         (r"\{3k: k\in\mathbb{Z}\}", r"\{3n\mid n\in\mathbb{Z}\}"), ("]0,1[", "(0,1)"), ("[0,1[", "[0,1)"),
     ],
     "other digits and counters": [("۴۲", "42"), ("٤٢", "42"), ("42元", "42"), (r"42\text{厘米}", r"0.42\text{ m}")],
-    "chosen letters": [("(A) and (C)", "A, C"), (r"\text{Both A and C}", "A, C"), (r"\text{Option B: } 73", "B")],
+    "chosen letters": [("B - Paris", "B"), ("(B) P(A)", "B"), ("(B) both A and C", "B"), ("B (the second one)", "B"), ("100 mod 7", "2"), ("(A) and (C)", "A, C"), (r"\text{Both A and C}", "A, C"), (r"\text{Option B: } 73", "B")],
     "combinations": [(r"{}^{10}C_3", "120"), ("C_n^k", r"\binom nk"), (r"n!2^n", r"2^n n!")],
     "constants by any name": [("Ae^{2x}", "Ce^{2x}"), (r"A\sin x+B\cos x", r"C_1\cos x+C_2\sin x"), ("(t,2t)", "(s,2s)")],
     "dates and times": [
@@ -248,11 +248,12 @@ WRONG = {
     "infinity and zero": [(r"0\cdot\infty", "0"), (r"(x-x)\infty", "0"), (r"(\infty,0\cdot\infty)", r"(\infty,0)"), (r"\infty-\infty", "0"), (r"\frac{\infty}{\infty}", "1")],
     "letters with a text that is none": [
         (r"\text{(B)}, 41", r"\text{(B)}"), (r"(B) \text{ or } 41", "(B)"), (r"\text{(B)} \text{ is wrong}", "B"), (r"\text{(B)}\to 41", "B"), ("(B) million", "B"),
+        ("(B) 5 or (C) 6", "B"), ("(B) 5, (C) 6", "B"), ("B (or C)", "B"), ("B (not C)", "C"), ("(B) (C)", "B"), ("B. C", "B"), ("(B) could be (C)", "B"), ("(B) 5; C", "B"),
         (r"1, \begin{pmatrix} 2 \\ 3 \end{pmatrix}", r"\begin{pmatrix} 2 \\ 3 \end{pmatrix}"),
     ],
     "conditions that change a number": [("5 for 6", "5"), ("5 with remainder 2", "5"), (r"5 \text{ if it rains}", "5")],
     "more words that change a number": [
-        ("5 mil", "5"), ("5 grand", "5"), ("5 myriads", "5"), ("5 mln", "5"), ("5 kilodollars", "5"), ("5 megapounds", "5"), ("5 apples every second day", "5"),
+        ("5 mil", "5"), ("5 degrees frost", "5"), ("5 in the hole", "5"), ("5 onwards", "5"), ("5 grand", "5"), ("5 myriads", "5"), ("5 mln", "5"), ("5 kilodollars", "5"), ("5 megapounds", "5"), ("5 apples every second day", "5"),
         ("5 out of 8", "5"), ("5 out of 8", "8"), ("5 squared", "5"), ("5 in 6", "5"), ("5 and 1/2", "5"), ("8 in 5", "0.2"), ("1 to 3", "3:1"),
     ],
     "labels in another order": [

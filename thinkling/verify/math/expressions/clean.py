@@ -64,6 +64,7 @@ _REWRITES = tuple(
             r"|\\(?:text|mathrm)\{ ?\(? ?mod ?(\d*) ?\)? ?\}(?: ?(\d+))?|\( ?(?:\\text\{ ?mod ?\}|mod) ?(\d+) ?\)",
             lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
         ),
+        (r"(?<=[0-9]) (?:mod|modulo) ?(\d+)\Z", r" \\pmod{\1}"),
         (r"\b([A-Za-z]) ?(?::|\\colon) ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
         (r"\A([a-z]) ?(?:\\mapsto|↦)(?![a-z])", r"f(\1)="),
         (r"\( ?([f-hF-H]) ?\\circ ?([f-hF-H]) ?\) ?\(([a-z])\)", r"\1(\2(\3))"),

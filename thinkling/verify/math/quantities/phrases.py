@@ -28,7 +28,7 @@ _CHANGING_WORDS = """
     south north east west many extra other another spare too underground underwater undersea uphill downhill downward
     upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
     forfeited unpaid overweight underweight penalty mil mln mio mrd milliard grand thou myriad remainder thereabout
-    alternate
+    alternate frost colder onward hole
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
 _SKIPPING = re.compile(r"\bevery (?:second|third|fourth|few)\b [a-z]")  # every second day
