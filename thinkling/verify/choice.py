@@ -21,7 +21,7 @@ _ANOTHER = (
         r"(?:or|and)\b.*|[/|&;,].*|.*(?<![A-Za-z])[(\[][A-Z][)\]].*|(?:.*\s)?[A-Z]\).*|[A-Z][.:]?", re.DOTALL
     )
 )
-_LETTERS = re.compile(r"(?:(?:or|and|[,;/&|])?\s*[(\[]?[A-Z][)\].:]*\s*)+")
+_LETTERS = re.compile(r"[(\[]?[A-Z][)\].:]*+(?:\s*+(?:or|and|[,;/&|])?\s*+[(\[]?[A-Z][)\].:]*+)*+\s*")
 _OPENING = re.compile(r"(?<![\w.])[(\[]?([A-Z])[)\].:](?=[\s*]|\Z)")  # a response that begins so and goes on, or a list
 _CLAIM = (
     re.compile(  # option B is right; I choose B; but A is a word where another follows, and what is wrong is no claim

@@ -29,7 +29,7 @@ from thinkling.verify.math.expressions.tree import (
 MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
 SYSTEMS = ("cases", "dcases", "rcases", "aligned", "align", "gathered", "gather", "split", "alignedat", "multline",
            "equation", "eqnarray", "alignat", "displaymath")  # fmt: skip
-MAX_NAMED = 12  # terms of a sum of x_k that are written out
+MAX_NAMED = 12  # terms of a sum of x_k that are written out, and nodes of each
 _CASES = ("cases", "dcases", "rcases")
 
 
@@ -58,7 +58,7 @@ def _written_out(node: Apply) -> Apply:
     body, low, high, index = node.arguments
     ends = [end.value for end in (low, high) if isinstance(end, Number) and end.value.denominator == 1]
     names = {part.function for part in walk(body) if isinstance(part, Apply) and part.function.endswith(f"_{BOUND}()")}
-    if not names or len(ends) < 2 or not 0 < ends[1] - ends[0] < MAX_NAMED:
+    if not names or len(ends) < 2 or not 0 < ends[1] - ends[0] < MAX_NAMED or sum(1 for _ in walk(body)) > MAX_NAMED:
         return node
 
     def term(place: int) -> object:

@@ -38,7 +38,7 @@ _NO_TEXT = re.compile(  # what stands behind a letter and is not its text: (B) o
     re.IGNORECASE,
 )
 _OTHER_CHOICE = re.compile(
-    r"(?<![A-Za-z])\([A-J]\)|(?<![A-Za-z(])[A-J]\)|(?:\A|[,;/&] ?| or )\(?[A-J]\)?\.?\Z|(?:[A-J] )+[A-J]\Z"
+    r"(?<![A-Za-z])\([A-J]\)|(?<![A-Za-z(])[A-J]\)|(?:\A|[,;/&] ?| or )\(?[A-J]\)?\.?\Z|(?<![A-J] )(?:[A-J] )++[A-J]\Z"
 )
 _SEVERAL = re.compile(
     r"(?:both )?\(?([A-J])\)?(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?(?:(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?)?", re.I
