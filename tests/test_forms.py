@@ -65,7 +65,8 @@ RIGHT = {
         (r"\begin{cases} x=1 \\ y=5 \end{cases}", "(1,5)"), (r"x\equiv 4\pmod 9", r"4\pmod{9}"), (r"x\equiv 13\pmod 9", r"x\equiv4\pmod9"),
         (r"5\bmod 9", "5"), (r"\dot{y}=-ky", r"\dot{y}=-k y"), ("C(8,3)", "56"), (r"\frac{n!}{6(n-3)!}", r"\binom n3"),
         (r"\begin{pmatrix}1&2\\0&1\end{pmatrix}\begin{pmatrix}3\\4\end{pmatrix}", r"\begin{pmatrix}11\\4\end{pmatrix}"),
-        (r"2\hat{i}-5\hat{j}", "(2,-5)"), (r"\frac{\hbar}{3 m}", r"\frac{\hbar}{3m}"),
+        (r"2\hat{i}-5\hat{j}", "(2,-5)"), (r"\mathbf{i}+3\mathbf{j}", "(1,3)"), ("[[1,2],[3,4]]", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"), (r"\frac{5!}{2!3!}", "10"),
+        (r"\int_0^1x^2\,\mathrm{d}x", r"\frac13"), (r"\int_0^2x\,\mathrm dx", "2"), (r"x\equiv2\ (\mathrm{mod}\ 5)", r"x\equiv2\pmod 5"), (r"\frac{\hbar}{3 m}", r"\frac{\hbar}{3m}"),
     ],
     "separators": [
         ("35,145", "35, 145"), ("(2,000, 7)", "(2000,7)"), ("1000,75", "1000.75"), ("3,14", "3.14"), ("2,00,000", "200000"), ("1.234,5", "1234.5"),
@@ -203,6 +204,7 @@ WRONG = {
         (r"\sum_{k=0}^{\infty}(-1)^k", "0.5"), (r"\lim_{x\to\infty}\frac{2x^2+1}{x-3}", "2"), (r"\lim_{x\to\infty}\frac{2x+1}{x-3}", "3"), (r"\lim_{x\to\infty}x", "1"),
     ],
     "names that run over other numbers": [
+        (r"x=k\pi, x\in\mathbb{Z}", r"x=k\pi, k\in\mathbb{Z}"),
         (r"x=k\pi, k\in\mathbb{R}", r"x=k\pi, k\in\mathbb{Z}"), (r"x=k\pi \text{ for real } k", r"x=k\pi, k\in\mathbb{Z}"), (r"k\pi, k\in\mathbb{N}", r"k\pi, k\in\mathbb{Z}"),
     ],
     "names that are not free": [

@@ -66,6 +66,7 @@ _SAYS = frozenset(
     "has have had makes make earns earn needs need gets get costs cost pays pay sells sell saves save".split()
 )
 _BASES = tuple(tuple(Symbol(f"\\{style}{{{letter}}}") for letter in "ijk") for style in ("hat", "vec"))
+_BASES += (tuple(map(Symbol, "ijk")),)  # \mathbf{i} + 2\mathbf{j}
 
 
 def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, object]]:
@@ -157,7 +158,7 @@ def _roots(tree: Relation, complex_too: bool) -> list[object] | None:
 def _vector(tree: object) -> Tuple | None:
     r"""`3\hat{i} + 4\hat{j}` as (3, 4)."""
     value = tree.sides[-1] if isinstance(tree, Relation) else tree
-    names = variables(value) if isinstance(value, EXPRESSIONS) else set()
+    names = {part.name for part in walk(value) if isinstance(part, Symbol)} if isinstance(value, EXPRESSIONS) else set()
     basis = next((basis for basis in _BASES if basis[0].name in names), _BASES[0])
     if len({unit.name for unit in basis} & names) < 2:
         return None

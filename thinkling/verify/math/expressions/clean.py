@@ -39,6 +39,14 @@ _CHINESE_UNITS = {
     "天": "days", "年": "years", "円": "yen", "원": "won",
 } | dict.fromkeys("个個只人次岁本条块种颗支张辆斤名件台개명", "items")  # fmt: skip
 _REALS = r"\\(?:mathbb|mathbf|Bbb) ?(?:\{ ?R ?\}|R(?![A-Za-z]))"
+
+
+def _rows(found: re.Match) -> str:
+    """`[[1, 2], [3, 4]]` as a matrix in LaTeX."""
+    rows = re.findall(r"\[([^\[\]]+)\]", found[1])
+    return r"\begin{pmatrix}" + r" \\ ".join(row.replace(",", " & ") for row in rows) + r"\end{pmatrix}"
+
+
 _COUNTED = "|".join(sorted(_CHINESE_UNITS, key=len, reverse=True))
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
@@ -49,6 +57,7 @@ _REWRITES = tuple(
         (r"\\(?:text)?color *\{[^{}]*\}", ""),
         (r"\\text\{,\}", "{,}"),
         (r"\\([ij])math(?![A-Za-z])", r"\1"),
+        (r"\\(?:mathrm|text|rm) ?(?:\{ ?d ?\}|(?<=[a-z] )d(?![a-z]{2}))(?= ?[A-Za-z]| ?\\(?!text|mathrm))", "d"),
         (r"\bUS ?\\?\$|\AUSD ?(?=[0-9])", r"\$"),
         (r"\\(?:text|mathrm)\{ ?\^\\circ ?([CF]) ?\}", r"^\\circ \1"),
         (r"\\text\{ ?\( ?mod ?\} ?(\d+) ?\)", r" \\pmod{\1}"),
@@ -61,9 +70,11 @@ _REWRITES = tuple(
         (r"\\(text|mbox|mathrm)\{([^{}]*[^{} ]) +(and|or) *\}", r"\\\1{\2}\\\1{ \3 }"),
         (
             r"\( ?\\[bp]?mod ?\{? ?(\d+|[a-z]) ?\}? ?\)|\\[bp]?mod(?![a-z]) ?\{? ?(\d+|[a-z])(?![0-9a-z]) ?\}?"
-            r"|\\(?:text|mathrm)\{ ?\(? ?mod ?(\d*) ?\)? ?\}(?: ?(\d+))?|\( ?(?:\\text\{ ?mod ?\}|mod) ?(\d+) ?\)",
+            r"|\\(?:text|mathrm)\{ ?\(? ?mod ?(\d*) ?\)? ?\}(?: ?(\d+))?"
+            r"|\( ?(?:\\(?:text|mathrm)\{ ?mod ?\}|mod)(?:\\| )*(\d+) ?\)",
             lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
         ),
+        (r"\A\[((?:\[[^\[\]]+\] ?,? ?){2,})\]\Z", _rows),
         (r"(?<=[0-9]) (?:mod|modulo) ?(\d+)\Z", r" \\pmod{\1}"),
         (r"\b([A-Za-z]) ?(?::|\\colon) ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
         (r"\A([a-z]) ?(?:\\mapsto|↦)(?![a-z])", r"f(\1)="),
