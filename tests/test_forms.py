@@ -145,7 +145,9 @@ RIGHT = {
     "equations solved for another name": [
         ("a=F/m", "F=ma"), ("PV=nRT", r"P=\frac{nRT}{V}"), ("m=E/c^2", "E=mc^2"), ("y=1/x", "xy=1"), (r"\frac xy=3", "x=3y"), (r"a=\frac{F-b}{m}", "F=ma+b"),
     ],
+    "stops and styles": [("45,", "45"), (r"45\\\\", "45"), (r"\bf 45", "45"), ("45 ✓", "45"), ("45-th", "45"), ("Rs. 45", "₹45"), (r"\$45/hr", r"\$45\text{ per hour}"), ("45 persons", "45 people")],
     "letters that are units": [
+        ("45 g/mol", "45"), ("9.8 m/sec^2", r"9.8\text{ m/s}^2"), ("45 kmph", "45 km/h"),
         ("300 cm", "3 m"), ("36 km/h", "10 m/s"), ("3000 g", "3 kg"), ("3h", "3 hours"), ("1 L", "1000 cm^3"), ("20000 cm^2", "2m^2"), ("1 h 15 min", "75 min"),
         ("2 m 40 cm", r"2.4\text{ m}"), ("6 a day", "6 per day"), (r"\$3+\$4=\$7", r"\$7"),
     ],
@@ -273,6 +275,7 @@ WRONG = {
         ("x(y-1)=0", "y=1"), ("xy=x", "y=1"), (r"y=\sqrt x", "y^2=x"), ("a=m/F", "F=ma"), ("V=I/R", "I=V/R"), ("xyz=xy", "z=1"), ("tx=0", "t=0"), ("y=2x", "x/y=2"),
     ],
     "letters that are other units": [(r"\frac{F}{m}", "1"), ("a=m/F", "1"), ("300 cm", "3 s"), ("300 cm", "30 m"), (r"5m", r"5\text{ cm}"), ("18 km/h", "18 m/s"), (r"5 x", r"5\text{ cm}"), ("1 h 15 min", "1.15 hours")],
+    "dots behind a number": [("5.33...", "5.33"), ("5...", "5"), ("0.3...", "0.3")],
     "near misses of sets and signs": [
         (r"\mathbb{R}^+", r"[0,\infty)"), (r"\mathbb{R}^+", r"\mathbb{R}"), (r"\mathbb{R}^2", r"\mathbb{R}"), (r"\{1,\ldots,5\}", r"\{1,2,3,4,6\}"), (r"x\notin\{1\}", r"x\in\{1\}"),
         (r"|(6,8)|", "14"), (r"\frac{d^2y}{dx^2}=6", "y'=6"), (r"\frac{dy}{dt}=3t", "y'=3t"), (r"0.34\approx\frac13", r"\frac13"), (r"\$3+\$4=\$8", r"\$7"),

@@ -53,7 +53,11 @@ _REWRITES = tuple(
     for pattern, replacement in (
         (r"(?<!\\)\\[()\[\]]", " "),  # \( \) \[ \]: math delimiters
         (r"\\(?:left|right|[bB]ig{1,2}[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![A-Za-z])(?: ?\.)?", ""),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed)(?![A-Za-z])", ""),
+        (
+            r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed|blacksquare"
+            r"|bf|it|tt|sf|large|Large)(?![A-Za-z])",
+            "",
+        ),
         (r"\\(?:text)?color *\{[^{}]*\}", ""),
         (r"\\text\{,\}", "{,}"),
         (r"\\([ij])math(?![A-Za-z])", r"\1"),
@@ -75,6 +79,11 @@ _REWRITES = tuple(
             lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
         ),
         (r"\A\[((?:\[[^\[\]]+\] ?,? ?){2,})\]\Z", _rows),
+        (
+            r"(?<=[0-9]) ?/ ?(?=(?:hour|hr|day|week|month|year|yr|minute|person|item|pound|lb|mile|gallon)s?\b)",
+            " per ",
+        ),
+        (r"\ARs\.? ?(?=[0-9])", "₹"),
         (r"(?<=[0-9]) (?:mod|modulo) ?(\d+)\Z", r" \\pmod{\1}"),
         (r"\b([A-Za-z]) ?(?::|\\colon) ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
         (r"\A([a-z]) ?(?:\\mapsto|↦)(?![a-z])", r"f(\1)="),
@@ -134,8 +143,7 @@ def clean(text: str) -> str:
     text = text.replace("\0", "").strip()
     if text.startswith(("$", "\\$")):
         text = _PRICES.sub(r"\1", text)
-    if text.endswith("\\") and not text.endswith("\\\\"):
-        text = text[:-1].rstrip()  # a space `\ ` that lost its blank
+    text = text.rstrip("\\,; ✓✔■□∎")  # an end of a line, a space `\ ` that lost its blank, a stop
     if text.endswith(".") and not text.endswith(".."):
         text = text[:-1].rstrip()
     if text.startswith("**") and text.endswith("**") and len(text) > 4:

@@ -39,7 +39,7 @@ _TAILS = frozenset(
 )
 _SAME_UNIT = {
     "degree": "°", "dollar": "$", "percent": "%", "inche": "inch", "deg": "°", "pct": "%", "usd": "$", "feet": "foot",
-    "euro": "€", "centurie": "century",
+    "euro": "€", "centurie": "century", "person": "people",
 }  # fmt: skip
 _PIECE = re.compile(
     rf" *(?:\\(?P<style>{STYLE})(?![A-Za-z])\*? ?\{{(?P<styled>(?:[^{{}}]|\{{[^{{}}]*\}})*)\}}"
@@ -84,7 +84,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
     spelled, plain = "", True
     for place, piece in enumerate(pieces):
         if piece["letters"] is not None:
-            single = len(piece["letters"]) == 1
+            single = len(piece["letters"]) == 1 and not (place == 0 and _is_over_word(pieces))
             if single and (place == 0 or (plain and pieces[place - 1]["sign"] not in ("/", "\\mu"))):
                 return None
             spelled += f" {piece['letters']}"
@@ -108,6 +108,12 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
             return None
         return _canonical(parts)
     return unit_of(spelled.replace("·", " "), styled=not plain, one=one)
+
+
+def _is_over_word(pieces: list[re.Match]) -> bool:
+    """Whether a lone letter stands over a longer name of a unit, as the g of g/mol."""
+    below = pieces[2]["letters"] if len(pieces) > 2 and pieces[1]["sign"] == "/" else None
+    return below is not None and len(below) > 1 and known(below) is not None and known(pieces[0]["letters"]) is not None
 
 
 @lru_cache(1024)
@@ -136,7 +142,7 @@ def _symbols(spelled: str, splits: bool) -> Parts | None:
             parts.append((name[1][0], sign))
             parts.append((name[1][1], sign * int(name[2] or 1)))
             continue
-        if name[1] in CHANGING:
+        if name[1] in CHANGING and not (name[1] == "sec" and sign < 0):  # m/sec
             return None
         parts.append((name[1], sign * int(name[2] or 1)))
     return parts or None

@@ -38,7 +38,7 @@ _PLAIN = """
     gal gallon: 473176473/125000000000 m^3   qt quart: 473176473/500000000000 m^3   pt pint: 473176473/1000000000000 m^3
     cup: 473176473/2000000000000 m^3   tablespoon tbsp: 473176473/32000000000000 m^3
     teaspoon tsp: 157725491/32000000000000 m^3
-    mph: 1397/3125 m s^-1         kph kmh: 5/18 m s^-1         knot kn: 463/900 m s^-1    mpg: 1 mpg
+    mph: 1397/3125 m s^-1         kph kmh kmph: 5/18 m s^-1         knot kn: 463/900 m s^-1    mpg: 1 mpg
     atm atmosphere: 101325 kg m^-1 s^-2   torr: 20265/152 kg m^-1 s^-2   psi: 1 psi   mmHg: 1 mmHg
     hp horsepower: 1 hp           u amu: 1 u                   dB decibel: 1 dB           ppm: 1/1000000
     rpm: 1/60 turn s^-1           rev revolution: 1 turn       gon: 1 gon
