@@ -14,12 +14,13 @@ test: .venv/installed-test
 	$(BIN)/pytest -n auto --maxschedchunk 1
 
 # What `make test` does with the same examples each time, with new ones: every property of the tests, and a hundred
-# thousand mutated answers for the verifier (`make test` tries one thousand), and fifty thousand wrong ones. And several
-# ranks: four instead of two, and real torchrun.
+# thousand mutated answers for the verifier (`make test` tries one thousand), fifty thousand wrong ones, and ten thousand
+# that are wrapped in something. And several ranks: four instead of two, and real torchrun.
 fuzz: .venv/installed-test
 	$(BIN)/pytest -n auto -m hypothesis --hypothesis-profile explore
 	$(BIN)/python tests/fuzz_verify.py --answers 100000 --seed 0
 	$(BIN)/python tests/mutate_references.py --pairs 50000 --seed 0
+	$(BIN)/python tests/wrap_references.py --pairs 10000 --seed 0
 	RANKS=4 $(BIN)/pytest tests/test_distributed.py
 	$(BIN)/python tests/torchrun_runs.py
 

@@ -122,6 +122,7 @@ CRAFTED = (
     "+".join(rf"\int_1^{{{n}}} \frac{{x^9+{n}}}{{x^2+{n}x+7}}\,dx" for n in range(2, 20)),
     r"\sum_{k=50}^{\infty} \frac{k^{12} 20^k}{(k+0)!}", r"\sum_{k=1}^{\infty} \frac{1}{" + "".join(f"(k+{n})^2" for n in range(6)) + "}",
     "+".join(rf"\sum_{{k={n}}}^{{\infty}} \frac{{1}}{{(k+1)^4(k+{n})^4}}" for n in range(1, 22)),
+    "".join(rf"\sum_{{{c}=1}}^{{12}}" for c in "abcghjklm") + "".join(f"x_{c}" for c in "abcghjklm"),
     r"\left( 3, " + r"\frac{\pi}{2} " * 39 + r"\right)", r"\lim_{x \to 0}" * 15 + "x", r"\int_0^1" * 15 + "x" + r"\,dx" * 15,
 )  # fmt: skip
 

@@ -150,7 +150,7 @@ def is_coincidence(kind: str, answer: str, reference: str) -> bool:
         return True  # nothing times nothing
     if answer == f"-{reference}" and re.match("0(?![.0-9])", reference):
         return True  # -0 < x
-    if kind == "case" and re.fullmatch(
+    if answer.casefold() == reference.casefold() and re.fullmatch(
         r"\\text\{\([A-Z]\)\}|\([A-Z]\).*|[0-9A-F]+_\{16\}|.*p\.m\.|.*pm|[0-9.]+e[0-9]+", reference
     ):
         return True  # choice letters, digits past nine, p.m. and e8 have no case

@@ -27,8 +27,8 @@ verify.math.expressions verify.math.expressions.tree verify.math.expressions.sho
 verify.math.quantities verify.math.quantities.units verify.math.quantities.phrases verify.math.quantities.words
 verify.math.expressions.vocabulary verify.math.expressions.tokens verify.math.expressions.parsing
 verify.math.expressions.build verify.math.expressions.amounts
-verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.brackets
-verify.math.expressions.vectors verify.math.expressions.grammar
+verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.vectors
+verify.math.expressions.brackets verify.math.expressions.grammar
 verify.math.prose.dates verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex
 verify.math.expressions.angles verify.math.expressions.polynomials verify.math.expressions.exact
 verify.math.expressions.points verify.math.expressions.endless verify.math.expressions.numeric
@@ -36,7 +36,8 @@ verify.math.expressions.laurent verify.math.expressions.limits verify.math.expre
 verify.math.expressions.antiderivatives verify.math.expressions.integrals
 verify.math.expressions.atoms
 verify.math.expressions.arithmetic verify.math.expressions.matrices verify.math.expressions.reals
-verify.math.expressions.inequalities verify.math.expressions.relations verify.math.expressions.free_names
+verify.math.expressions.inequalities verify.math.expressions.relations verify.math.expressions.residues
+verify.math.expressions.free_names
 verify.math.rules verify.math.quantities.magnitudes verify.math.expressions.equations
 verify.math.equal verify.math.readings verify.math.grade
 verify.math verify.choice verify.gym verify.user

@@ -65,7 +65,8 @@ RIGHT = {
         (r"\begin{cases} x=1 \\ y=5 \end{cases}", "(1,5)"), (r"x\equiv 4\pmod 9", r"4\pmod{9}"), (r"x\equiv 13\pmod 9", r"x\equiv4\pmod9"),
         (r"5\bmod 9", "5"), (r"\dot{y}=-ky", r"\dot{y}=-k y"), ("C(8,3)", "56"), (r"\frac{n!}{6(n-3)!}", r"\binom n3"),
         (r"\begin{pmatrix}1&2\\0&1\end{pmatrix}\begin{pmatrix}3\\4\end{pmatrix}", r"\begin{pmatrix}11\\4\end{pmatrix}"),
-        (r"2\hat{i}-5\hat{j}", "(2,-5)"), (r"\frac{\hbar}{3 m}", r"\frac{\hbar}{3m}"),
+        (r"2\hat{i}-5\hat{j}", "(2,-5)"), (r"\mathbf{i}+3\mathbf{j}", "(1,3)"), ("[[1,2],[3,4]]", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"), (r"\frac{5!}{2!3!}", "10"),
+        (r"\int_0^1x^2\,\mathrm{d}x", r"\frac13"), (r"\int_0^2x\,\mathrm dx", "2"), (r"x\equiv2\ (\mathrm{mod}\ 5)", r"x\equiv2\pmod 5"), (r"\frac{\hbar}{3 m}", r"\frac{\hbar}{3m}"),
     ],
     "separators": [
         ("35,145", "35, 145"), ("(2,000, 7)", "(2000,7)"), ("1000,75", "1000.75"), ("3,14", "3.14"), ("2,00,000", "200000"), ("1.234,5", "1234.5"),
@@ -95,7 +96,7 @@ RIGHT = {
         (r"\{3k: k\in\mathbb{Z}\}", r"\{3n\mid n\in\mathbb{Z}\}"), ("]0,1[", "(0,1)"), ("[0,1[", "[0,1)"),
     ],
     "other digits and counters": [("۴۲", "42"), ("٤٢", "42"), ("42元", "42"), (r"42\text{厘米}", r"0.42\text{ m}")],
-    "chosen letters": [("(A) and (C)", "A, C"), (r"\text{Both A and C}", "A, C"), (r"\text{Option B: } 73", "B")],
+    "chosen letters": [("B - Paris", "B"), ("(B) P(A)", "B"), ("(B) both A and C", "B"), ("B (the second one)", "B"), ("100 mod 7", "2"), ("(A) and (C)", "A, C"), (r"\text{Both A and C}", "A, C"), (r"\text{Option B: } 73", "B")],
     "combinations": [(r"{}^{10}C_3", "120"), ("C_n^k", r"\binom nk"), (r"n!2^n", r"2^n n!")],
     "constants by any name": [("Ae^{2x}", "Ce^{2x}"), (r"A\sin x+B\cos x", r"C_1\cos x+C_2\sin x"), ("(t,2t)", "(s,2s)")],
     "dates and times": [
@@ -110,6 +111,7 @@ RIGHT = {
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{-1}", r"\begin{pmatrix}-2&1\\1.5&-0.5\end{pmatrix}"),
         (r"\begin{pmatrix}0&2\\4&0\end{pmatrix}^{-1}", r"\begin{pmatrix}0&\frac14\\\frac12&0\end{pmatrix}"),
     ],
+    "letters of matrices": [("(AB)^T", "B^TA^T"), (r"x^{\top}Ax", r"x^\top A x"), ("A^T+2B", "2B+A^T"), ("(1+r)^T", "(r+1)^T"), ("A^TI", "A^T")],
     "dots in a set": [
         (r"\{1,2,\ldots,10\}", r"\{1,2,3,4,5,6,7,8,9,10\}"), (r"\{2,4,6,\dots,12\}", r"\{2,4,6,8,10,12\}"), (r"\{1,2,\ldots,n\}", r"\{1,2,\dots,n\}"),
     ],
@@ -140,6 +142,32 @@ RIGHT = {
         ("x^2+1=0", r"\emptyset"),
     ],
     "equations": [("x^2-7x+12=0", r"\{3,4\}"), (r"x=\frac{5-y}{3}", "3x+y=5"), ("(3+2i)z", "3z+2iz")],
+    "equations solved for another name": [
+        ("a=F/m", "F=ma"), ("PV=nRT", r"P=\frac{nRT}{V}"), ("m=E/c^2", "E=mc^2"), ("y=1/x", "xy=1"), (r"\frac xy=3", "x=3y"), (r"a=\frac{F-b}{m}", "F=ma+b"),
+    ],
+    "stops and styles": [("45,", "45"), (r"45\\\\", "45"), (r"\bf 45", "45"), ("45 ✓", "45"), ("45-th", "45"), ("Rs. 45", "₹45"), (r"\$45/hr", r"\$45\text{ per hour}"), ("45 persons", "45 people")],
+    "letters that are units": [
+        ("45 g/mol", "45"), ("9.8 m/sec^2", r"9.8\text{ m/s}^2"), ("45 kmph", "45 km/h"),
+        ("300 cm", "3 m"), ("36 km/h", "10 m/s"), ("3000 g", "3 kg"), ("3h", "3 hours"), ("1 L", "1000 cm^3"), ("20000 cm^2", "2m^2"), ("1 h 15 min", "75 min"),
+        ("2 m 40 cm", r"2.4\text{ m}"), ("6 a day", "6 per day"), (r"\$3+\$4=\$7", r"\$7"),
+    ],
+    "sets by other signs": [
+        (r"\mathbb{R}^+", r"(0,\infty)"), (r"\mathbb{R}_{\ge0}", r"[0,\infty)"), (r"\mathbb R_{+}", "x>0"), (r"\mathbb{R}^-", r"(-\infty,0)"), (r"\{1,\ldots,5\}", r"\{1,2,3,4,5\}"),
+        (r"x\notin\{1,2\}", r"\mathbb{R}\setminus\{1,2\}"), (r"x\not\in[1,2]", r"(-\infty,1)\cup(2,\infty)"), (r"\|(6,8)\|", "10"), (r"|(a,b)|", r"\sqrt{a^2+b^2}"),
+    ],
+    "names with an index": [
+        (r"\sum_{k=1}^{n}x_k", r"\sum_{i=1}^{n}x_i"), (r"\frac1n\sum_{k=1}^{n}x_k", r"\frac{\sum_{i=1}^n x_i}{n}"), (r"\sum_{k=1}^{3}x_k", "x_1+x_2+x_3"),
+        (r"\sum_{k=1}^{n}3f(k)", r"3\sum_{j=1}^{n}f(j)"), (r"\sum_{k=1}^{3}f(k)", "f(3)+f(2)+f(1)"), (r"\lim_{n\to\infty}a_n", r"\lim_{k\to\infty}a_k"),
+        (r"\sum_{k=1}^n a_{jk}b_{kl}", r"\sum_{i=1}^n a_{ji}b_{il}"),
+    ],
+    "remainders": [(r"7\bmod 4", "3"), (r"17\pmod 5", "2"), (r"2^{10}\bmod 7", "2"), (r"-4\pmod 9", "5"), (r"-4\pmod 9", "-4")],
+    "shares, powers and odds in words": [
+        ("5 out of 8", r"\frac58"), ("1 in 4", "0.25"), ("3 over 7", r"\frac37"), ("6 squared", "36"), ("4 cubed", "64"), ("7 and 1/2", "7.5"), ("3 to 1", "3:1"),
+    ],
+    "named by more signs": [
+        (r"\arg z=\pi", r"\pi"), (r"\dim V=3", "3"), (r"f\colon x\mapsto 3x", "f(x)=3x"), (r"\frac{dy}{dx}=3x", "y'=3x"), (r"\frac{d^2y}{dx^2}=6", "y''=6"),
+        ("x=y=7", "x=7, y=7"), ("x equals 7", "x=7"), ("x is 7", "7"), (r"0.333\approx\frac13", r"\frac13"), (r"3.14\approx\pi", r"\pi"), (r"\ 7\ ", "7"),
+    ],
 }  # fmt: skip
 WRONG = {
     "pairs that would be empty as intervals": [
@@ -148,7 +176,7 @@ WRONG = {
     ],
     "relations without a variable": [
         (r"\sqrt3\approx1.732", r"\sqrt2\approx1.414"), ("f(4)=5", "f(4)=7"), ("f(4)=5", "f(6)=5"), ("1<3", "4<5"), ("g(1)=2, g(2)=5", "g(1)=3, g(2)=6"),
-        ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\log_3 9=2", r"\log_3 27=3"),
+        ("1.732", r"\sqrt2\approx1.414"), (r"\sqrt2\approx1.415", r"\sqrt2\approx1.414"), ("2+2=4", "2+3=5"), (r"\max f=3", r"\min f=3"), ("x=y=7", "x=z=7"), ("x=y=7", "x=7"), (r"\log_3 9=2", r"\log_3 27=3"),
         ("P(A)=1/2", "P(B)=1/2"), ("PQ=5", "RS=5"),
     ],
     "values by name": [("x=1, y=2", "(y,x)=(1,2)"), ("b=1, a=2", "(1,2)"), ("(a,b)=(2,3)", "a=3, b=2"), ("x=1, y=2", "x=1, z=2")],
@@ -178,6 +206,7 @@ WRONG = {
         (r"\sum_{k=0}^{\infty}(-1)^k", "0.5"), (r"\lim_{x\to\infty}\frac{2x^2+1}{x-3}", "2"), (r"\lim_{x\to\infty}\frac{2x+1}{x-3}", "3"), (r"\lim_{x\to\infty}x", "1"),
     ],
     "names that run over other numbers": [
+        (r"x=k\pi, x\in\mathbb{Z}", r"x=k\pi, k\in\mathbb{Z}"),
         (r"x=k\pi, k\in\mathbb{R}", r"x=k\pi, k\in\mathbb{Z}"), (r"x=k\pi \text{ for real } k", r"x=k\pi, k\in\mathbb{Z}"), (r"k\pi, k\in\mathbb{N}", r"k\pi, k\in\mathbb{Z}"),
     ],
     "names that are not free": [
@@ -199,6 +228,7 @@ WRONG = {
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^T", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{-1}", r"\begin{pmatrix}-2&1\\1.5&0.5\end{pmatrix}"),
         (r"\begin{pmatrix}1&2\\2&4\end{pmatrix}^{-1}", r"\begin{pmatrix}1&2\\2&4\end{pmatrix}"),
+        ("A^TB", "BA^T"), ("(AB)^T", "A^TB^T"), ("A^TA", "AA^T"), (r"x^\top Ax", r"x^\top xA"), ("A^T", "A"), ("HTH", "THH"),
         (r"\{1,2,\ldots,10\}", r"\{1,2,10\}"), (r"\{1,2,\ldots,10\}", r"\{1,2,3,4,5,6,7,8,9,11\}"), (r"\{1,2,4,\ldots,64\}", r"\{1,2,4,64\}"),
         (r"x\ne1,2", r"x\ne1"), (r"x\ne1,2", "1,2"), (r"x\ne1,2", r"x\ne1,3"), (r"y\ne1,2", r"x\ne1,2"), (r"x\ne1,2,\ldots", r"x\ne1,2"),
         (r"\{1,2,\ldots,n\}", r"\{1,2,\ldots,m\}"), (r"\cos(n\pi)", "1"), (r"\cos(2\pi x)", "1"), (r"\sin\frac{n\pi}{2}", "0"), (r"\cos(2n)", "1"),
@@ -218,6 +248,37 @@ WRONG = {
         ("(4,000, 7)", "(4,0,7)"), ("(4,000,7)", "(4,0,7)"), ("3,25 cm", "325 cm"), ("0,75", r"\frac{75}{1}"), ("2.345.678", "2.345"), ("6 feet, 3 inches", "6.3 feet"),
         ("6 feet, 13 inches", "85 inches"), ("5 percentage points", "5"), ("9 feet underground", "9"), ("90 degrees clockwise", "90"), ("9 dollars refunded", "9"),
         ("0,050", "50"), ("x>2, x<7", "[2,7]"), ("x>2, y<7", "(2,7)"), (r"\sum_{k=1}^{1000}k^2", "333833501"), (r"\prod_{k=1}^{1000}k", "1000"),
+    ],
+    "infinity and zero": [(r"0\cdot\infty", "0"), (r"(x-x)\infty", "0"), (r"(\infty,0\cdot\infty)", r"(\infty,0)"), (r"\infty-\infty", "0"), (r"\frac{\infty}{\infty}", "1")],
+    "letters with a text that is none": [
+        (r"\text{(B)}, 41", r"\text{(B)}"), (r"(B) \text{ or } 41", "(B)"), (r"\text{(B)} \text{ is wrong}", "B"), (r"\text{(B)}\to 41", "B"), ("(B) million", "B"),
+        ("(B) 5 or (C) 6", "B"), ("(B) 5, (C) 6", "B"), ("B (or C)", "B"), ("B (not C)", "C"), ("(B) (C)", "B"), ("B. C", "B"), ("(B) could be (C)", "B"), ("(B) 5; C", "B"),
+        (r"1, \begin{pmatrix} 2 \\ 3 \end{pmatrix}", r"\begin{pmatrix} 2 \\ 3 \end{pmatrix}"),
+    ],
+    "conditions that change a number": [("5 for 6", "5"), ("5 with remainder 2", "5"), (r"5 \text{ if it rains}", "5")],
+    "more words that change a number": [
+        ("5 mil", "5"), ("5 degrees frost", "5"), ("5 in the hole", "5"), ("5 onwards", "5"), ("5 grand", "5"), ("5 myriads", "5"), ("5 mln", "5"), ("5 kilodollars", "5"), ("5 megapounds", "5"), ("5 apples every second day", "5"),
+        ("5 out of 8", "5"), ("5 out of 8", "8"), ("5 squared", "5"), ("5 in 6", "5"), ("5 and 1/2", "5"), ("8 in 5", "0.2"), ("1 to 3", "3:1"),
+    ],
+    "labels in another order": [
+        ("Width = 3, Length = 4", "4, 3"), ("Maximum = 1, Minimum = 2", "2, 1"), ("Alice: 5, Bob: 6", "Alice: 6, Bob: 5"), ("Max = 1, Min = 2", "Maximum = 2, Minimum = 1"),
+    ],
+    "other remainders": [
+        (r"3\bmod 2", "3"), (r"2^{10}\bmod 7", "1024"), (r"17\pmod 5", "17"), (r"5\bmod 9", "14"), (r"x\equiv 2\pmod 3", r"x\equiv 2\pmod 6"),
+    ],
+    "names with another index": [
+        (r"\sum_{k=1}^{3}x_k", "3x_k"), (r"\sum_{k=1}^{n}x_k", "nx_k"), (r"\prod_{k=1}^{n}x_k", "x_k^n"), (r"\sum_{k=1}^{n}x_{k+1}", r"\sum_{i=1}^{n}x_i"),
+        (r"\sum_{k=1}^{3}x_k", "x_1+x_2+x_4"), (r"\sum_{k=1}^{n}a_{kj}", r"\sum_{i=1}^{n}a_{ji}"), (r"\sum_{k=1}^{n}x_k^2", r"\left(\sum_{i=1}^{n}x_i\right)^2"),
+        (r"\lim_{n\to\infty}a_n", "a_n"), (r"\sum_{k=1}^{n}x_{min}", r"\sum_{i=1}^{n}x_{mkn}"),
+    ],
+    "equations that only look solved": [
+        ("x(y-1)=0", "y=1"), ("xy=x", "y=1"), (r"y=\sqrt x", "y^2=x"), ("a=m/F", "F=ma"), ("V=I/R", "I=V/R"), ("xyz=xy", "z=1"), ("tx=0", "t=0"), ("y=2x", "x/y=2"),
+    ],
+    "letters that are other units": [(r"\frac{F}{m}", "1"), ("a=m/F", "1"), ("300 cm", "3 s"), ("300 cm", "30 m"), (r"5m", r"5\text{ cm}"), ("18 km/h", "18 m/s"), (r"5 x", r"5\text{ cm}"), ("1 h 15 min", "1.15 hours")],
+    "dots behind a number": [("5.33...", "5.33"), ("5...", "5"), ("0.3...", "0.3")],
+    "near misses of sets and signs": [
+        (r"\mathbb{R}^+", r"[0,\infty)"), (r"\mathbb{R}^+", r"\mathbb{R}"), (r"\mathbb{R}^2", r"\mathbb{R}"), (r"\{1,\ldots,5\}", r"\{1,2,3,4,6\}"), (r"x\notin\{1\}", r"x\in\{1\}"),
+        (r"|(6,8)|", "14"), (r"\frac{d^2y}{dx^2}=6", "y'=6"), (r"\frac{dy}{dt}=3t", "y'=3t"), (r"0.34\approx\frac13", r"\frac13"), (r"\$3+\$4=\$8", r"\$7"),
     ],
     "near misses of the new forms": [
         ("n2^{n-1}", "n2^{n+1}"), ("2x=10", "10"), ("x-4=0", "0"), ("T(n)=2^n", "2^m"), ("f(q)=ax+b", "f(x)=ax+b"), ("2^n, n>1", "2^n, n>2"),
@@ -254,6 +315,8 @@ def test_a_near_miss_is_never_right(kind: str, answer: str, reference: str, mode
         ("The answer is 5. Wait, that is wrong. It is 6.", "6"), ("<answer>42</answer>", "42"), ("<answer>$x = 42$</answer><|im_end|>", "42"),
         ('{"answer": "42"}', "42"), ("```\n42\n```", "42"), ("答案是 42。", "42"), ("La réponse est 42.", "42"), ("Die Antwort lautet 42.", "42"),
         ("La respuesta es 42.", "42"), ("Ответ: 42", "42"), ("پاسخ: 42", "42"), (r"\boxed{４２}", "42"), ("42</s>", "42"), ("Answer: 28 pct", "28"),
+        ("So 7 is the final answer.", "7"), ("She makes $18 per day.", "18"), ("Total cost: $18", "18"), ("Therefore, 7.", "7"), ("The answer is 5/6 or about 0.833.", "5/6"),
+        ("The answer is 5 (not 6).", "5"), ("18 dollars a day", "18"),
     ],
 )  # fmt: skip
 def test_claims(response: str, reference: str) -> None:
@@ -267,7 +330,8 @@ def test_claims(response: str, reference: str) -> None:
     [
         ("The answer is 5. Wait, that is wrong.", "5"), ("The answer is not 5.", "5"), ("The answer is 20, not 18.", "18"),
         ("The answer is 5. Sorry, it is 6.", "5"), ("The answer is more than 5.", "5"), ("<answer>5 or 6</answer>", "5"),
-        ("The answer is 5 below zero.", "5"), (r"\boxed{5} no, \boxed{6", "5"),
+        ("The answer is 5 below zero.", "5"), (r"\boxed{5} no, \boxed{6", "5"), ("7 is not the answer.", "7"), ("Neither 7 nor 8 is the answer.", "7"),
+        ("She makes $18 less than 20.", "18"), ("The answer is 5 (not 6).", "6"), ("Is 7 the answer?", "7"),
     ],
 )  # fmt: skip
 def test_what_is_withdrawn_or_denied_is_no_answer(response: str, reference: str) -> None:
@@ -311,7 +375,7 @@ USED = {
     "rounding": (r"\pi", "3.14"), "number words": ("five", "5"), "labels": ("Total: 45", "45"), "separators": ("2,74", "2.74"),
     "free names": (r"m\pi", r"k\pi"), "conditions": ("2^n-1, n>1", "2^n-1"), "letter units": ("60 m/s", "60"),
     "steps": (r"\begin{aligned}2x&=10\\x&=5\end{aligned}", "5"), "vectors": (r"3\hat{i}+4\hat{j}", "(3,4)"),
-    "roots": ("x^2=9", r"\{3,-3\}"), "clock": ("15:30", "3:30 p.m."),
+    "solved": ("F=ma", "a=F/m"), "roots": ("x^2=9", r"\{3,-3\}"), "clock": ("15:30", "3:30 p.m."),
 }  # fmt: skip
 
 

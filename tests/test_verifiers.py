@@ -108,7 +108,11 @@ def test_rewards_pay_no_decimal_but_the_right_one() -> None:
         (r"So \boxed{B}.", "B"), (r"\boxed{(b)}", "B"), (r"\boxed{\text{B}}", "B"), (r"\boxed{B. Paris}", "B"),
         (r"\boxed{Option C}", "C"), ("The answer is (C).", "C"), ("Answer: D", "D"), ("B", "B"),
         ("(C) since it is so.", "C"),        ("**B.** Paris, because it is the capital of France", "B"),
-        (r"\boxed{Paris}", None), ("A man walks.", None),
+        (r"\boxed{Paris}", None), ("A man walks.", None), (r"\boxed{B, C}", None), (r"\boxed{(B) (C)}", None),
+        (r"\boxed{B. or C.}", None),
+        (r"\boxed{B. C}", None), (r"\boxed{(B) 5, (C) 6}", None), (r"\boxed{B, and (C)}", None),
+        (r"\boxed{D. A and C}", "D"),
+        (r"\boxed{B, Paris}", "B"), (r"\boxed{(B) P(A)}", "B"), (r"\boxed{A. Vitamin C}", "A"),
         ("<think>\\boxed{A}", None), (r"<think>\boxed{A}</think>D", "D"), ("", None),
     ],
 )  # fmt: skip

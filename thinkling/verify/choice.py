@@ -15,7 +15,13 @@ from thinkling.verify.math.prose.extract import extract
 from thinkling.verify.verifier import RuleSet, Verdict, Verifier, no_argument
 
 _WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|boldsymbol)\s*\{([^{}]*)\}|[$*]")
-_LETTER = re.compile(r"(?:(?i:option|choice)\s+)?[(\[]?([A-Za-z])(?:[)\].:,]+(?:\s.*)?)?", re.DOTALL)
+_LETTER = re.compile(r"(?:(?i:option|choice)\s+)?[(\[]?([A-Za-z])(?:([)\].:,]+)(?:\s(.*))?)?", re.DOTALL)
+_ANOTHER = (
+    re.compile(  # what makes two letters of one: B, C; (B) (C); B. or C. But "D. A and C" may be an option's words
+        r"(?:or|and)\b.*|[/|&;,].*|.*(?<![A-Za-z])[(\[][A-Z][)\]].*|(?:.*\s)?[A-Z]\).*|[A-Z][.:]?", re.DOTALL
+    )
+)
+_LETTERS = re.compile(r"[(\[]?[A-Z][)\].:]*+(?:\s*+(?:or|and|[,;/&|])?\s*+[(\[]?[A-Z][)\].:]*+)*+\s*")
 _OPENING = re.compile(r"(?<![\w.])[(\[]?([A-Z])[)\].:](?=[\s*]|\Z)")  # a response that begins so and goes on, or a list
 _CLAIM = (
     re.compile(  # option B is right; I choose B; but A is a word where another follows, and what is wrong is no claim
@@ -46,7 +52,11 @@ def letter_of(text: str) -> str | None:
     """The letter that a final answer or a reference is: B of B, (b), \\text{B}, "B. Paris" or "option B"."""
     bare = _WRAPPER.sub(r"\1", text).strip()
     found = _LETTER.fullmatch(bare)
-    return found and found[1].upper()
+    if found is None:
+        return None
+    rest = (found[3] or "").strip()
+    several = _ANOTHER.fullmatch(rest) or ("," in (found[2] or "") and _LETTERS.fullmatch(rest))
+    return None if several else found[1].upper()
 
 
 def verify(problem: Problem, response: str, mode: RuleSet = "lenient") -> Verdict:

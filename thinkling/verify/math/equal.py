@@ -6,9 +6,9 @@ It is not transitive, on purpose, where one of two answers leaves something out:
 """
 
 from collections import Counter
-from fractions import Fraction
 
 import thinkling.verify.math.expressions.equations as equations
+import thinkling.verify.math.expressions.residues as residues
 import thinkling.verify.math.quantities.magnitudes as magnitudes
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import SETS, as_set
@@ -16,7 +16,8 @@ from thinkling.verify.math.expressions.exact import Undefined
 from thinkling.verify.math.expressions.free_names import renamed_function, renamings
 from thinkling.verify.math.expressions.inequalities import solved
 from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
-from thinkling.verify.math.expressions.relations import as_residue, defines, heads, in_order, named_values, one_name
+from thinkling.verify.math.expressions.relations import defines, heads, in_order, named_values, one_name
+from thinkling.verify.math.expressions.residues import as_residue
 from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
@@ -39,7 +40,6 @@ from thinkling.verify.math.expressions.tree import (
     Tuple,
     Unread,
     Words,
-    variables,
 )  # fmt: skip
 from thinkling.verify.math.rules import STRICT
 
@@ -95,14 +95,14 @@ class _Comparison:
                 return self.entries(*((values, b.items) if relation is a else (a.items, values)), "entry")
         if isinstance(a, Relation) or isinstance(b, Relation):
             if isinstance(a, Residue) or isinstance(b, Residue):
-                return self._residues(as_residue(a, b), as_residue(b, a))
+                return residues.difference(self, as_residue(a, b), as_residue(b, a))
             return equations.difference(self, a, b)
         if any(isinstance(side, Listing) for side in (a, b)):
             return self._listings(a, b)
         if isinstance(a, SETS) or isinstance(b, SETS):
             return self._sets(a, b)
         if isinstance(a, Residue) or isinstance(b, Residue):
-            return self._residues(a, b)
+            return residues.difference(self, a, b)
         if isinstance(a, Ratio) or isinstance(b, Ratio):
             return self._ratios(a, b)
         if isinstance(a, Numeral) or isinstance(b, Numeral):
@@ -163,20 +163,6 @@ class _Comparison:
             base = a.base if isinstance(a, Numeral) else b.base
             return f"only {'the answer' if isinstance(a, Numeral) else 'the reference'} states its base, {base}"
         return None if (a.base, a.value) == (b.base, b.value) else _is_not(a, b)
-
-    def _residues(self, a: object, b: object) -> str | None:
-        if not (isinstance(a, Residue) and isinstance(b, Residue)):
-            whole, other = (a, b) if isinstance(a, Residue) else (b, a)
-            if variables(whole.value) or isinstance(other, Relation):
-                return _kinds(a, b)  # n mod 1000 is not n; nor is x = 1 every x that is 1 modulo 5
-            return self.difference(whole.value, other) if whole is a else self.difference(other, whole.value)
-        if a.name and b.name and a.name != b.name:
-            return f"{a.name} is not {b.name}"
-        if not magnitudes.same(self, a.modulus, b.modulus, exactly=True):
-            return _is_not(a, b)
-        difference = Apply("+", (a.value, Apply("neg", (b.value,))))
-        rest = Apply("mod", (difference, a.modulus))
-        return None if self.calculator.same(rest, Number(Fraction(0))) or a.value == b.value else _is_not(a, b)
 
     def _ratios(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Ratio) and isinstance(b, Ratio)):

@@ -19,6 +19,7 @@ from thinkling.verify.math.expressions.tree import (
     Listing,
     Number,
     Quantity,
+    Ratio,
     Relation,
     Set,
     Symbol,
@@ -47,6 +48,9 @@ _LABELLED = re.compile(
     r"(?:[Tt]he )?([A-Z]?[a-z]{2,}(?: [a-z]+){0,3}?)( ?[:=] ?| is | are | )"
     r"((?:[-+$(\[]|\\(?![A-Za-z]*name)|[0-9])[^:=]*)\.?"
 )
+_ODDS = re.compile(r"([0-9]+(?:\.[0-9]+)?) to ([0-9]+(?:\.[0-9]+)?)")
+_SAID = re.compile(r"([A-Za-z]) (?:is|equals|is equal to) ([-+\\0-9].*)")  # x equals 5
+_STEPS = re.compile(r"[^{}]*\\begin ?\{(?!d?cases|rcases|[a-zA-Z]*matrix).*\\end ?\{[a-z*]+\}[^{}]*")
 _ASKED = frozenset(
     "maximum minimum total half quarter percentage average left right remaining gain loss higher lower max min".split()
 )
@@ -57,10 +61,12 @@ _NAMES_A_VALUE = frozenset(
     number count of the is are it there about approximately exactly roughly around only just a nearly almost
     """.split()
 )
+_LABELS = {"max": "maximum", "min": "minimum"}
 _SAYS = frozenset(
     "has have had makes make earns earn needs need gets get costs cost pays pay sells sell saves save".split()
 )
 _BASES = tuple(tuple(Symbol(f"\\{style}{{{letter}}}") for letter in "ijk") for style in ("hat", "vec"))
+_BASES += (tuple(map(Symbol, "ijk")),)  # \mathbf{i} + 2\mathbf{j}
 
 
 def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, object]]:
@@ -71,14 +77,18 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
     value = value_of(cleaned)
     if value is not None:
         yield "number words", Number(value)
+    if isinstance(other, Ratio) and (found := _ODDS.fullmatch(without_style(cleaned))):
+        yield "number words", Ratio(tuple(Number(Fraction(part)) for part in found.groups()))
     for rule, spelled in _separated(cleaned, other):
         separated = parse(spelled)
         if not isinstance(separated, Unread | Words):
             yield rule, separated
     labelled = None if isinstance(other, Relation) else _labelled(cleaned)
+    if (said := _SAID.fullmatch(cleaned)) is not None:
+        yield "labels", parse(f"{said[1]} = {said[2]}")
     if labelled is not None:
         yield "labels", labelled
-    if isinstance(tree, Listing) and re.search(r"\\begin ?\{(?!d?cases|rcases)", cleaned) and not named_values(tree):
+    if isinstance(tree, Listing) and _STEPS.fullmatch(cleaned) and not named_values(tree):
         both_signs = all(isinstance(item, Listing) for item in tree.items)
         yield "steps", Listing(tuple(item.items[-1] for item in tree.items)) if both_signs else tree.items[-1]
     if isinstance(tree, Relation) and isinstance(other, Set | Listing):
@@ -112,8 +122,8 @@ def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
 
 
 def _labelled(cleaned: str) -> object | None:
-    """`Maximum = 2, Minimum = 1` as the values 2, 1; `Total: 45` as 45. None: another form, or words that change it."""
-    values = []
+    """`Maximum = 2, Minimum = 1` as values by name; `Total: 45` as 45. None: another form, or words that change it."""
+    values, names = [], []
     for item in re.split(r"[,;] ?(?:and )?| and ", without_style(cleaned)):
         found = _LABELLED.fullmatch(item.strip())
         if found is None:
@@ -126,7 +136,14 @@ def _labelled(cleaned: str) -> object | None:
         if changed or not named or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
             return None
         values.append(value)
-    return values[0] if len(values) == 1 else Listing(tuple(values))
+        names.append(" ".join(_LABELS.get(word, word) for word in words))
+    if len(values) == 1 or len(set(names)) < len(names):
+        return values[0] if len(values) == 1 else None
+    if set(names) == {"maximum", "minimum"}:  # beside a list they say themselves which is which
+        ordered = values if names[0] == "maximum" else values[::-1]
+        rises = all(isinstance(value, Number) for value in values) and ordered[0].value < ordered[1].value
+        return None if rises else Listing(tuple(values))
+    return Listing(tuple(Relation((Symbol(name), value), ("=",)) for name, value in zip(names, values, strict=True)))
 
 
 def _roots(tree: Relation, complex_too: bool) -> list[object] | None:
@@ -141,7 +158,7 @@ def _roots(tree: Relation, complex_too: bool) -> list[object] | None:
 def _vector(tree: object) -> Tuple | None:
     r"""`3\hat{i} + 4\hat{j}` as (3, 4)."""
     value = tree.sides[-1] if isinstance(tree, Relation) else tree
-    names = variables(value) if isinstance(value, EXPRESSIONS) else set()
+    names = {part.name for part in walk(value) if isinstance(part, Symbol)} if isinstance(value, EXPRESSIONS) else set()
     basis = next((basis for basis in _BASES if basis[0].name in names), _BASES[0])
     if len({unit.name for unit in basis} & names) < 2:
         return None

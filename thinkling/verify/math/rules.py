@@ -38,6 +38,7 @@ RULES = (
     Rule("clock", "15:30 is 3:30 p.m., and a time without a.m. or p.m. agrees with either", False),
     Rule("steps", "of the steps in an align environment the last one counts, unless they are values by name", False),
     Rule("vectors", "3i + 4j with hats is the point (3, 4)", False),
+    Rule("solved", "a = F/m is F = ma, an equation that was solved for another name", False),
     Rule("roots", "an equation answers for the set of its roots where the reference is that set", False),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import thinkling.verify.math.expressions.numeric as numeric
 from thinkling.verify.math.expressions.atoms import with_atoms
-from thinkling.verify.math.expressions.exact import CannotTell, NoCase, Undefined, exact
+from thinkling.verify.math.expressions.exact import CannotTell, NoCase, Undefined, exact, in_terms
 from thinkling.verify.math.expressions.numeric import MP, Numeric
 from thinkling.verify.math.expressions.points import between_bends, generic, substituted
 from thinkling.verify.math.expressions.tree import (
@@ -155,6 +155,8 @@ class Calculator:
         """The tree with a number, drawn for this point, in place of each value of an unknown function: f(2), f(x+1)."""
 
         def value(part: object) -> object | None:
+            if isinstance(part, Apply) and part.function in ("sum", "prod") and has_unknown(part.arguments[0]):
+                return self._drawn(terms) if (terms := in_terms(part, self.spend)) is not None else None
             if not (isinstance(part, Apply) and part.function.endswith("()")):
                 return None
             self.spend(30)

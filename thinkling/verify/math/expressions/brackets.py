@@ -9,9 +9,10 @@ from itertools import pairwise
 import thinkling.verify.math.expressions.build as build
 import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
+import thinkling.verify.math.expressions.vectors as vectors
 from thinkling.verify.math.expressions.build import expression
 from thinkling.verify.math.expressions.parsing import Parsing
-from thinkling.verify.math.expressions.tree import ELLIPSIS, Apply, Number, Set, Solution, Symbol
+from thinkling.verify.math.expressions.tree import ELLIPSIS, Apply, Number, Set, Solution, Symbol, Tuple
 
 _FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
 
@@ -36,10 +37,12 @@ def bracketed(parser: Parsing, opening: str) -> object:
 
 def absolute(parser: Parsing) -> Apply:
     parser.bars += 1
-    inside = expression(parser.sum())
+    inside = parser.sum()
     parser.bars -= 1
     parser.take("|")
-    return Apply("abs", (inside,))
+    if isinstance(inside, Tuple):
+        return vectors.length(inside)
+    return Apply("abs", (expression(inside),))
 
 
 def fenced(parser: Parsing, opening: str) -> Apply:
@@ -73,11 +76,11 @@ def braced_set(parser: Parsing) -> object:
 
 def _written_out(items: list) -> tuple:
     r"""`\{1, 2, \ldots, 10\}` in full, where equal steps lead from the first numbers to the last."""
-    *first, dots, last = items if len(items) > 3 else (None, None)
+    *first, dots, last = items if len(items) > 2 else (None, None)
     numbers = [*first, last]
     if dots != Symbol(ELLIPSIS) or not all(isinstance(item, Number) for item in numbers):
         return tuple(items)
-    steps = {b.value - a.value for a, b in pairwise(first)}
+    steps = {b.value - a.value for a, b in pairwise(first)} or {1}
     step = steps.pop()
     count = (last.value - first[0].value) / step if step and not steps else Fraction(0)
     if count.denominator != 1 or not len(first) <= count < build.MAX_LISTED:

@@ -136,12 +136,14 @@ _RISING, _FALLING = {"<", "≤"}, {">", "≥"}
 def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     """`x ≤ 2`, `0 < x < 5`, `x ≠ 3` and `x ∈ [0, 1]` bound one variable: sets with a name. The rest stay relations."""
     operators = tuple("=" if operator == "≡" else operator for operator in operators)
-    if "∈" in operators:
+    if "∈" in operators or "∉" in operators:
         values = as_set(sides[1])
-        if len(sides) == 2 and isinstance(sides[0], Tuple) and isinstance(sides[1], Set):
+        if operators == ("∈",) and isinstance(sides[0], Tuple) and isinstance(sides[1], Set):
             return Listing(tuple(Relation((sides[0], point), ("=",)) for point in sides[1].items))
         if len(sides) != 2 or not is_variable(sides[0]) or (values is None and not isinstance(sides[1], Symbol)):
             raise NotMathematics("∈ without a variable and a set")
+        if operators == ("∉",):
+            return Solution(sides[0].name, set_operation("∖", REALS, sides[1]))
         return Solution(sides[0].name, values or sides[1])
     kept = tuple(side.expression if isinstance(side, Quantity) and side.unit == "$" else side for side in sides)
     if set(operators) <= _FALLING:

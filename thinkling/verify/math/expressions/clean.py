@@ -29,6 +29,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "012345678
 _DOLLAR = re.compile(r"(?<!\\)\$")
 STYLE = "text|mbox|textrm|textbf|textit|textsf|textnormal|mathrm|mathbf|mathit|mathsf|rm|operatorname|mathop"
 _WHOLE_STYLED = re.compile(rf"\\(?:{STYLE})\*? *\{{([^{{}}]*)\}}")
+_PRICES = re.compile(r"([-+*/=] ?)\\?\$ ?(?=[0-9])")  # $3 + $4 = $7
 _SPACED_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?")
 _CHINESE_UNITS = {
     "元": "yuan", "厘米": "cm", "毫米": "mm", "公里": "km", "千米": "km",
@@ -37,16 +38,30 @@ _CHINESE_UNITS = {
     "小时": "hours", "分钟": "minutes", "分鐘": "minutes", "秒": "s",
     "天": "days", "年": "years", "円": "yen", "원": "won",
 } | dict.fromkeys("个個只人次岁本条块种颗支张辆斤名件台개명", "items")  # fmt: skip
+_REALS = r"\\(?:mathbb|mathbf|Bbb) ?(?:\{ ?R ?\}|R(?![A-Za-z]))"
+
+
+def _rows(found: re.Match) -> str:
+    """`[[1, 2], [3, 4]]` as a matrix in LaTeX."""
+    rows = re.findall(r"\[([^\[\]]+)\]", found[1])
+    return r"\begin{pmatrix}" + r" \\ ".join(row.replace(",", " & ") for row in rows) + r"\end{pmatrix}"
+
+
 _COUNTED = "|".join(sorted(_CHINESE_UNITS, key=len, reverse=True))
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"(?<!\\)\\[()\[\]]", " "),  # \( \) \[ \]: math delimiters
         (r"\\(?:left|right|[bB]ig{1,2}[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![A-Za-z])(?: ?\.)?", ""),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed)(?![A-Za-z])", ""),
+        (
+            r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed|blacksquare"
+            r"|bf|it|tt|sf|large|Large)(?![A-Za-z])",
+            "",
+        ),
         (r"\\(?:text)?color *\{[^{}]*\}", ""),
         (r"\\text\{,\}", "{,}"),
         (r"\\([ij])math(?![A-Za-z])", r"\1"),
+        (r"\\(?:mathrm|text|rm) ?(?:\{ ?d ?\}|(?<=[a-z] )d(?![a-z]{2}))(?= ?[A-Za-z]| ?\\(?!text|mathrm))", "d"),
         (r"\bUS ?\\?\$|\AUSD ?(?=[0-9])", r"\$"),
         (r"\\(?:text|mathrm)\{ ?\^\\circ ?([CF]) ?\}", r"^\\circ \1"),
         (r"\\text\{ ?\( ?mod ?\} ?(\d+) ?\)", r" \\pmod{\1}"),
@@ -59,10 +74,18 @@ _REWRITES = tuple(
         (r"\\(text|mbox|mathrm)\{([^{}]*[^{} ]) +(and|or) *\}", r"\\\1{\2}\\\1{ \3 }"),
         (
             r"\( ?\\[bp]?mod ?\{? ?(\d+|[a-z]) ?\}? ?\)|\\[bp]?mod(?![a-z]) ?\{? ?(\d+|[a-z])(?![0-9a-z]) ?\}?"
-            r"|\\(?:text|mathrm)\{ ?\(? ?mod ?(\d*) ?\)? ?\}(?: ?(\d+))?|\( ?(?:\\text\{ ?mod ?\}|mod) ?(\d+) ?\)",
+            r"|\\(?:text|mathrm)\{ ?\(? ?mod ?(\d*) ?\)? ?\}(?: ?(\d+))?"
+            r"|\( ?(?:\\(?:text|mathrm)\{ ?mod ?\}|mod)(?:\\| )*(\d+) ?\)",
             lambda found: rf" \pmod{{{next(filter(None, found.groups()), '')}}}",
         ),
-        (r"\b([A-Za-z]) ?: ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
+        (r"\A\[((?:\[[^\[\]]+\] ?,? ?){2,})\]\Z", _rows),
+        (
+            r"(?<=[0-9]) ?/ ?(?=(?:hour|hr|day|week|month|year|yr|minute|person|item|pound|lb|mile|gallon)s?\b)",
+            " per ",
+        ),
+        (r"\ARs\.? ?(?=[0-9])", "₹"),
+        (r"(?<=[0-9]) (?:mod|modulo) ?(\d+)\Z", r" \\pmod{\1}"),
+        (r"\b([A-Za-z]) ?(?::|\\colon) ?([a-z]) ?\\mapsto(?![a-z])", r"\1(\2)="),
         (r"\A([a-z]) ?(?:\\mapsto|↦)(?![a-z])", r"f(\1)="),
         (r"\( ?([f-hF-H]) ?\\circ ?([f-hF-H]) ?\) ?\(([a-z])\)", r"\1(\2(\3))"),
         (r"(?:\{ ?\} ?|\{ ?)?\^ ?\{?([0-9a-z]+)\}? ?\}? ?C ?_ ?\{?([0-9a-z]+)\}?", r"\\binom{\1}{\2}"),
@@ -76,6 +99,7 @@ _REWRITES = tuple(
             "",
         ),
         (r"\\not ?=|\\not ?\\equiv", r"\\ne "),
+        (r"\\not ?\\in(?![a-z])", r"\\notin "),
         (r"\^ ?(?:\\prime(?![A-Za-z])|\{ ?\\prime ?\})", "'"),
         (r"\\(?:qty|SI)\{([^{}]*)\} ?\{((?:[^{}]|\{[^{}]*\})*)\}", r"\1\\mathrm{\2}"),
         (r"\\mathrm\{([^{}~]*)~([^{}]*)\}", r"\\mathrm{\1 \2}"),
@@ -88,6 +112,12 @@ _REWRITES = tuple(
         ),
         (r"\A ?(?:\\text ?\{ ?)?答案?(?:是|为|：|:) ?\}?", ""),
         (r"\A[\"`']([^\"`']*)[\"`']\Z", r"\1"),
+        (rf"{_REALS} ?(?:\^ ?\{{? ?\+ ?\}}?|_ ?\{{? ?(?:\+|> ?0?) ?\}}?|\^ ?\{{ ?> ?0? ?\}})", r"(0,\\infty)"),
+        (rf"{_REALS} ?[_^] ?\{{ ?\\ge(?:q|qslant)? ?0 ?\}}", r"[0,\\infty)"),
+        (rf"{_REALS} ?(?:[_^] ?-|[_^] ?\{{ ?(?:-|< ?0?) ?\}})", r"(-\\infty,0)"),
+        (r"(?<![A-Za-z0-9.])(\d+) ?h(?:rs?)? ?(\d+) ?m(?:ins?)?(?![A-Za-z])", r"\1 hours \2 minutes"),
+        (r"(?<![A-Za-z0-9.])(\d+) ?m (\d+) ?cm(?![A-Za-z])", r"\1 meters \2 cm"),
+        (r"(?<=[0-9a-z]) an? (?=(?:day|week|month|year|hour|minute|second)\b)", " per "),
         (r"\\!", ""),
         (r"(?<=[0-9])\{,\}(?=[0-9])", ","),
         (r"(?<!\\)\\[ ,;:>]|~|\\(?:quad|qquad|thinspace|medspace|hspace\{[^{}]*\}|hfill)(?![A-Za-z])", " "),
@@ -111,6 +141,9 @@ def clean(text: str) -> str:
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = text.replace("\0", "").strip()
+    if text.startswith(("$", "\\$")):
+        text = _PRICES.sub(r"\1", text)
+    text = text.rstrip("\\,; ✓✔■□∎")  # an end of a line, a space `\ ` that lost its blank, a stop
     if text.endswith(".") and not text.endswith(".."):
         text = text[:-1].rstrip()
     if text.startswith("**") and text.endswith("**") and len(text) > 4:

@@ -3,6 +3,7 @@
 The comparison of their parts is equal.py's, which hands itself in.
 """
 
+from fractions import Fraction
 from typing import Protocol
 
 from thinkling.verify.math.expressions.arithmetic import Calculator
@@ -16,8 +17,11 @@ from thinkling.verify.math.expressions.tree import (
     Number,
     Quantity,
     Relation,
+    Symbol,
+    replace,
     unknowns,
     variables,
+    walk,
 )
 from thinkling.verify.math.quantities.units import factor
 
@@ -26,6 +30,7 @@ _MUTUAL = (("≅",), ("∼",), ("∥",), ("⊥",))
 
 class Comparison(Protocol):
     calculator: Calculator
+    rules: frozenset[str]
 
     def difference(self, a: object, b: object) -> str | None: ...
 
@@ -60,7 +65,11 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
     if sense != wanted_sense:
         return f"{a.operators[0]} is not {b.operators[0]}"
     sign = compare.calculator.proportional(left, right)
-    same = sign > 0 or (sign < 0 and sense in "=≠≈")
+    same = (
+        sign > 0
+        or (sign < 0 and sense in "=≠≈")
+        or ("solved" in compare.rules and sense == "=" and _rearranged(compare, a, b))
+    )
     return None if same else is_not(a, b)
 
 
@@ -147,6 +156,48 @@ def _defined(compare: Comparison, a: Relation, b: Relation) -> tuple | None:
         return None
     values = [_consistent(compare, node) for node in (a, b)]
     return None if None in values else tuple(found.values[0] for found in values)
+
+
+def _rearranged(compare: Comparison, a: Relation, b: Relation) -> bool:
+    """`a = F/m` and `F = ma`: one is the other, solved for a name. That is multiplied by names alone, and only once.
+
+    Where such a name is zero, the other equation must be false, as F = 0a is: xy = x is not y = 1.
+    """
+    for one, other in ((a, b), (b, a)):
+        name, value = one.sides if is_variable(one.sides[0]) else one.sides[::-1]
+        inside = from_zero(other)[0]
+        names = _slope(inside, name) if is_variable(name) and name.name not in variables(value) else None
+        if names is None:
+            continue
+        rest = replace(inside, lambda part, name=name: _ZERO if part == name else None)
+        zeros = [replace(rest, lambda part, own=own: _ZERO if part == own else None) for own in names]
+        put = replace(inside, lambda part, name=name, value=value: value if part == name else None)
+        if not any(compare.calculator.same(at_zero, _ZERO) for at_zero in zeros):
+            return compare.calculator.same(put, _ZERO)
+    return False
+
+
+def _slope(node: object, name: object) -> set[object] | None:
+    """What a name is multiplied by in an expression, where those are names and numbers alone; None: another form."""
+    if node == name:
+        return set()
+    if not isinstance(node, Apply) or sum(part == name for part in walk(node)) != 1:
+        return None
+    inner = next(part for part in node.arguments if name in walk(part))
+    names = _slope(inner, name)
+    others = [part for part in node.arguments if part is not inner]
+    if names is None or node.function in ("+", "neg"):
+        return names
+    if node.function == "/" and inner is node.arguments[0]:
+        return names
+    if node.function != "*":
+        return None
+    bases = [part.arguments[0] if isinstance(part, Apply) and part.function == "^" else part for part in others]
+    plain = all(isinstance(base, Symbol) or (isinstance(base, Number) and base.value) for base in bases)
+    return names | {base for base in bases if is_variable(base)} if plain else None
+
+
+_ZERO = Number(Fraction(0))
 
 
 def is_not(a: object, b: object) -> str:

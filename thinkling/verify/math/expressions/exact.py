@@ -9,9 +9,10 @@ from fractions import Fraction
 
 import thinkling.verify.math.expressions.angles as angles
 from thinkling.verify.math.expressions.polynomials import polynomial, summed
-from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Numeral, Symbol, replace, walk
+from thinkling.verify.math.expressions.tree import INFINITY, Apply, Matrix, Number, Numeral, Symbol, replace, walk
 
 MAX_TERMS = 200  # of a sum or product that is written out
+MAX_UNKNOWN = 20  # terms of a sum of f(k)
 MAX_END = 10**30  # of a sum of a polynomial
 MAX_BITS = 25_000  # of an exact numerator or denominator
 
@@ -49,6 +50,8 @@ def exact(node: object, spend: Callable[[int], None]) -> object:
                     spend(bits(value) ** 2 // 400_000)
                     return Number(value)
             elif function == "*" and Number(Fraction(0)) in parts:
+                if any(Symbol(INFINITY) in walk(part) for part in parts):
+                    raise Undefined("zero times infinity")
                 return Number(Fraction(0))
             if function in angles.FUNCTIONS and (value := angles.value(function, parts[0])) is not None:
                 if value == "pole":
@@ -76,13 +79,27 @@ def _series(function: str, body: object, low: object, high: object, index: Symbo
         return Number(summed(terms, int(ends[0]), int(ends[1])))
     if ends[1] < ends[0] - 1:
         raise Undefined("a sum that ends before it begins")
+    return exact(_in_terms(function, body, int(ends[0]), int(ends[1]), index, spend), spend)
+
+
+def in_terms(node: Apply, spend: Callable[[int], None]) -> object | None:
+    """A finite sum or product of unknown values, f(1) + f(2), written out; None where it is long, or not finite."""
+    ends = [exact(end, spend) for end in node.arguments[1:3]]
+    if len(node.arguments) < 4 or not all(isinstance(end, Number) and end.value.denominator == 1 for end in ends):
+        return None
+    low, high = (int(end.value) for end in ends)
+    short = -1 <= high - low < MAX_UNKNOWN
+    return _in_terms(node.function, node.arguments[0], low, high, node.arguments[3], spend) if short else None
+
+
+def _in_terms(function: str, body: object, low: int, high: int, index: Symbol, spend: Callable) -> Apply:
     terms, size = [], sum(1 for _ in walk(body))
-    for at in range(int(ends[0]), int(ends[1]) + 1):
+    for at in range(low, high + 1):
         spend(12 + 2 * size)
         value = Number(Fraction(at))
-        terms.append(exact(replace(body, lambda part, value=value: value if part == index else None), spend))
+        terms.append(replace(body, lambda part, value=value: value if part == index else None))
     start = Number(Fraction(function == "prod"))
-    return exact(Apply("+" if function == "sum" else "*", (start, *terms)), spend)
+    return Apply("+" if function == "sum" else "*", (start, *terms))
 
 
 def _by_cases(pieces: tuple, spend: Callable) -> object:

@@ -43,7 +43,7 @@ def _bounded(rule: Callable) -> Callable:
     return counted
 
 
-_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "≡", "≅", "∼", "⊥", "∥")
+_RELATIONS = ("=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "≡", "≅", "∼", "⊥", "∥")
 _STARTS = frozenset(
     ["number", "symbol", "function", "sqrt", "frac", "binom", "(", "[", "{", "\\{", "|", "⌊", "⌈", "begin", "sum",
      "prod", "int", "lim"]
@@ -191,7 +191,7 @@ class Parser:
         """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""
         token, after = self.tokens[self.at], self.ahead(1).kind
         before = self.tokens[self.at - 1].kind
-        if isinstance(factor, Number) or before in ("%", "unit") or (before == "!" and after != "^"):
+        if isinstance(factor, Number) or before in ("%", "unit") or (before == "!" and after not in ("^", "!")):
             return False
         if (
             isinstance(factor, Apply)

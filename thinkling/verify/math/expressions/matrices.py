@@ -1,9 +1,10 @@
 """Matrix arithmetic: sums, products, powers and multiples of written-out matrices become one matrix."""
 
+import random
 from fractions import Fraction
 
 from thinkling.verify.math.expressions.exact import CannotTell
-from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Symbol
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Symbol, replace, variables, walk
 
 MAX_ENTRIES, MAX_POWER, MAX_INVERTED = 64, 8, 4
 _TRANSPOSE = ("T", "\\top")
@@ -29,6 +30,32 @@ def as_matrix(node: object) -> object:
                 return node
             return _product([whole] * int(power), node)
     return node
+
+
+def drawn(a: object, b: object) -> tuple[object, object] | None:
+    """Two expressions with a matrix drawn for each capital letter, where one is transposed: A^T B is not B A^T."""
+    turned = [name for tree in (a, b) for part in walk(tree) for name in _turned(part)]
+    if not turned:
+        return None
+    rng, put = random.Random(20260102), {}
+    for name in sorted(
+        {*turned, *(name for name in variables(a) | variables(b) if name.isupper())} - {*_TRANSPOSE, "I"}
+    ):
+        put[name] = Matrix(tuple(tuple(Number(Fraction(rng.randint(1, 99))) for _ in "12") for _ in "12"))
+    put["I"] = Matrix(tuple(tuple(Number(Fraction(i == j)) for j in (0, 1)) for i in (0, 1)))
+    sides = [replace(tree, lambda part: put.get(part.name) if isinstance(part, Symbol) else None) for tree in (a, b)]
+    return as_matrix(sides[0]), as_matrix(sides[1])
+
+
+def _turned(part: object) -> tuple[str, ...]:
+    """The names that `A^T`, `x^\\top` or `(AB)^T` transposes; none in (1 + r)^T."""
+    match part:
+        case Apply("^", (base, Symbol(sign))) if sign in _TRANSPOSE:
+            letters = base.arguments if isinstance(base, Apply) and base.function == "*" else (base,)
+            names = tuple(letter.name for letter in letters if isinstance(letter, Symbol))
+            fits = sign == "\\top" or all(name.isupper() for name in names)
+            return names if fits and len(names) == len(letters) else ()
+    return ()
 
 
 def _each(matrix: Matrix, change: object) -> Matrix:

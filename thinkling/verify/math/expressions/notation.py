@@ -4,6 +4,7 @@ Each rule takes the parser (grammar.py), reads on from its place, and gives a no
 depth, so that \sum_k k and \sum_i i are one tree.
 """
 
+import re
 from fractions import Fraction
 from itertools import takewhile
 
@@ -22,11 +23,13 @@ from thinkling.verify.math.expressions.tree import (
     Solution,
     Symbol,
     replace,
+    walk,
 )
 
 MATRICES = ("pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array", "vmatrix", "Vmatrix")
 SYSTEMS = ("cases", "dcases", "rcases", "aligned", "align", "gathered", "gather", "split", "alignedat", "multline",
            "equation", "eqnarray", "alignat", "displaymath")  # fmt: skip
+MAX_NAMED = 12  # terms of a sum of x_k that are written out, and nodes of each
 _CASES = ("cases", "dcases", "rcases")
 
 
@@ -47,7 +50,26 @@ def big_operator(parser: Parsing, name: str) -> Apply:
     body = bound(_body(parser), index, parser.level)
     node = Apply(name, (body, low.sides[1], expression(high) if high is not None else Symbol(INFINITY), _mark(parser)))
     parser.level -= 1
-    return node
+    return _written_out(node)
+
+
+def _written_out(node: Apply) -> Apply:
+    r"""`\sum_{k=1}^{3} x_k` as x_1 + x_2 + x_3; every other sum or product as it is."""
+    body, low, high, index = node.arguments
+    ends = [end.value for end in (low, high) if isinstance(end, Number) and end.value.denominator == 1]
+    names = {part.function for part in walk(body) if isinstance(part, Apply) and part.function.endswith(f"_{BOUND}()")}
+    if not names or len(ends) < 2 or not 0 < ends[1] - ends[0] < MAX_NAMED or sum(1 for _ in walk(body)) > MAX_NAMED:
+        return node
+
+    def term(place: int) -> object:
+        def changed(part: object) -> object | None:
+            if isinstance(part, Apply) and part.function in names and part.arguments == (index,):
+                return Symbol(f"{part.function.removesuffix(f'{BOUND}()')}{place}")
+            return Number(Fraction(place)) if part == index else None
+
+        return replace(body, changed)
+
+    return Apply("+" if node.function == "sum" else "*", tuple(map(term, range(int(ends[0]), int(ends[1]) + 1))))
 
 
 def integral(parser: Parsing) -> Apply:
@@ -158,9 +180,20 @@ def _name_of(node: object) -> str:
 
 
 def bound(node: object, name: str, level: int) -> object:
-    """The node with its bound name as • and its depth."""
+    """The node with its bound name as • and its depth; x_k is then an unknown function of •, as f(k) is."""
     mark = Symbol(f"{BOUND}{level}")
-    return replace(node, lambda part: mark if part == Symbol(name) else None)
+
+    def changed(part: object) -> object | None:
+        if not isinstance(part, Symbol):
+            return None
+        if part.name == name:
+            return mark
+        head, _, subscript = part.name.partition("_")
+        pieces = re.findall(r"\\[A-Za-z]+|[A-Za-z]+|.", subscript) if name in subscript else ()
+        short = [piece.replace(name, BOUND) if len(piece) < 3 or piece == name else piece for piece in pieces]  # no min
+        return Apply(f"{head}_{''.join(short)}()", (mark,)) if BOUND in "".join(short) else None
+
+    return replace(node, changed) if name else node
 
 
 def environment(parser: Parsing, name: str) -> object:

@@ -154,7 +154,8 @@ def function(parser: Parsing, name: str) -> object:
     arguments = tuple(map(expression, several)) + ((base,) if base else ())
     if base and name != "log":
         raise NotMathematics(f"{name} with a base")
-    node = Apply(name, arguments)
+    unknown = name in _SEVERAL and len(arguments) == 1 and variables(arguments[0])  # the greatest value of f, not f
+    node = Apply(f"{name}()" if unknown else name, arguments)
     return node if power is None else Apply("^", (node, power))
 
 

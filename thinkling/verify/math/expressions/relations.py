@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 from thinkling.verify.math.expressions.build import is_variable
-from thinkling.verify.math.expressions.polynomials import polynomial
 from thinkling.verify.math.expressions.tree import (
     Apply,
     Listing,
     Number,
+    Quantity,
     Relation,
-    Residue,
     Symbol,
     Tuple,
     replace,
@@ -40,6 +39,8 @@ def stated(node: Relation) -> Stated | None:
     """
     if not set(node.operators) <= {"=", "≈"}:
         return None
+    if node.operators == ("≈",) and _is_decimal(node.sides[0]) and not _is_decimal(node.sides[1]):
+        node = Relation(node.sides[::-1], node.operators)  # 0.333 ≈ 1/3
     rounded = (False, *(operator == "≈" for operator in node.operators))
     first_rounded = rounded.index(True) if True in rounded else len(rounded)
     places = [place for place, side in enumerate(node.sides) if not unknowns((side,))]
@@ -56,6 +57,12 @@ def stated(node: Relation) -> Stated | None:
     exact = tuple(node.sides[place] for place in places if place < first_rounded)
     rough = tuple(node.sides[place] for place in places if place >= first_rounded)
     return Stated(heads, exact, rough)
+
+
+def _is_decimal(side: object) -> bool:
+    """Whether a side is written in digits, and may so be rounded."""
+    side = side.expression if isinstance(side, Quantity) else side
+    return isinstance(side, Number) and (side.decimals is not None or side.value.denominator == 1)
 
 
 def _to_be_solved(side: object, value: object) -> bool:
@@ -88,6 +95,9 @@ def named_values(node: object) -> dict[str, object] | None:
         case Relation((Tuple(names), Tuple(values)), ("=",)) if len(names) == len(values):
             found = {name.name: value for name, value in zip(names, values, strict=True) if is_variable(name)}
             return found if len(found) == len(names) else None
+        case Relation((*names, value), operators) if len(names) > 1 and set(operators) == {"="}:  # x = y = 5
+            if all(map(is_variable, names)) and len(set(names)) == len(names) and not unknowns((value,)):
+                return {name.name: value for name in names}
     return None
 
 
@@ -111,7 +121,7 @@ def is_head(side: object) -> bool:
 
 def is_function(side: object) -> bool:
     """f(x), f(x, y) or f(g(x)), as it stands before `=` in a definition."""
-    if not (isinstance(side, Apply) and side.function.endswith("()")):
+    if not (isinstance(side, Apply) and side.function.endswith("()")) or side.function in ("max()", "min()"):
         return False
     if not all(is_variable(argument) or is_function(argument) for argument in side.arguments):
         return False
@@ -142,18 +152,3 @@ def from_zero(node: Relation) -> tuple[Apply, str]:
     if sense in (">", "≥"):
         left, right, sense = right, left, {">": "<", "≥": "≤"}[sense]
     return Apply("+", (left, Apply("neg", (right,)))), sense
-
-
-def as_residue(node: object, other: object) -> object:
-    """`x = 5k + 2` beside `x ≡ 2 (mod 5)`, as the residue that it is; every other node as it is."""
-    if not (isinstance(node, Relation) and isinstance(other, Residue) and node.operators == ("=",)):
-        return node
-    name, value = node.sides
-    names = variables(value)
-    if name != Symbol(other.name) or len(names) != 1 or not names <= set("kmnjl"):
-        return node
-    line = polynomial(value, next(iter(names)))
-    modulus = other.modulus.value if isinstance(other.modulus, Number) else None
-    if line is None or len(line) != 2 or abs(line[1]) != modulus:
-        return node
-    return Residue(other.name, Number(line[0]), other.modulus)

@@ -256,8 +256,8 @@ def _is_product(run: str, text: str, start: int, end: int) -> bool:
         return True
     if run.casefold() in SHORT_WORDS and not _beside_operator(text, start, end):
         return False
-    if len(run) > 2 and run[0].isupper() and run[1:].islower():
-        return False
+    if len(run) > 2 and run[0].isupper() and (run[1:].islower() or (run.isupper() and len(set(run)) < len(run))):
+        return False  # a name; HTH is a row of throws
     vowels = any(letter in "aeiouAEIOU" for letter in run)
     if len(run) > (3 if vowels else 6):
         return False

@@ -1,8 +1,10 @@
 """Points as vectors: `(1, 2) + t(3, 4)` is the point (1 + 3t, 2 + 4t); a product of two is the dot or the cross."""
 
+from fractions import Fraction
+
 from thinkling.verify.math.expressions.build import expression, negated
 from thinkling.verify.math.expressions.tokens import NotMathematics
-from thinkling.verify.math.expressions.tree import Apply, Symbol, Tuple
+from thinkling.verify.math.expressions.tree import Apply, Number, Symbol, Tuple
 
 
 def total(terms: list) -> Tuple:
@@ -15,6 +17,12 @@ def total(terms: list) -> Tuple:
 
 def opposite(point: Tuple) -> Tuple:
     return Tuple(tuple(map(negated, point.items)))
+
+
+def length(point: Tuple) -> Apply:
+    """`|(3, 4)|`, the root of the sum of the squares."""
+    two = Number(Fraction(2))
+    return Apply("sqrt", (Apply("+", tuple(Apply("^", (expression(entry), two)) for entry in point.items)),))
 
 
 def product(factors: list, signs: list[str], under: list) -> object:

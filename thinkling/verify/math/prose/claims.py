@@ -41,13 +41,20 @@ _MAY_STATE = re.compile(r"[^\W\d_]|####")  # a megabyte of signs is passed over 
 # The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
 _CLAIM_END = re.compile(
     r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|。|,?[ ](?:because|since|as|so|where|which)\b"
-    r"|,[ ](?:not|rather[ ]than|instead[ ]of)\b"
-    r"|;[ ](?=[^\W\d_]{2})|[ ]\((?=since|because|as|from|i\.e|that[ ]is|for|by|which)|[ ]and[ ](?:we|this|I)\b"
+    r"|,[ ](?:not|rather[ ]than|instead[ ]of)\b|,?[ ]or[ ](?:about|approximately|roughly|around)\b"
+    r"|;[ ](?=[^\W\d_]{2})|[ ]and[ ](?:we|this|I)\b"
+    r"|[ ]\((?=since|because|as|from|i\.e|that[ ]is|for|by|which|not|or|about|approx|roughly)"
     r"|[!?](?=[*_]*+(?:\s|\Z))"
 )
-_OPENING = re.compile(
+OPENING = re.compile(
     r"(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed|clearly|about|approximately|roughly|around"
     r"|equal to|only|now)[ ,:]+)+",
+    re.IGNORECASE,
+)
+MAX_BACKWARD = 200
+_BACKWARD = re.compile(  # So 3 is the final answer.
+    r"(?:^|[.!] |\n)(?:so |thus |hence |therefore |now )?,? ?([^\n]{1,80}?) (?:is|are) the "
+    r"(?:final |correct |right )?answers?[.!]?\s*\Z",
     re.IGNORECASE,
 )
 _WITHDRAWN = re.compile(
@@ -108,7 +115,8 @@ def stated(text: str) -> Claim | None:
     """The last claim ("the answer is X"), up to the end of its sentence or line; a formula in it is never cut."""
     claims = deque(STATED.finditer(text), maxlen=1) if _MAY_STATE.search(text) else ()
     if not claims:
-        return None
+        found = _BACKWARD.search(text[-MAX_BACKWARD:])
+        return found and Claim(clean(without_delimiters(found[1], formulas_of(found[1]))), "... is the answer")
     claim, text = claims[0], text[claims[0].end() :]
     answer, end = _sentence(text)
     rule = "####" if claim["hashes"] else "the answer is ..."
@@ -126,7 +134,7 @@ def _sentence(text: str) -> tuple[str, int]:
     """The claim that begins here, cleaned, and where it ends."""
     text = text.removeprefix("}")  # of \\text{Answer: } 42
     text = text.removeprefix("(") if text.startswith("(") and ")" not in text[:200] else text
-    opening = _OPENING.match(text)
+    opening = OPENING.match(text)
     start = opening.end() if opening else 0
     formulas = formulas_of(text)
     number, end = 0, len(text)

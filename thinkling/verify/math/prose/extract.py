@@ -27,6 +27,7 @@ _JOIN = re.compile(  # what may stand between two boxes that are one answer
 )
 _JOINING_WORD = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])", re.IGNORECASE)
 _LABEL = re.compile(r"(?<![A-Za-z])[A-Z][a-z]{2,15} ?[=:](?= ?[-+$\\\\(]?\d)")
+_AMOUNT = re.compile(r"\$?\d[\d.,/]*")
 _SENTENCE = re.compile(r"(?i:\b(?:it|is|are|was|be|can|cannot|let|the|this|that|we|you)\b)|\bI (?!and\b|or\b)[a-z]")
 
 
@@ -176,10 +177,17 @@ def _unboxed(text: str) -> Extraction | None:
     line = text.strip()
     if not line or len(line) > MAX_BARE or "\n" in line or line[0] == "#":
         return None
-    answer = claims.clean(line)
+    opening = claims.OPENING.match(line)  # Therefore, 5.
+    answer = claims.clean(line[opening.end() :] if opening else line)
     unlabelled = _LABEL.sub("", line)  # Maximum = 2, Minimum = 1
     prose = len(claims.PROSE.findall(unlabelled))
-    if not answer or len(unlabelled.split()) > MAX_BARE_WORDS or prose > 1 or _SENTENCE.search(line):
+    one = len(_AMOUNT.findall(unlabelled)) == 1  # She makes $18 per day
+    if (
+        not answer
+        or len(unlabelled.split()) > MAX_BARE_WORDS
+        or prose > (MAX_BARE_WORDS if one else 1)
+        or _SENTENCE.search(line)
+    ):
         return None
     return Extraction(answer, "the whole response")
 

@@ -27,14 +27,25 @@ _WITH_TEXT = tuple(
         rf"{_STYLE} ?\{{ ?\(?([A-J])(?:\)|[.:]) ?[.:]? ?\}} ?(.+)",  # \text{A: } x = 3
         r"\(([A-J])\)(?: +[:.]? ?|[:.] ?)(.+)",  # (A) 42
         r"([A-J])(?:\) ?|[.:] +)(.+)",  # A. 42
+        r"\(?([A-J])\)? ?[-–—] ?([A-Z][a-z]{3,}.*)",  # A - Paris
     )
 )
 _CHOSEN = re.compile(r"(?:option|choice|answer):? \(?([A-J])\)?[.:]?", re.IGNORECASE)
 _CHOSEN_TEXT = re.compile(r"(?:\\text(?:bf)? ?\{ ?)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) \(?([A-J])\)?[.:] ?\}? ?(.+)")
+_NO_TEXT = re.compile(  # what stands behind a letter and is not its text: (B) or 42, (B) is wrong, (B), 41
+    r"[,;/&→] ?|\\(?:to|rightarrow|Rightarrow)\b"
+    r"|(?:or|and|of|is|isn't|are|could be|may be|wrong|incorrect|not correct|million|dozen)\b",
+    re.IGNORECASE,
+)
+_OTHER_CHOICE = re.compile(
+    r"(?<![A-Za-z])\([A-J]\)|(?<![A-Za-z(])[A-J]\)|(?:\A|[,;/&] ?| or )\(?[A-J]\)?\.?\Z|(?<![A-J] )(?:[A-J] )++[A-J]\Z"
+)
 _SEVERAL = re.compile(
     r"(?:both )?\(?([A-J])\)?(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?(?:(?:, ?| ?(?:,? ?and|&) ?)\(?([A-J])\)?)?", re.I
 )
-_DESCRIBED = re.compile(r"\(?([A-J])\)? \([^()]*\)")  # A (the first one)
+_DESCRIBED = re.compile(
+    r"\(?([A-J])\)? \((?!(?:or|and|not|maybe|perhaps|possibly|could|wrong)\b)([^()]*)\)"
+)  # A (the first)
 _LETTERED_NUMERAL = re.compile(r"\(?([0-9A-Za-z]*[A-Za-z][0-9A-Za-z]*)\)? ?_ ?\{? ?([0-9]{1,2}) ?\}?")
 _FEET = re.compile(r"([0-9]+) ?' ?([0-9]+(?:\.[0-9]+)?) ?(?:\"|''|\^\{''\})")
 _STYLED = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
@@ -49,9 +60,10 @@ def whole(text: str, cleaned: str) -> object | None:
     if numeral and 10 < int(numeral[2]) <= 36 and all(int(digit, 36) < int(numeral[2]) for digit in numeral[1]):
         return Numeral(numeral[1].upper(), int(numeral[2]))
     plain = without_style(cleaned)
-    chosen = _CHOSEN.fullmatch(plain) or _DESCRIBED.fullmatch(plain)
-    if chosen:
-        return Choice(chosen[1].upper())
+    chosen = _CHOSEN.fullmatch(plain)
+    described = _DESCRIBED.fullmatch(plain)
+    if chosen or (described and set(re.findall(r"\b[A-J]\b", described[2])) <= {described[1]}):
+        return Choice((chosen or described)[1].upper())
     several = _SEVERAL.fullmatch(plain) if plain[0] in "(bB" and len(plain) > 2 else None
     letters = [letter for letter in several.groups() if letter] if several else []
     if letters and plain.count("(") in (0, len(letters)) and "".join(letters).isupper():  # (a, b) is a point
@@ -69,7 +81,8 @@ def choice_with_text(cleaned: str) -> tuple[str, str] | None:
     """The letter and the text of `(A) 42`, `\\textbf{(B)}\\ 73`, `A. Paris`."""
     for pattern in (*_WITH_TEXT, _CHOSEN_TEXT):
         found = pattern.fullmatch(cleaned)
-        if found and found[2].strip():
+        text = without_style(found[2]) if found else ""
+        if text and not _NO_TEXT.match(text) and not _OTHER_CHOICE.search(text):
             return found[1], found[2].strip()
     return None
 
@@ -81,9 +94,10 @@ _DERIVATIVE = re.compile(
     r"(\\d?frac ?\{ ?(?:d|\\partial)(?![a-z]{2})[^{}=]{0,12}\} ?\{ ?(?:d|\\partial) ?[a-zA-Z](?:\^ ?\{?[2-9]\}?)? ?\}"
     r"(?: ?[a-zA-Z]?(?:\([a-z0-9, ]*\))?)?) ?=(.+)"
 )
+_OF_X = re.compile(r"\\d?frac\{d(?:\^\{?([23])\}?)?([a-zA-Z])\}\{dx(?:\^\{?([23])\}?)?\}")  # y' and y''
 _NAME = re.compile(
-    r"(?:\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|Pr|angle|triangle|overline|det|lim|max|min|sup|inf|#)|[A-Za-z#\[|])"
-    r".{0,70}"
+    r"(?:\\(?:text|mathrm|operatorname|mathbb|mathbf|mathcal|Pr|angle|triangle|overline"
+    r"|det|lim|arg|dim|deg|ker|max|min|sup|inf|#)|[A-Za-z#\[|]).{0,70}"
 )
 _ASKED = frozenset("maximum minimum total half quarter percentage average left right remaining gain loss".split())
 
@@ -91,7 +105,11 @@ _ASKED = frozenset("maximum minimum total half quarter percentage average left r
 def derivative(cleaned: str) -> tuple[str, str] | None:
     """The name and the value of `\\frac{dy}{dx} = 2x`."""
     found = _DERIVATIVE.fullmatch(cleaned)
-    return found and (found[1].replace(" ", ""), found[2])
+    if found is None:
+        return None
+    name = found[1].replace(" ", "")
+    of_x = _OF_X.fullmatch(name)
+    return (of_x[2] + "'" * int(of_x[1] or 1) if of_x and of_x[1] == of_x[3] else name), found[2]
 
 
 def named_value(cleaned: str) -> tuple[str, str] | None:

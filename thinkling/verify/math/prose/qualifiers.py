@@ -25,6 +25,11 @@ _SETS = (
     (re.compile(r"\bpositive integers?\b|\bnatural\b|\\in ?\\mathbb ?\{? ?(?:N|Z ?\}? ?[_^] ?\{?\+) ?\}?"), "natural"),
     (re.compile(r"\bintegers?\b|\bwhole\b", re.I), "integer"),
 )  # fmt: skip
+_OF_NUMBERS = re.compile(
+    r"(?:(?:all|any|every|each|positive|negative|non-?negative|non-?zero|odd|even|prime|real|whole|rational|complex"
+    r"|integers?|reals?|numbers?|primes?|values?) ?)+"
+)
+_HEAD = re.compile(r"([A-Za-z]) ?=")
 KINDS = ("integer", "natural", "real")
 _NAMES = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _ARTICLE = re.compile(r"\b(?:is|are|an?) an? ")
@@ -47,11 +52,14 @@ def split(cleaned: str) -> tuple[str, str] | None:
             continue
         condition = condition.replace("}", "", 1) if condition.count("}") > condition.count("{") else condition
         condition = " ".join(condition.split())
-        if not set(_NAMES.findall(_ARTICLE.sub(" ", _without_sets(condition)))) <= set(
-            re.sub(r"\\[A-Za-z]+", "", answer)
-        ):
+        names = set(_NAMES.findall(_ARTICLE.sub(" ", _without_sets(condition))))
+        if not names <= set(re.sub(r"\\[A-Za-z]+", "", answer)):
             return None  # a condition on a name that the answer does not have
-        return answer, _in_short(condition)
+        kind = _in_short(condition)
+        if kind and kind not in KINDS and not _NAMES.search(condition) and not _OF_NUMBERS.fullmatch(condition):
+            return None  # a condition on nothing: 5 for 6, 5 with remainder 2
+        head = _HEAD.match(answer)
+        return answer, condition if head and names == {head[1]} else kind  # x = kπ for whole x is not for whole k
     return None
 
 

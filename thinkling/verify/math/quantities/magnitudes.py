@@ -9,7 +9,7 @@ from typing import Protocol
 
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import is_variable
-from thinkling.verify.math.expressions.matrices import as_matrix
+from thinkling.verify.math.expressions.matrices import as_matrix, drawn
 from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.expressions.tree import PI, Apply, Matrix, Number, Quantity, Symbol, replace, variables, walk
 from thinkling.verify.math.quantities.units import factor, known, measure
@@ -37,7 +37,7 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
     bare, sign = (second, unit) if unit else (first, wanted)
     if sign == "%":
         return None if _percent(compare, first, second, wanted=bool(wanted)) else _is_not(a, b)
-    if variables(bare) and _with_letters(compare, a, b):
+    if variables(bare) and (_with_letters(compare, a, b) or _converts_letters(compare, a, b)):
         return None
     if same(compare, first, second, measured=measured):
         return None
@@ -50,7 +50,7 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
 
 def same(compare: Comparison, a: object, b: object, exactly: bool = False, measured: bool = False) -> bool:
     """Whether two expressions have the same value, or the answer rounds to a reference that is rounded."""
-    a, b = as_matrix(a), as_matrix(b)
+    a, b = drawn(a, b) or (as_matrix(a), as_matrix(b))
     if isinstance(a, Matrix) or isinstance(b, Matrix):
         return isinstance(a, Matrix) and isinstance(b, Matrix) and _same_matrix(compare, a, b)
     if compare.calculator.same(a, b):
@@ -131,6 +131,38 @@ def _with_letters(compare: Comparison, a: object, b: object) -> bool:
     return compare.calculator.same(node, other)
 
 
+def _converts_letters(compare: Comparison, a: object, b: object) -> bool:
+    """`5000 g` in plain letters beside 5 kg, and `18 km/h` beside `5 m/s`: letters that measure what the unit does."""
+    if "letter units" not in compare.rules:
+        return False
+    first, second = (side if isinstance(side, Quantity) else _lettered(side) for side in (a, b))
+    return first is not None and second is not None and _converted(compare, first, second) is None
+
+
+def _lettered(node: object) -> Quantity | None:
+    """A number times letters that are all units, as a quantity: 5m/s is 5 "m per s". None: another form."""
+    numbers, over, under = [], [], []
+
+    def taken(part: object, up: bool, times: int = 1) -> bool:
+        match part:
+            case Apply("*", factors):
+                return all(taken(factor, up) for factor in factors)
+            case Apply("/", (top, bottom)):
+                return taken(top, up) and taken(bottom, not up)
+            case Apply("^", (Symbol() as base, Number(power))) if power in (2, 3):
+                return taken(base, up, int(power))
+            case Symbol(name) if name in variables(part):
+                (over if up else under).append(f"{name}^{times}" if times > 1 else name)
+                return len(name) == 1 and known(name) is not None
+        numbers.append((part, up))
+        return not variables(part)
+
+    if not taken(node, True) or not over:
+        return None
+    value = Apply("*", tuple(part if up else Apply("/", (Number(Fraction(1)), part)) for part, up in numbers))
+    return Quantity(value if numbers else Number(Fraction(1)), " ".join([*over, *(["per", *under] if under else [])]))
+
+
 def factors_of(node: object) -> bool:
     """Whether an expression is a product or quotient of powers, and no sum."""
     return all(not isinstance(part, Apply) or part.function in ("*", "/", "^") for part in walk(node))
@@ -143,7 +175,8 @@ def _letters_are_units(compare: Comparison, a: object, b: object) -> bool:
         if len(names) < 2 or variables(bare) or "letter units" not in compare.rules or not factors_of(letters):
             continue
         quotient = any(isinstance(part, Apply) and part.function == "/" for part in walk(letters))
-        if quotient and all(len(name) == 1 and known(name) for name in names):
+        counted = any(isinstance(part, Number) and part.value != 1 for part in walk(letters))  # F/m is not 1
+        if quotient and counted and all(len(name) == 1 and known(name) for name in names):
             number = replace(letters, lambda part: Number(Fraction(1)) if is_variable(part) else None)
             return same(compare, number, bare) if letters is a else same(compare, bare, number)
     return False

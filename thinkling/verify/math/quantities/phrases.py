@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 
 from thinkling.verify.math.expressions.clean import STYLE
-from thinkling.verify.math.quantities.units import known
+from thinkling.verify.math.quantities.units import known, many
 
 _WORDS = re.compile(r"([A-Za-z]+(?:(?: per |[ /-]|\. )[A-Za-z]+){0,5})\.?(?: ?\^ ?\{? ?([23]) ?\}?)?")
 _CHANGING_WORDS = """
@@ -27,9 +27,11 @@ _CHANGING_WORDS = """
     approximately almost nearly roughly around maybe perhaps possibly probably impossible never none neither red
     south north east west many extra other another spare too underground underwater undersea uphill downhill downward
     upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
-    forfeited unpaid overweight underweight penalty
+    forfeited unpaid overweight underweight penalty mil mln mio mrd milliard grand thou myriad remainder thereabout
+    alternate frost colder onward hole
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
+_SKIPPING = re.compile(r"\bevery (?:second|third|fourth|few)\b [a-z]")  # every second day
 _IRREGULAR = frozenset("people children men women feet mice geese teeth fish sheep deer dice cattle oxen".split())
 _NO_PLURAL = ("ss", "us", "is", "ous")
 _TAILS = frozenset(
@@ -37,7 +39,7 @@ _TAILS = frozenset(
 )
 _SAME_UNIT = {
     "degree": "°", "dollar": "$", "percent": "%", "inche": "inch", "deg": "°", "pct": "%", "usd": "$", "feet": "foot",
-    "euro": "€", "centurie": "century",
+    "euro": "€", "centurie": "century", "person": "people",
 }  # fmt: skip
 _PIECE = re.compile(
     rf" *(?:\\(?P<style>{STYLE})(?![A-Za-z])\*? ?\{{(?P<styled>(?:[^{{}}]|\{{[^{{}}]*\}})*)\}}"
@@ -82,7 +84,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
     spelled, plain = "", True
     for place, piece in enumerate(pieces):
         if piece["letters"] is not None:
-            single = len(piece["letters"]) == 1
+            single = len(piece["letters"]) == 1 and not (place == 0 and _is_over_word(pieces))
             if single and (place == 0 or (plain and pieces[place - 1]["sign"] not in ("/", "\\mu"))):
                 return None
             spelled += f" {piece['letters']}"
@@ -106,6 +108,12 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
             return None
         return _canonical(parts)
     return unit_of(spelled.replace("·", " "), styled=not plain, one=one)
+
+
+def _is_over_word(pieces: list[re.Match]) -> bool:
+    """Whether a lone letter stands over a longer name of a unit, as the g of g/mol."""
+    below = pieces[2]["letters"] if len(pieces) > 2 and pieces[1]["sign"] == "/" else None
+    return below is not None and len(below) > 1 and known(below) is not None and known(pieces[0]["letters"]) is not None
 
 
 @lru_cache(1024)
@@ -134,7 +142,7 @@ def _symbols(spelled: str, splits: bool) -> Parts | None:
             parts.append((name[1][0], sign))
             parts.append((name[1][1], sign * int(name[2] or 1)))
             continue
-        if name[1] in CHANGING:
+        if name[1] in CHANGING and not (name[1] == "sec" and sign < 0):  # m/sec
             return None
         parts.append((name[1], sign * int(name[2] or 1)))
     return parts or None
@@ -163,7 +171,7 @@ def unit_of(words: str, styled: bool, one: bool = False) -> str | None:
     parts = spelled[1].replace("/", " per ").replace(".", " ").replace("-", " ").split()
     parts = [part if len(part) < 4 and known(part) else part.casefold() for part in parts]
     singular = [part if len(part) < 3 else _singular(part) for part in parts]
-    if not CHANGING.isdisjoint([*singular, *parts]):
+    if not CHANGING.isdisjoint([*singular, *parts]) or _SKIPPING.search(spelled[1]) or any(map(many, singular)):
         return None
     units = [known(part) is not None for part in singular]
     counted = one or any(part in _IRREGULAR or part in _TAILS or _is_plural(part) for part in parts)

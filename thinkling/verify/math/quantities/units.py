@@ -38,10 +38,10 @@ _PLAIN = """
     gal gallon: 473176473/125000000000 m^3   qt quart: 473176473/500000000000 m^3   pt pint: 473176473/1000000000000 m^3
     cup: 473176473/2000000000000 m^3   tablespoon tbsp: 473176473/32000000000000 m^3
     teaspoon tsp: 157725491/32000000000000 m^3
-    mph: 1397/3125 m s^-1         kph kmh: 5/18 m s^-1         knot kn: 463/900 m s^-1    mpg: 1 mpg
+    mph: 1397/3125 m s^-1         kph kmh kmph: 5/18 m s^-1         knot kn: 463/900 m s^-1    mpg: 1 mpg
     atm atmosphere: 101325 kg m^-1 s^-2   torr: 20265/152 kg m^-1 s^-2   psi: 1 psi   mmHg: 1 mmHg
     hp horsepower: 1 hp           u amu: 1 u                   dB decibel: 1 dB           ppm: 1/1000000
-    rpm: 1/60 turn s^-1           rev revolution: 1 turn       gon: 1 gon                 mil: 1 mil
+    rpm: 1/60 turn s^-1           rev revolution: 1 turn       gon: 1 gon
     $ dollar: 1 USD               cent ¢: 1/100 USD            dime: 1/10 USD             nickel: 1/20 USD
     penny pennie: 1/100 USD       € euro EUR: 1 EUR            £ GBP: 1 GBP               ¥ yen: 1 JPY
     ₹ rupee Rs: 1 INR             yuan rmb: 1 CNY              peso: 1 peso               won: 1 won
@@ -85,6 +85,12 @@ def known(name: str) -> Measure | None:
                     size, dimension = _KNOWN[rest]
                     return size * Fraction(10) ** power, dimension
     return None
+
+
+def many(name: str) -> bool:
+    """Whether a name is a multiple of a unit that has none, and so is a number: the kilo of kilodollar."""
+    rests = [name.removeprefix(prefix) for prefix in _WORD_PREFIXES if name.startswith(prefix)]
+    return known(name) is None and any(known(rest) is not None for rest in rests)
 
 
 @lru_cache(4096)

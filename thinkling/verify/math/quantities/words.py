@@ -29,7 +29,13 @@ _SHARES = {f"{word}s": value for word, value in _ORDINALS.items() if value > 2} 
     "half": 2, "halves": 2, "quarter": 4, "quarters": 4,
 }  # fmt: skip
 _NUMERAL = re.compile(r"-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
-_NTH = re.compile(r"([0-9]+) ?(?:\^ ?)?\{? ?(?:\\(?:text|mathrm|textrm)\{ ?)?(st|nd|rd|th) ?\}? ?\}?")
+_NTH = re.compile(r"([0-9]+)[ -]?(?:\^ ?)?\{? ?(?:\\(?:text|mathrm|textrm)\{ ?)?(st|nd|rd|th) ?\}? ?\}?")
+_COMBINED = (
+    (re.compile(r"(.+) (?:out of|over|in) (.+)"), lambda top, bottom: top / bottom if bottom else None),  # 1 in 5
+    (re.compile(r"(.+) squared"), lambda base: base**2 if 0 <= base < 10**9 else None),
+    (re.compile(r"(.+) cubed"), lambda base: base**3 if 0 <= base < 10**9 else None),
+    (re.compile(r"([0-9]+) and ([0-9]+)/([0-9]+)"), lambda n, top, bottom: n + top / bottom if top < bottom else None),
+)  # fmt: skip
 _SIGN = re.compile(r"(?:negative|minus) ")
 
 
@@ -39,13 +45,18 @@ def value_of(text: str) -> Fraction | None:
     if nth:
         return Fraction(int(nth[1])) if nth[2] == _suffix(int(nth[1])) else None
     plain = re.sub(r"\\(?:text|mathrm|textrm|textbf|mbox)\{([^{}]*)\}", r" \1 ", text).casefold()
-    plain = " ".join(re.sub(r"(?<=[a-z])-(?=[a-z])", " ", plain).split()).rstrip(".")
+    plain = " ".join(re.sub(r"(?<=[a-z])-(?=[a-z])", " ", plain).split())
+    plain = plain.removesuffix(".") if not plain.endswith("..") else plain
     sign = _SIGN.match(plain)
     if sign:
         inner = value_of(plain[sign.end() :])
         return -inner if inner is not None and inner >= 0 else None
     if not plain or len(plain) > 100:
         return None
+    for pattern, combined in _COMBINED:
+        if found := pattern.fullmatch(plain):
+            values = [_spelled(part.split()) for part in found.groups() if part]
+            return combined(*values) if None not in values else None
     return _spelled(plain.removesuffix(" only").split())
 
 
