@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thinkling.checks import above_zero, at_least, finite
+from thinkling.checks import above_zero, at_least, finite, no_password
 from thinkling.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class RolloutServerSettings:
         finite(self)
         at_least(0, prove_every=self.prove_every, rollouts_wait=self.rollouts_wait)
         above_zero(rollouts_timeout=self.rollouts_timeout, prove_tolerance=self.prove_tolerance)
+        no_password(self.rollouts_key_env, rollouts=self.rollouts)
         if self.rollouts is not None and not self.urls:
             raise UserError("--rollouts names no server: write it like http://localhost:8000")
 
