@@ -58,9 +58,9 @@ class RolloutServerSettings:
 
 
 def servers_of(
-    settings: RolloutServerSettings, out: Path, model: LanguageModel, concurrency: int
+    settings: RolloutServerSettings, out: Path, model: LanguageModel, concurrency: int, max_stale: int = 0
 ) -> RolloutServers | None:
-    """concurrency: requests under way at one server, at most."""
+    """concurrency: requests under way at one server, at most. max_stale: see ServersConfig."""
     from thinkling.generate.openai.exact import ExactServer
     from thinkling.train.rl.servers import RolloutServers, ServersConfig
 
@@ -70,6 +70,6 @@ def servers_of(
     servers = [ExactServer(url, key, concurrency, settings.rollouts_timeout) for url in settings.urls]
     config = ServersConfig(
         folder=settings.push_folder or out / PUSHED, prove_every=settings.prove_every,
-        tolerance=settings.prove_tolerance, patience=settings.rollouts_wait,
+        tolerance=settings.prove_tolerance, max_stale=max_stale, patience=settings.rollouts_wait,
     )  # fmt: skip
     return RolloutServers(model, servers, config)
