@@ -198,7 +198,7 @@ def test_a_model_here_replies_as_its_engine_does(tiny: LanguageModel) -> None:
 
 def test_a_server_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"at http://127\.0\.0\.1:9/v1 does not answer"):
-        There("http://127.0.0.1:9", "m")
+        There("http://me:hidden@127.0.0.1:9", "m")
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/models":

@@ -110,6 +110,26 @@ def test_samples_that_would_be_one_text_are_refused(capsys: pytest.CaptureFixtur
     assert "--num-samples 3 at --temperature 0 would be one text 3 times: raise --temperature" in line
 
 
+@pytest.mark.parametrize("command", ["generate", "explain", "prompts"])
+def test_no_question_is_refused(command: str, capsys: pytest.CaptureFixture) -> None:
+    """The model made one up, and answered it. Said before a model is loaded: the one named here does not exist."""
+    for question in ("", " \n"):
+        line = fails(capsys, command, question, "--model", "./nowhere")
+        assert "the question is empty: write one, or use --template none" in line
+
+
+def test_a_password_in_a_url_is_refused(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """It stood in the run's config.json. Said before anything is loaded: the model does not exist."""
+    url, out = "http://me:hidden@host", ("--model", "./nowhere", "--out", tmp_path / "run")
+    for command, flag, variable in (
+        (("eval", *out), "--server", "OPENAI_API_KEY"), (("scale", *out), "--judge-server", "OPENAI_API_KEY"),
+        (("grpo", *out), "--rollouts", "THINKLING_API_KEY"), (("chat",), "--server", "THINKLING_API_KEY"),
+    ):  # fmt: skip
+        line = fails(capsys, *command, flag, f"http://other,{url}")
+        assert f"{flag} holds a user name or password" in line and variable in line and "hidden" not in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_usage_lists_every_command(capsys: pytest.CaptureFixture) -> None:
     cli.main([])
     shown = capsys.readouterr().out

@@ -180,14 +180,35 @@ def test_overlap_is_off_policy_by_one_step(tiny: LanguageModel, tmp_path: Path) 
     assert tokens_of(changed.draw(tiny, 1)) != wanted[1]
 
 
-def test_what_is_in_flight_is_saved(tiny: LanguageModel, tmp_path: Path) -> None:
-    settings = plan(tmp_path, overlap=True, steps=3, curriculum=True)
+def test_two_batches_ahead_are_two_steps_old(tiny: LanguageModel, tmp_path: Path) -> None:
+    """The first three with the first weights; the fourth, begun when step 1 began, with those of then."""
+    settings = plan(tmp_path, overlap=True, max_stale=2, steps=4, max_tokens=8)
+    alone = rl_steps.sampler_of(replace(settings, overlap=False, max_stale=1), tiny, Curriculum(("builtin",), 0, False))
+    ahead = rl_steps.sampler_of(settings, tiny, Curriculum(("builtin",), 0, False))
+    wanted = [tokens_of(alone.take(step)) for step in range(3)]
+    found = [ahead.take(0)]
+    with torch.no_grad():
+        for weight in tiny.network.parameters():
+            weight.mul_(-0.5)
+    wanted.append(tokens_of(alone.take(3)))
+    found += [ahead.take(step) for step in range(1, 4)]
+    assert [tokens_of(batch) for batch in found] == wanted
+    versions = [{r.completion.version for group in batch.groups for r in group} for batch in found]
+    assert versions == [{0}, {0}, {0}, {1}]
+
+
+@pytest.mark.parametrize("max_stale", [1, 2])
+def test_what_is_in_flight_is_saved(tiny: LanguageModel, tmp_path: Path, max_stale: int) -> None:
+    settings = plan(tmp_path, overlap=True, max_stale=max_stale, steps=4, curriculum=True)
     ahead = rl_steps.sampler_of(settings, tiny, Curriculum(("builtin",), 0, True))
     ahead.take(0)
     state = json.loads(json.dumps(ahead.state(1), default=to_plain))
+    assert len(state["ahead"]) == max_stale
     again = rl_steps.sampler_of(settings, tiny, Curriculum(("builtin",), 0, True))
     again.resume(state)
-    mine, theirs = again.take(1), ahead.take(1)
-    assert mine == theirs
+    assert again.curriculum.state == ahead.curriculum.state  # as the last batch has left it
+    for step in range(1, 1 + max_stale):
+        mine, theirs = again.take(step), ahead.take(step)
+        assert mine == theirs
     assert mine == batch_of(json.loads(json.dumps(asdict(mine))))
     assert all(any(group is asked for asked in mine.asked) for group in mine.groups)

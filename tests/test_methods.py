@@ -87,6 +87,10 @@ def test_prompts_shows_what_the_model_gets(tiny: LanguageModel, capsys) -> None:
         text = render(name, "Is [bold] 2 {x}?")
         assert text in shown
         assert tiny.tokenizer.decode(prompt_of(tiny, name, "Is [bold] 2 {x}?")) == text
+        if name != "none":
+            with pytest.raises(UserError, match="the question is empty"):
+                prompt_of(tiny, name, " ")
+    assert prompt_of(tiny, "none", " ")
     cli.main(["prompts", "Why?", "--template", "boxed"])
     assert capsys.readouterr().out.count("Why?") == 1
 

@@ -8,6 +8,7 @@ import torch
 from ranks import on_ranks, values
 
 from thinkling import cli
+from thinkling.commands.plan import size_of
 from thinkling.errors import UserError
 from thinkling.generate.score import score_packed
 from thinkling.model.config import SIZES
@@ -129,6 +130,16 @@ def test_the_command_says_what_fits(capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit):
             cli.main(["plan", "Qwen3-8B", "--gpus", "8", *flags])
     assert "is for one GPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gb", "said"),
+    [(115.2, "115 GB"), (9.96, "10 GB"), (9.94, "9.9 GB"), (1.0, "1.0 GB"), (0.9996, "1.0 GB"), (0.048, "48 MB"),
+     (0.0021, "2.1 MB")],
+)  # fmt: skip
+def test_a_size_is_never_said_to_be_zero(gb: float, said: str) -> None:
+    """A small model needed "0 GB of main memory"."""
+    assert size_of(gb) == said
 
 
 def test_counting_a_large_network_touches_no_weights() -> None:

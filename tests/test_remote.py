@@ -534,6 +534,12 @@ def test_a_password_in_the_url_is_used_and_never_said() -> None:
         ask(server, url="http://me:hidden@server/v1")
     assert "http://server" in str(caught.value) and "hidden" not in str(caught.value)
     assert server.requests[0].headers["authorization"].startswith("Basic ")
+    for nonsense in ("ftp://me:hidden@x", "http://me:hidden@x:y"):
+        with pytest.raises(UserError, match="write it like http") as caught:
+            RemoteModel(nonsense, "m")
+        assert "hidden" not in str(caught.value)
+    ask(server := Server(VLLM), api_key="Basic bWU6aGlkZGVu")
+    assert server.requests[0].headers["authorization"] == "Basic bWU6aGlkZGVu"
 
 
 @pytest.mark.parametrize("body", ["<html>\nhello</html>", "[]", '"x"', "", "{"])

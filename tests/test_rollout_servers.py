@@ -1,5 +1,6 @@
 """Rollouts from servers: the same as those drawn here, whatever servers do; and a push that was not taken is caught."""
 
+import asyncio
 import copy
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from fake_server import FakeServer, breaks, dies, halves, hangs, ignores, later, rounds
+from fake_server import UPDATES, FakeServer, breaks, dies, halves, hangs, ignores, later, rounds
 from safetensors.torch import load_file
 
 from thinkling.commands import grpo
@@ -121,6 +122,43 @@ def test_rollouts_that_overlap_are_stale_by_one_and_say_so(
     assert [row["version"] for row in samples(tmp_path / "run")] == 8 * [0] + 8 * [0] + 8 * [1]
 
 
+@pytest.mark.parametrize("owner", UPDATES)
+def test_a_push_finds_rollouts_under_way_that_go_on(
+    owner: str, fresh: Callable, servers: dict[str, FakeServer], tmp_path: Path
+) -> None:
+    """Two batches ahead: the second push comes while the third batch is drawn, and that ends with the new weights. Each
+    rollout says which it began with, none is older than two steps, and none is thrown away."""
+    asked, pushed = [], []
+
+    async def carried(own: FakeServer, body: dict) -> object:
+        if body.get("echo"):
+            return await own.answer(ASK, body)
+        begun = own.version
+        asked.append(begun)
+        while len(asked) > 16 and not pushed:
+            await asyncio.sleep(0.01)
+        answer = await own.answer(ASK, body)
+        return answer | ({"system_fingerprint": begun} if owner == "thinkling" else {})
+
+    async def in_their_midst(own: FakeServer, body: dict) -> object:
+        while len(asked) <= 16:
+            await asyncio.sleep(0.01)
+        own.take(body)
+        pushed.append(len(asked))
+        return {}
+
+    servers["a"].owner = owner
+    servers["a"].fault = {ASK: carried, UPDATES[owner]: later(in_their_midst, 1)}
+    ahead = dict(steps=4, overlap=True, max_stale=2, save_every=0)  # to save is to wait for what is under way
+    grpo.train(plan(tmp_path / "run", servers=asking("http://a"), **ahead), fresh())
+    metrics, rows = (list(read_jsonl(tmp_path / "run" / f"{name}.jsonl")) for name in ("metrics", "samples"))
+    versions = [[row["version"] for row in rows if row["step"] == step] for step in range(4)]
+    assert versions[:2] == [8 * [0], 8 * [0]] and versions[3] == 8 * [1]
+    assert 0 in versions[2] and set(versions[2]) <= {0, 1} and pushed[0] > 16
+    assert [row["stale"] for row in metrics] == [0, 1, 2 - sum(versions[2]) / 8, 2]
+    assert not any(row["thrown_away"] for row in metrics)
+
+
 # --- a server that fails ---
 
 
@@ -224,6 +262,8 @@ def test_what_cannot_be_is_said_before_any_work(fresh: Callable, servers: dict, 
     for changes in (dict(temperature=0.7), dict(top_k=5), dict(top_p=0.9), dict(min_p=0.1)):
         with pytest.raises(UserError, match="--rollouts: servers tell log-probabilities at temperature 1"):
             plan(tmp_path / "run", **changes)
+    with pytest.raises(UserError, match="--max-stale 2 is for rollouts that are drawn ahead: add --overlap"):
+        plan(tmp_path / "run", max_stale=2)
     with pytest.raises(UserError, match="--rollouts names no server"):
         asking(" , ")
     servers["a"].owner = "llamacpp"

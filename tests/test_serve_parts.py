@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
@@ -25,7 +26,8 @@ from thinkling.serve.body import MOST_DEPTH, depth_of, parsed
 from thinkling.serve.context import Chat, fitted, turns_of
 from thinkling.serve.desk import Desk, Generation, Plan, follow
 from thinkling.serve.metrics import Metrics
-from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, of_endpoint, read
+from thinkling.serve.openapi import document
+from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, TOKENIZE, of_endpoint, read
 from thinkling.serve.refusals import ApiError
 from thinkling.serve.reply_parser import ReplyParser, StopSearch, joined
 from thinkling.serve.security import Access, escaped, host_name
@@ -316,6 +318,21 @@ def test_bodies_that_are_refused(body: bytes) -> None:
     with pytest.raises(ApiError) as error:
         parsed(body)
     assert error.value.status == 400
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """JSON Schema's integers have 64.0 among them, and schemathesis found it refused."""
+    found = parsed(b'{"max_tokens": 64.0, "n": 2e0, "seed": -5.0, "temperature": 0.5, "top_k": 1e300}')
+    assert read(found | {"messages": [{"role": "user"}], "top_k": 5}, CHAT)["max_tokens"] == 64
+    assert list(map(type, found.values())) == [int, int, int, float, float]
+
+
+def test_the_document_requires_what_the_server_does() -> None:
+    paths = document("m")["paths"]
+    for endpoint, body in ((CHAT, {"messages": [{}]}), (CHAT, {}), (TEXT, {}), (TOKENIZE, {}),
+                           (TOKENIZE, {"prompt": "a", "messages": [{"role": "user", "content": "a"}]})):  # fmt: skip
+        schema = paths[endpoint]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert not Draft202012Validator(schema).is_valid(body)
 
 
 def test_depth_is_counted_outside_of_texts() -> None:

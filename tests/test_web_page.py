@@ -5,13 +5,25 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from browser import CHROMIUM, Browser
 from test_cli import fails
+
+from thinkling.generate.engine import Engine
+from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.sampling import Sampling
+from thinkling.serve.security import Access
+from thinkling.serve.server import address as address_of
+from thinkling.serve.server import listening
+from thinkling.serve.web.door import Door
+from thinkling.serve.web.known import Known
+from thinkling.serve.web.page import House, application
 
 # No connection of the server's own may leave this machine: it ends at once if one is tried.
 WATCHED = """
@@ -38,10 +50,14 @@ def test_without_the_extra_it_says_what_to_install(
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+def able() -> None:
     pytest.importorskip("gradio", reason="the extra chat is not installed: pip install -e '.[chat]'")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")
+
+
+@pytest.fixture
+def address(able: None, tmp_path: Path) -> Iterator[str]:
     flags = ["chat", "--web", "--port", "0", "--temperature", "0", "--device", "cpu"]
     log, env = tmp_path / "errors", os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("w") as errors:
@@ -75,7 +91,8 @@ def press(browser: Browser, selector: str) -> None:
 
 def send(browser: Browser, text: str) -> None:
     wait(
-        browser, "!!document.querySelector('#message textarea') && !!document.querySelector('#chat .greeting, #chat p')"
+        browser,
+        "!!document.querySelector('#message textarea') && !!document.querySelector('#chat .greeting, #chat .model')",
     )
     browser.find("document.querySelector('#message textarea').focus()")
     browser.call("Input.insertText", text=text)
@@ -113,3 +130,56 @@ def test_two_users_in_the_browser(address: str) -> None:
         for browser in (one, two):
             asked = {url for url in browser.asked if not url.startswith(("data:", "blob:", address))}
             assert not asked and not browser.errors
+
+
+@pytest.fixture
+def here(able: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Engine, list[None]]]:
+    """A page of this process, whose replies are slow and do not end by themselves; its engine, and that one's steps."""
+    steps, step = [], Engine.step
+
+    def slow_step(engine: Engine) -> list:
+        time.sleep(0.05)
+        steps.append(None)
+        return step(engine)
+
+    monkeypatch.setattr(Engine, "step", slow_step)
+    model = LanguageModel.load("thinkling-base", device="cpu")
+    model.engine.stop_ids = frozenset()
+    sampling = Sampling(temperature=2.0, max_tokens=900, seed=4)
+    house = House((model,), sampling, "none", tmp_path / "votes.jsonl", Known(()))
+    door, listener = Door(application(house), Access("127.0.0.1")), listening("127.0.0.1", 0)
+    server = uvicorn.Server(
+        uvicorn.Config(door, lifespan="on", log_level="error", ws="none", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    yield address_of(listener), model.engine, steps
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_closed_tab_gives_up_its_reply(here: tuple[str, Engine, list[None]]) -> None:
+    """Reloaded, the page shows what was said until then; closed, nobody waits for the rest, and nothing draws it."""
+    url, engine, steps = here
+
+    def begin(browser: Browser) -> int:
+        begun = len(steps)
+        send(browser, "Tell me something")
+        while len(steps) < begun + 20:
+            time.sleep(0.02)
+        return begun
+
+    def drawn_since(begun: int) -> int:
+        while engine.busy:
+            time.sleep(0.02)
+        return len(steps) - begun
+
+    with Browser() as browser:
+        browser.visit(url)
+        begun = begin(browser)
+        browser.visit(url)
+        assert 20 <= drawn_since(begun) < 400
+        wait(browser, "!!document.querySelector('#chat .model [data-act=regenerate]')")
+        assert "Tell me something" in shown(browser)
+        begun = begin(browser)
+    assert 20 <= drawn_since(begun) < 400

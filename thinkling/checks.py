@@ -1,6 +1,7 @@
 """Checks of what people set: each raises UserError in one line that names the flag and what it may be."""
 
 import math
+import re
 from dataclasses import fields
 
 from thinkling.errors import UserError
@@ -26,6 +27,16 @@ def above_zero(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value <= 0:
             raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+
+
+def no_password(variable: str, **urls: str | None) -> None:
+    """What is written in a URL stands in the run's files and in messages. variable: of the environment, for the key."""
+    for name, url in urls.items():
+        if url is not None and re.search("//[^/?#,]*@", url):
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} holds a user name or password, which would stand in the run's files: put it into "
+                            f"the environment variable {variable}, as \"Basic \" and the base64 of user:password, and "
+                            "leave it out of the URL")  # fmt: skip
 
 
 def a_port(port: int) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thinkling.checks import a_port, at_least
+from thinkling.checks import a_port, at_least, no_password
 from thinkling.commands.options import ModelSettings, Split, no_weights_of_a_server
 from thinkling.errors import UserError
 
@@ -64,6 +64,7 @@ class Chat(ModelSettings):
         at_least(1, max_tokens=self.max_tokens)
         a_port(self.port)
         no_weights_of_a_server(self.server, quantize=self.quantize)
+        no_password(self.api_key_env, server=self.server)
         if self.compare is not None and not self.web:
             raise UserError("--compare shows two models side by side in the browser: add --web")
         if self.compare == self.model:

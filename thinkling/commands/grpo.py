@@ -94,7 +94,11 @@ class Grpo(TrainingSettings):
     curriculum: bool = False
     """Prefer kinds of problems that the model gets right about half of the time, as measured so far."""
     overlap: bool = False
-    """Draw the next step's rollouts while this one's are learnt from: off policy by one step, corrected (TIS)."""
+    """Draw the next steps' rollouts while this one's are learnt from: off policy by --max-stale steps, corrected
+    (TIS)."""
+    max_stale: int = 1
+    """With --overlap: begin so many batches ahead. More helps where drawing takes now longer and now shorter than
+    learning; each costs a copy of the weights and a cache, but not with --rollouts."""
     servers: Annotated[RolloutServerSettings, tyro.conf.arg(name="")] = field(default_factory=RolloutServerSettings)
     lr: float = 3e-4
     """AdamW's learning rate. The default suits the 6M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
@@ -132,6 +136,9 @@ class Grpo(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, steps=self.steps, prompts_per_step=self.prompts_per_step, max_tokens=self.max_tokens)
+        at_least(1, max_stale=self.max_stale)
+        if self.max_stale > 1 and not self.overlap:
+            raise UserError(f"--max-stale {self.max_stale} is for rollouts that are drawn ahead: add --overlap")
         at_least(2, rollouts_per_prompt=self.rollouts_per_prompt)
         at_least(1, updates_per_batch=self.updates_per_batch, eval_samples=self.eval_samples)
         at_least(2, eval_problems=self.eval_problems)
@@ -180,7 +187,7 @@ def rollout_config(settings: Grpo) -> RolloutConfig:
     return RolloutConfig(
         prompts_per_step=settings.prompts_per_step, rollouts_per_prompt=settings.rollouts_per_prompt,
         template=settings.template, sampling=sampling, rewards=settings.reward_weights,
-        dynamic_sampling=settings.dynamic_sampling, overlap=settings.overlap,
+        dynamic_sampling=settings.dynamic_sampling, overlap=settings.overlap, max_stale=settings.max_stale,
     )  # fmt: skip
 
 
@@ -266,7 +273,8 @@ def run(
         room = memory.plan(workload(settings), model.network.config, model.network.dtype)
         settings = replace(settings, micro_batch_tokens=room.tokens)
     rollout = rollout_config(settings)
-    servers = servers_of(settings.servers, settings.out, model, settings.max_rows)
+    in_flight = settings.max_stale - 1  # pushes that a batch may live through
+    servers = servers_of(settings.servers, settings.out, model, settings.max_rows, in_flight)
     trainer = Trainer(
         model, curriculum, settings.steps, rollout=rollout, objective=settings.objective,
         update=update_config(settings), optimizer=optimizer_config(settings), lora=lora_config(settings),

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from thinkling.checks import above_zero, at_least, finite
+from thinkling.checks import above_zero, at_least, finite, no_password
 from thinkling.errors import UserError
-from thinkling.scale.prompts import Template
+from thinkling.scale.prompts import Template, check_question
 
 Split = Literal["train", "held-out", "unseen-templates", "longer", "rephrased"]
 OnError = Literal["stop", "skip"]
@@ -77,6 +77,10 @@ class PromptSettings(ModelSettings):
     seed: int = 0
     """Of what is drawn at random: the same seed gives the same answers again."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_question(self.template, self.prompt)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(ModelSettings):
@@ -86,7 +90,8 @@ class ServerSettings(ModelSettings):
     """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. A path
     in it, such as /api/v3, is taken as it is; without one it is /v1. URL,URL: several, each as far as it is free."""
     api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the servers' key, if they want one."""
+    """The environment variable that holds the servers' key, if they want one; or `Basic` and a space before the base64
+    of user:password, if they want these."""
     timeout: float = 300.0
     """Seconds that a server may take for one whole answer."""
 
@@ -95,6 +100,7 @@ class ServerSettings(ModelSettings):
         no_weights_of_a_server(self.server, adapter=self.adapter, quantize=self.quantize,
                                speculate=self.speculate or None)  # fmt: skip
         above_zero(timeout=self.timeout)
+        no_password(self.api_key_env, server=self.server)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,5 +142,6 @@ class ScalingSettings(ServerSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, max_tokens=self.max_tokens, confidence_window=self.confidence_window)
+        no_password(self.api_key_env, judge_server=self.judge_server)
         if self.num_problems is not None:
             at_least(1, num_problems=self.num_problems)

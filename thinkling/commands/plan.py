@@ -157,14 +157,14 @@ def main(settings: PlanSettings) -> None:
     console.print(table)
     room = ROOM * machine.gb
     fits = found.gb <= room
-    console.print(f"{'fits' if fits else 'does not fit'}: {found.gb:.1f} of {room:.0f} GB "
+    console.print(f"{'fits' if fits else 'does not fit'}: {size_of(found.gb)} of {size_of(room)} "
                   f"({ROOM:.0%} of {machine.gb:g}). {layout(settings, machine)}")  # fmt: skip
     if not fits:
         console.print(f"{memory.advice(work)}: --lora-rank divides what learns, more --gpus divide it too; the whole "
                       "network must fit into each.")  # fmt: skip
     if found.tokens:
-        console.print(f"up to {found.tokens:,} tokens in one pass; rank 0 needs {found.host:.0f} GB of main memory to "
-                      "save")  # fmt: skip
+        console.print(f"up to {found.tokens:,} tokens in one pass; rank 0 needs {size_of(found.host)} of main memory "
+                      "to save")  # fmt: skip
     parts = ", ".join(f"{name} {seconds:.3g}" for name, seconds in found.seconds.items())
     total = settings.steps * found.step
     what = "step" if settings.command != "eval" else f"{counted(num_of(settings), 'problem')}"
@@ -172,6 +172,13 @@ def main(settings: PlanSettings) -> None:
     console.print("assumed: " + ", ".join(f"{name} {value:g}" for name, value in asdict(shares).items())
                   + f"; answers of {job(settings).tokens:g} tokens on the average, the longest of "
                   f"{settings.max_tokens}; nothing waits")  # fmt: skip
+
+
+def size_of(gb: float) -> str:
+    """To about two digits, for memory of any size: 115 GB, 1.9 GB, 48 MB."""
+    if gb >= 0.9995:
+        return f"{gb:.0f} GB" if gb >= 9.95 else f"{gb:.1f} GB"
+    return f"{1000 * gb:.0f} MB" if gb >= 0.00995 else f"{1000 * gb:.1f} MB"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from thinkling.errors import UserError
-from thinkling.scale.prompts import Template
+from thinkling.scale.prompts import Template, check_question
 
 if TYPE_CHECKING:
     from thinkling.model.tokenizer import Tokenizer
@@ -25,6 +25,9 @@ class Prompts:
     model: str | None = None
     """As this model sees them, a chat by its own template; named as for thinkling generate. Default: as Qwen3's
     template writes a chat."""
+
+    def __post_init__(self) -> None:
+        check_question(self.template or "", self.question)
 
 
 def main(settings: Prompts) -> None:

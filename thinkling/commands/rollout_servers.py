@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thinkling.checks import above_zero, at_least, finite
+from thinkling.checks import above_zero, at_least, finite, no_password
 from thinkling.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class RolloutServerSettings:
         finite(self)
         at_least(0, prove_every=self.prove_every, rollouts_wait=self.rollouts_wait)
         above_zero(rollouts_timeout=self.rollouts_timeout, prove_tolerance=self.prove_tolerance)
+        no_password(self.rollouts_key_env, rollouts=self.rollouts)
         if self.rollouts is not None and not self.urls:
             raise UserError("--rollouts names no server: write it like http://localhost:8000")
 
@@ -57,9 +58,9 @@ class RolloutServerSettings:
 
 
 def servers_of(
-    settings: RolloutServerSettings, out: Path, model: LanguageModel, concurrency: int
+    settings: RolloutServerSettings, out: Path, model: LanguageModel, concurrency: int, max_stale: int = 0
 ) -> RolloutServers | None:
-    """concurrency: requests under way at one server, at most."""
+    """concurrency: requests under way at one server, at most. max_stale: see ServersConfig."""
     from thinkling.generate.openai.exact import ExactServer
     from thinkling.train.rl.servers import RolloutServers, ServersConfig
 
@@ -69,6 +70,6 @@ def servers_of(
     servers = [ExactServer(url, key, concurrency, settings.rollouts_timeout) for url in settings.urls]
     config = ServersConfig(
         folder=settings.push_folder or out / PUSHED, prove_every=settings.prove_every,
-        tolerance=settings.prove_tolerance, patience=settings.rollouts_wait,
+        tolerance=settings.prove_tolerance, max_stale=max_stale, patience=settings.rollouts_wait,
     )  # fmt: skip
     return RolloutServers(model, servers, config)

@@ -6,6 +6,7 @@ A base model continues text, so it gets the form in which it has seen answers. A
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from thinkling.errors import UserError
 from thinkling.generate.model import Model
 from thinkling.model.chat_template import render_chat
 
@@ -47,6 +48,12 @@ CHAT_ABOUT = {
 }
 
 
+def check_question(template: str, question: str) -> None:
+    """A template without a question asks nothing; a model would make one up. As text to go on from, spaces may do."""
+    if template != "none" and not question.strip():
+        raise UserError("the question is empty: write one, or use --template none to go on from exactly this text")
+
+
 def render(template: str, question: str) -> str:
     """The prompt as text, for reading; of a chat as Qwen3's template writes it. A model gets `prompt_of`."""
     if template in CHATS:
@@ -56,7 +63,8 @@ def render(template: str, question: str) -> str:
 
 def prompt_of(model: Model, template: str, question: str) -> Any:
     """The prompt as this model takes it. `chat` switches thinking off where the model's own template can,
-    `chat-thinking` leaves it on."""
+    `chat-thinking` leaves it on. Raises UserError where there is no question."""
+    check_question(template, question)
     if template in CHATS:
         return model.chat_prompt([_turn("user", question)], CHATS[template])
     return model.text_prompt(render(template, question))

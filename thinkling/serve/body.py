@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from thinkling.serve.refusals import ApiError
 
 MOST_BYTES, MOST_DEPTH = 4 * 2**20, 32
+EXACT = 2**53  # from here on, a float leaves whole numbers out
 LET_GO_BYTES, LET_GO_SECONDS = 4 * MOST_BYTES, 1.0  # of a body that is refused
 PARTS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 
@@ -59,7 +60,8 @@ def parsed(body: bytes) -> Any:
     if depth_of(body) > MOST_DEPTH:
         raise ApiError(400, f"the body's JSON is nested deeper than {MOST_DEPTH}")
     try:
-        data = json.loads(body.decode("utf-8"), object_pairs_hook=once, parse_constant=refuse)
+        data = json.loads(body.decode("utf-8"), object_pairs_hook=once, parse_constant=refuse,
+                          parse_float=number)  # fmt: skip
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeError:
         raise ApiError(400, "the body is not UTF-8, or holds half a surrogate pair") from None
@@ -90,6 +92,12 @@ def once(pairs: list[tuple[str, Any]]) -> dict:
     if len(found) < len(pairs):
         raise Unwanted("a key stands twice in one object")
     return found
+
+
+def number(text: str) -> int | float:
+    """64.0 is a whole number: to JSON Schema, and to clients whose language has no other kind."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < EXACT else value
 
 
 def refuse(constant: str) -> Any:

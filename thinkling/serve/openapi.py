@@ -10,7 +10,10 @@ SUMMARIES = {
     CHAT: "The reply to a chat", TEXT: "The completion of a text", RESPONSES: "The reply to a chat, as items",
     TOKENIZE: "Text as token ids", DETOKENIZE: "Token ids as text",
 }  # fmt: skip
-REQUIRED = {CHAT: ["messages"], TEXT: ["prompt"], RESPONSES: ["input"], DETOKENIZE: ["tokens"]}
+REQUIRED = {
+    CHAT: {"required": ["messages"]}, TEXT: {"required": ["prompt"]}, RESPONSES: {"required": ["input"]},
+    TOKENIZE: {"oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}]}, DETOKENIZE: {"required": ["tokens"]},
+}  # fmt: skip
 TURN = {"role": "user", "content": "What is 17 + 25?"}
 EXAMPLES = {
     CHAT: {"messages": [TURN], "max_completion_tokens": 64}, TEXT: {"prompt": "Question: What is 17 + 25?\nAnswer:\n"},
@@ -58,9 +61,10 @@ def operation(endpoint: str, name: str) -> dict:
     rows = [row for row in of_endpoint(endpoint).values() if not row.why]
     names = {"model": {"pattern": rf"^{re.escape(name)}(\+[a-z0-9-]{{1,30}}(@[0-9]{{1,6}})?)?$"}}
     schema = {
-        "type": "object", "additionalProperties": False,
+        "type": "object",
+        "additionalProperties": False,
         "properties": {row.name: row.schema | names.get(row.name, {}) | {"description": row.help} for row in rows},
-    } | ({"required": REQUIRED[endpoint]} if endpoint in REQUIRED else {})  # fmt: skip
+    } | REQUIRED[endpoint]
     body = {"required": True, "content": {"application/json": {"schema": schema, "example": EXAMPLES[endpoint]}}}
     return {"summary": SUMMARIES[endpoint], "requestBody": body, "responses": answers(endpoint)}
 

@@ -56,7 +56,7 @@ MESSAGE = record(
     role={"type": "string", "enum": ["system", "developer", "user", "assistant"]}, content={"anyOf": [STRING, PART]},
     reasoning=STRING, reasoning_content=STRING,
     **dict.fromkeys(("refusal", "tool_calls", "annotations", "audio", "function_call"), NOTHING),
-)  # fmt: skip
+) | {"required": ["role"]}  # fmt: skip
 FORMAT = record(type={"type": "string", "enum": ["text"]})
 ALL, BOTH, WORDS = (CHAT, TEXT, RESPONSES), (CHAT, TEXT), (TOKENIZE, DETOKENIZE)
 

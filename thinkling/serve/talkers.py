@@ -15,6 +15,7 @@ import httpx
 
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
+from thinkling.generate.openai.connection import authorization, shown
 from thinkling.generate.openai.reply import message_of, one_line, read_json
 from thinkling.generate.sampling import Sampling
 from thinkling.serve.asks import SAMPLING, Asked, ChatAsk, chat_of, chat_plans
@@ -136,7 +137,7 @@ class There:
         url = url.rstrip("/")
         self.url = url if httpx.URL(url).path not in ("", "/") else f"{url}/v1"
         self.name, self.used, self.can_think = name, 0, True
-        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.headers = authorization(key)
         self.timeout = httpx.Timeout(600, connect=10)
         self.http = httpx.Client(headers=self.headers, timeout=self.timeout)
         self.context = self._context()
@@ -173,7 +174,7 @@ class There:
 
     def failed(self, what: str, why: str) -> UserError:
         return UserError(
-            f"the server at {self.url} {what} ({one_line(why)[:300]}): check the URL, the model and the token"
+            f"the server at {shown(self.url)} {what} ({one_line(why)[:300]}): check the URL, the model and the token"
         )
 
 

@@ -54,7 +54,7 @@ class Connection:
         transport: httpx.AsyncBaseTransport | None = None, one_of_many: bool = False,
     ) -> None:  # fmt: skip
         self._base, self._query = base_url(url)
-        self.url = re.sub("//[^/@]*@", "//", str(self._base).removesuffix("/v1"))  # for messages: without a password
+        self.url = shown(str(self._base)).removesuffix("/v1")
         if concurrency < 1 or timeout <= 0 or retries < 0:
             raise UserError("a server needs a concurrency of at least 1, a timeout above 0 s, and 0 retries or more")
         self._api_key = (api_key or "").strip()
@@ -202,7 +202,7 @@ class Connection:
             client = httpx.AsyncClient(
                 base_url=self._base, params=self._query, transport=self._transport,
                 timeout=httpx.Timeout(self.timeout, pool=None),
-                headers={"Authorization": f"Bearer {self._api_key}"} if self._api_key else {},
+                headers=authorization(self._api_key),
                 limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
             )  # fmt: skip
             self._lanes[loop] = Lane(client, asyncio.Semaphore(self.concurrency), loop.create_task(close_late(client)))
@@ -217,17 +217,30 @@ async def close_late(client: httpx.AsyncClient) -> None:
         await client.aclose()
 
 
+def shown(url: str) -> str:
+    """For messages and files: without a user name and password."""
+    return re.sub("//[^/@]*@", "//", url)
+
+
+def authorization(key: str) -> dict[str, str]:
+    """The header that shows a key to a server; one that says how it is to be shown, `Basic ...`, goes as it is."""
+    if not key:
+        return {}
+    return {"Authorization": key if key.startswith("Basic ") else f"Bearer {key}"}
+
+
 def base_url(url: str) -> tuple[httpx.URL, httpx.QueryParams]:
     """The address that the endpoints' paths are put behind, and what each request has behind its `?`.
 
     A path is taken as it is; without one it is /v1.
     """
+    right = "write it like http://localhost:8000/v1"
     try:
         parsed = httpx.URL(url.strip())
     except httpx.InvalidURL as error:
-        raise UserError(f"{url!r} is not a URL ({error}): write it like http://localhost:8000/v1") from None
+        raise UserError(f"{shown(url)!r} is not a URL ({shown(str(error))}): {right}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise UserError(f"{url!r} is not a server's URL: write it like http://localhost:8000/v1")
+        raise UserError(f"{shown(url)!r} is not a server's URL: {right}")
     path = parsed.raw_path.partition(b"?")[0].rstrip(b"/")
     return parsed.copy_with(raw_path=path or b"/v1", fragment=None), parsed.params
 

@@ -19,7 +19,8 @@ class RolloutConfig:
     answers a problem, made of a sampling and the template: one completion, or an environment of several turns
     (trajectory.py), all drawn with that temperature and truncation. rewards: the weight of each part of the reward.
     dynamic_sampling: ask up to this many times more to replace groups whose rewards are all alike (DAPO,
-    arXiv:2503.14476). overlap: draw the next step's rollouts while this one's are learnt from.
+    arXiv:2503.14476). overlap: draw the next max_stale steps' rollouts while this one's are learnt from, so that they
+    are at most so many steps older than the weights that learn from them.
     """
 
     prompts_per_step: int = 16
@@ -30,6 +31,7 @@ class RolloutConfig:
     rewards: Mapping[str, float] = field(default_factory=lambda: {"correct": 1.0})
     dynamic_sampling: int = 0
     overlap: bool = False
+    max_stale: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

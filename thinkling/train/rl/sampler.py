@@ -1,13 +1,15 @@
 """The rollouts of a step: groups that have a signal, as far as a cap on asking allows; and, if wanted, those of the
-next step while this one's are learnt from.
+next steps while this one's are learnt from.
 
 Dynamic sampling: DAPO, arXiv:2503.14476, section 3.2. A batch that was drawn while the weights before it were still
-being updated is off policy by one step; its tokens are then corrected by old policy over sampler (objective.py).
+being updated is off policy, by as many steps as it was begun ahead; its tokens are then corrected by old policy over
+sampler (objective.py).
 """
 
 import copy
 import math
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
@@ -70,9 +72,10 @@ def one_round(config: RolloutConfig, model: Model, curriculum: Curriculum, num: 
 
 
 class Sampler:
-    """The batches of a run of `num_steps`, in the order of its steps. With overlap the next one is drawn meanwhile,
-    with a copy of the weights as they are when this one is handed out. servers: what draws them, where it is not the
-    model itself."""
+    """The batches of a run of `num_steps`, in the order of its steps. With overlap the next ones are drawn meanwhile,
+    one after the other, each with a copy of the weights as they are when it is begun, max_stale steps before it is
+    learnt from. servers: what draws them, where it is not the model itself; a batch that is under way when new weights
+    are pushed goes on with these."""
 
     def __init__(
         self, config: RolloutConfig, model: LanguageModel, curriculum: Curriculum, num_steps: int,
@@ -80,25 +83,38 @@ class Sampler:
     ) -> None:  # fmt: skip
         self.config, self.model, self.curriculum, self.num_steps = config, model, curriculum, num_steps
         self.servers = servers
-        self.ahead: Future[RolloutBatch] | None = None
+        self.ahead: deque[Future[RolloutBatch]] = deque()  # of the next steps
         if config.overlap:
             if world() > 1:
                 raise UserError("--overlap is for one process: several would wait for each other at two places at "
                                 "once. Leave it away, or start without torchrun")  # fmt: skip
             self.thread = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
-            self.copy = None if servers else copied(model)
+            self.copies = [] if servers else [copied(model) for _ in range(config.max_stale)]
 
     def take(self, step: int) -> RolloutBatch:
-        if self.servers and not self.ahead:
-            self.servers.push(step)
-        batch = self.ahead.result() if self.ahead else self.draw(self.servers or self.model, step)
-        if self.config.overlap and step + 1 < self.num_steps:
-            if self.servers and self.ahead:
+        if self.ahead:
+            try:
+                batch = self.ahead.popleft().result()
+            except BaseException:
+                self.thread.shutdown(wait=False, cancel_futures=True)  # those behind it would only fail, too
+                raise
+        else:
+            if self.servers:
                 self.servers.push(step)
-            if self.copy:
-                renew(self.copy, self.model)
-            self.ahead = self.thread.submit(self.draw, self.servers or self.copy, step + 1, step)
+            batch = self.draw(self.servers or self.model, step)
+        if self.config.overlap:
+            self.draw_ahead(step)
         return batch
+
+    def draw_ahead(self, step: int) -> None:
+        """Begin what may be drawn with the weights that this step begins with, but for what is under way."""
+        for number in range(step + 1 + len(self.ahead), min(step + 1 + self.config.max_stale, self.num_steps)):
+            model = self.servers or self.copies[number % len(self.copies)]  # whose last batch was this step's
+            if self.servers:
+                self.servers.push(step)
+            else:
+                renew(model, self.model)
+            self.ahead.append(self.thread.submit(self.draw, model, number, step))
 
     def draw(self, model: Model, step: int, version: int | None = None) -> RolloutBatch:
         """version: steps behind the weights, stamped on what nobody has stamped yet; as many as the step, if not
@@ -114,16 +130,17 @@ class Sampler:
         return self.servers.thrown_away if self.servers else 0
 
     def state(self, step: int) -> dict:
-        """What a checkpoint after `step` steps keeps: the curriculum, and the batch of the next one, if it is drawn
-        ahead (it is waited for)."""
-        ahead = self.ahead.result() if self.ahead and step < self.num_steps else None
-        return {"curriculum": ahead.curriculum if ahead else self.curriculum.state, "ahead": ahead and asdict(ahead)}
+        """What a checkpoint after `step` steps keeps: the curriculum, and the batches of the next ones, if they are
+        drawn ahead (they are waited for)."""
+        ahead = [batch.result() for batch in self.ahead] if step < self.num_steps else []
+        curriculum = ahead[-1].curriculum if ahead else self.curriculum.state
+        return {"curriculum": curriculum, "ahead": [asdict(batch) for batch in ahead]}
 
     def resume(self, state: dict) -> None:
         self.curriculum.resume(state["curriculum"])
-        if state["ahead"]:
-            self.ahead = Future()
-            self.ahead.set_result(batch_of(state["ahead"]))
+        for row in state["ahead"]:
+            self.ahead.append(Future())
+            self.ahead[-1].set_result(batch_of(row))
 
 
 def copied(model: LanguageModel) -> LanguageModel:

@@ -87,12 +87,12 @@ class RolloutServers(Forwarding):
         rank 0 pushes. What they have already is not pushed again. Raises FatalError where no server has taken them."""
         if self.version == step:
             return
-        self.version = step
         with phase("pushing weights"):
             if is_first():
-                self.write()
+                self.write(step)
             barrier()
             self.proof.add(step, own_logprobs(self.model, self.probe))
+            self.version = step  # last: another thread may be drawing, and push to a server that is back
             if is_first():
                 run_anywhere(self._push_to_all(due=True))
                 if not self.able:
@@ -101,15 +101,14 @@ class RolloutServers(Forwarding):
             for member, (why, identity) in zip(self.members, told, strict=True):
                 member.why, member.server.identity, member.version = why, identity, step if why is None else -1
 
-    @property
-    def label(self) -> str:
+    def label(self, version: int) -> str:
         """What servers call the weights."""
-        return f"{self.run}.{self.version:06d}"
+        return f"{self.run}.{version:06d}"
 
-    def write(self) -> None:
+    def write(self, version: int) -> None:
         """The weights as a folder, whole or not at all; older ones of this run go."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        target, growing = self.folder / self.label, self.folder / f"{self.run}.growing"
+        target, growing = self.folder / self.label(version), self.folder / f"{self.run}.growing"
         shutil.rmtree(growing, ignore_errors=True)
         checkpoint.save_weights(growing, self.model)
         shutil.rmtree(target, ignore_errors=True)
@@ -122,19 +121,19 @@ class RolloutServers(Forwarding):
         await asyncio.gather(*(self._push_to(member) for member in self.members if due or member.why is not None))
 
     async def _push_to(self, member: Member) -> None:
-        server, back = member.server, member.why is not None
+        server, back, version = member.server, member.why is not None, self.version
         try:
             await server.meet()
-            await push(server, self.folder / self.label, self.label)
+            await push(server, self.folder / self.label(version), self.label(version))
             every = self.config.prove_every
             if back or member.pushes is None or (every and member.pushes + 1 >= every):
-                self.proof.check(server.where, self.version, await server.logprobs_of(self.probe))
+                self.proof.check(server.where, version, await server.logprobs_of(self.probe))
                 member.pushes = 0
             else:
                 member.pushes += 1
-            member.why, member.version = None, self.version
+            member.why, member.version = None, version
         except UserError as error:
-            self.lose(member, f"pushing the weights behind {counted(self.version, 'step')}: {error}")
+            self.lose(member, f"pushing the weights behind {counted(version, 'step')}: {error}")
 
     # --- who is asked ---
 
@@ -183,11 +182,12 @@ class RolloutServers(Forwarding):
         most = min(sampling.max_tokens, room - len(tokens))
         for _ in range(2 * len(self.members) + 3):
             member = await self._free()
+            begun = member.version
             member.under_way += 1
             member.num_asked += 1
             try:
                 found, stamp = await member.server.complete(tokens, sampling, most)
-                return self._as_here(found, sampling, self._version(member, stamp))
+                return self._as_here(found, sampling, self._version(member, begun, stamp))
             except Unanswerable:
                 raise
             except UserError as error:
@@ -196,10 +196,11 @@ class RolloutServers(Forwarding):
                 member.under_way -= 1
         raise FatalError(f"a rollout failed on every server, again and again; the last time: {member.why}")
 
-    def _version(self, member: Member, stamp: str | None) -> int:
-        """Of the weights that an answer was drawn with. Raises Lost for weights that are too old, or not this run's."""
+    def _version(self, member: Member, begun: int, stamp: str | None) -> int:
+        """Of the weights that an answer began with. begun: those that the server had then, as far as is known. Raises
+        Lost for weights that are too old, or not this run's."""
         if not way_of(member.server).stamps:
-            return member.version
+            return begun
         run, _, steps = (stamp or "").partition(".")
         found = int(steps) if run == self.run and steps.isdecimal() else None
         if found is None or found < self.version - self.config.max_stale:
