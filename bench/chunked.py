@@ -2,8 +2,8 @@
 wait between two tokens of those that are being answered, by the budget of tokens a step (--max-num-batched-tokens).
 
 The budget 0 stands for none: every prompt is read whole, as soon as it has a row. All sides take turns in one process,
-on the same prompts, each of another client. Requests come by the clock, and wait from then on, even while a step runs. On a CPU the clock is
-that of the process, which stands still while others have the core.
+on the same prompts, each of another client. Requests come by the clock, and wait from then on, even while a step runs.
+On a CPU the clock is that of the process, which stands still while others have the core.
 """
 
 import statistics

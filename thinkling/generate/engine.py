@@ -17,11 +17,11 @@ from torch import Tensor
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion, check_prompt, finish_reason
-from thinkling.generate.distribution import BatchedSampling, not_finite, uniforms
-from thinkling.generate.drawing import Drawn, places_of
+from thinkling.generate.distribution import BatchedSampling, uniforms
+from thinkling.generate.drawing import Drawn, guessed_right, not_finite_of, places_of
 from thinkling.generate.memory import memory_for
 from thinkling.generate.prefixes import Prefixes
-from thinkling.generate.runner import Failure, Prefill, Runner
+from thinkling.generate.runner import Prefill, Runner
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.scheduler import Request, Scheduler
 from thinkling.generate.thinking_budget import ThinkingBudget
@@ -43,14 +43,7 @@ Job = Request | Reading
 Outcome = Completion | Tensor | BaseException  # of a request, of a reading, of what went wrong with either
 
 
-def guessed_right(request: Request, place: int) -> bool:
-    """Was the token that it has just taken the guess at this place, and may the next one be drawn?"""
-    return place < len(request.guesses) and request.tokens[-1] == request.guesses[place] and not request.forced
-
-
-def unreadable(request: Request, failure: Failure, dtype: torch.dtype) -> UserError:
-    if failure == "numbers":
-        return not_finite(f"request {request.id}", len(request.tokens) + 1, dtype)
+def no_memory(request: Request) -> UserError:
     return UserError(f"request {request.id}: no memory is left to read its {len(request.prompt):,} tokens: lower "
                      "--cache-gb, or shorten the prompt")  # fmt: skip
 
@@ -63,8 +56,7 @@ class Engine:
     prefix_gb: so much of it, but at most half, keeps what was read, so that prompts which begin alike need not be read
     again; for weights that do not change. 0 keeps nothing.
     speculate: tokens that are guessed ahead at most, where what a request holds repeats (guesses.py).
-    max_num_batched_tokens: that one step reads at most, one of each request that decodes included (None: see
-    BATCHED_TOKENS); prompts are read in chunks, so that a long one does not keep the others waiting.
+    max_num_batched_tokens: that one step reads at most, prompts in chunks; None: see BATCHED_TOKENS.
     budget_of: makes the budget of a request's thinking of its prompt, sampling and room (thinking_budget.py).
     """
 
@@ -215,7 +207,8 @@ class Engine:
         for request, read in zip(shares, reads, strict=True):
             request.read = read.end
             if request.row in failed:
-                request.error = unreadable(request, failed[request.row], self.model.dtype)
+                numbers = failed[request.row] == "numbers"
+                request.error = not_finite_of(request, self.model.dtype) if numbers else no_memory(request)
                 lost.append(request)
         for request in lost:
             self._remove(request)
