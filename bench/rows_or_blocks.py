@@ -2,7 +2,10 @@
 row, over rows where they lie, and over blocks anywhere in memory that are gathered first.
 
 `gathered` copies a group of rows' blocks side by side, `chunked` attends to the copied blocks without joining them.
-Left out: GPUs, where a kernel follows a table of blocks.
+`shared`: the samples of a prompt have its keys and values once, and only their own in rows, all prompts being equally
+long and equally often sampled; `apart`: one prompt after the other, as they must be where they are not. `copy` is what
+it takes to give each sample its own copy of the prompt's, once for all its tokens. Left out: GPUs, where a kernel
+follows a table of blocks.
 """
 
 import statistics
@@ -30,6 +33,10 @@ class RowsOrBlocks:
     group: int = 2
     """Query heads of each key-value head."""
     width: int = 64
+    samples: int = 8
+    """Of each prompt, for `shared`."""
+    prompt: int = 150
+    """How many of the tokens are the prompt's, for `shared`."""
     repeats: int = 11
 
 
@@ -48,6 +55,20 @@ def over_blocks(q: Tensor, k: Tensor, v: Tensor, length: int) -> Tensor:
     weights[..., length:] = float("-inf")
     weights = weights.softmax(-1).view(n, K, -1, blocks, size).permute(0, 3, 1, 2, 4)
     return (weights @ v).sum(1)
+
+
+def over_shared(q: Tensor, prompts: list[Tensor], own: list[Tensor], length: int) -> Tensor:
+    """q (n, K, G, E); prompts (prompts, K, P, E) and own (n, K, T, E): keys and values. One softmax over both."""
+    n, K, G, E = q.shape
+    num, P = prompts[0].shape[0], prompts[0].shape[2]
+    q = q * E**-0.5
+    asked = q.view(num, -1, K, G, E).transpose(1, 2).flatten(2, 3)
+    first = (asked @ prompts[0].transpose(-1, -2)).view(num, K, -1, G, P).transpose(1, 2).reshape(n, K, G, P)
+    weights = torch.cat([first, q @ own[0].transpose(-1, -2)], dim=-1)
+    weights[..., length:] = float("-inf")
+    weights = weights.softmax(-1)
+    first = weights[..., :P].reshape(num, -1, K, G, P).transpose(1, 2).flatten(2, 3) @ prompts[1]
+    return first.view(num, K, -1, G, E).transpose(1, 2).reshape(n, K, G, E) + weights[..., P:] @ own[1]
 
 
 @torch.inference_mode()
@@ -80,12 +101,30 @@ def main(settings: RowsOrBlocks) -> None:
     ways = {"rows": rows, "gathered": lambda: groups(joined), "chunked": lambda: groups(over_blocks)}
     for way in ways.values():
         torch.testing.assert_close(way(), rows(), rtol=1e-4, atol=1e-4)
+    for held in (keys, values):  # from here on, samples of a prompt have the same
+        cut = held.view(-1, s.samples, *held.shape[1:])[..., : s.prompt, :]
+        cut[:] = cut[:, :1].clone()
+    prompts = [held[:: s.samples, :, : s.prompt].contiguous() for held in (keys, values)]
+    own = [held[:, :, s.prompt :].contiguous() for held in (keys, values)]
+    ways["shared"] = lambda: over_shared(q, prompts, [held[:, :, : s.length - s.prompt] for held in own], s.length)
+    ways["apart"] = lambda: torch.cat([
+        over_shared(q[i : i + s.samples], [held[i // s.samples, None] for held in prompts],
+                    [held[i : i + s.samples, :, : s.length - s.prompt] for held in own], s.length)
+        for i in range(0, s.rows, s.samples)])  # fmt: skip
+    for way in ("shared", "apart"):
+        torch.testing.assert_close(ways[way](), rows(), rtol=1e-4, atol=1e-4)
+
+    def copy() -> None:
+        for mine, theirs in zip((keys, values), prompts, strict=True):
+            mine.view(-1, s.samples, *mine.shape[1:])[..., : s.prompt, :] = theirs[:, None]
+
+    ways["copy"] = copy
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(s.repeats):
         for name, way in ways.items():
-            started = time.perf_counter()
+            started = time.process_time()
             way()
-            took[name].append(time.perf_counter() - started)
+            took[name].append(time.process_time() - started)
     print(f"{machine(torch.device('cpu'))}\n{s.rows} rows of {s.length} tokens, one layer, one core, {s.repeats} turns")
     for name, own in took.items():
         print(f"  {name:9} {1e3 * statistics.median(own):6.1f} ms ({1e3 * min(own):.1f}-{1e3 * max(own):.1f})")

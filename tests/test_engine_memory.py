@@ -128,23 +128,27 @@ Step = tuple[int, int]  # how many requests come, and which of those under way i
 
 @settings(max_examples=12)
 @given(seed=st.integers(0, 1), memory=st.sampled_from([96, 130, 250, 700]), max_rows=st.integers(1, 6),
-       shared=st.booleans(), steps=st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 3)), max_size=12))  # fmt: skip
-@example(seed=0, memory=96, max_rows=6, shared=True, steps=[(4, -1), (0, -1), (3, 0), (2, 2)])
+       shared=st.booleans(), budget=st.sampled_from([4, 9, 30, 2048]), speculate=st.sampled_from([0, 4]),
+       steps=st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 3)), max_size=12))  # fmt: skip
+@example(seed=0, memory=96, max_rows=6, shared=True, budget=9, speculate=0, steps=[(4, -1), (0, -1), (3, 0), (2, 2)])
 def test_in_a_crowd_as_alone(
     model: Transformer,
     seed: int,
     memory: int,
     max_rows: int,
     shared: bool,
+    budget: int,
+    speculate: int,
     steps: list[Step],
 ) -> None:
-    """Whoever comes and goes, and however little memory there is: the tokens are those of the plain loop, and their
-    log-probabilities the same to rounding."""
+    """Whoever comes and goes, however little memory there is, in however small chunks prompts are read, and whatever is
+    guessed: the tokens are those of the plain loop, and their log-probabilities the same to rounding."""
     jobs = requests(12, seed)
     system = [random.Random(seed).randrange(61) for _ in range(20)]
     jobs = [(system + prompt if i % 2 else prompt, sampling) for i, (prompt, sampling) in enumerate(jobs)]
     room = gb(2 * memory) if shared else gb(memory)
-    engine = Engine(model, STOP, max_rows=max_rows, max_length=96, cache_gb=room, prefix_gb=shared * gb(memory))
+    engine = Engine(model, STOP, max_rows=max_rows, max_length=96, cache_gb=room, prefix_gb=shared * gb(memory),
+                    max_num_batched_tokens=budget, speculate=speculate)  # fmt: skip
     asked, done, waiting = {}, {}, list(jobs)
     for number, cancelled in [*steps, (99, -1)]:
         for job in waiting[:number]:
@@ -160,7 +164,7 @@ def test_in_a_crowd_as_alone(
     assert done.keys() == asked.keys()
     for number, (prompt, sampling) in asked.items():
         same(model, prompt, sampling, done[number])
-    assert engine.scheduler._of_prompt == {}
+    assert engine.scheduler._of_prompt == {} and engine.scheduler.num_decoding == 0
 
 
 # --- blocks, each stored once ---

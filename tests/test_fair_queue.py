@@ -30,7 +30,7 @@ def rows(num: int) -> Memory:
 
 
 def test_one_request_is_not_kept_waiting_by_fifty() -> None:
-    scheduler = Scheduler(rows(2))
+    scheduler = Scheduler(rows(2), 99)
     for number in range(50):
         scheduler.waiting.append(request(number, "many"))
     first, second = scheduler.admit()
@@ -42,7 +42,7 @@ def test_one_request_is_not_kept_waiting_by_fifty() -> None:
 
 def test_with_a_single_row_clients_take_turns() -> None:
     """Those who come later go to the end of the round, so nobody is passed for ever by ever new clients."""
-    scheduler, served = Scheduler(rows(1)), []
+    scheduler, served = Scheduler(rows(1), 99), []
     for number, client in enumerate("aaabbc"):
         scheduler.waiting.append(request(number, client))
     for number in range(10, 20):
@@ -58,7 +58,7 @@ def test_with_a_single_row_clients_take_turns() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60), st.integers(1, 4))
 def test_no_client_is_passed_by_one_that_has_more(events: list[tuple[str, bool]], max_rows: int) -> None:
     """Each step somebody asks, and perhaps the oldest row ends. A client's own requests come in order, none is lost."""
-    scheduler, waiting, admitted = Scheduler(rows(max_rows)), [], []
+    scheduler, waiting, admitted = Scheduler(rows(max_rows), 99), [], []
     for number, (client, ends) in enumerate(events):
         new = request(number, client)
         scheduler.waiting.append(new)
@@ -78,7 +78,7 @@ def test_no_client_is_passed_by_one_that_has_more(events: list[tuple[str, bool]]
 
 
 def test_requests_without_a_client_come_in_order_and_can_be_dropped() -> None:
-    scheduler = Scheduler(rows(1))
+    scheduler = Scheduler(rows(1), 99)
     for number in range(4):
         scheduler.waiting.append(request(number))
     assert scheduler.forget([0, 2]) == [] and [now.id for now in scheduler.admit()] == [1]

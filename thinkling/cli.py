@@ -132,7 +132,7 @@ MAKE_FILES = ("explain", "grade", "microscope", "compare", "data", "distill-data
 LIMITS = {
     "num_problems": 1_000_000, "num_samples": 10_000, "budgets": 10_000, "rounds": 1_000, "max_rows": 100_000,
     "max_length": 10_000_000, "max_tokens": 10_000_000, "thinking_tokens": 10_000_000,
-    "max_thinking_tokens": 10_000_000, "speculate": 64, "top": 100_000,
+    "max_thinking_tokens": 10_000_000, "max_num_batched_tokens": 10_000_000, "speculate": 64, "top": 100_000,
     "prompts_per_step": 100_000, "rollouts_per_prompt": 100_000, "epochs": 1_000_000, "batch_size": 1_000_000,
     "validation_records": 1_000_000, "eval_problems": 1_000_000, "eval_samples": 10_000,
     "max_groups": 1_000_000, "rows": 1_000_000, "length": 10_000_000, "grpo_steps": 10_000_000, "steps": 1_000_000_000,

@@ -28,7 +28,8 @@ from thinkling.words import counted
 
 def language_model(settings: ModelSettings, **more: float) -> LanguageModel:
     """The model that the flags name, its weights loaded here. more: limits of the engine that are no flags of all."""
-    limits = {name: getattr(settings, name) for name in ("max_rows", "max_length", "cache_gb", "speculate")} | more
+    names = ("max_rows", "max_length", "cache_gb", "max_num_batched_tokens", "speculate")
+    limits = {name: getattr(settings, name) for name in names} | more
     return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, settings.quantize,
                               **limits)  # fmt: skip
 

@@ -34,12 +34,17 @@ class ModelSettings:
     """Prompt and completion of one request, in tokens, at most."""
     cache_gb: float = 2.0
     """Memory for the key-value cache, in GB, at most; where max_rows do not fit, fewer requests run at once."""
+    max_num_batched_tokens: int | None = None
+    """Tokens that one step reads at most, over all requests: prompts are read in chunks between the others' tokens, so
+    that a long one does not hold up those that are being answered. Default: 512 on a CPU, 2048 on a GPU."""
     speculate: int = 0
     """Tokens to guess ahead at most, where a request repeats what it holds; wrong guesses change nothing. 0: none."""
 
     def __post_init__(self) -> None:
         finite(self)
         at_least(1, max_rows=self.max_rows)
+        if self.max_num_batched_tokens is not None:
+            at_least(1, max_num_batched_tokens=self.max_num_batched_tokens)
         at_least(2, max_length=self.max_length)
         at_least(0, speculate=self.speculate)
         above_zero(cache_gb=self.cache_gb)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thinkling.errors import UserError
 from thinkling.generate.distribution import BatchedSampling, choose, measure, not_finite, penalise, sampling_masks, tell
 from thinkling.generate.scheduler import Request, Told
 from thinkling.generate.thinking_budget import LIKELY
@@ -27,6 +28,15 @@ class Place:
 def places_of(running: Sequence[Request]) -> list[Place]:
     """All places at which the requests may draw, request by request."""
     return [Place(request, ahead) for request in running for ahead in range(1 + len(request.guesses))]
+
+
+def guessed_right(request: Request, place: int) -> bool:
+    """Was the token that it has just taken the guess at this place, and may the next one be drawn?"""
+    return place < len(request.guesses) and request.tokens[-1] == request.guesses[place] and not request.forced
+
+
+def not_finite_of(request: Request, dtype: torch.dtype) -> UserError:
+    return not_finite(f"request {request.id}", len(request.tokens) + 1, dtype)
 
 
 class Drawn:
@@ -52,7 +62,7 @@ class Drawn:
                 self.logprobs[place] = tell(self.raw[place : place + 1], self.tokens[place : place + 1], 0)[0][0]
             token, logprob = self.tokens[place], self.logprobs[place]
             if math.isnan(logprob):
-                request.error = not_finite(f"request {request.id}", len(request.tokens) + 1, self.dtype)
+                request.error = not_finite_of(request, self.dtype)
             request.take(token, logprob)
             if self.measured is not None:
                 request.measured.append(self.measured[place])

@@ -2,7 +2,8 @@
 
 Tokens in, tokens out; the engine knows nothing of text. Which requests run is the scheduler's question, which tensors
 go in the runner's; a sample whose prompt is already being completed in another row copies what that row has read of it.
-Where memory runs short, the newest requests make way, and later go on.
+Prompts are read in chunks between the others' tokens. Where memory runs short, the newest requests make way, and later
+go on.
 An engine belongs to one thread (engine_thread.py).
 """
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion, check_prompt, finish_reason
 from thinkling.generate.distribution import BatchedSampling, uniforms
-from thinkling.generate.drawing import Drawn, places_of
+from thinkling.generate.drawing import Drawn, guessed_right, not_finite_of, places_of
 from thinkling.generate.memory import memory_for
 from thinkling.generate.prefixes import Prefixes
 from thinkling.generate.runner import Prefill, Runner
@@ -26,6 +27,8 @@ from thinkling.generate.scheduler import Request, Scheduler
 from thinkling.generate.thinking_budget import ThinkingBudget
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
+
+BATCHED_TOKENS = {True: 512, False: 2048}  # of a step at most, on a CPU and elsewhere; a GPU reads more in as long
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +41,6 @@ class Reading:
 
 Job = Request | Reading
 Outcome = Completion | Tensor | BaseException  # of a request, of a reading, of what went wrong with either
-
-
-def reads_itself(request: Request) -> bool:
-    """Must a request that joins read its tokens, or has another row read its prompt?"""
-    return request.siblings[0] is request or bool(request.tokens)
-
-
-def guessed_right(request: Request, place: int) -> bool:
-    """Was the token that it has just taken the guess at this place, and may the next one be drawn?"""
-    return place < len(request.guesses) and request.tokens[-1] == request.guesses[place] and not request.forced
 
 
 def no_memory(request: Request) -> UserError:
@@ -63,6 +56,7 @@ class Engine:
     prefix_gb: so much of it, but at most half, keeps what was read, so that prompts which begin alike need not be read
     again; for weights that do not change. 0 keeps nothing.
     speculate: tokens that are guessed ahead at most, where what a request holds repeats (guesses.py).
+    max_num_batched_tokens: that one step reads at most, prompts in chunks; None: see BATCHED_TOKENS.
     budget_of: makes the budget of a request's thinking of its prompt, sampling and room (thinking_budget.py).
     """
 
@@ -75,6 +69,7 @@ class Engine:
         cache_gb: float = 2.0,
         prefix_gb: float = 0.0,
         speculate: int = 0,
+        max_num_batched_tokens: int | None = None,
         budget_of: Callable[[Sequence[int], Sampling, int], ThinkingBudget] | None = None,
     ) -> None:
         self.model = model
@@ -85,12 +80,13 @@ class Engine:
         token_bytes = bytes_per_token(model.config, model.dtype)
         memory = memory_for(token_bytes, max_rows, self.max_length, cache_gb - prefix_gb)
         self.max_rows = memory.most_rows
-        self.scheduler = Scheduler(memory)
+        self.scheduler = Scheduler(memory, max_num_batched_tokens or BATCHED_TOKENS[model.device.type == "cpu"])
         self.prefixes = Prefixes(model.config, model.device, model.dtype, prefix_gb) if prefix_gb else None
         self.speculate = speculate
         self.runner = Runner(model, memory, self.prefixes, speculate)
         self.readings: list[Reading] = []
-        self.batch: BatchedSampling | None = None  # of the running requests; None when they have changed
+        self.batch: BatchedSampling | None = None  # of the requests that decode; None when they have changed
+        self.num_prefilled = 0  # tokens of prompts that this step has read
         self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
         self._numbers = itertools.count(1)
 
@@ -151,7 +147,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Outcome]]:
-        """Draw the next token of every row, or several. Returns what has ended, as (id, outcome).
+        """Read prompts, and draw the next token of every row, or several. Returns what has ended, as (id, outcome).
 
         What goes wrong with one request is its outcome. What goes wrong with the pass is raised, and then the engine is
         empty and can be used again.
@@ -159,12 +155,13 @@ class Engine:
         try:
             ended = self._read_given()
             self.charged_until = time.perf_counter()
-            ended += self._admit()
-            if self.running:
+            self._admit()
+            ended += self._prefill()
+            if self.scheduler.decoding:
                 ended += self._draw()
             self._make_room()
-            if self.running:
-                self._read()
+            if self.scheduler.decoding:
+                self._decode()
             return ended
         except BaseException:
             self.clear()
@@ -178,50 +175,71 @@ class Engine:
         self.charged_until = now
 
     def _read_given(self) -> list[tuple[int, Outcome]]:
-        """One pass over the longest readings; the rest waits until these states have been used, and so freed."""
+        """One pass over the longest readings, a short one where requests run; the rest waits until these states have
+        been used, and so freed."""
         if not self.readings:
             return []
         self.readings.sort(key=lambda reading: len(reading.tokens))
-        found = self.runner.read([reading.tokens for reading in self.readings])
+        most = self.scheduler.budget if self.running else None
+        found = self.runner.read([reading.tokens for reading in self.readings], most)
         now = self.readings[-len(found) :]
         del self.readings[-len(found) :]
         return [(reading.id, hidden) for reading, hidden in zip(now, found, strict=True)]
 
-    def _admit(self) -> list[tuple[int, Outcome]]:
-        """Fill free rows from the queue. Prompts that no running row has read yet are read together."""
+    def _admit(self) -> None:
+        """Fill free rows from the queue."""
         new = self.scheduler.admit()
-        if not new:
-            return []
-        self.batch = None
-        old = self.running[: len(self.running) - len(new)]
-        self.runner.recut(self.scheduler.room, len(old), max((request.length for request in old), default=0))
-        # Who is told log-probabilities reads the whole prompt: then they are the same to the last bit each time.
-        reads = [Prefill(request.row, (*request.prompt, *request.tokens), len(request.prompt), request.tell is not None)
-                 for request in new if reads_itself(request)]  # fmt: skip
-        failed = set(self.runner.prefill(reads))
-        for request in new:
-            source = request if reads_itself(request) else request.siblings[0]
-            if source.row in failed:
-                request.error = no_memory(request)
-            elif source is not request:
-                self.runner.copy_prompt(source.row, request.row, len(request.prompt))
-        self._charge(new)
-        lost = [request for request in new if request.error]
-        for request in reversed(lost):
+        if new:
+            num_old = len(self.running) - len(new)
+            longest = max((request.length for request in self.running[:num_old]), default=0)
+            self.runner.recut(self.scheduler.room, num_old, longest)
+        for request in new:  # who is told log-probabilities reads its whole prompt, so that they are the same each time
+            whole = request.tell is not None or not request.reads_itself
+            request.read = self.runner.open(request.row, request.prompt, whole)
+
+    def _prefill(self) -> list[tuple[int, Outcome]]:
+        """Read as much of the prompts as this step may. Returns what has failed."""
+        shares, lost = self.scheduler.shares(), []
+        reads = [Prefill(request.row, (*request.prompt, *request.tokens), len(request.prompt), request.read,
+                         min(request.read + share, request.length)) for request, share in shares.items()]  # fmt: skip
+        self.num_prefilled = sum(read.end - read.start for read in reads)
+        failed = self.runner.prefill(reads)
+        for request, read in zip(shares, reads, strict=True):
+            request.read = read.end
+            if request.row in failed:
+                numbers = failed[request.row] == "numbers"
+                request.error = not_finite_of(request, self.model.dtype) if numbers else no_memory(request)
+                lost.append(request)
+        for request in lost:
             self._remove(request)
+        self._begin()
+        if shares:
+            self._charge(list(shares))
         return [(request.id, request.error) for request in lost]
 
+    def _begin(self) -> None:
+        """Whose prompt has been read, decodes from now on; and other samples of it, which copy what was read."""
+        for request in sorted(self.scheduler.prefilling, key=lambda request: not request.reads_itself):
+            if not self.scheduler.is_read(request):
+                continue
+            if not request.reads_itself:
+                self.runner.copy_prompt(request.siblings[0].row, request.row, len(request.prompt))
+            if rows := self.scheduler.begin(request):
+                self.runner.swap(rows)
+            self.batch = None
+
     def _draw(self) -> list[tuple[int, Outcome]]:
-        """Draw the next token of every running request, and as many more as its guesses were right. Returns what has
-        ended."""
+        """Draw the next token of every request that decodes, and as many more as its guesses were right. Returns what
+        has ended."""
+        decoding = self.scheduler.decoding
         if self.batch is None:
-            self.batch = BatchedSampling([request.sampling for request in self.running], self.model.device)
-        counts, places = [1 + len(request.guesses) for request in self.running], places_of(self.running)
+            self.batch = BatchedSampling([request.sampling for request in decoding], self.model.device)
+        counts, places = [1 + len(request.guesses) for request in decoding], places_of(decoding)
         batch = self.batch
         if len(places) > len(counts):
             batch = batch.rows(torch.tensor([place.request.row for place in places], device=self.model.device))
         drawn = Drawn(places, self.runner.logits(counts), batch, self.model.dtype)
-        self._charge(self.running)
+        self._charge(decoding)
         going = {place.request: number for number, place in enumerate(places) if not place.ahead}
         accepted, outcomes = [0] * len(counts), {}
         while going:
@@ -233,7 +251,7 @@ class Engine:
                 accepted[request.row] += 1
         if any(accepted):
             self.runner.accept(accepted)
-        for request in self.running:
+        for request in decoding:
             request.guesses = []
         return self._finish(outcomes)
 
@@ -259,12 +277,11 @@ class Engine:
         return request.completion("stop" if ends else reason) if ends or reason else None
 
     def _remove(self, request: Request) -> None:
-        """Free a row by moving the last one into its place."""
+        """Free a row by moving another one into its place."""
         if request.error:
             self.runner.erase(request.row)
-        moved = self.scheduler.remove(request)
-        if moved:
-            self.runner.move(len(self.running), moved.row)
+        for source, row in self.scheduler.remove(request):
+            self.runner.move(source, row)
         self.batch = None
 
     def _make_room(self) -> None:
@@ -275,10 +292,12 @@ class Engine:
         longest = max((request.length for request in self.running), default=0)
         self.runner.recut(self.scheduler.room, len(self.running), longest)
 
-    def _read(self) -> None:
+    def _decode(self) -> None:
         """Feed every row the token it has just drawn, and guesses of those that may follow."""
-        longest = max(request.length for request in self.running)
-        for request in self.running:
-            request.guess(min(self.speculate, self.scheduler.room - longest))
-        self.runner.decode([[request.tokens[-1], *request.guesses] for request in self.running], longest)
-        self._charge(self.running)
+        decoding, behind = self.scheduler.decoding, [request.read for request in self.scheduler.prefilling]
+        longest = max(request.length for request in decoding)
+        left = max(self.scheduler.budget - self.num_prefilled - len(decoding), 0)
+        for request in decoding:
+            request.guess(min(self.speculate, self.scheduler.room - longest, left // len(decoding)))
+        self.runner.decode([[request.tokens[-1], *request.guesses] for request in decoding], longest, behind)
+        self._charge(decoding)

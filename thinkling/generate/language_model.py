@@ -45,7 +45,7 @@ class LanguageModel:
     """
 
     def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
-        """`limits`: the engine's max_rows, max_length, cache_gb, prefix_gb and speculate."""
+        """`limits`: the engine's max_rows, max_length, cache_gb, max_num_batched_tokens, prefix_gb and speculate."""
         self.name, self.network, self.tokenizer, self.limits = name, network, tokenizer, limits
         self.engine = Engine(network, tokenizer.stop_ids, budget_of=partial(thinking_budget, tokenizer), **limits)
         self.engine_thread = EngineThread(self.engine)

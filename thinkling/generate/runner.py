@@ -1,12 +1,13 @@
 """The tensors of one pass: which go in, where what was read is kept, and what comes out.
 
-Row b of the cache, of `hidden` and of `prompt_hidden` belong to the request in row b (scheduler.py). A prompt is read
-in one padded pass with others of its length; each later pass reads one new token per row. On a GPU that pass is a CUDA
-graph. Left out: chunked prefill of one long prompt.
+Row b of the cache, of `hidden` and of `prompt_hidden` belong to the request in row b (scheduler.py). A prompt, or the
+chunk of it that this step reads, is read in one padded pass with others of its length; another pass reads one new token
+in each row that decodes. On a GPU that pass is a CUDA graph. Left out: one pass for both.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -19,18 +20,23 @@ from thinkling.model.cache import KVCache
 from thinkling.model.transformer import Transformer
 
 PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at most (or one prompt)
+SIMILAR = 64  # tokens; what is this much shorter than half of the longest is read in another pass, without its padding
 POSITIONS = 256  # a CUDA graph's positions are rounded up to a multiple of this, its rows to a power of two
 
 
 @dataclass(frozen=True)
 class Prefill:
-    """Tokens to be read into a row from its start: a prompt of `num_prompt` tokens, and what was drawn behind it before
-    its request had to make way. whole: read all of it, even if its beginning is known."""
+    """The tokens from `start` to `end` of those that a row is to hold: a prompt of `num_prompt` tokens, and what was
+    drawn behind it before its request had to make way. The row holds those before `start`."""
 
     row: int
     tokens: tuple[int, ...]
     num_prompt: int
-    whole: bool = False
+    start: int
+    end: int
+
+
+Failure = Literal["memory", "numbers"]  # it did not suffice; they are not finite
 
 
 class Runner:
@@ -60,55 +66,68 @@ class Runner:
             if self.decoder is not None:
                 self.decoder.passes.clear()  # what was recorded would read and write at the old places
 
-    def prefill(self, reads: Sequence[Prefill]) -> list[int]:
-        """Read prompts into rows, in passes of similar length, padded on the right.
+    def open(self, row: int, prompt: Sequence[int], whole: bool) -> int:
+        """Make a row ready for this prompt; returns how many of its tokens the row then holds, since they are known.
+        The last is not among them, for the state behind it. whole: none is."""
+        known = [] if self.prefixes is None or whole else self.prefixes.find(prompt)
+        self.cache.lengths[row] = 0
+        if known:
+            self.prefixes.read(known, self.cache, row)
+        return len(known) * BLOCK
 
-        Where memory does not suffice, a pass is halved and tried again; returns the rows whose prompt is too long even
-        alone.
+    def prefill(self, reads: Sequence[Prefill]) -> dict[int, Failure]:
+        """Read prompts, or chunks of them, into rows, in passes of similar length, padded on the right.
+
+        Where memory does not suffice, a pass is halved and tried again; returns the rows that fail even alone.
         """
-        left, failed = sorted(reads, key=lambda read: len(read.tokens)), []
+        left, failed = sorted(reads, key=lambda read: read.end - read.start), {}
         while left:
-            count = self._pass_size([read.tokens for read in left])
-            if self._read_into(left[-count:]):
-                del left[-count:]
-            elif count == 1:
-                failed.append(left.pop().row)
-            else:
-                self._halve(count * len(left[-1].tokens))
+            longest = left[-1].end - left[-1].start
+            similar = sum(2 * (read.end - read.start) + SIMILAR >= longest for read in left)
+            count = min(similar, max(1, self.pass_tokens // longest))
+            hidden = self._read_into(left[-count:])
+            if hidden is None and count > 1:
+                self._halve(count * longest)
+                continue
+            for read in left[-count:]:
+                if hidden is None:
+                    failed[read.row] = "memory"
+                elif not hidden.pop(0):
+                    failed[read.row] = "numbers"
+            del left[-count:]
         return failed
 
-    def _read_into(self, reads: Sequence[Prefill]) -> bool:
-        """One pass; False if memory did not suffice."""
-        blocks = [self._known(read) for read in reads]
-        unread = [read.tokens[len(known) * BLOCK :] for read, known in zip(reads, blocks, strict=True)]
-        room = max(map(len, blocks)) * BLOCK + max(map(len, unread))
+    def _read_into(self, reads: Sequence[Prefill]) -> list[bool] | None:
+        """One pass; of each row, whether all numbers are finite. None if memory did not suffice."""
+        unread = [read.tokens[read.start : read.end] for read in reads]
+        alone = reads[0].row if len(reads) == 1 else None
+        room = max(read.start for read in reads) + max(map(len, unread))
         try:
-            scratch = KVCache(self.model.config, len(reads), room, self.model.device, self.model.dtype)
-            for i, known in enumerate(blocks):
-                if known:
-                    self.prefixes.read(known, scratch, i)
-            hidden = self.model(self._padded(unread), scratch)
+            if alone is not None:  # where it is
+                part = self.cache.view(1, room, alone)
+            else:
+                part = KVCache(self.model.config, len(reads), room, self.model.device, self.model.dtype)
+                for i, read in enumerate(reads):
+                    part.copy_row(self.cache, read.row, i, read.start)
+            hidden = self.model(self._padded(unread), part)
         except RuntimeError as error:
             if out_of_memory(error):
-                return False
+                return None
             raise
-        scratch.advance(torch.tensor([len(tokens) for tokens in unread], device=self.model.device))
         for i, read in enumerate(reads):
-            self.cache.copy_row(scratch, i, read.row, len(read.tokens))
-            last = len(unread[i]) - 1
-            self.hidden[read.row, 0] = hidden[i, last]
-            self.prompt_hidden[read.row] = hidden[i, last - (len(read.tokens) - read.num_prompt)]
+            if alone is None:
+                self.cache.copy_row(part, i, read.row, read.end, read.start)
+            self._keep(read, hidden[i])
+        return [bool(own[: len(tokens)].isfinite().all()) for own, tokens in zip(hidden, unread, strict=True)]
+
+    def _keep(self, read: Prefill, hidden: Float[Tensor, "T D"]) -> None:
+        """What is needed later of a chunk's states: the one behind it, and the one behind the prompt."""
+        self.cache.lengths[read.row] = read.end
+        self.hidden[read.row, 0] = hidden[read.end - read.start - 1]
+        if read.start < read.num_prompt <= read.end:
+            self.prompt_hidden[read.row] = hidden[read.num_prompt - read.start - 1]
             if self.prefixes is not None:
                 self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
-        return True
-
-    def _known(self, read: Prefill) -> list[int]:
-        """The blocks that need not be read; the prompt's last token is, for the state behind it."""
-        return [] if self.prefixes is None or read.whole else self.prefixes.find(read.tokens[: read.num_prompt])
-
-    def _pass_size(self, sequences: Sequence[Sequence[int]]) -> int:
-        """How many of these, the longest at the end, one pass reads."""
-        return min(len(sequences), max(1, self.pass_tokens // len(sequences[-1])))
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
         longest = max(map(len, sequences))
@@ -130,6 +149,13 @@ class Runner:
         self.cache.copy_row(self.cache, source, row, int(self.cache.lengths[source]))
         self.hidden[row], self.prompt_hidden[row] = self.hidden[source], self.prompt_hidden[source]
 
+    def swap(self, rows: tuple[int, int]) -> None:
+        """Two rows change places."""
+        here, there = list(rows), list(rows)[::-1]
+        self.cache.swap_rows(*rows, int(self.cache.lengths[here].max()))
+        for held in (self.hidden, self.prompt_hidden):
+            held[here] = held[there]
+
     def erase(self, row: int) -> None:
         """Forget what a row holds. Masked places are multiplied by zero, and zero times NaN is NaN again, so keys and
         values that are not finite must not stay for the next request."""
@@ -144,24 +170,26 @@ class Runner:
         ahead = [number for count in counts for number in range(count)]
         return self.model.logits(self.hidden[rows, ahead])
 
-    def decode(self, tokens: Sequence[Sequence[int]], longest: int) -> None:
+    def decode(self, tokens: Sequence[Sequence[int]], longest: int, behind: Sequence[int] = ()) -> None:
         """Read new tokens in each of the first rows: one, and guesses behind it. longest: tokens of the longest row,
-        the new one counted, but no guesses."""
+        the new one counted, but no guesses. behind: what the rows behind these hold of prompts that are being read."""
         B, T = len(tokens), max(map(len, tokens))
         drawn = self._padded(tokens)
         part = self.cache.view(B, longest + T - 1)
         recorded = self.decoder is not None and T == 1
-        self.hidden[:B, :T] = self.decoder(drawn, longest)[:, None] if recorded else self.model(drawn, part)
+        self.hidden[:B, :T] = self.decoder(drawn, longest, behind)[:, None] if recorded else self.model(drawn, part)
         part.advance(1)
 
     def accept(self, counts: Sequence[int]) -> None:
         """So many guesses of each of the first rows have come true: what was read behind them stays."""
         self.cache.lengths[: len(counts)] += torch.tensor(counts, device=self.model.device)
 
-    def read(self, sequences: list[Sequence[int]]) -> list[Float[Tensor, "T D"]]:
-        """The hidden states of as many sequences as one pass reads, the last ones; sequences stand by length."""
-        count = self._pass_size(sequences)
-        now, hidden = sequences[-count:], None
+    def read(self, sequences: list[Sequence[int]], most: int | None = None) -> list[Float[Tensor, "T D"]]:
+        """The hidden states of as many sequences as one pass reads, the last ones; sequences stand by length. most:
+        padded tokens of the pass, or one sequence."""
+        tokens = min(self.pass_tokens, most or self.pass_tokens)
+        count, hidden = min(len(sequences), max(1, tokens // len(sequences[-1]))), None
+        now = sequences[-count:]
         try:
             hidden = self.model(self._padded(now))
         except RuntimeError as error:
@@ -169,7 +197,7 @@ class Runner:
                 raise
         if hidden is None:  # only here is what the pass had made free again
             self._halve(count * len(now[-1]))
-            return self.read(sequences)
+            return self.read(sequences, most)
         return [row[: len(tokens)].clone() for tokens, row in zip(now, hidden, strict=True)]
 
 
@@ -194,13 +222,16 @@ class CudaGraphDecoder:
         self.passes: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self.pool: tuple[int, int] | None = None  # of memory, which all graphs share: they never run side by side
 
-    def __call__(self, tokens: Int[Tensor, "B 1"], longest: int) -> Float[Tensor, "B D"]:
-        """longest: tokens of the longest row, the new one counted. The caller then advances the cache."""
+    def __call__(self, tokens: Int[Tensor, "B 1"], longest: int, behind: Sequence[int] = ()) -> Float[Tensor, "B D"]:
+        """longest: tokens of the longest row, the new one counted; behind: see Runner.decode. The caller then advances
+        the cache."""
         B = len(tokens)
         rows = min(1 << (B - 1).bit_length(), self.cache.num_rows)
+        longest = max(longest, *(held + 1 for held in behind[: rows - B]), 1)
         length = min(-(-longest // POSITIONS) * POSITIONS, self.cache.max_length)
         self.tokens[:B] = tokens
-        self.cache.lengths[B:rows] = 0  # rows that nobody uses read some token at their first place
+        # Rows behind these read some token, too: at the place of the prompt's next one, or where nobody is, the first.
+        self.cache.lengths[B + len(behind) : rows] = 0
         if (rows, length) not in self.passes:
             self.passes[rows, length] = self.record(rows, length)
         return self.passes[rows, length]()[:B]

@@ -2,9 +2,10 @@
 turns; the requests of one client join in order.
 
 A running request's row is its place in `running`, so the rows in use are always the first ones and no pass gathers
-memory. Where requests grow and the memory no longer suffices, the newest makes way: it waits again, before all others
-of its client, with the tokens it has. The oldest never makes way, and nobody is passed by one that waits behind it, so
-everyone comes to an end. Here are no tensors: those of a row are runner.py's. Left out: priorities.
+memory. A step reads so many tokens at most: one of each request that decodes, and as much of the prompts as the budget
+then allows. Of that a long prompt leaves half to shorter ones. Where requests grow and the memory no longer suffices,
+the newest makes way: it waits again, before all others of its client, with the tokens it has. The oldest never makes
+way, so everyone comes to an end. Here are no tensors: those of a row are runner.py's. Left out: priorities.
 """
 
 from collections import Counter, deque
@@ -41,6 +42,7 @@ class Request:
     guesses: tokens that were read behind the last one, in case they come next (guesses.py); repeats: where they come
     from. numbers: random ones that were drawn ahead.
     row: in the cache, while it runs. siblings: the running requests of the same prompt, itself among them.
+    read: how much of what it holds has been read, until it decodes.
     error: why it cannot go on.
     """
 
@@ -53,6 +55,7 @@ class Request:
     client: Hashable = None
     budget: ThinkingBudget | None = None
     row: int = -1
+    read: int = 0
     siblings: list["Request"] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -70,6 +73,15 @@ class Request:
     def length(self) -> int:
         """Of prompt and completion so far, in tokens."""
         return len(self.prompt) + len(self.tokens)
+
+    @property
+    def unread(self) -> int:
+        return self.length - self.read
+
+    @property
+    def reads_itself(self) -> bool:
+        """Must it read its tokens, or does another row read its prompt?"""
+        return self.siblings[0] is self or bool(self.tokens)
 
     def uniform(self, ahead: int) -> float:
         """The random number of the next token, or of one so far ahead of it."""
@@ -120,9 +132,12 @@ class Queue:
         own.appendleft(request)
         self._of = {request.client: own} | self._of
 
-    def pop(self, running: Counter[Hashable]) -> Request:
-        """The next one. running: the rows of each client."""
-        client = min(self._of, key=lambda client: running[client])
+    def pop(self, running: Counter[Hashable], may: Callable[[Request], bool]) -> Request | None:
+        """The next one that may run. running: the rows of each client."""
+        clients = [client for client, own in self._of.items() if may(own[0])]
+        if not clients:
+            return None
+        client = min(clients, key=lambda client: running[client])
         own = self._of.pop(client)
         request = own.popleft()
         if own:
@@ -139,22 +154,33 @@ class Queue:
 
 
 class Scheduler:
-    """A queue, and the requests that run, as many as fit into `memory`. room: tokens that each row holds now."""
+    """A queue, and the requests that run, as many as fit into `memory`: first those that decode, then those whose
+    prompt is being read. budget: tokens that one step reads at most. room: tokens that each row holds now."""
 
-    def __init__(self, memory: Memory) -> None:
-        self.memory, self.room = memory, memory.first_room
+    def __init__(self, memory: Memory, budget: int) -> None:
+        self.memory, self.room, self.budget = memory, memory.first_room, budget
         self.waiting = Queue()
         self.running: list[Request] = []
+        self.num_decoding = 0
         self._of_prompt: dict[tuple[int, ...], list[Request]] = {}  # of each prompt, the requests that run
 
+    @property
+    def decoding(self) -> list[Request]:
+        return self.running[: self.num_decoding]
+
+    @property
+    def prefilling(self) -> list[Request]:
+        return self.running[self.num_decoding :]
+
     def admit(self) -> list[Request]:
-        """Those that join the batch now. Long prompts are hashed here and when they end, never once a step."""
+        """Those that join the batch now: as many as there is memory for and prompts can be read of, this step. Long
+        prompts are hashed here and when they end, never once a step."""
         first_new = len(self.running)
         if not self.waiting or first_new == self.memory.max_rows:
             return []
         rows, longest = Counter(request.client for request in self.running), self._longest
-        while self.waiting:
-            request = self.waiting.pop(rows)
+        wanted = sum(min(request.unread, self.budget // 2) for request in self._readers())
+        while wanted < self._for_prompts and (request := self.waiting.pop(rows, self._may_join)) is not None:
             longest = max(longest, request.length + 1)
             room = self._room_for_one_more(longest)
             if room is None:
@@ -162,11 +188,53 @@ class Scheduler:
                 break
             self.room = room
             rows[request.client] += 1
-            request.row = len(self.running)
+            request.row, request.read = len(self.running), 0
             self.running.append(request)
             request.siblings = self._of_prompt.setdefault(request.prompt, [])
             request.siblings.append(request)
+            wanted += min(request.unread, self.budget // 2) if request.reads_itself else 0
         return self.running[first_new:]
+
+    @property
+    def _for_prompts(self) -> int:
+        """Tokens that a step leaves to prompts: each row may decode one. Prompts are read, however many decode."""
+        return max(self.budget - len(self.running), 1)
+
+    def _is_long(self, request: Request) -> bool:
+        return request.unread > self.budget // 2
+
+    def _readers(self) -> list[Request]:
+        """Those that read their own prompts: short ones in the order in which they came, then long ones."""
+        readers = [request for request in self.prefilling if request.reads_itself]
+        return sorted(readers, key=lambda request: (self._is_long(request), request.id))
+
+    def _may_join(self, request: Request) -> bool:
+        """One long prompt is read at a time; meanwhile those of other clients may pass the next."""
+        return not (self._is_long(request) and any(map(self._is_long, self._readers())))
+
+    def shares(self) -> dict[Request, int]:
+        """How many tokens of its prompt each request reads in this step. A long one leaves half to the short ones, and
+        the short ones half to it, if they need it."""
+        readers, left, shares = self._readers(), self._for_prompts, {}
+        kept = -(-left // 2) if readers and self._is_long(readers[-1]) else 0
+        for request in readers:
+            share = min(request.unread, left - (0 if self._is_long(request) else kept))
+            left -= share
+            shares[request] = share
+        return {request: share for request, share in shares.items() if share}
+
+    def is_read(self, request: Request) -> bool:
+        """Has its prompt been read, by itself or by another sample of it?"""
+        return not request.unread if request.reads_itself else request.siblings[0].row < self.num_decoding
+
+    def begin(self, request: Request) -> tuple[int, int] | None:
+        """It has been read, and decodes from now on. Returns the two rows that change places, if any do."""
+        old, new = request.row, self.num_decoding
+        self.num_decoding += 1
+        other = self.running[new]
+        self.running[old], self.running[new] = other, request
+        other.row, request.row = old, new
+        return (old, new) if old != new else None
 
     @property
     def _longest(self) -> int:
@@ -194,17 +262,25 @@ class Scheduler:
         self.room = room
         return None
 
-    def remove(self, request: Request) -> Request | None:
-        """End a running request. The last row's request takes over its row, if it is another one; returns that one."""
+    def remove(self, request: Request) -> list[tuple[int, int]]:
+        """End a running request. Its gap is filled by the last that decodes, and that one's by the last row of all.
+        Returns which rows move, in order: from where, and to where."""
         request.siblings.remove(request)
         if not request.siblings:
             del self._of_prompt[request.prompt]
-        last = self.running.pop()
-        if last is request:
-            return None
-        last.row = request.row
-        self.running[last.row] = last
-        return last
+        gap, moves = request.row, []
+        lasts = [len(self.running) - 1]
+        if gap < self.num_decoding:
+            self.num_decoding -= 1
+            lasts.insert(0, self.num_decoding)
+        for last in lasts:
+            if last != gap:
+                self.running[gap] = self.running[last]
+                self.running[gap].row = gap
+                moves.append((last, gap))
+            gap = last
+        self.running.pop()
+        return moves
 
     def forget(self, request_ids: Collection[int]) -> list[Request]:
         """Drop those that wait; returns those that run, for the caller to remove."""
@@ -214,4 +290,5 @@ class Scheduler:
     def clear(self) -> None:
         self.waiting.clear()
         self.running.clear()
+        self.num_decoding = 0
         self._of_prompt.clear()

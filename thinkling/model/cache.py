@@ -94,15 +94,16 @@ class KVCache:
     def num_rows(self) -> int:
         return self.keys[0].shape[0]
 
-    def view(self, num_rows: int, max_length: int) -> "KVCache":
-        """The first rows and positions, sharing this cache's memory: what one forward pass works on.
+    def view(self, num_rows: int, max_length: int, first: int = 0) -> "KVCache":
+        """Some rows and the first positions, sharing this cache's memory: what one forward pass works on.
 
         The view's lengths are shared too, so `advance` on the view moves this cache on.
         """
         part = object.__new__(KVCache)
-        part.keys = [k[:num_rows, :, :max_length] for k in self.keys]
-        part.values = [v[:num_rows, :, :max_length] for v in self.values]
-        part.lengths = self.lengths[:num_rows]
+        rows = slice(first, first + num_rows)
+        part.keys = [k[rows, :, :max_length] for k in self.keys]
+        part.values = [v[rows, :, :max_length] for v in self.values]
+        part.lengths = self.lengths[rows]
         part.max_length = max_length
         part.positions = part.visible = None
         return part
@@ -142,11 +143,19 @@ class KVCache:
         """Each row has read this many more tokens: one number, or (rows,) where rows were padded on the right."""
         self.lengths += num_tokens
 
-    def copy_row(self, source: "KVCache", source_row: int, row: int, length: int) -> None:
-        """Make `row` hold the first `length` tokens of another cache's row, or of another row of this cache."""
+    def copy_row(self, source: "KVCache", source_row: int, row: int, length: int, start: int = 0) -> None:
+        """Make `row` hold the first `length` tokens of another cache's row, or of another row of this cache. It holds
+        the first `start` of them already."""
         for mine, theirs in zip(self.keys + self.values, source.keys + source.values, strict=True):
-            mine[row, :, :length] = theirs[source_row, :, :length]
+            mine[row, :, start:length] = theirs[source_row, :, start:length]
         self.lengths[row] = length
+
+    def swap_rows(self, one: int, other: int, length: int) -> None:
+        """Two rows change places, with their first `length` tokens."""
+        rows, swapped = [one, other], [other, one]
+        for held in self.keys + self.values:
+            held[rows, :, :length] = held[swapped, :, :length]
+        self.lengths[rows] = self.lengths[swapped]
 
 
 class Documents:

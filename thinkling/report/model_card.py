@@ -14,8 +14,8 @@ from thinkling.report.eval_words import share
 
 # What made a run, by a setting that no other command has.
 COMMANDS = {"teacher": "distill", "rollouts_per_prompt": "grpo", "data": "sft", "vocab_size": "pretrain"}
-UNTOLD = ("out", "plan", "trackers", "on_error", "device", "memory_gb", "max_rows", "cache_gb", "speculate", "minutes",
-          "save_every")  # fmt: skip
+UNTOLD = ("out", "plan", "trackers", "on_error", "device", "memory_gb", "max_rows", "cache_gb",
+          "max_num_batched_tokens", "speculate", "minutes", "save_every")  # fmt: skip
 
 
 @dataclass(frozen=True)
