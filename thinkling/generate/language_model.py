@@ -44,7 +44,7 @@ class LanguageModel:
     engine's methods belong to engine_thread. When no call is under way, nothing reads the network's weights.
     """
 
-    def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float) -> None:
+    def __init__(self, name: str, network: Transformer, tokenizer: Tokenizer, **limits: float | None) -> None:
         """`limits`: the engine's max_rows, max_length, cache_gb, max_num_batched_tokens, prefix_gb and speculate."""
         self.name, self.network, self.tokenizer, self.limits = name, network, tokenizer, limits
         self.engine = Engine(network, tokenizer.stop_ids, budget_of=partial(thinking_budget, tokenizer), **limits)
@@ -54,7 +54,7 @@ class LanguageModel:
     @classmethod
     def load(
         cls, name: str, device: str = "auto", dtype: str = "auto", adapter: Path | None = None,
-        quantization: Quantization | None = None, **limits: float,
+        quantization: Quantization | None = None, **limits: float | None,
     ) -> "LanguageModel":  # fmt: skip
         """Load a built-in model by name, a folder or a GGUF file by path, or a Hub id, as `org/name` or
         `org/name@revision`. adapter: the folder of a PEFT LoRA adapter, which is added to the weights. quantization:
