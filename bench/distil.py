@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import fmean
+from typing import Literal
 
 import tyro
 from sides import machine
@@ -51,10 +52,14 @@ class Bench:
     tokens: tuple[int, ...] = (60_000, 240_000)
     """Reply tokens that an arm trains on; several make a curve. The table shows the last."""
     num_seeds: int = 3
+    tasks: tuple[str, ...] = ("quantities",)
+    """What the teacher solves, and what is asked in training."""
     traced: int = 600
     """Problems that the teacher solves, four times each."""
     num_problems: int = 100
     """Of each split."""
+    split: Literal["held-out", "longer", "rephrased"] = "held-out"
+    """The one whose seeds the table shows, and that is drawn."""
     only: tuple[str, ...] = ()
     """Arms to train; all if none is named."""
 
@@ -126,14 +131,15 @@ def soft(work: Work) -> Path:
 def on_policy(teacher: str | None = None) -> Callable[[Work], Path]:
     def learn(work: Work) -> Path:
         return distill.train(distill.Distill(model=work.bench.student, teacher=teacher or work.bench.teacher,
-                                             steps=work.steps("distill"), **work.common("run")))  # fmt: skip
+                                             steps=work.steps("distill"), tasks=work.bench.tasks,
+                                             **work.common("run")))  # fmt: skip
 
     return learn
 
 
 def reinforced(work: Work, start: str | None = None) -> Path:
     return grpo.train(grpo.Grpo(model=start or work.bench.student, steps=work.steps("grpo"), preflight=False,
-                                **work.common("rl")))  # fmt: skip
+                                tasks=work.bench.tasks, **work.common("rl")))  # fmt: skip
 
 
 def hard_then_reinforced(work: Work) -> Path:
@@ -161,7 +167,7 @@ def traces(bench: Bench) -> list[dict]:
     path = bench.out / "traces.jsonl"
     if not path.exists():
         distill_data.make(distill_data.DistillData(
-            model=bench.teacher, out=path, num_problems=bench.traced, template=TEMPLATE, keep="all"
+            model=bench.teacher, out=path, tasks=bench.tasks, num_problems=bench.traced, template=TEMPLATE, keep="all"
         ))  # fmt: skip
     return list(read_jsonl(path))
 
@@ -222,12 +228,12 @@ def shares(runs: list[dict], split: str) -> tuple[float, float, float]:
     return fmean(values), *share_interval(values)
 
 
-def row(name: str, runs: list[dict]) -> str:
+def row(name: str, runs: list[dict], split: str) -> str:
     if not runs:
         return f"| {name} | " + " | ".join([NOT_YET] * (len(SPLITS) + 3)) + " |"
     found = [shares(runs, split) for split in SPLITS]
     cells = [f"{mean:.0%} [{100 * max(0.0, low):.0f}, {100 * min(1.0, high):.0f}]" for mean, low, high in found]
-    seeds = ", ".join(f"{fmean(run['held-out']):.0%}" for run in runs)
+    seeds = ", ".join(f"{fmean(run[split]):.0%}" for run in runs)
     if "seconds" not in runs[0]:
         return f"| {name} | {' | '.join(cells)} | | | |"
     tokens, seconds = (fmean(run[key] for run in runs) for key in ("tokens", "seconds"))
@@ -235,25 +241,23 @@ def row(name: str, runs: list[dict]) -> str:
 
 
 def table(bench: Bench, tokens: int, student: dict, teacher: dict) -> str:
-    head = "| student | held-out | `longer` | rephrased | held-out, each seed | reply tokens | seconds |"
-    arms = [row(name, results(bench, name, tokens)) for name in ARMS]
-    return "\n".join(
-        [head, "|---|---|---|---|---|---|---|", row("nothing", [student]), *arms, row("the teacher", [teacher])]
-    )
+    rows = {"nothing": [student], **{name: results(bench, name, tokens) for name in ARMS}, "the teacher": [teacher]}
+    head = [f"| student | held-out | `longer` | rephrased | {bench.split}, each seed | reply tokens | seconds |"]
+    return "\n".join([*head, "|---|---|---|---|---|---|---|", *(row(*own, bench.split) for own in rows.items())])
 
 
 def draw(bench: Bench, student: dict, teacher: dict, path: Path) -> None:
-    """Held-out accuracy against the seconds of training: a line for each arm, its name at its end."""
+    """Accuracy against the seconds of training: a line for each arm, its name at its end."""
     axes = new_axes((760, 420), (0.07, 0.12, 0.6, 0.78), LIGHT)
-    dress(axes, LIGHT, 10.5, "seconds of training (CPU time)", "held-out problems right")
+    dress(axes, LIGHT, 10.5, "seconds of training (CPU time)", f"{bench.split} problems right")
     for name, runs in (("nothing", student), ("the teacher", teacher)):
-        level = fmean(runs["held-out"])
+        level = fmean(runs[bench.split])
         axes.axhline(level, color=LIGHT["muted"], linestyle=":", linewidth=1.2)
         axes.annotate(name, (1, level), (-4, 4), xycoords=("axes fraction", "data"), textcoords="offset points",
                       color=LIGHT["muted"], fontsize=10.5, ha="right")  # fmt: skip
     curves = []
     for name in ARMS:
-        found = [(fmean(run["seconds"] for run in runs), shares(runs, "held-out")[0])
+        found = [(fmean(run["seconds"] for run in runs), shares(runs, bench.split)[0])
                  for tokens in bench.tokens if (runs := results(bench, name, tokens))]  # fmt: skip
         if found:
             curves.append((name, found))

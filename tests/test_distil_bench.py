@@ -46,4 +46,4 @@ def test_the_table_has_means_over_seeds_and_says_what_is_missing(tmp_path: Path)
     assert lines["| RL"].endswith("| 100%, 50% | 4k | 15 |")
     assert lines["| on-policy"] == f"| on-policy | {' | '.join([NOT_YET] * 6)} |"
     assert lines["| nothing"].startswith("| nothing | 25% [") and lines["| nothing"].endswith("| | | |")
-    assert row("x", []).count("|") == lines["| RL"].count("|")
+    assert row("x", [], "held-out").count("|") == lines["| RL"].count("|")
