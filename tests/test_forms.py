@@ -147,7 +147,7 @@ RIGHT = {
     ],
     "stops and styles": [("45,", "45"), (r"45\\\\", "45"), (r"\bf 45", "45"), ("45 ✓", "45"), ("45-th", "45"), ("Rs. 45", "₹45"), (r"\$45/hr", r"\$45\text{ per hour}"), ("45 persons", "45 people")],
     "letters that are units": [
-        ("45 g/mol", "45"), ("9.8 m/sec^2", r"9.8\text{ m/s}^2"), ("45 kmph", "45 km/h"),
+        ("5 milliamps", r"0.005\text{ A}"), ("5 megatons", "5000 kilotons"), ("5 microbes", "5"), ("45 g/mol", "45"), ("9.8 m/sec^2", r"9.8\text{ m/s}^2"), ("45 kmph", "45 km/h"),
         ("300 cm", "3 m"), ("36 km/h", "10 m/s"), ("3000 g", "3 kg"), ("3h", "3 hours"), ("1 L", "1000 cm^3"), ("20000 cm^2", "2m^2"), ("1 h 15 min", "75 min"),
         ("2 m 40 cm", r"2.4\text{ m}"), ("6 a day", "6 per day"), (r"\$3+\$4=\$7", r"\$7"),
     ],
