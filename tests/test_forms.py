@@ -439,3 +439,21 @@ def test_residues_are_compared_by_their_modulus(value: int, modulus: int, turns:
     text = rf"x \equiv {value} \pmod{{{modulus}}}"
     assert same_answer(text, rf"x \equiv {value + turns * modulus} \pmod{{{modulus}}}")
     assert not same_answer(text, rf"x \equiv {value + 1} \pmod{{{modulus}}}")
+
+
+@given(st.integers(-60, 60), st.integers(2, 20))
+def test_a_residue_is_its_remainder_and_no_other(value: int, modulus: int) -> None:
+    remainder = value % modulus
+    assert same_answer(rf"{value}\pmod{{{modulus}}}", str(remainder))
+    assert not same_answer(rf"{value}\pmod{{{modulus}}}", str((remainder + 1) % modulus))
+    assert not same_answer(rf"{value}\pmod{{{modulus}}}", str(remainder + modulus))
+
+
+@given(st.integers(1, 20), st.integers(-20, 20))
+def test_an_equation_is_itself_solved_for_another_name(a: int, b: int) -> None:
+    """By lenient rules, in either order; with another number it is not."""
+    equation, solved = f"F={a}mx+({b})", rf"x=\frac{{F-({b})}}{{{a}m}}"
+    other = rf"x=\frac{{F-({b + 1})}}{{{a}m}}"
+    for one, two in ((equation, solved), (solved, equation)):
+        assert grade(rf"\boxed{{{one}}}", two).correct and not same_answer(one, two)
+    assert not grade(rf"\boxed{{{other}}}", equation).correct and not grade(rf"\boxed{{{equation}}}", other).correct
