@@ -147,7 +147,7 @@ RIGHT = {
     ],
     "stops and styles": [("45,", "45"), (r"45\\\\", "45"), (r"\bf 45", "45"), ("45 ✓", "45"), ("45-th", "45"), ("Rs. 45", "₹45"), (r"\$45/hr", r"\$45\text{ per hour}"), ("45 persons", "45 people")],
     "letters that are units": [
-        ("45 g/mol", "45"), ("9.8 m/sec^2", r"9.8\text{ m/s}^2"), ("45 kmph", "45 km/h"),
+        ("5 milliamps", r"0.005\text{ A}"), ("5 megatons", "5000 kilotons"), ("5 microbes", "5"), ("45 g/mol", "45"), ("9.8 m/sec^2", r"9.8\text{ m/s}^2"), ("45 kmph", "45 km/h"),
         ("300 cm", "3 m"), ("36 km/h", "10 m/s"), ("3000 g", "3 kg"), ("3h", "3 hours"), ("1 L", "1000 cm^3"), ("20000 cm^2", "2m^2"), ("1 h 15 min", "75 min"),
         ("2 m 40 cm", r"2.4\text{ m}"), ("6 a day", "6 per day"), (r"\$3+\$4=\$7", r"\$7"),
     ],
@@ -439,3 +439,21 @@ def test_residues_are_compared_by_their_modulus(value: int, modulus: int, turns:
     text = rf"x \equiv {value} \pmod{{{modulus}}}"
     assert same_answer(text, rf"x \equiv {value + turns * modulus} \pmod{{{modulus}}}")
     assert not same_answer(text, rf"x \equiv {value + 1} \pmod{{{modulus}}}")
+
+
+@given(st.integers(-60, 60), st.integers(2, 20))
+def test_a_residue_is_its_remainder_and_no_other(value: int, modulus: int) -> None:
+    remainder = value % modulus
+    assert same_answer(rf"{value}\pmod{{{modulus}}}", str(remainder))
+    assert not same_answer(rf"{value}\pmod{{{modulus}}}", str((remainder + 1) % modulus))
+    assert not same_answer(rf"{value}\pmod{{{modulus}}}", str(remainder + modulus))
+
+
+@given(st.integers(1, 20), st.integers(-20, 20))
+def test_an_equation_is_itself_solved_for_another_name(a: int, b: int) -> None:
+    """By lenient rules, in either order; with another number it is not."""
+    equation, solved = f"F={a}mx+({b})", rf"x=\frac{{F-({b})}}{{{a}m}}"
+    other = rf"x=\frac{{F-({b + 1})}}{{{a}m}}"
+    for one, two in ((equation, solved), (solved, equation)):
+        assert grade(rf"\boxed{{{one}}}", two).correct and not same_answer(one, two)
+    assert not grade(rf"\boxed{{{other}}}", equation).correct and not grade(rf"\boxed{{{equation}}}", other).correct

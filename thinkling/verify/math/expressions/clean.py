@@ -55,7 +55,7 @@ _REWRITES = tuple(
         (r"\\(?:left|right|[bB]ig{1,2}[lrm]?|bigg[lrm]?|Bigg[lrm]?)(?![A-Za-z])(?: ?\.)?", ""),
         (
             r"\\(?:displaystyle|textstyle|limits|nolimits|boxed|fbox|ensuremath|underline|checkmark|qed|blacksquare"
-            r"|bf|it|tt|sf|large|Large)(?![A-Za-z])",
+            r"|(?:bf|it|tt|sf)(?! ?\{)|large|Large)(?![A-Za-z])",
             "",
         ),
         (r"\\(?:text)?color *\{[^{}]*\}", ""),

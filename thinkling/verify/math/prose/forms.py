@@ -27,7 +27,7 @@ _WITH_TEXT = tuple(
         rf"{_STYLE} ?\{{ ?\(?([A-J])(?:\)|[.:]) ?[.:]? ?\}} ?(.+)",  # \text{A: } x = 3
         r"\(([A-J])\)(?: +[:.]? ?|[:.] ?)(.+)",  # (A) 42
         r"([A-J])(?:\) ?|[.:] +)(.+)",  # A. 42
-        r"\(?([A-J])\)? ?[-–—] ?([A-Z][a-z]{3,}.*)",  # A - Paris
+        r"\(?([A-J])\)? [-–—] ([A-Z][a-z]{3,}.*)",  # A - Paris
     )
 )
 _CHOSEN = re.compile(r"(?:option|choice|answer):? \(?([A-J])\)?[.:]?", re.IGNORECASE)

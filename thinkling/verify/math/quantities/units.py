@@ -26,19 +26,19 @@ _PREFIXED = """
     L l liter litre: 1/1000 m^3   eV electronvolt: 801088317/5000000000000000000000000000 kg m^2 s^-2
     cal calorie: 523/125 kg m^2 s^-2   bar: 100000 kg m^-1 s^-2   B byte: 8 bit   bit: 1 bit   cd candela: 1 cd
     pc parsec: 1 pc               Wh: 3600 kg m^2 s^-2         M molar: 1000 mol m^-3     lm lumen: 1 cd
-    Sv sievert: 1 m^2 s^-2        Bq becquerel: 1 s^-1         S siemens: 1 kg^-1 m^-2 s^3 A^2
+    ton: 1 ton      Sv sievert: 1 m^2 s^-2        Bq becquerel: 1 s^-1         S siemens: 1 kg^-1 m^-2 s^3 A^2
 """
 _PLAIN = """
     min minute: 60 s              h hr hour: 3600 s            d day: 86400 s             wk week: 604800 s
     month mo: 1/12 year           yr year: 1 year              decade: 10 year            century: 100 year
     in inch: 127/5000 m           ft foot feet: 381/1250 m     yd yard: 1143/1250 m       mi mile: 201168/125 m
     AU: 149597870700 m            ly: 9460730472580800 m       Å angstrom: 1/10000000000 m
-    lb pound: 45359237/100000000 kg   oz ounce: 45359237/1600000000 kg   ton: 1 ton   tonne: 1000 kg
+    lb pound: 45359237/100000000 kg   oz ounce: 45359237/1600000000 kg   tonne: 1000 kg
     acre: 316160658/78125 m^2     ha hectare: 10000 m^2        cc: 1/1000000 m^3
     gal gallon: 473176473/125000000000 m^3   qt quart: 473176473/500000000000 m^3   pt pint: 473176473/1000000000000 m^3
     cup: 473176473/2000000000000 m^3   tablespoon tbsp: 473176473/32000000000000 m^3
     teaspoon tsp: 157725491/32000000000000 m^3
-    mph: 1397/3125 m s^-1         kph kmh kmph: 5/18 m s^-1         knot kn: 463/900 m s^-1    mpg: 1 mpg
+    mph: 1397/3125 m s^-1         kph kmh kmph: 5/18 m s^-1    knot kn: 463/900 m s^-1    mpg: 1 mpg
     atm atmosphere: 101325 kg m^-1 s^-2   torr: 20265/152 kg m^-1 s^-2   psi: 1 psi   mmHg: 1 mmHg
     hp horsepower: 1 hp           u amu: 1 u                   dB decibel: 1 dB           ppm: 1/1000000
     rpm: 1/60 turn s^-1           rev revolution: 1 turn       gon: 1 gon
@@ -81,7 +81,11 @@ def known(name: str) -> Measure | None:
         for prefixes in (PREFIXES, _WORD_PREFIXES):
             for prefix, power in prefixes.items():
                 rest = spelled.removeprefix(prefix)
-                if rest != spelled and rest in _WITH_PREFIX and (len(rest) > 3) == (prefixes is _WORD_PREFIXES):
+                if (
+                    rest != spelled
+                    and rest in _WITH_PREFIX
+                    and (len(rest) >= 3 if prefixes is _WORD_PREFIXES else len(rest) <= 3)
+                ):
                     size, dimension = _KNOWN[rest]
                     return size * Fraction(10) ** power, dimension
     return None
