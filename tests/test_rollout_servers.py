@@ -2,7 +2,9 @@
 
 import asyncio
 import copy
+import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from fake_server import UPDATES, FakeServer, breaks, dies, halves, hangs, ignores, later, rounds
 from safetensors.torch import load_file
+from test_full_disk import room_for
 
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
@@ -157,6 +160,43 @@ def test_a_push_finds_rollouts_under_way_that_go_on(
     assert 0 in versions[2] and set(versions[2]) <= {0, 1} and pushed[0] > 16
     assert [row["stale"] for row in metrics] == [0, 1, 2 - sum(versions[2]) / 8, 2]
     assert not any(row["thrown_away"] for row in metrics)
+
+
+def test_a_running_loop_and_a_folder_of_any_name(
+    fresh: Callable, servers: dict[str, FakeServer], whole: list[tuple], tmp_path: Path
+) -> None:
+    """As in a notebook."""
+    folder = tmp_path / "für Müller, 重み %20"
+    servers["a"].folder, servers["b"].owner = folder, "vllm"
+
+    async def cell() -> None:
+        grpo.train(plan(tmp_path / "run", servers=asking("http://a,http://b", push_folder=folder)), fresh())
+
+    asyncio.run(cell())
+    assert told(samples(tmp_path / "run")) == whole
+    assert [len(server.log) for server in servers.values()] == [12, 12]
+
+
+def test_a_full_disk_while_pushing_is_one_line_and_the_run_resumes(
+    fresh: Callable, servers: dict[str, FakeServer], whole: list[tuple], tmp_path: Path
+) -> None:
+    full = ExitStack()
+
+    async def fills(own: FakeServer, body: dict) -> object:
+        full.enter_context(room_for(20_000))  # the weights have more
+        own.fault.clear()
+        return await own.answer(ASK, body)
+
+    servers["a"].fault[ASK] = later(fills, 2)  # while the first step's rollouts are drawn
+    settings, pushed = plan(tmp_path / "run", steps=2, save_every=0), tmp_path / "run" / "pushed"
+    with full, pytest.raises(FatalError) as caught:
+        grpo.train(settings, fresh())
+    line = str(caught.value)
+    assert re.match(rf"--push-folder: {pushed}/\w+\.000001\S*: File too large", line) and "\n" not in line
+    assert line.endswith("the same command resumes from the last checkpoint")
+    assert [path.name.partition(".")[2] for path in pushed.iterdir()] == ["000000"]  # nothing half-written
+    grpo.train(settings, fresh())
+    assert told(samples(tmp_path / "run")) == whole[:16]
 
 
 # --- a server that fails ---

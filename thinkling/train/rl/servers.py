@@ -28,6 +28,7 @@ from thinkling.generate.openai.exact import ExactServer, Unanswerable
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import score_packed
 from thinkling.generate.stop_strings import StopStrings
+from thinkling.runs import refused_by_name
 from thinkling.train import checkpoint
 from thinkling.train.rl.weight_push import PROBE, TOLERANCES, Proof, push, way_of
 from thinkling.words import counted
@@ -106,13 +107,19 @@ class RolloutServers(Forwarding):
         return f"{self.run}.{version:06d}"
 
     def write(self, version: int) -> None:
-        """The weights as a folder, whole or not at all; older ones of this run go."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """The weights as a folder, whole or not at all; older ones of this run go. Raises FatalError if the disk does
+        not take it."""
         target, growing = self.folder / self.label(version), self.folder / f"{self.run}.growing"
-        shutil.rmtree(growing, ignore_errors=True)
-        checkpoint.save_weights(growing, self.model)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(growing, target)
+        try:
+            with refused_by_name(target):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(growing, ignore_errors=True)
+                checkpoint.save_weights(growing, self.model)
+                shutil.rmtree(target, ignore_errors=True)
+                os.replace(growing, target)
+        except UserError as error:
+            what = str(error).replace(str(growing.resolve()), str(target))
+            raise FatalError(f"--push-folder: {what}; {RESUMES}") from None
         for old in sorted(self.folder.glob(f"{self.run}.*"))[:-KEPT]:
             if old != target:
                 shutil.rmtree(old, ignore_errors=True)
