@@ -49,7 +49,7 @@ def test_short_requests_run_in_many_short_rows() -> None:
 
 def test_rows_have_room_for_the_token_to_come_and_grow_shorter_only_with_a_step_to_spare() -> None:
     """A prompt of 20 tokens does not fit into rows of 20, since it draws one. When rows of 80 are too few for a fourth
-    request, the next would be 30 long, for 21 tokens: with a step of 10 to spare they are 40."""
+    request, rows of 20 would do for what all hold: with a step of 10 to spare they are 30."""
     scheduler = Scheduler(Memory(250, 9, 80), 99)
     assert scheduler.room == 20
     scheduler.waiting.append(Request(0, (0,) * 20, Sampling(), None, iter(())))
@@ -57,7 +57,7 @@ def test_rows_have_room_for_the_token_to_come_and_grow_shorter_only_with_a_step_
     scheduler.room = 80
     for number in (1, 2, 3):
         scheduler.waiting.append(Request(number, (number,) * 12, Sampling(), None, iter(())))
-    assert len(scheduler.admit()) == 3 and scheduler.room == 40
+    assert len(scheduler.admit()) == 3 and scheduler.room == 30
 
 
 def test_what_can_never_fit_is_refused_with_its_arithmetic() -> None:
