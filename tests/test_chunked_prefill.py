@@ -112,6 +112,14 @@ def test_shares_by_hand() -> None:
     assert scheduler.remove(short[0]) == [(2, 0)] and scheduler.running == [short[1], long]
 
 
+def test_short_prompts_do_not_take_the_half_of_a_long_one() -> None:
+    scheduler = Scheduler(Memory(800, 8, 100), 20)
+    for number, length in enumerate((30, 4, 9)):
+        scheduler.waiting.append(waits(number, length))
+    long, one, other = scheduler.admit()
+    assert scheduler.shares() == {one: 4, other: 4, long: 9}  # of 17
+
+
 def test_a_gap_is_filled_by_who_decodes_and_theirs_by_the_last(model: Transformer) -> None:
     scheduler = Scheduler(Memory(800, 8, 100), 99)
     for number in range(5):

@@ -17,6 +17,7 @@ from thinkling.generate.memory import Memory, memory_for
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
+from thinkling.generate.scheduler import Request, Scheduler
 from thinkling.model.cache import KVCache
 from thinkling.model.config import ModelConfig
 from thinkling.model.transformer import Transformer
@@ -44,6 +45,19 @@ def test_short_requests_run_in_many_short_rows() -> None:
     assert [memory.rows(room) for room in (10, 20, 30, 80)] == [9, 9, 8, 3]
     assert (memory.most_rows, memory.first_room) == (9, 20)
     assert Memory(9 * 80, 9, 80).first_room == 80  # with memory for all, rows are never cut anew
+
+
+def test_rows_have_room_for_the_token_to_come_and_grow_shorter_only_with_a_step_to_spare() -> None:
+    """A prompt of 20 tokens does not fit into rows of 20, since it draws one. When rows of 80 are too few for a fourth
+    request, rows of 20 would do for what all hold: with a step of 10 to spare they are 30."""
+    scheduler = Scheduler(Memory(250, 9, 80), 99)
+    assert scheduler.room == 20
+    scheduler.waiting.append(Request(0, (0,) * 20, Sampling(), None, iter(())))
+    assert len(scheduler.admit()) == 1 and scheduler.room == 30
+    scheduler.room = 80
+    for number in (1, 2, 3):
+        scheduler.waiting.append(Request(number, (number,) * 12, Sampling(), None, iter(())))
+    assert len(scheduler.admit()) == 3 and scheduler.room == 30
 
 
 def test_what_can_never_fit_is_refused_with_its_arithmetic() -> None:

@@ -63,7 +63,7 @@ class Chat(ModelSettings):
         super().__post_init__()
         at_least(1, max_tokens=self.max_tokens)
         a_port(self.port)
-        no_weights_of_a_server(self.server, quantize=self.quantize)
+        no_weights_of_a_server(self.server, quantize=self.quantize, batch_invariant=self.batch_invariant or None)
         no_password(self.api_key_env, server=self.server)
         if self.compare is not None and not self.web:
             raise UserError("--compare shows two models side by side in the browser: add --web")

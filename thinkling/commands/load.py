@@ -31,7 +31,7 @@ def language_model(settings: ModelSettings, **more: float) -> LanguageModel:
     names = ("max_rows", "max_length", "cache_gb", "max_num_batched_tokens", "speculate")
     limits = {name: getattr(settings, name) for name in names} | more
     return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, settings.quantize,
-                              **limits)  # fmt: skip
+                              settings.batch_invariant, **limits)  # fmt: skip
 
 
 def sampling_for(model: LanguageModel, sampling: Sampling, thinking: bool, **flags: float | None) -> Sampling:

@@ -28,6 +28,9 @@ class ModelSettings:
     quantize: Literal["int8"] | None = None
     """int8: the weights as 8-bit integers, for answering on a CPU: a quarter of the memory, and faster where the CPU
     has instructions for them. `thinkling quantize-report` says what it costs. Default: weights as they are."""
+    batch_invariant: bool = False
+    """The same text, to the last bit of its log-probabilities, whatever else is asked at the same time; on a CPU. It is
+    slower (python bench/invariant.py)."""
     max_rows: int = 128
     """Requests that are completed at the same time, at most."""
     max_length: int = 1024
@@ -61,7 +64,8 @@ def no_weights_of_a_server(server: str | None, **given: object) -> None:
     """given: flags that change a model's weights, None where they are not set."""
     for name, value in given.items():
         if server is not None and value is not None:
-            raise UserError(f"--{name} has no meaning with --server, which has the weights: leave one of the two out")
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} has no meaning with --server, which has the weights: leave one of the two out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +106,10 @@ class ServerSettings(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        no_weights_of_a_server(self.server, adapter=self.adapter, quantize=self.quantize,
-                               speculate=self.speculate or None)  # fmt: skip
+        no_weights_of_a_server(
+            self.server, adapter=self.adapter, quantize=self.quantize, speculate=self.speculate or None,
+            batch_invariant=self.batch_invariant or None,
+        )  # fmt: skip
         above_zero(timeout=self.timeout)
         no_password(self.api_key_env, server=self.server)
 

@@ -82,6 +82,8 @@ class TrainingSettings(ModelSettings):
         super().__post_init__()
         if self.quantize is not None:
             raise UserError("--quantize is for answering, and whole numbers cannot be trained: leave it out")
+        if self.batch_invariant:
+            raise UserError("--batch-invariant is for answering, and would make training slow: leave it out")
         at_least(0, lora_rank=self.lora_rank, lr=self.lr, muon_lr=self.muon_lr)
         at_least(0, eval_every=self.eval_every, save_every=self.save_every)
         above_zero(minutes=self.minutes, memory_gb=self.memory_gb, wait_minutes=self.wait_minutes)

@@ -54,9 +54,10 @@ def model_facts(model: Model, adapter: Path | None) -> dict:
     files = model_files(resolve(model.name)) if is_stored(model.name) else {}
     if adapter is not None:
         files |= {f"adapter/{name}": digest for name, digest in model_files(adapter).items()}
-    quantized = {"quantize": "int8"} if is_quantized(model.network) else {}
+    how = {"quantize": "int8"} if is_quantized(model.network) else {}
+    how |= {"batch_invariant": True} if model.network.batch_invariant else {}
     return {"name": model.name, "files": files, "dtype": str(model.network.dtype).removeprefix("torch."),
-            "device": model.network.device.type} | quantized  # fmt: skip
+            "device": model.network.device.type} | how  # fmt: skip
 
 
 def is_stored(name: str) -> bool:

@@ -30,6 +30,7 @@ from thinkling.generate.stop_strings import StopStrings
 from thinkling.generate.thinking_budget import thinking_budget
 from thinkling.model.adapter import merge_adapter, read_adapter
 from thinkling.model.chat_template import END_THINK, THINK
+from thinkling.model.invariant import make_invariant
 from thinkling.model.quantize import Quantization, quantize
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 from thinkling.model.transformer import Transformer
@@ -54,17 +55,20 @@ class LanguageModel:
     @classmethod
     def load(
         cls, name: str, device: str = "auto", dtype: str = "auto", adapter: Path | None = None,
-        quantization: Quantization | None = None, **limits: float | None,
+        quantization: Quantization | None = None, batch_invariant: bool = False, **limits: float | None,
     ) -> "LanguageModel":  # fmt: skip
         """Load a built-in model by name, a folder or a GGUF file by path, or a Hub id, as `org/name` or
         `org/name@revision`. adapter: the folder of a PEFT LoRA adapter, which is added to the weights. quantization:
-        what the weights then become, to answer faster and in less memory; None leaves them as they are."""
+        what the weights then become, to answer faster and in less memory; None leaves them as they are.
+        batch_invariant: what is said depends on nobody else who is asked (invariant.py)."""
         folder, where = resolve(name), pick_device(device)
         network = load_model(folder, where, pick_dtype(dtype, where))
         if adapter is not None:
             merge_adapter(network, read_adapter(adapter, network))
         if quantization is not None:
             quantize(network)
+        if batch_invariant:
+            make_invariant(network)
         return cls(name, network, Tokenizer.load(folder), **limits)
 
     def tokens_of(self, prompt: Prompt) -> list[int]:

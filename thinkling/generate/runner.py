@@ -52,12 +52,16 @@ class Runner:
     ) -> None:  # fmt: skip
         self.model, self.memory, self.prefixes = model, memory, prefixes
         most, room = memory.most_rows, memory.first_room
-        self.cache = KVCache(model.config, most, room, model.device, model.dtype, memory.num_tokens)
+        self.cache = self._new_cache(most, room, memory.num_tokens)
         size = model.config.hidden_size
         self.hidden = torch.zeros(most, 1 + most_guesses, size, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
         self.decoder = CudaGraphDecoder(model, self.cache) if can_record(model) else None
         self.pass_tokens = PREFILL_TOKENS
+
+    def _new_cache(self, num_rows: int, room: int, num_tokens: int | None = None) -> KVCache:
+        model = self.model
+        return KVCache(model.config, num_rows, room, model.device, model.dtype, num_tokens, model.batch_invariant)
 
     def recut(self, room: int, num_used: int, longest: int) -> None:
         """Make rows `room` long, if they are not. The first `num_used` keep what they hold, at most `longest`."""
@@ -106,7 +110,7 @@ class Runner:
             if alone is not None:  # where it is
                 part = self.cache.view(1, room, alone)
             else:
-                part = KVCache(self.model.config, len(reads), room, self.model.device, self.model.dtype)
+                part = self._new_cache(len(reads), room)
                 for i, read in enumerate(reads):
                     part.copy_row(self.cache, read.row, i, read.start)
             hidden = self.model(self._padded(unread), part)
@@ -159,8 +163,7 @@ class Runner:
     def erase(self, row: int) -> None:
         """Forget what a row holds. Masked places are multiplied by zero, and zero times NaN is NaN again, so keys and
         values that are not finite must not stay for the next request."""
-        empty = KVCache(self.model.config, 1, self.cache.max_length, self.model.device, self.model.dtype)
-        self.cache.copy_row(empty, 0, row, self.cache.max_length)
+        self.cache.copy_row(self._new_cache(1, self.cache.max_length), 0, row, self.cache.max_length)
 
     def logits(self, counts: Sequence[int]) -> Float[Tensor, "N V"]:
         """Of the next token in each of the first rows, and of those behind its guesses: so many places of each row."""
@@ -191,7 +194,8 @@ class Runner:
         count, hidden = min(len(sequences), max(1, tokens // len(sequences[-1]))), None
         now = sequences[-count:]
         try:
-            hidden = self.model(self._padded(now))
+            cache = self._new_cache(count, len(now[-1])) if self.model.batch_invariant else None
+            hidden = self.model(self._padded(now), cache)
         except RuntimeError as error:
             if count == 1 or not out_of_memory(error):
                 raise

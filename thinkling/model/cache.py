@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thinkling.model.config import ModelConfig
+from thinkling.model.tiles import attend_by_blocks
 
 ROWS_TO_WRITE_OUT = 16  # from so many rows on, decoding on a CPU writes attention out
 
@@ -53,7 +54,7 @@ class KVCache:
     t stands at `keys[layer][b, :, t]`.
 
     num_tokens: memory for so many tokens, where that is less than all these rows need: as many rows as fit are there,
-    and `recut` makes them longer or shorter.
+    and `recut` makes them longer or shorter. by_blocks: attend in pieces of one size (tiles.py).
     keys, values: one (rows, K, max_length, E) tensor per layer.
     lengths: (rows,) int64, how many tokens each row holds.
     positions: (rows, T), where the tokens of the pass under way stand, and so where they are stored.
@@ -62,8 +63,9 @@ class KVCache:
 
     def __init__(
         self, config: ModelConfig, num_rows: int, max_length: int, device: torch.device, dtype: torch.dtype,
-        num_tokens: int | None = None,
+        num_tokens: int | None = None, by_blocks: bool = False,
     ) -> None:  # fmt: skip
+        self.by_blocks = by_blocks
         num_tokens = num_rows * max_length if num_tokens is None else num_tokens
         shape = (num_tokens * config.num_key_value_heads, config.head_dim)
         layers = range(config.num_hidden_layers)
@@ -104,7 +106,7 @@ class KVCache:
         part.keys = [k[rows, :, :max_length] for k in self.keys]
         part.values = [v[rows, :, :max_length] for v in self.values]
         part.lengths = self.lengths[rows]
-        part.max_length = max_length
+        part.max_length, part.by_blocks = max_length, self.by_blocks
         part.positions = part.visible = None
         return part
 
@@ -123,6 +125,8 @@ class KVCache:
         """
         B, T, K, E = q.shape[0], q.shape[2], k.shape[1], k.shape[3]
         k, v = self.append(layer, k, v)
+        if self.by_blocks:
+            return attend_by_blocks(q, k, v, self.visible)
         if T == 1:
             # The heads that share a key-value head stand side by side as "positions" of one attention call, so keys and
             # values are read once and never repeated in memory.

@@ -114,10 +114,11 @@ class MLP(nn.Module):
         self.gate_proj = nn.Linear(width, inner, bias=False)
         self.up_proj = nn.Linear(width, inner, bias=False)
         self.down_proj = nn.Linear(inner, width, bias=False)
+        self.activation = F.silu
 
     def forward(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
         gate, up = projections(x, self.gate_proj, self.up_proj)
-        return self.down_proj(F.silu(gate) * up)
+        return self.down_proj(self.activation(gate) * up)
 
 
 class SparseMoE(nn.Module):
@@ -201,11 +202,14 @@ class Decoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The network. `forward` stops before the output head, so that nobody builds (B, T, V) logits by accident."""
+    """The network. `forward` stops before the output head, so that nobody builds (B, T, V) logits by accident.
+
+    batch_invariant: do a token's bits not depend on the batch (invariant.py)? Whoever makes a cache for it must know.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.batch_invariant = config, False
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from thinkling import distributed
 from thinkling.errors import UserError
+from thinkling.model.invariant import refuse_invariant
 from thinkling.model.quantize import refuse_quantized
 from thinkling.train.adam8bit import AdamW8bit
 from thinkling.train.config import OptimizerConfig
@@ -42,6 +43,7 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, config: OptimizerConfig, learner: nn.Module | None = None) -> None:
         refuse_quantized(model, "training")
+        refuse_invariant(model, "training")
         self.config, constants = config, config.constants
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.weights = [p for _, p in named]
