@@ -222,3 +222,16 @@ def test_what_is_much_shorter_is_not_padded(model: Transformer, monkeypatch: pyt
         engine.submit([number] * length, Sampling(max_tokens=1))
     engine.step()
     assert sizes == [(4, 90), (2, 3)]
+
+
+def test_prompts_are_read_however_many_decode() -> None:
+    """A budget of three tokens, and four requests."""
+    scheduler = Scheduler(Memory(80, 8, 10), 3)
+    for number in range(4):
+        scheduler.waiting.append(waits(number, 1))
+    for _ in range(4):
+        scheduler.admit()
+        for request, share in scheduler.shares().items():
+            request.read += share
+            scheduler.begin(request)
+    assert scheduler.num_decoding == 4

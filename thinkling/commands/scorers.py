@@ -72,7 +72,9 @@ def main(settings: Scorers) -> None:
     problems = [problem for row, problem in enumerate(problems, start=1) if row not in skipped]
     sampling = Sampling(temperature=temperature, max_tokens=run["max_tokens"], seed=run["seed"])
     adapter = Path(run["adapter"]) if run.get("adapter") else None
-    model = LanguageModel.load(run["model"], settings.device, settings.dtype, adapter, settings.quantize)
+    model = LanguageModel.load(
+        run["model"], settings.device, settings.dtype, adapter, settings.quantize, settings.batch_invariant
+    )
 
     async def measure() -> list[Ranking]:
         pool, numbers = CachedModel(model, settings.run / "pool.jsonl"), range(settings.num_samples)
