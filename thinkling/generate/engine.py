@@ -2,9 +2,7 @@
 
 Tokens in, tokens out; the engine knows nothing of text. Which requests run is the scheduler's question, which tensors
 go in the runner's; a sample whose prompt is already being completed in another row copies what that row has read of it.
-Prompts are read in chunks between the others' tokens. Where memory runs short, the newest requests make way, and later
-go on.
-An engine belongs to one thread (engine_thread.py).
+Where memory runs short, the newest requests make way, and later go on. One thread owns an engine (engine_thread.py).
 """
 
 import itertools
@@ -44,8 +42,8 @@ Outcome = Completion | Tensor | BaseException  # of a request, of a reading, of 
 
 
 def no_memory(request: Request) -> UserError:
-    return UserError(f"request {request.id}: no memory is left to read its {len(request.prompt):,} tokens: lower "
-                     "--cache-gb, or shorten the prompt")  # fmt: skip
+    held = f"request {request.id}: no memory is left to read its {len(request.prompt):,} tokens"
+    return UserError(f"{held}: lower --cache-gb, or shorten the prompt")
 
 
 class Engine:
@@ -99,9 +97,8 @@ class Engine:
         """A request for `add`; the fields: see Request. Raises UserError if the prompt is empty or does not fit, or
         its thinking would leave no room for an answer."""
         check_prompt(prompt, self.max_length)
-        budget = None
-        if sampling.max_thinking_tokens is not None and self.budget_of is not None:
-            budget = self.budget_of(prompt, sampling, self.max_length - len(prompt))
+        bound = sampling.max_thinking_tokens is not None and self.budget_of is not None
+        budget = self.budget_of(prompt, sampling, self.max_length - len(prompt)) if bound else None
         return Request(next(self._numbers), tuple(prompt), sampling, on_token, uniforms(sampling), tell, client, budget)
 
     def reading(self, tokens: Sequence[int]) -> Reading:
