@@ -25,7 +25,7 @@ from sides import machine
 
 from thinkling.commands import distill, distill_data, grpo, sft
 from thinkling.device import pick_device
-from thinkling.evaluate.stats import share_interval
+from thinkling.evaluate.stats import difference_interval, share_interval
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.report.palette import LIGHT, MARKERS, SERIES
@@ -222,28 +222,39 @@ def results(bench: Bench, name: str, tokens: int) -> list[dict]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
-def shares(runs: list[dict], split: str) -> tuple[float, float, float]:
-    """Mean over seeds and problems, and its interval over problems."""
-    values = [fmean(own) for own in zip(*(run[split] for run in runs), strict=True)]
-    return fmean(values), *share_interval(values)
+def shares(runs: list[dict], split: str) -> list[float]:
+    """Of each problem, over seeds."""
+    return [fmean(own) for own in zip(*(run[split] for run in runs), strict=True)]
 
 
-def row(name: str, runs: list[dict], split: str) -> str:
+def cell(runs: list[dict], split: str, student: dict | None) -> str:
+    """The mean with its interval over problems; with the student's, instead of it the change and the change's."""
+    values = shares(runs, split)
+    if student is None:
+        low, high = share_interval(values)
+        return f"{fmean(values):.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+    changes = [value - before for value, before in zip(values, student[split], strict=True)]
+    low, high = (round(100 * end) for end in difference_interval(changes))
+    words = f"{100 * fmean(changes):+.0f} [{low}, {high}]"
+    return f"{fmean(values):.0%}, {f'**{words}**' if low > 0 or high < 0 else words}"
+
+
+def row(name: str, runs: list[dict], split: str, student: dict | None = None) -> str:
     if not runs:
         return f"| {name} | " + " | ".join([NOT_YET] * (len(SPLITS) + 3)) + " |"
-    found = [shares(runs, split) for split in SPLITS]
-    cells = [f"{mean:.0%} [{100 * max(0.0, low):.0f}, {100 * min(1.0, high):.0f}]" for mean, low, high in found]
-    seeds = ", ".join(f"{fmean(run[split]):.0%}" for run in runs)
+    cells = " | ".join(cell(runs, split, student) for split in SPLITS)
     if "seconds" not in runs[0]:
-        return f"| {name} | {' | '.join(cells)} | | | |"
+        return f"| {name} | {cells} | | | |"
+    seeds = ", ".join(f"{fmean(run[split]):.0%}" for run in runs)
     tokens, seconds = (fmean(run[key] for run in runs) for key in ("tokens", "seconds"))
-    return f"| {name} | {' | '.join(cells)} | {seeds} | {tokens / 1000:,.0f}k | {seconds:,.0f} |"
+    return f"| {name} | {cells} | {seeds} | {tokens / 1000:,.0f}k | {seconds:,.0f} |"
 
 
 def table(bench: Bench, tokens: int, student: dict, teacher: dict) -> str:
-    rows = {"nothing": [student], **{name: results(bench, name, tokens) for name in ARMS}, "the teacher": [teacher]}
+    rows = {**{name: results(bench, name, tokens) for name in ARMS}, "the teacher": [teacher]}
     head = [f"| student | held-out | `longer` | rephrased | {bench.split}, each seed | reply tokens | seconds |"]
-    return "\n".join([*head, "|---|---|---|---|---|---|---|", *(row(*own, bench.split) for own in rows.items())])
+    return "\n".join([*head, "|---|---|---|---|---|---|---|", row("nothing", [student], bench.split),
+                      *(row(*own, bench.split, student) for own in rows.items())])  # fmt: skip
 
 
 def draw(bench: Bench, student: dict, teacher: dict, path: Path) -> None:
@@ -257,7 +268,7 @@ def draw(bench: Bench, student: dict, teacher: dict, path: Path) -> None:
                       color=LIGHT["muted"], fontsize=10.5, ha="right")  # fmt: skip
     curves = []
     for name in ARMS:
-        found = [(fmean(run["seconds"] for run in runs), shares(runs, bench.split)[0])
+        found = [(fmean(run["seconds"] for run in runs), fmean(shares(runs, bench.split)))
                  for tokens in bench.tokens if (runs := results(bench, name, tokens))]  # fmt: skip
         if found:
             curves.append((name, found))

@@ -35,14 +35,14 @@ def test_each_arm_reads_as_many_tokens_of_its_own_traces(tmp_path: Path) -> None
 
 def test_the_table_has_means_over_seeds_and_says_what_is_missing(tmp_path: Path) -> None:
     bench = Bench(out=tmp_path, num_seeds=3)
-    for seed, right in enumerate(([True, True], [True, False])):
+    for seed, right in enumerate(([True, True, True, True], [True, False, True, False])):
         out = folder_of(bench, "RL", 9, seed)
         out.mkdir()
         found = dict.fromkeys(SPLITS, right) | {"seconds": 10.0 + 10 * seed, "tokens": 4000}
         (out / "result.json").write_text(json.dumps(found))
     some = {split: [True, False, False, False] for split in SPLITS}
     lines = {line.split(" | ")[0]: line for line in table(bench, 9, some, some).splitlines()}
-    assert lines["| RL"].startswith("| RL | 75% [")
+    assert lines["| RL"].startswith("| RL | 75%, +50 [")  # beside the student's 25%, problem by problem
     assert lines["| RL"].endswith("| 100%, 50% | 4k | 15 |")
     assert lines["| on-policy"] == f"| on-policy | {' | '.join([NOT_YET] * 6)} |"
     assert lines["| nothing"].startswith("| nothing | 25% [") and lines["| nothing"].endswith("| | | |")
