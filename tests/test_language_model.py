@@ -209,7 +209,7 @@ def test_states_are_used_before_more_are_computed(tiny: LanguageModel, monkeypat
     tiny.engine.runner.pass_tokens = 10  # two prompts of three and their two tokens each
     events = []
     real = tiny.network.forward
-    monkeypatch.setattr(tiny.network, "forward", lambda tokens: events.append("read") or real(tokens))
+    monkeypatch.setattr(tiny.network, "forward", lambda tokens, *cache: events.append("read") or real(tokens, *cache))
     completion = Completion((1,), (7, 8), (-1.0, -1.0), "length", "")
 
     async def one(prompt: list[int]) -> None:
