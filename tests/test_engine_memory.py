@@ -123,6 +123,24 @@ def test_the_newest_makes_way_and_loses_nothing(
         assert done[number].tokens == generate(model, prompt, sampling, ()).tokens
 
 
+def test_a_sample_that_made_way_reads_what_it_has_said_though_another_has_read_the_prompt(model: Transformer) -> None:
+    """Two samples of a prompt and a shorter request beside them: the newest makes way, and comes back before the other
+    sample has ended."""
+    engine = Engine(model, (), max_rows=3, max_length=96, cache_gb=gb(100))
+    jobs = [([1, 2, 3], Sampling(max_tokens=60, seed=0)), ([4, 2, 3], Sampling(max_tokens=30, seed=1)),
+            ([1, 2, 3], Sampling(max_tokens=40, seed=2))]  # fmt: skip
+    ids = [engine.submit(prompt, sampling) for prompt, sampling in jobs]
+    ran, done = [], {}
+    while engine.busy:
+        done |= dict(engine.step())
+        ran.append({request.id for request in engine.running})
+    runs = [ids[2] in row for row in ran if ids[0] in row]
+    first = runs.index(False)
+    assert any(runs[:first]) and any(runs[first:])
+    for (prompt, sampling), number in zip(jobs, ids, strict=True):
+        assert done[number].tokens == generate(model, prompt, sampling, ()).tokens
+
+
 def test_a_long_request_is_not_passed_by_short_ones(model: Transformer) -> None:
     """It needs all the memory. Short ones come on and on, and those behind it wait until it has run."""
     engine = Engine(model, (), max_rows=4, max_length=96, cache_gb=gb(96))
@@ -206,6 +224,15 @@ def test_blocks_are_bounded_and_the_longest_unused_goes(model: Transformer) -> N
     run(engine, [([60] * 20, Sampling(max_tokens=4))], 1)
     assert [tokens[0] for _, tokens in engine.prefixes.kept] == [40, 0, 60]
     assert Engine(model, (), max_rows=1, max_length=96).prefixes is None
+
+
+def test_what_is_found_is_used_lately_and_a_token_is_left_to_read(model: Transformer) -> None:
+    prefixes = Prefixes(model.config, CPU, torch.float32, gb=4 * BLOCK * TOKEN / 1e9)
+    row, one, two = KVCache(model.config, 1, 2 * BLOCK, CPU, torch.float32), [1] * BLOCK, [2] * BLOCK
+    for tokens in (one, two):
+        prefixes.keep(tokens, row, 0)
+    assert prefixes.find(one) == [] and len(prefixes.find([*one, 7])) == 1
+    assert [tokens[0] for _, tokens in prefixes.kept] == [2, 1]
 
 
 @settings(max_examples=40)
