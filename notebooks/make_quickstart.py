@@ -62,8 +62,8 @@ from pathlib import Path
 from thinkling.commands.grpo import Grpo, train
 
 rewards = []
-settings = Grpo(out=Path(tempfile.mkdtemp()) / "grpo", minutes=MINUTES, steps=1000, device="cpu", eval_every=0,
-                preflight=False)
+settings = Grpo(out=Path(tempfile.mkdtemp()) / "grpo", minutes=MINUTES, steps=1000, prompts_per_step=8, device="cpu",
+                eval_every=0, preflight=False)
 checkpoint = train(settings, show=lambda shown: rewards.append(getattr(shown, "reward", None)), model=model)
 rewards = [reward for reward in rewards if reward is not None]
 print(f"{len(rewards)} steps; reward of the first {rewards[0]:.2f}, of the last {rewards[-1]:.2f}")"""),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from thinkling.model.cache import KVCache, bytes_per_token
+from thinkling.model.cache import KVCache, bytes_per_token, zeros
 from thinkling.model.config import ModelConfig
 
 BLOCK = 16  # tokens
@@ -25,7 +25,7 @@ class Prefixes:
     def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype, gb: float) -> None:
         self.num_blocks = int(gb * 1e9 / (bytes_per_token(config, dtype) * BLOCK))
         shape = (self.num_blocks, config.num_key_value_heads, BLOCK, config.head_dim)
-        self.memory = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(2 * config.num_hidden_layers)]
+        self.memory = [zeros(shape, device, dtype) for _ in range(2 * config.num_hidden_layers)]
         self.kept: OrderedDict[Key, tuple[int, int]] = OrderedDict()
         self.free = list(range(self.num_blocks))
         self.numbered = self.reused = 0
