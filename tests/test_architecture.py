@@ -97,10 +97,10 @@ commands commands.options commands.training commands.rollout_servers commands.lo
 commands.serve
 commands.prompts commands.explain commands.eval commands.compare commands.regrade commands.tasks commands.choice
 commands.contamination commands.fresh_numbers commands.quantize_report commands.scale commands.scorers commands.grade
-commands.arena commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo commands.distill_data
-commands.data commands.sft commands.distill commands.microscope commands.explain_objective commands.check_loss
-commands.reward_head commands.pretrain commands.plan commands.export commands.push commands.convert commands.demo
-commands.env
+commands.arena commands.rank commands.judge commands.lint_data commands.lint_reward commands.grpo_records commands.grpo
+commands.distill_data commands.data commands.sft commands.distill commands.microscope commands.explain_objective
+commands.check_loss commands.reward_head commands.pretrain commands.plan commands.export commands.push commands.convert
+commands.demo commands.env
 flags cli __main__
 """.split()
 

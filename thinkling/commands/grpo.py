@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from thinkling.checks import at_least
+from thinkling.commands.grpo_records import rollout_config, update_config, workload
 from thinkling.commands.options import OnError
 from thinkling.commands.rollout_servers import RolloutServerSettings, servers_of
 from thinkling.commands.training import (
@@ -33,8 +34,6 @@ from thinkling.words import counted
 if TYPE_CHECKING:
     from thinkling.generate.language_model import LanguageModel
     from thinkling.problem import Problem
-    from thinkling.train.memory import Workload
-    from thinkling.train.rl.config import RolloutConfig, UpdateConfig
     from thinkling.train.rl.curriculum import Curriculum
     from thinkling.train.rl.guard.preflight import Findings
     from thinkling.train.rl.guard.validation import Validation
@@ -169,48 +168,6 @@ class Grpo(TrainingSettings):
     def reward_weights(self) -> dict[str, float]:
         """The parts of the reward, and what each counts."""
         return reward_weights(self.reward)
-
-
-# --- from flags to the records that training takes ---
-
-
-def rollout_config(settings: Grpo) -> RolloutConfig:
-    from thinkling.generate.sampling import Sampling
-    from thinkling.scale.prompts import STOPS
-    from thinkling.train.rl.config import RolloutConfig
-
-    sampling = Sampling(
-        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, min_p=settings.min_p,
-        max_tokens=settings.max_tokens, seed=settings.seed, sampling_mask=True,
-        stop=STOPS.get(settings.template, ()),
-    )  # fmt: skip
-    return RolloutConfig(
-        prompts_per_step=settings.prompts_per_step, rollouts_per_prompt=settings.rollouts_per_prompt,
-        template=settings.template, sampling=sampling, rewards=settings.reward_weights,
-        dynamic_sampling=settings.dynamic_sampling, overlap=settings.overlap, max_stale=settings.max_stale,
-    )  # fmt: skip
-
-
-def update_config(settings: Grpo) -> UpdateConfig:
-    from thinkling.train.rl.config import UpdateConfig
-
-    return UpdateConfig(
-        updates_per_batch=settings.updates_per_batch, micro_batch_tokens=settings.micro_batch_tokens,
-        process_reward=settings.process_reward, recompute=settings.recompute,
-    )  # fmt: skip
-
-
-def workload(settings: Grpo) -> Workload:
-    """The run as far as memory is concerned."""
-    from thinkling.train.memory import Workload
-
-    return Workload(
-        num_rollouts=settings.prompts_per_step * settings.rollouts_per_prompt, max_tokens=settings.max_tokens,
-        max_length=settings.max_length, max_rows=settings.max_rows, cache_gb=settings.cache_gb,
-        micro_batch_tokens=settings.micro_batch_tokens, memory_gb=settings.memory_gb, optimizer=settings.optimizer,
-        lora_rank=settings.lora_rank, recompute=settings.recompute,
-        has_reference=settings.objective.needs_reference and not settings.lora_rank,
-    )  # fmt: skip
 
 
 # --- the run ---
