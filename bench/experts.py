@@ -26,6 +26,7 @@ class Experts:
 
 
 def by_loop(layer: SparseMoE, x: Tensor) -> Tensor:
+    """One expert after the other: which tokens are yours? The oracle of tests/test_experts.py, too."""
     flat = x.reshape(-1, x.shape[-1])
     weights, chosen = layer.gate(flat).float().softmax(-1).topk(layer.num_chosen, dim=-1)
     if layer.renormalise:

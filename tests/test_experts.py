@@ -1,5 +1,6 @@
 """A mixture of experts by sorted segments, and by one grouped product, against the plain loop over experts."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,19 +13,8 @@ from thinkling.model import transformer
 from thinkling.model.transformer import SparseMoE, Transformer, init_weights
 from thinkling.train.lora import add_adapters
 
-
-def by_loop(layer: SparseMoE, x: Tensor) -> Tensor:
-    """One expert after the other: which tokens are yours?"""
-    flat = x.reshape(-1, x.shape[-1])
-    weights, chosen = layer.gate(flat).float().softmax(-1).topk(layer.num_chosen, dim=-1)
-    if layer.renormalise:
-        weights = weights / weights.sum(-1, keepdim=True)
-    out = torch.zeros_like(flat)
-    for number, expert in enumerate(layer.experts):
-        token, place = torch.where(chosen == number)
-        if len(token):
-            out.index_add_(0, token, expert(flat[token]) * weights[token, place, None].to(x.dtype))
-    return out.view_as(x)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+from experts import by_loop  # one expert after the other: which tokens are yours?
 
 
 @pytest.fixture
