@@ -210,17 +210,24 @@ def test_weights_may_change_between_calls_and_nothing_leaks_into_training(tiny: 
     tiny.network(torch.tensor([[1, 2]])).sum().backward()
 
 
-def test_the_engine_computes_with_the_callers_number_of_threads(tiny: LanguageModel) -> None:
-    """Each thread of torch has its own number; another one adds in another order."""
+@pytest.mark.parametrize("asleep, told, expected", [(False, False, 2), (True, False, 1), (True, True, 2)])
+def test_the_engine_computes_with_the_callers_number_of_threads(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch, asleep: bool, told: bool, expected: int
+) -> None:
+    """Each thread of torch has its own number; another one adds in another order. A small model takes one where threads
+    sleep, unless the environment says how many."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive" if asleep else "active")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2") if told else monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     seen = []
     job = tiny.engine.request([5], Sampling(max_tokens=2), lambda token: seen.append(torch.get_num_threads()))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         list(tiny.engine_thread.outcomes([job]))
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert set(seen) == {2}
+    assert set(seen) == {expected}
 
 
 def test_a_model_that_is_forgotten_takes_its_thread_along(tiny: LanguageModel) -> None:

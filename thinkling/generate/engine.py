@@ -215,8 +215,14 @@ class Engine:
         return [(request.id, request.error) for request in lost]
 
     def _begin(self) -> None:
-        """Whose prompt has been read, decodes from now on; and other samples of it, which copy what was read."""
-        for request in sorted(self.scheduler.prefilling, key=lambda request: not request.reads_itself):
+        """Whose prompt has been read, decodes from now on; and other samples of it, which copy what was read. They
+        follow it, as their rows do, so that few rows change places."""
+
+        def order(request: Request) -> tuple[int, bool, int]:
+            reader = request if request.reads_itself else request.siblings[0]
+            return reader.row, reader is not request, request.row
+
+        for request in sorted(self.scheduler.prefilling, key=order):
             if not self.scheduler.is_read(request):
                 continue
             if not request.reads_itself:

@@ -20,6 +20,7 @@ from functools import partial
 import torch
 
 from thinkling.generate.engine import Engine, Job, Outcome
+from thinkling.threads import threads_of
 
 TURNS = 6  # of an event loop, until coroutines that wait on gathers of gathers have asked on
 PATIENCE_S = 1.0  # that the engine waits for an event loop, which may be blocked; the others are waiting, too
@@ -156,6 +157,7 @@ class EngineThread:
                     return
                 orders, self._orders = self._orders, []
                 settled, num_threads = not self._unsettled, self._num_threads
+            num_threads = threads_of(self.engine.model.config.hidden_size, num_threads)
             if num_threads != torch.get_num_threads():
                 torch.set_num_threads(num_threads)
             self._work(orders, step=settled)

@@ -156,10 +156,11 @@ class KVCache:
 
     def swap_rows(self, one: int, other: int, length: int) -> None:
         """Two rows change places, with their first `length` tokens."""
-        rows, swapped = [one, other], [other, one]
         for held in self.keys + self.values:
-            held[rows, :, :length] = held[swapped, :, :length]
-        self.lengths[rows] = self.lengths[swapped]
+            kept = held[one, :, :length].clone()
+            held[one, :, :length] = held[other, :, :length]
+            held[other, :, :length] = kept
+        self.lengths[[one, other]] = self.lengths[[other, one]]
 
 
 class Documents:
