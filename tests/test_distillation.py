@@ -221,8 +221,9 @@ def rl_settings(out: Path, **changes: object) -> Grpo:
 
 
 def gradients_of(
-    tiny: LanguageModel, groups: list[list[Rollout]], monkeypatch: pytest.MonkeyPatch, **more: object
-) -> dict:
+    tiny: LanguageModel, groups: list[list[Rollout]], monkeypatch: pytest.MonkeyPatch, reward: float = 1.0,
+    **more: object,
+) -> dict:  # fmt: skip
     settings, seen = rl_settings(Path("unused"), micro_batch_tokens=30), {}
     optimizer = rl_steps.adam(tiny.network, 0.0)
 
@@ -231,10 +232,18 @@ def gradients_of(
         return 0.0
 
     monkeypatch.setattr(optimizer, "step", look)
-    updater = Updater(tiny, optimizer, exact.CREDITS, rollout_config(settings), update_config(settings), **more)
-    prepared = updater.prepare(groups)
+    rollout, differentiated = replace(rollout_config(settings), rewards={"correct": reward}), []
+    updater = Updater(tiny, optimizer, exact.CREDITS, rollout, update_config(settings), **more)
+    prepared, read = updater.prepare(groups), updater.read
+
+    def looked_at(*arguments: object) -> tuple[Tensor, ...]:
+        found = read(*arguments)
+        differentiated.append(found[2].requires_grad)
+        return found
+
+    monkeypatch.setattr(updater, "read", looked_at)
     updater.update(prepared)
-    return {"gradients": seen, "groups": prepared}
+    return {"gradients": seen, "groups": prepared, "differentiated": set(differentiated)}
 
 
 def test_the_teachers_credits_reach_the_gradient_as_they_are(
@@ -258,9 +267,14 @@ def test_the_teachers_credits_reach_the_gradient_as_they_are(
         assert torch.allclose(found["gradients"][name], expected, atol=1e-5), name
 
 
-def test_a_whole_distribution_on_the_students_rollouts(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_a_whole_distribution_on_the_students_rollouts(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch, reward: float
+) -> None:
+    """Where nothing earns a reward, the policy's own loss needs no backward pass; where something may, it has one."""
     teacher, groups, config = other(tiny), rollouts(tiny), SoftConfig(divergence="reverse-kl")
-    found = gradients_of(tiny, groups, monkeypatch, token_loss=SoftLoss(teacher.network, config))
+    found = gradients_of(tiny, groups, monkeypatch, reward, token_loss=SoftLoss(teacher.network, config))
+    assert found["differentiated"] == {reward != 0}
     completions = [r.completion for group in groups for r in group]
     mean = plainly(config, teacher.network, tiny.network, completions) / sum(len(c.tokens) for c in completions)
     wanted = torch.autograd.grad(mean, list(tiny.network.parameters()))

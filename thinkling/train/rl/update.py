@@ -62,6 +62,10 @@ class Updater:
         self.network = learner or model.network
         self.objective, self.rollout, self.config, self.reference = objective, rollout, config, reference
         self.loss, self.token_loss, self.credit = loss, token_loss, credit
+        # With nothing but a token_loss the policy's own loss is zero: it is measured, not differentiated. The settings
+        # alone decide, so that all ranks go the same way.
+        signals = (loss, credit, reference, config.process_reward, *rollout.rewards.values())
+        self.only_token_loss = token_loss is not None and not any(signals)
 
     # --- before the first update ---
 
@@ -165,7 +169,8 @@ class Updater:
         """Forward and backward of a micro-batch: its gradient is added to the weights', the rest to `totals`; where
         those are None the pass is made for the other ranks' sake, and adds nothing."""
         device = self.network.device
-        mask, sampled, logprobs, entropy = self.read(self.network, rollouts)
+        with torch.set_grad_enabled(not self.only_token_loss):
+            mask, sampled, logprobs, entropy = self.read(self.network, rollouts)
         old = pad_values([r.old for r in rollouts], device) if rollouts[0].old else logprobs.detach()
         reference = pad_values([r.reference for r in rollouts], device) if rollouts[0].reference else None
         advantage = torch.tensor([r.advantage for r in rollouts], device=device)
