@@ -24,6 +24,7 @@ MAY_DIFFER = (
     "wait_minutes",
     "fail_on_truncation",
     "servers",
+    "data_parallel_size",
 )  # settings that change no result: a run may resume with others
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings, ServerSettings
 from thinkling.errors import UserError
+from thinkling.generate.data_parallel import DataParallelModel, loader
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.generate.openai.balanced import BalancedModel
@@ -28,10 +29,18 @@ from thinkling.words import counted
 
 def language_model(settings: ModelSettings, **more: float) -> LanguageModel:
     """The model that the flags name, its weights loaded here. more: limits of the engine that are no flags of all."""
+    return LanguageModel.load(*how_to_load(settings), **limits_of(settings), **more)
+
+
+def how_to_load(settings: ModelSettings) -> tuple:
+    return (settings.model, settings.device, settings.dtype, settings.adapter, settings.quantize,
+            settings.batch_invariant)  # fmt: skip
+
+
+def limits_of(settings: ModelSettings) -> dict[str, float | None]:
+    """Of the engine."""
     names = ("max_rows", "max_length", "cache_gb", "max_num_batched_tokens", "speculate")
-    limits = {name: getattr(settings, name) for name in names} | more
-    return LanguageModel.load(settings.model, settings.device, settings.dtype, settings.adapter, settings.quantize,
-                              settings.batch_invariant, **limits)  # fmt: skip
+    return {name: getattr(settings, name) for name in names}
 
 
 def sampling_for(model: LanguageModel, sampling: Sampling, thinking: bool, **flags: float | None) -> Sampling:
@@ -72,7 +81,10 @@ def prompt_sampling(model: LanguageModel, settings: PromptSettings, sampling: Sa
 
 
 def model_of(settings: ServerSettings) -> Model:
-    """The model that the flags name, loaded here or on a server, or on several."""
+    """The model that the flags name, loaded here, once or several times, or on a server, or on several."""
+    size = settings.data_parallel_size
+    if settings.server is None and size > 1:
+        return DataParallelModel.start(size, loader(size, *how_to_load(settings), **limits_of(settings)))
     if settings.server is None:
         return language_model(settings)
     urls = [url.strip() for url in settings.server.split(",") if url.strip()]

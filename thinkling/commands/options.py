@@ -103,9 +103,16 @@ class ServerSettings(ModelSettings):
     of user:password, if they want these."""
     timeout: float = 300.0
     """Seconds that a server may take for one whole answer."""
+    data_parallel_size: int = 1
+    """Processes that share the requests, each with the weights and its part of --cache-gb: on a CPU of as many cores a
+    small model answers that much faster. One that fills the memory's bandwidth gains nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_least(1, data_parallel_size=self.data_parallel_size)
+        if self.server is not None and self.data_parallel_size > 1:
+            raise UserError("--data-parallel-size has no meaning with --server: name several servers instead, as "
+                            "--server URL,URL")  # fmt: skip
         no_weights_of_a_server(
             self.server, adapter=self.adapter, quantize=self.quantize, speculate=self.speculate or None,
             batch_invariant=self.batch_invariant or None,
