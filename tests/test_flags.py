@@ -83,6 +83,9 @@ def test_help_is_wrapped_for_the_window(capsys: pytest.CaptureFixture, monkeypat
         ("--out x -size 4", "there is no flag -size: did you mean --size?"),
         ("--out x --zzz", "there is no flag --zzz"),
         ("--out x --kind three", "--kind cannot be 'three': use one of one, two"),
+        ("--out x two", "'two' belongs to no flag: did you mean --kind two?"),
+        ("--out x more words", "'more' belongs to no flag"),
+        ("--size 4", "try needs --out"),
         ("--out x --some a c", "--some cannot be 'c': use one of a, b"),
     ],
 )

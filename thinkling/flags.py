@@ -24,6 +24,7 @@ from thinkling.errors import UserError
 
 REGISTRY = ConstructorRegistry()
 TITLES = "Unrecognized options|Value error|Parsing error|Required options|Invalid choice|Missing argument"
+STRAY = "Unrecognized options: "
 
 
 def parse(settings: type, command: str, arguments: Sequence[str]) -> Any:
@@ -112,13 +113,27 @@ def one_line(settings: type, arguments: Sequence[str], panel: str) -> str:
         names = [flag[2:] for flag in known]
         nearest = get_close_matches(unknown.lstrip("-"), names, 1)
         return f"there is no flag {unknown}" + (f": did you mean --{nearest[0]}?" if nearest else "")
+    missing = re.search("Missing from thinkling (.*?):(.*?)(?=For full)", panel, flags=re.DOTALL)
+    if missing:
+        names = re.findall(r"^│ {5}(\S+)", missing[2], flags=re.MULTILINE)
+        return f"{missing[1]} needs {' and '.join(names)}"
     words = re.sub(r"[╭╮╰╯│─]+|-{4,}", " ", panel)
     words = re.sub(r"(For full|Argument) helptext.*", "", words, flags=re.DOTALL)
     words = " ".join(re.sub(rf"^\s*({TITLES})\s+", "", words).split())
-    choice = re.match("invalid choice '(.*)' for argument '(--.*?)'", words)
+    if words.startswith(STRAY):
+        return stray(known, words.removeprefix(STRAY).split(", ")[0])
+    choice = re.match("invalid choice '(.*)' for argument '(.*?)'", words)
     if choice:
-        return f"{choice[2]} cannot be '{choice[1]}': use one of {', '.join(choices_of(known[choice[2]]))}"
+        if choice[2] in known:
+            return f"{choice[2]} cannot be '{choice[1]}': use one of {', '.join(choices_of(known[choice[2]]))}"
+        return f"'{choice[1]}' must be one of {', '.join(choices_of(known[f'--{choice[2].lower()}']))}"
     return words
+
+
+def stray(known: dict[str, Any], word: str) -> str:
+    """A word that belongs to no flag: often a flag's value without the flag."""
+    flag = next((flag for flag, kind in known.items() if word in choices_of(kind)), None)
+    return f"'{word}' belongs to no flag" + (f": did you mean {flag} {word}?" if flag else "")
 
 
 def flags_of(settings: type) -> Iterator[tuple[str, Any]]:
