@@ -143,7 +143,7 @@ def test_a_size_is_never_said_to_be_zero(gb: float, said: str) -> None:
 
 
 def test_a_size_that_nobody_knows_is_answered_with_those_that_are_known() -> None:
-    with pytest.raises(UserError, match="Qwen9-8B: no such .* Sizes known by name: .*Qwen3-8B"):
+    with pytest.raises(UserError, match=r"Qwen9-8B: no such .* Sizes known by name: .*Qwen3-8B"):
         memory.config_of("Qwen9-8B")
 
 

@@ -115,7 +115,7 @@ def one_line(settings: type, arguments: Sequence[str], panel: str) -> str:
         return f"there is no flag {unknown}" + (f": did you mean --{nearest[0]}?" if nearest else "")
     missing = re.search("Missing from thinkling (.*?):(.*?)(?=For full)", panel, flags=re.DOTALL)
     if missing:
-        names = re.findall(r"^│ {5}(\S+)", missing[2], flags=re.MULTILINE)
+        names = re.findall(r"^[│ ] {5}(\S+)", missing[2], flags=re.MULTILINE)
         return f"{missing[1]} needs {' and '.join(names)}"
     words = re.sub(r"[╭╮╰╯│─]+|-{4,}", " ", panel)
     words = re.sub(r"(For full|Argument) helptext.*", "", words, flags=re.DOTALL)
