@@ -31,7 +31,7 @@ MAX_TOKENS = 384
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The whole story in one run, on the built-in model: ask, think, vote, train, see what changed.
+    """Run the whole story on the built-in model: ask, think, vote, train, see what changed.
 
     Ends with OUT/report.html. Takes a few minutes on two CPU cores.
     """
