@@ -121,7 +121,7 @@ def one_line(settings: type, arguments: Sequence[str], panel: str) -> str:
     words = re.sub(r"(For full|Argument) helptext.*", "", words, flags=re.DOTALL)
     words = " ".join(re.sub(rf"^\s*({TITLES})\s+", "", words).split())
     if words.startswith(STRAY):
-        return stray(known, words.removeprefix(STRAY).split(", ")[0])
+        return stray(known, words.removeprefix(STRAY).split(", "))
     choice = re.match("invalid choice '(.*)' for argument '(.*?)'", words)
     if choice:
         if choice[2] in known:
@@ -130,10 +130,11 @@ def one_line(settings: type, arguments: Sequence[str], panel: str) -> str:
     return words
 
 
-def stray(known: dict[str, Any], word: str) -> str:
-    """A word that belongs to no flag: often a flag's value without the flag."""
-    flag = next((flag for flag, kind in known.items() if word in choices_of(kind)), None)
-    return f"'{word}' belongs to no flag" + (f": did you mean {flag} {word}?" if flag else "")
+def stray(known: dict[str, Any], words: Sequence[str]) -> str:
+    """Words that belong to no flag: often a flag's value without the flag, or a text without quotes."""
+    flag = next((flag for flag, kind in known.items() if words[0] in choices_of(kind)), None)
+    meant = f": did you mean {flag} {words[0]}?" if flag else ": a text of several words needs quotes"
+    return f"'{words[0]}' belongs to no flag" + (meant if flag or len(words) > 1 else "")
 
 
 def flags_of(settings: type) -> Iterator[tuple[str, Any]]:
