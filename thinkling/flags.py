@@ -122,6 +122,12 @@ def one_line(settings: type, arguments: Sequence[str], panel: str) -> str:
     words = " ".join(re.sub(rf"^\s*({TITLES})\s+", "", words).split())
     if words.startswith(STRAY):
         return stray(known, words.removeprefix(STRAY).split(", "))
+    number = re.search(r"Error parsing (--\S+): .*?(int\(\)|to float)[^']*'(.*?)'", words)
+    if number:
+        return f"{number[1]} must be a {'whole ' if number[2] == 'int()' else ''}number, not '{number[3]}'"
+    lacking = re.match(r"Missing value for argument '(.*?)'\. Expected (\d+) values", words)
+    if lacking:
+        return f"{lacking[1]} needs {'a value' if lacking[2] == '1' else f'{lacking[2]} values'}"
     choice = re.match("invalid choice '(.*)' for argument '(.*?)'", words)
     if choice:
         if choice[2] in known:
