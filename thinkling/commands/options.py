@@ -26,8 +26,8 @@ class ModelSettings:
     dtype: str = "auto"
     """auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16 or float16."""
     quantize: Literal["int8"] | None = None
-    """int8: the weights as 8-bit integers, for answering on a CPU: a quarter of the memory, and faster where the CPU
-    has instructions for them. `thinkling quantize-report` says what it costs. Default: weights as they are."""
+    """int8: the weights as 8-bit integers, for answering on a CPU: a quarter of the memory. `thinkling quantize-report`
+    says what it costs in accuracy and in time. Default: weights as they are."""
     batch_invariant: bool = False
     """The same text, to the last bit of its log-probabilities, whatever else is asked at the same time; on a CPU. It is
     slower (python bench/invariant.py)."""
