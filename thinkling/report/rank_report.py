@@ -43,8 +43,8 @@ def told(board: Leaderboard) -> list[str]:
     votes = counted(board.num_votes, "vote") + (f" on {counted(board.num_problems, 'prompt')}" if clusters else "")
     where = f"{rules.anchor} is fixed at" if rules.anchor else "their mean is"
     lines.append(
-        f"{votes}. Brackets are 95% intervals: of ratings ({where} {rules.anchor_rating:.0f}) by the sandwich, and by "
-        "the bootstrap of prompts; of ranks, for all models at once."
+        f"{votes}. Brackets are 95% intervals: of ratings ({where} {rules.anchor_rating:.0f}) by a sandwich "
+        "estimate, and by the bootstrap of prompts; of ranks, for all models at once."
     )
     if any(s.ties + s.both_bad for s in board.standings):
         lines.append(f"A tie counts as {TIES[rules.ties]}.")
