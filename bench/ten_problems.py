@@ -64,11 +64,12 @@ def main(bench: Bench) -> None:
     command = f"python bench/ten_problems.py --trained {bench.trained}"
     parts = [HEAD.format(command=command, machine=machine(pick_device("auto")))]
     for i, problem in enumerate(asked):
-        parts.append(f"## {i + 1}. {problem.question}\n\nThe answer is {problem.reference}.\n")
+        parts.append(f"## Problem {i + 1}\n\n{problem.question}\n\nThe answer is {problem.reference}.\n")
         for name, samples in answers:
             mark = "right" if samples[i].verdict.correct else "wrong"
             texts = [completion.text for completion in samples[i].answer.completions]
-            shown = "\n\n".join(f"```text\n{text.strip()}\n```" for text in texts)
+            called = ("The draft:\n\n", "Its review:\n\n", "The revision:\n\n") if len(texts) > 1 else ("",)
+            shown = "\n\n".join(f"{what}```text\n{text.strip()}\n```" for what, text in zip(called, texts, strict=True))
             parts.append(f"**{name}**: {mark}\n\n{shown}\n")
     bench.out.write_text("\n".join(parts), encoding="utf-8")
     print(bench.out)

@@ -77,7 +77,7 @@ right.barh(list(found), list(found.values()))
 right.set(title=f"accuracy on {len(problems)} held-out problems", xlim=(0, 1))
 right.invert_yaxis()
 figure.tight_layout()"""),
-    ("markdown", """## On
+    ("markdown", """## What next
 
 `thinkling chat --model smollm2-135m` talks to a real language model (98 MB, fetched once). More is in `guide/`."""),
 ]  # fmt: skip

@@ -66,7 +66,7 @@ def test_it_goes_on_where_it_stopped(
     vote(runs, "x\nx\n", monkeypatch, capsys)
     votes = read_votes(file)
     assert len(votes) == len({v.problem for v in votes}) == 5
-    assert "No votes now" in vote(runs, "", monkeypatch, capsys)  # what is left is p5, the same text
+    assert "No vote was given this time" in vote(runs, "", monkeypatch, capsys)  # what is left is p5, the same text
 
 
 def test_sides_and_order_are_random_and_the_same_again() -> None:

@@ -156,7 +156,8 @@ def test_usage_goes_by_stages_and_is_wrapped(
 
 
 def test_unknown_words_are_named(capsys: pytest.CaptureFixture) -> None:
-    assert "unknown command 'evla': use one of demo, generate" in fails(capsys, "evla")
+    assert "unknown command 'evla': did you mean eval? (thinkling help lists all)" in fails(capsys, "evla")
+    assert "unknown command 'zzz' (thinkling help lists all)" in fails(capsys, "zzz")
     assert "--max-tokenz" in fails(capsys, "generate", "hi", "--max-tokenz", 3)
     assert "--split" in fails(capsys, "eval", "--out", "x", "--split", "test")
     assert "--max-tokens" in fails(capsys, "generate", "hi", "--max-tokens", "many")

@@ -128,7 +128,10 @@ def test_the_sentence_on_noise() -> None:
     apart = where_noise_comes_from(details_of(rows([[i % 2 == 0] * 4 for i in range(40)])))
     assert "more samples would help, down to" in alike
     # Half right of 40: sqrt(1/4 · 40/39 / 40) = 8.0 points; twice as many problems: 5.7.
-    assert "error is 8.0 points; 0% of its square is sampling" in apart and "problems to 5.7: ask more prob" in apart
+    assert (
+        "error is 8.0 points; 0% of the variance comes from sampling" in apart
+        and "problems to 5.7: ask more prob" in apart
+    )
 
 
 # --- what was cut off -----------------------------------------------------------------------------------------------
@@ -404,7 +407,7 @@ def test_one_sample_each_is_mcnemars_test(tmp_path: Path, monkeypatch: pytest.Mo
     spread = (len(one.won) + len(one.lost) - 30 * one.difference**2) / 29
     assert one.detectable == pytest.approx(2.8016 * (spread / 30) ** 0.5, rel=1e-3)
     assert one.enough == pytest.approx(2.8016**2 * spread / one.difference**2, abs=1)
-    assert "30 problems show a difference of" in sentences(one)[1]
+    assert "With 30 problems a true difference of" in sentences(one)[1]
 
 
 def test_compare_refuses_what_cannot_be_compared(

@@ -9,6 +9,7 @@ import pytest
 import thinkling
 from thinkling import cli
 from thinkling.errors import UserError
+from thinkling.terminal import own_name
 
 
 def python(code: str) -> subprocess.CompletedProcess:
@@ -35,6 +36,18 @@ def test_every_public_name_is_there_and_no_other() -> None:
     assert all(getattr(thinkling, name).__name__ == name for name in thinkling.__all__)
     with pytest.raises(AttributeError, match="no attribute 'gradE': it has Completion, LanguageModel"):
         thinkling.gradE  # noqa: B018
+
+
+def test_commands_to_paste_name_what_the_shell_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `make demo` the shell knew no thinkling, and the demo said to type it."""
+    for started, on_path, typed in (
+        (".venv/bin/thinkling", None, ".venv/bin/thinkling"),
+        (".venv/bin/thinkling", "/usr/bin/thinkling", "thinkling"),
+        ("thinkling/__main__.py", None, "thinkling"),
+    ):
+        monkeypatch.setattr(sys, "argv", [started])
+        monkeypatch.setattr("thinkling.terminal.shutil.which", lambda name, found=on_path: found)
+        assert own_name() == typed
 
 
 def test_the_docstrings_example_runs(capsys: pytest.CaptureFixture) -> None:

@@ -83,6 +83,13 @@ def test_help_is_wrapped_for_the_window(capsys: pytest.CaptureFixture, monkeypat
         ("--out x -size 4", "there is no flag -size: did you mean --size?"),
         ("--out x --zzz", "there is no flag --zzz"),
         ("--out x --kind three", "--kind cannot be 'three': use one of one, two"),
+        ("--out x two", "'two' belongs to no flag: did you mean --kind two?"),
+        ("--out x more", "'more' belongs to no flag"),
+        ("--out x more words", "'more' belongs to no flag: a text of several words needs quotes"),
+        ("--size 4", "try needs --out"),
+        ("--out x --size many", "--size must be a whole number, not 'many'"),
+        ("--out x --rate fast", "--rate must be a number, not 'fast'"),
+        ("--size 4 --out", "--out needs a value"),
         ("--out x --some a c", "--some cannot be 'c': use one of a, b"),
     ],
 )

@@ -134,6 +134,9 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "samples.jsonl").write_text("")
     with pytest.raises(UserError, match="no rollouts in it yet"):
         pack(tmp_path, 400)
+    (tmp_path / "samples.jsonl").write_text('{"sample": 0}\n')  # of an eval
+    with pytest.raises(UserError, match="no run of thinkling grpo"):
+        pack(tmp_path, 400)
     (tmp_path / "samples.jsonl").write_text('{"step": 0}\n')
     with pytest.raises(UserError, match="line 1: the field 'id' is missing"):
         pack(tmp_path, 400)

@@ -142,6 +142,11 @@ def test_a_size_is_never_said_to_be_zero(gb: float, said: str) -> None:
     assert size_of(gb) == said
 
 
+def test_a_size_that_nobody_knows_is_answered_with_those_that_are_known() -> None:
+    with pytest.raises(UserError, match=r"Qwen9-8B: no such .* Sizes known by name: .*Qwen3-8B"):
+        memory.config_of("Qwen9-8B")
+
+
 def test_counting_a_large_network_touches_no_weights() -> None:
     """Of Qwen3-32B a layer has half a billion weights; to fill them took seconds and gigabytes."""
     with pytest.raises(UserError, match="is too little"):

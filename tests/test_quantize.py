@@ -291,7 +291,8 @@ def test_cost_counts_what_each_got_right(tiny: LanguageModel, monkeypatch: pytes
     text = shown.export_text()
     assert "-20.0 points [" in text and "KL per token" in text and f"{found.speed:.2f} times" in text
     lines = verdict(found, fast=False)
-    assert lines[0].startswith("No difference in accuracy can be told") and "2 only without, 1 only with" in lines[0]
+    assert lines[0].startswith("No difference in accuracy can be told")
+    assert "2 of the problems are right only without int8, 1 only with it" in lines[0]
     assert "no instructions for int8" in lines[1] and len(verdict(found, fast=True)) == len(lines) - 1
 
 

@@ -45,7 +45,8 @@ def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert "pip install -e '.[chat]'" in fails(capsys, "chat", "--web")
-    assert "add --web" in fails(capsys, "chat", "--compare", "x")
+    assert "--compare is for the chat in the browser: add --web" in fails(capsys, "chat", "--compare", "x")
+    assert "--votes is for the chat" in fails(capsys, "chat", "--votes", "x.jsonl")  # it was passed over in silence
     assert "cannot meet itself" in fails(capsys, "chat", "--web", "--compare", "thinkling-reasoner")
 
 

@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from thinkling import __version__, distributed, flags
@@ -199,7 +200,9 @@ def run(arguments: list[str]) -> None:
     if name in ("-V", "--version"):
         return print(f"thinkling {__version__}")
     if name not in COMMANDS:
-        raise UserError(f"unknown command '{name}': use one of {', '.join(COMMANDS)}")
+        near = get_close_matches(name, COMMANDS, 1)
+        meant = f": did you mean {near[0]}?" if near else ""
+        raise UserError(f"unknown command '{name}'{meant} (thinkling help lists all)")
     chosen = parse(name, rest)
     check_sizes(chosen)
     out = getattr(chosen, "out", None)

@@ -24,6 +24,7 @@ from thinkling.errors import UserError
 
 REGISTRY = ConstructorRegistry()
 TITLES = "Unrecognized options|Value error|Parsing error|Required options|Invalid choice|Missing argument"
+STRAY = "Unrecognized options: "
 
 
 def parse(settings: type, command: str, arguments: Sequence[str]) -> Any:
@@ -112,13 +113,34 @@ def one_line(settings: type, arguments: Sequence[str], panel: str) -> str:
         names = [flag[2:] for flag in known]
         nearest = get_close_matches(unknown.lstrip("-"), names, 1)
         return f"there is no flag {unknown}" + (f": did you mean --{nearest[0]}?" if nearest else "")
+    missing = re.search("Missing from thinkling (.*?):(.*?)(?=For full)", panel, flags=re.DOTALL)
+    if missing:
+        names = re.findall(r"^[│ ] {5}(\S+)", missing[2], flags=re.MULTILINE)
+        return f"{missing[1]} needs {' and '.join(names)}"
     words = re.sub(r"[╭╮╰╯│─]+|-{4,}", " ", panel)
     words = re.sub(r"(For full|Argument) helptext.*", "", words, flags=re.DOTALL)
     words = " ".join(re.sub(rf"^\s*({TITLES})\s+", "", words).split())
-    choice = re.match("invalid choice '(.*)' for argument '(--.*?)'", words)
+    if words.startswith(STRAY):
+        return stray(known, words.removeprefix(STRAY).split(", "))
+    number = re.search(r"Error parsing (--\S+): .*?(int\(\)|to float)[^']*'(.*?)'", words)
+    if number:
+        return f"{number[1]} must be a {'whole ' if number[2] == 'int()' else ''}number, not '{number[3]}'"
+    lacking = re.match(r"Missing value for argument '(.*?)'\. Expected (\d+) values", words)
+    if lacking:
+        return f"{lacking[1]} needs {'a value' if lacking[2] == '1' else f'{lacking[2]} values'}"
+    choice = re.match("invalid choice '(.*)' for argument '(.*?)'", words)
     if choice:
-        return f"{choice[2]} cannot be '{choice[1]}': use one of {', '.join(choices_of(known[choice[2]]))}"
+        if choice[2] in known:
+            return f"{choice[2]} cannot be '{choice[1]}': use one of {', '.join(choices_of(known[choice[2]]))}"
+        return f"'{choice[1]}' must be one of {', '.join(choices_of(known[f'--{choice[2].lower()}']))}"
     return words
+
+
+def stray(known: dict[str, Any], words: Sequence[str]) -> str:
+    """Words that belong to no flag: often a flag's value without the flag, or a text without quotes."""
+    flag = next((flag for flag, kind in known.items() if words[0] in choices_of(kind)), None)
+    meant = f": did you mean {flag} {words[0]}?" if flag else ": a text of several words needs quotes"
+    return f"'{words[0]}' belongs to no flag" + (meant if flag or len(words) > 1 else "")
 
 
 def flags_of(settings: type) -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,13 @@
 """Output on any terminal: where its encoding lacks a character, a plain sign or the character's code stands for it.
 
 Without this, one bar of a sparkline or one word of a model's Chinese would end a run with a traceback. Leaves out
-tables: rich draws their lines in ASCII by itself.
+tables: rich draws their lines in ASCII by itself. Knows also by which name the shell finds this program.
 """
 
 import codecs
+import shutil
 import sys
+from pathlib import Path
 
 # What we print ourselves, as ASCII. Characters that stand in columns have one for one.
 PLAIN = dict(zip("▁▂▃▄▅▆▇█", "_.-:=+*#", strict=True)) | dict(zip("▉▊▋▌▍▎▏░", "####|||.", strict=True))
@@ -38,3 +40,9 @@ def print_anywhere() -> None:
 def visible(text: str) -> str:
     """Text of a model or of a file without what could steer the terminal."""
     return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def own_name() -> str:
+    """What to type to start this program: its name, or where the shell does not find it, the path it was started by."""
+    started = Path(sys.argv[0])
+    return str(started) if started.name == "thinkling" and shutil.which("thinkling") is None else "thinkling"

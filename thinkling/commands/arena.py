@@ -68,6 +68,7 @@ def main(settings: Arena) -> None:
     from thinkling.problem import Problem
     from thinkling.serve.arena import hold, matches, tally, voted
     from thinkling.tasks.benchmarks import load_problems
+    from thinkling.words import counted
 
     if len(settings.contestants) < 2:
         raise UserError("an arena needs at least two contestants: folders of eval runs, or models")
@@ -96,8 +97,10 @@ def main(settings: Arena) -> None:
         raise UserError(f"{settings.votes} has a vote on every question: take more --num-problems, or another --votes")
     votes = hold(left, lambda name, match: runs[name][match.problem][0] if name in runs
                  else ask[name](known[match.problem]), settings.votes, console)  # fmt: skip
-    console.print(f"{len(votes)} votes now: {tally(votes)}." if votes else "No votes now.", markup=False)
-    console.print(f"thinkling rank {settings.votes}", markup=False, soft_wrap=True)
+    now = f"{counted(len(votes), 'vote')} this time: {tally(votes)}." if votes else "No vote was given this time."
+    console.print(now, markup=False)
+    if votes or done:
+        console.print(f"What all votes say: thinkling rank {settings.votes}", markup=False, soft_wrap=True)
 
 
 def asked_now(settings: Arena, name: str) -> "Callable[[Problem], Response]":

@@ -1,7 +1,7 @@
 """`thinkling chat`: a conversation in the terminal (serve/chat.py), with a model loaded here or one on a server; or in
 the browser (serve/web/)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from thinkling.serve.talkers import There
 
 PREFIX_GB = 0.5  # for what earlier turns have read
+OF_THE_PAGE = ("compare", "votes", "tasks", "split", "port", "host", "allow_host")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,9 @@ class Chat(ModelSettings):
         a_port(self.port)
         no_weights_of_a_server(self.server, quantize=self.quantize, batch_invariant=self.batch_invariant or None)
         no_password(self.api_key_env, server=self.server)
-        if self.compare is not None and not self.web:
-            raise UserError("--compare shows two models side by side in the browser: add --web")
+        for name, default in ((field.name, field.default) for field in fields(self) if field.name in OF_THE_PAGE):
+            if not self.web and getattr(self, name) != default:
+                raise UserError(f"--{name.replace('_', '-')} is for the chat in the browser: add --web")
         if self.compare == self.model:
             raise UserError(f"--compare {self.compare} is the model itself, which cannot meet itself")
 

@@ -11,7 +11,7 @@ from thinkling.train.rl.objective import PRESETS, PresetName
 
 @dataclass(frozen=True, kw_only=True)
 class CheckLoss:
-    """Does a policy loss have the gradient that it ought to have? Proved by enumeration.
+    """Prove by enumeration whether a policy loss has the gradient that it ought to have.
 
     FUNCTION is module:function or file.py:function. It takes a thinkling.train.rl.loss.LossInputs and returns what this
     micro-batch adds to the step's loss. Without FUNCTION thinkling's own loss is checked.

@@ -33,7 +33,8 @@ class Choice(ServerSettings):
     """Multiple choice: choice:SUITE (of a built-in suite), mmlu, mmlu-pro, gpqa-diamond, or a file with a column
     options (or A, B, C, D), such as .jsonl, .csv or .parquet."""
     columns: tuple[str, ...] = ()
-    """Which column of a file is which, as question=Problem options=Answers; the others are guessed, which is told."""
+    """Which column of a file is which, as question=Problem options=Answers; the others are guessed, and the guesses
+    printed."""
     split: Split = "held-out"
     """Of the built-in problems."""
     num_problems: int | None = None
@@ -45,7 +46,7 @@ class Choice(ServerSettings):
     answer-per-token, answer-per-byte (the log-probability of the answer's words), pmi (minus what it is without the
     question)."""
     form: FormName = "plain"
-    """How the answer stands: plain is Answer: B, boxed is \\boxed{B}."""
+    """How the answer is written: plain is Answer: B, boxed is \\boxed{B}."""
     chat: bool = False
     """By the model's chat template, thinking switched off."""
     thinking: bool = False

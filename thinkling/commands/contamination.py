@@ -23,7 +23,8 @@ class Contamination:
     """The training data: files (.jsonl, .json, .csv, .parquet, .txt, .md), folders of them, or sources such as builtin,
     whose training problems are made."""
     columns: tuple[str, ...] = ()
-    """Which column of the benchmark's file is which, as question=Problem; the others are guessed, which is told."""
+    """Which column of the benchmark's file is which, as question=Problem; the others are guessed, and the guesses
+    printed."""
     split: Split = "held-out"
     """Of the benchmark, where it has splits."""
     num_problems: int | None = None

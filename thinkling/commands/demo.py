@@ -31,7 +31,7 @@ MAX_TOKENS = 384
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The whole story in one run, on the built-in model: ask, think, vote, train, see what changed.
+    """Run the whole story on the built-in model: ask, think, vote, train, see what changed.
 
     Ends with OUT/report.html. Takes a few minutes on two CPU cores.
     """
@@ -132,9 +132,17 @@ def main(settings: Demo) -> None:
         trained=(first, second),
     )
     console.print(f"\nThe report, with plots: [bold]{out / 'report.html'}[/]", soft_wrap=True)
+    suggest(console, checkpoint)
+
+
+def suggest(console: Console, checkpoint: Path) -> None:
+    """Commands to paste."""
+    from thinkling.terminal import own_name
+
+    name = own_name()
     console.print("What to try next:", highlight=False)
-    console.print(f'  thinkling generate "What is 37 * 24?" --model {checkpoint}', highlight=False, soft_wrap=True)
-    more = f"  thinkling eval --model {checkpoint} --split longer --out runs/longer"
+    console.print(f'  {name} generate "What is 37 * 24?" --model {checkpoint}', highlight=False, soft_wrap=True)
+    more = f"  {name} eval --model {checkpoint} --split longer --out runs/longer"
     console.print(more, highlight=False, soft_wrap=True)  # a command is pasted, so its line is not broken
     console.print("  guide/01-understanding-reasoning-models.md", highlight=False)
 

@@ -61,8 +61,8 @@ class Distill(Sft):
     soft_temperature: float = 1.0
     """soft: both distributions are taken at this temperature. On policy it is --temperature, that of sampling."""
     top_k: int = 0
-    """Compare so many tokens, and one bin for all others; 0 compares all. soft takes the teacher's likeliest, which it
-    is asked for once; on policy they are the student's."""
+    """Compare this many tokens, and one bin for all others; 0 compares all. soft takes the teacher's likeliest, which
+    it is asked for once; on policy they are the student's."""
     score: Literal["sampled", "full"] = "sampled"
     """on-policy: the teacher scores the sampled tokens alone, or (full) all that the student might have said there, or
     its --top-k."""

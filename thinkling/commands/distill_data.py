@@ -48,10 +48,10 @@ class DistillData(ServerSettings):
     max_tokens: int = 384
     """Length of one solution at most, in tokens."""
     on_error: OnError = "stop"
-    """What a problem does that gets no answer (too long, refused, timed out): stop ends the run and names it; skip
-    leaves it out, and counts and lists it."""
+    """What happens to a problem that gets no answer (too long, refused, timed out): stop ends the run and names it;
+    skip leaves it out, and counts and lists it."""
     requests_per_minute: float | None = None
-    """Ask a server at most so often."""
+    """Requests to a server in a minute, at most."""
     price: tuple[float, float] | None = None
     """Of a million tokens, read and written: what the answers cost is then printed."""
     keep: Literal["right", "all"] = "right"
@@ -63,7 +63,7 @@ class DistillData(ServerSettings):
     max_reply: int | None = None
     """So are those with more, though they are finished."""
     num_traces: int | None = None
-    """Keep at most so many, as evenly over difficulties as there are."""
+    """Traces to keep at most, as evenly over difficulties as there are."""
     against: tuple[str, ...] = ()
     """Benchmarks (suites or files): a problem that has 13 words in a row in common with one of theirs is left out."""
     seed: int = 0

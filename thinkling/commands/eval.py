@@ -41,8 +41,9 @@ class Eval(ThinkingSettings, ScalingSettings):
     template: Template | None = None
     """Another way to put the question than the method's own; for a checkpoint try boxed, chat or chat-thinking."""
     num_samples: int | None = None
-    """Samples per problem. A method that takes several chooses among so many (default 8; at most, for adaptive and
-    deepconf). Any other answers each problem so often (default 1), and the report has avg@n, pass@k and maj@k."""
+    """Samples per problem. A method that takes several chooses among this many (default 8; for adaptive and deepconf
+    the most it draws). Any other method answers each problem this many times (default 1), and the report has avg@n,
+    pass@k and maj@k."""
     rounds: int = 1
     """Of critique and revision, for refine."""
     thinking_tokens: int = 128

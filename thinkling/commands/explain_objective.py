@@ -7,7 +7,7 @@ from thinkling.train.rl.objective import PRESETS, PresetName
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainObjective:
-    """The formula that a preset of grpo optimises, its source, and where it differs from the paper."""
+    """Print the formula that a preset of grpo optimises, its source, and where it differs from the paper."""
 
     preset: PresetName = "dr-grpo"
     """As for thinkling grpo --preset."""

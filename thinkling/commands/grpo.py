@@ -63,8 +63,8 @@ class Grpo(TrainingSettings):
     larger-numbers (arithmetic unlike what the built-in model has read), gym:FAMILY, or a file, as for thinkling eval.
     Several take turns."""
     on_error: OnError = "stop"
-    """What a problem of a file does whose question is longer than --max-length: stop ends the run before any work, and
-    names it; skip never asks it, and lists it in OUT/failed.json."""
+    """What happens to a file's problem whose question is longer than --max-length: stop ends the run before any work,
+    and names it; skip never asks it, and lists it in OUT/failed.json."""
     prompts_per_step: int = 16
     """Problems that one step asks."""
     rollouts_per_prompt: int = 8
@@ -96,8 +96,8 @@ class Grpo(TrainingSettings):
     """Draw the next steps' rollouts while this one's are learnt from: off policy by --max-stale steps, corrected
     (TIS)."""
     max_stale: int = 1
-    """With --overlap: begin so many batches ahead. More helps where drawing takes now longer and now shorter than
-    learning; each costs a copy of the weights and a cache, but not with --rollouts."""
+    """With --overlap: how many batches to begin ahead. More helps where drawing sometimes takes longer than learning
+    and sometimes not; each costs a copy of the weights and a cache, but not with --rollouts."""
     servers: Annotated[RolloutServerSettings, tyro.conf.arg(name="")] = field(default_factory=RolloutServerSettings)
     lr: float = 3e-4
     """AdamW's learning rate. The default suits the 6M built-in model; use 1e-6 for Qwen3-0.6B and larger."""
@@ -112,15 +112,16 @@ class Grpo(TrainingSettings):
     kl_coef: float | None = None
     """The weight of the KL term."""
     truncated: Truncated | None = None
-    """What completions that were cut off do: counted teaches that they earn nothing; dropped leaves them out of the
-    loss and of its denominators; masked leaves them in the denominators."""
+    """What becomes of completions that were cut off: counted teaches that they earn nothing; dropped leaves them out of
+    the loss and of its denominators; masked leaves them in the denominators."""
     loss: str = ""
     """A loss of your own in place of the objective's: FILE.py:FUNCTION or MODULE:FUNCTION, as thinkling check-loss
     takes it. Advantages stay the preset's."""
     updates_per_batch: int = 1
     """Optimizer steps on one batch of rollouts, each on its share of the prompts; later ones are off policy."""
     eval_every: int = 50
-    """Measure held-out accuracy before the first step, after every so many, and at the end; 0 never does."""
+    """Measure held-out accuracy before the first step, each time this many steps are done, and at the end; 0 never
+    does."""
     held_out: str | None = None
     """What it is measured on: a suite or a file, like --tasks, with no question of those. Without it, a share of the
     tasks themselves that training never asks: of a suite its held-out split; of a file at most a tenth of its

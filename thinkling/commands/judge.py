@@ -46,9 +46,9 @@ class Judge(ServerSettings):
     passing: float = 5.0
     """The grade from which a response counts as judged right."""
     labelled: int = 100
-    """Of how many responses, drawn at random, the corrected scores may know the verifier's verdict."""
+    """How many responses, drawn at random, count as labelled: corrected scores use the verifier's verdict on them."""
     injections: int = 0
-    """Also try every injection on so many wrong responses: does one move a verdict? (24 calls for each.)"""
+    """Also try every injection on this many wrong responses: does one move a verdict? (24 calls for each.)"""
     num_problems: int | None = None
     """How many problems, from the start of the run. Default: all. Of several responses to one the first counts."""
     temperature: float = 0.0
@@ -56,7 +56,7 @@ class Judge(ServerSettings):
     max_tokens: int = 512
     """Length of the judge's reply at most, in tokens."""
     on_error: OnError = "stop"
-    """What a failed call does: stop ends the run; skip counts it as an abstention."""
+    """What happens after a failed call: stop ends the run; skip counts it as an abstention."""
     seed: int = 0
     """Of what is drawn at random: the same seed gives the same answers again."""
 

@@ -11,7 +11,7 @@ from thinkling.checks import at_least
 
 @dataclass(frozen=True, kw_only=True)
 class Microscope:
-    """What a run of grpo learnt from, as one HTML page: its rollouts side by side, token by token.
+    """Show what a run of grpo learnt from, as one HTML page: its rollouts side by side, token by token.
 
     RUN is the folder that grpo's --out named; it may still be under way.
     """

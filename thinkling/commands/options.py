@@ -26,8 +26,8 @@ class ModelSettings:
     dtype: str = "auto"
     """auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16 or float16."""
     quantize: Literal["int8"] | None = None
-    """int8: the weights as 8-bit integers, for answering on a CPU: a quarter of the memory, and faster where the CPU
-    has instructions for them. `thinkling quantize-report` says what it costs. Default: weights as they are."""
+    """int8: the weights as 8-bit integers, for answering on a CPU: a quarter of the memory. `thinkling quantize-report`
+    says what it costs in accuracy and in time. Default: weights as they are."""
     batch_invariant: bool = False
     """The same text, to the last bit of its log-probabilities, whatever else is asked at the same time; on a CPU. It is
     slower (python bench/invariant.py)."""
@@ -124,14 +124,15 @@ class ServerSettings(ModelSettings):
 @dataclass(frozen=True, kw_only=True)
 class ScalingSettings(ServerSettings):
     on_error: OnError = "stop"
-    """What a problem does that gets no answer (too long, refused, timed out), or whose reference its verifier cannot
-    use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
+    """What happens to a problem that gets no answer (too long, refused, timed out), or whose reference its verifier
+    cannot use: stop ends the run and names it; skip leaves it out of every number, and counts and lists it."""
     tasks: str = "quantities"
     """quantities, longer-quantities, builtin, larger-numbers, choice:SUITE, gym:FAMILY (of reasoning-gym), a benchmark
     such as math500 (`thinkling tasks` lists them), a .jsonl, .json, .csv or .parquet file whose rows have question and
     reference (or problem and answer) and may have options and verifier, or FILE.py:FUNCTION, which yields such rows."""
     columns: tuple[str, ...] = ()
-    """Which column of a file is which, as question=Problem reference=Result; the others are guessed, which is told."""
+    """Which column of a file is which, as question=Problem reference=Result; the others are guessed, and the guesses
+    printed."""
     shuffle_options: int | None = None
     """A seed: the options of multiple choice in another order. Default: as they stand."""
     split: Split = "held-out"

@@ -40,7 +40,7 @@ class PlanShares:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """What a command needs of memory and time on so many GPUs: what fits, how it is dealt out, how long a step takes.
+    """Estimate a command's memory and time on a number of GPUs: what fits, how it is dealt out, how long a step takes.
 
     Nothing is loaded or started; MODEL may be a mere size. Memory is counted; time is arithmetic, with the shares of a
     GPU's speed that are assumed printed beside it.
@@ -77,7 +77,7 @@ class PlanSettings:
     recompute: bool = False
     """Keep less for the backward pass and compute it again."""
     steps: int = 100
-    """Say how long so many take."""
+    """Also say how long this many steps take."""
     dtype: Literal["bfloat16", "float32", "float16"] = "bfloat16"
     """Of the network; what learns is float32."""
     shares: Annotated[PlanShares, tyro.conf.arg(name="")] = field(default_factory=PlanShares)

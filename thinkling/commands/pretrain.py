@@ -44,7 +44,7 @@ class Pretrain:
     num_tokens: int = 30_000_000
     """How much text to read, in tokens."""
     minutes: float | None = None
-    """Read for so long instead, however much that is; the schedule goes by the share of the time."""
+    """Read for this long instead of a number of tokens; the learning rate's schedule goes by the share of the time."""
     save_every: int = 200
     """Steps between two checkpoints, of which the last two are kept; 0 saves only at the end."""
     trackers: tuple[TrackerName, ...] = ()

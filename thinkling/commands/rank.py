@@ -38,8 +38,8 @@ class Rank:
     anchor_rating: float = 1000.0
     """At which number it is fixed."""
     prior: float = 0.0
-    """Give each model so many votes against an imaginary average one, half of them won. 1 makes ratings finite where a
-    model has never lost; 0 is none, and then such votes are refused."""
+    """Give each model this many votes against an imaginary average one, half of them won. 1 makes ratings finite where
+    a model has never lost; 0 is none, and then such votes are refused."""
     bootstrap: int = 200
     """Resamples of prompts for the second interval; 0 for none."""
     orders: int = 200

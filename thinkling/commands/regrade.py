@@ -10,7 +10,7 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class Regrade:
-    """Judge the saved responses of an eval run anew, and say which verdicts have changed.
+    """Judge the saved responses of an eval run again, and say which verdicts have changed.
 
     No model is asked. Ends with exit code 1 where a verdict has changed and --write was not given.
     """
@@ -18,7 +18,7 @@ class Regrade:
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
     write: bool = False
-    """Write the new verdicts into the run, and its report anew from them."""
+    """Write the new verdicts into the run, and its report with them."""
 
 
 def main(settings: Regrade) -> None:

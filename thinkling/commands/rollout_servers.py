@@ -25,8 +25,8 @@ class RolloutServerSettings:
     push_folder: Path | None = None
     """Where weights are written for the servers, which must see it too; OUT/pushed, if left out."""
     prove_every: int = 1
-    """Have a server prove that it took the weights at its first push and at each so-manieth: what it says of a probe
-    text is compared with what this process says. 0: only at the first."""
+    """How many pushes a server may take until it must prove again, as after its first, that it has the weights: what it
+    says of a probe text is compared with what this process says. 0: only after the first."""
     prove_tolerance: float | None = None
     """How far the probe's log-probabilities may be apart, in nats, on the average. Default: 0.0001 in float32, 0.05 in
     16 bits; a server of another dtype than this process needs more."""

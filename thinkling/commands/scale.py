@@ -40,7 +40,7 @@ budget-forcing=16,32,64,128 wait=64 beam=4 cot-decoding=2,4
 
 @dataclass(frozen=True, kw_only=True)
 class Scale(ScalingSettings):
-    """What each point of accuracy costs: many methods at many budgets, on the same problems and samples.
+    """Measure what each point of accuracy costs: many methods at many budgets, on the same problems and samples.
 
     Samples are drawn once and shared; each method is charged as if it had run alone. Ends with OUT/report.html:
     accuracy against tokens, seconds and FLOPs, the cheapest way to each accuracy, tests between neighbours. Started

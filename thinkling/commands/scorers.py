@@ -17,7 +17,7 @@ from thinkling.scale.prompts import Template
 
 @dataclass(frozen=True, kw_only=True)
 class Scorers(ModelSettings):
-    """How well does each scorer rank right answers above wrong ones? Measured on the samples of a run.
+    """Measure how well each scorer ranks right answers above wrong ones, on the samples of a run.
 
     RUN is the folder of a scale run, or of an eval run by self-consistency or best-of-n.
     """

@@ -41,8 +41,8 @@ class Serve(ModelSettings):
     queue: int = 256
     """Answers that may wait for a place in the batch; what comes then is told to try again later (429)."""
     prefix_gb: float = 0.5
-    """So much of --cache-gb, but at most half, is for what earlier requests have read, stored once however many begin
-    alike: a conversation's next turn reads only what is new."""
+    """The part of --cache-gb, at most half, for what earlier requests have read, stored once however many begin alike:
+    a conversation's next turn reads only what is new."""
     request_timeout: float = 600.0
     """Seconds that one answer may take."""
     client_timeout: float = 20.0

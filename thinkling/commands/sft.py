@@ -68,7 +68,7 @@ class Sft(TrainingSettings):
     lr: float = 1e-3
     """AdamW's learning rate. The default suits the 6M built-in model; use 1e-5 for Qwen3-0.6B and larger."""
     validation_records: int = 256
-    """So many records, and at most those of a tenth of all questions, are kept aside to measure the loss on."""
+    """How many records are kept aside to measure the loss on; at most those of a tenth of all questions."""
     held_out: str | None = None
     """Measure accuracy too, on this suite or file of problems (as thinkling eval --tasks): none may be a question of
     the data. Without it the loss alone is measured."""

@@ -12,13 +12,13 @@ from thinkling.commands.options import Split
 class Tasks:
     """List the sources of problems; or show one: its size, its first problem, its verifier.
 
-    A benchmark that is not in the cache is fetched from the Hub then, so that it is there where no network is.
+    A benchmark that is not in the cache is then fetched from the Hub, and is there later without a network.
     """
 
     source: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")] = None
     """A name of the list, a file, gym:FAMILY or FILE.py:FUNCTION; without it, the list."""
     columns: tuple[str, ...] = ()
-    """Which column of a file is which, as question=Problem; the others are guessed, which is told."""
+    """Which column of a file is which, as question=Problem; the others are guessed, and the guesses printed."""
     split: Split = "held-out"
     """Of built-in problems."""
 

@@ -41,8 +41,8 @@ class TrainingSettings(ModelSettings):
     minutes: float | None = None
     """Stop after this many minutes, if the steps are not done by then. A larger number resumes the run."""
     on_error: OnError = "stop"
-    """What an example does that cannot be used: stop ends the run before any work, and names it; skip leaves it out,
-    and lists it in OUT/failed.json."""
+    """What happens to an example that cannot be used: stop ends the run before any work, and names it; skip leaves it
+    out, and lists it in OUT/failed.json."""
     lr: float = 3e-4
     """AdamW's learning rate."""
     optimizer: OptimizerName = "adamw"
@@ -65,14 +65,15 @@ class TrainingSettings(ModelSettings):
     plan: bool = False
     """Print what the run would need of memory, part by part, and end. MODEL may be a mere size, such as Qwen3-0.6B."""
     eval_every: int = 50
-    """Measure on what is held out before the first step, after every so many, and at the end; 0 never does."""
+    """Measure on what is held out before the first step, each time this many steps are done, and at the end; 0 never
+    does."""
     watchdog: bool = True
     """Stop a run that collapses, and roll back to the last good checkpoint."""
     trackers: tuple[TrackerName, ...] = ()
     """Send the metrics there too; metrics.jsonl is always written."""
     save_every: int = 20
-    """Save a checkpoint every so many steps; an interrupted run resumes from the last. Two are kept, four where the
-    watchdog may need an older one. 0 saves only at the end."""
+    """Steps between two checkpoints; an interrupted run resumes from the last. Two are kept, four where the watchdog
+    may need an older one. 0 saves only at the end."""
     seed: int = 0
     """Of the order of what is learnt, and of all that is drawn at random."""
     wait_minutes: float = 30.0

@@ -56,8 +56,8 @@ def equals(p: float) -> str:
 
 def reach(found: Comparison) -> str:
     """What difference would have been found, and what it would take for the one that was seen."""
-    said = (f"{counted(found.num_problems, 'problem')} show a difference of {100 * found.detectable:.1f} points four "
-            "times in five")  # fmt: skip
+    said = (f"With {counted(found.num_problems, 'problem')} a true difference of {100 * found.detectable:.1f} points "
+            "is found four times in five")  # fmt: skip
     if found.enough is None:
         said += "; none was seen."
     elif found.enough <= found.num_problems:

@@ -3,7 +3,6 @@
 from thinkling.evaluate.details import Details, Estimate
 from thinkling.evaluate.repeats import MOST_SUBSETS
 from thinkling.report.tables import MUCH_TRUNCATED, interval
-from thinkling.words import counted
 
 FEW = 300  # problems; below "a few hundred" the usual interval is too narrow (Bowyer et al., arXiv:2503.01747)
 
@@ -64,8 +63,8 @@ def where_noise_comes_from(details: Details) -> str:
     if noise is None or noise.error == 0:
         return ""
     now, best = 100 * noise.error, 100 * noise.problems
-    start = (f"The standard error is {now:.1f} points; {noise.sampling_share:.0%} of its square is sampling, the rest "
-             "is which problems were asked")  # fmt: skip
+    start = (f"The standard error is {now:.1f} points; {noise.sampling_share:.0%} of the variance comes from sampling, "
+             "the rest from which problems were asked")  # fmt: skip
     if noise.sampling_share >= 0.5:
         return f"{start}: more samples would help, down to {best:.1f} points."
     return (
@@ -77,9 +76,9 @@ def where_noise_comes_from(details: Details) -> str:
 def few(details: Details) -> str:
     if details.num_problems >= FEW:
         return ""
-    how = "Wilson's" if details.num_samples == 1 else "Wilson's, for as many tries as the problems' spread is worth"
-    return (f"{counted(details.num_problems, 'problem')}: with fewer than {FEW}, mean ± 1.96 standard errors is too "
-            f"narrow (arXiv:2503.01747); the intervals here are {how}.")  # fmt: skip
+    how = "Wilson's" if details.num_samples == 1 else "Wilson's, in which samples of one problem are not independent"
+    return (f"With fewer than {FEW} problems, mean ± 1.96 standard errors is too narrow (arXiv:2503.01747); the "
+            f"intervals here are {how}.")  # fmt: skip
 
 
 def finished(details: Details) -> str:

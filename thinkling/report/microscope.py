@@ -21,7 +21,8 @@ def pack(run: Path, max_groups: int) -> dict:
 
     Raises UserError if the folder is no run of grpo, or has no rollouts yet.
     """
-    if not (run / "config.json").is_file() or not (run / "samples.jsonl").is_file():
+    files = [run / "config.json", run / "samples.jsonl"]
+    if not all(map(Path.is_file, files)) or "step" not in next(read_jsonl(files[1]), {"step": 0}):  # an eval has none
         raise UserError(
             f"{run}: no run of thinkling grpo that has drawn rollouts; give the folder that its --out named"
         )

@@ -33,12 +33,13 @@ def megabytes(num: int) -> str:
 def verdict(found: Cost, fast: bool) -> list[str]:
     """What the numbers say, and what they do not. fast: does this CPU have instructions for int8?"""
     low, high = (100 * end for end in (found.difference.low, found.difference.high))
-    only = f"{found.only_plain} only without, {found.only_small} only with int8 (p = {found.p:.2g})"
+    only = (f"{found.only_plain} of the problems are right only without int8, {found.only_small} only with it "
+            f"(p = {found.p:.2g})")  # fmt: skip
     if low <= 0 <= high:
         said = f"No difference in accuracy can be told: it may lie between {low:+.1f} and {high:+.1f} points"
     else:
         said = f"Accuracy {'rises' if low > 0 else 'falls'} by {min(abs(low), abs(high)):.1f} points at least"
-    lines = [f"{said}; right are {only}."]
+    lines = [f"{said}; {only}."]
     if not fast:
         lines.append("This CPU has no instructions for int8 (AVX-512 VNNI or AMX), so products are made in float32: "
                      "the same numbers in as little memory, but no speed is gained.")  # fmt: skip

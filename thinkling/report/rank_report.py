@@ -43,8 +43,8 @@ def told(board: Leaderboard) -> list[str]:
     votes = counted(board.num_votes, "vote") + (f" on {counted(board.num_problems, 'prompt')}" if clusters else "")
     where = f"{rules.anchor} is fixed at" if rules.anchor else "their mean is"
     lines.append(
-        f"{votes}. Brackets are 95% intervals: of ratings ({where} {rules.anchor_rating:.0f}) by the sandwich, and by "
-        "the bootstrap of prompts; of ranks, for all models at once."
+        f"{votes}. Brackets are 95% intervals: of ratings ({where} {rules.anchor_rating:.0f}) by a sandwich "
+        "estimate, and by the bootstrap of prompts; of ranks, for all models at once."
     )
     if any(s.ties + s.both_bad for s in board.standings):
         lines.append(f"A tie counts as {TIES[rules.ties]}.")
@@ -75,8 +75,9 @@ def leader(board: Leaderboard) -> str:
     rivals = [other.model for other in others if other.rank_low == 1]
     if not rivals:
         return f"{first.model} is the best: no other model may share its rank."
-    more = "" if len(rivals) <= 3 else f" and {len(rivals) - 3} more"
-    return f"{first.model} leads, but {', '.join(rivals[:3])}{more} may be as good: their ranks may both be 1."
+    shown = rivals if len(rivals) <= 3 else [*rivals[:3], f"{len(rivals) - 3} more"]
+    named = " and ".join([*filter(None, [", ".join(shown[:-1])]), shown[-1]])
+    return f"{first.model} leads, but {named} may be as good: each may share the first rank."
 
 
 def rows_of(board: Leaderboard) -> list[Row]:

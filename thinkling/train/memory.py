@@ -224,7 +224,14 @@ def probe(network: Transformer, prompt: int, completions: Sequence[int], recompu
 
 def config_of(model: str) -> ModelConfig:
     """A size by its name, without any weights, or a checkpoint's."""
-    return SIZES[model] if model in SIZES else config_at(resolve(model))
+    if model in SIZES:
+        return SIZES[model]
+    try:
+        return config_at(resolve(model))
+    except UserError as error:
+        if "/" in model:
+            raise
+        raise UserError(f"{error}. Sizes known by name: {', '.join(SIZES)}") from None
 
 
 def advice(work: Workload) -> str:
