@@ -22,7 +22,7 @@ from thinkling.serve import server
 from thinkling.serve.answering import as_refusal
 from thinkling.serve.api import Api, Limits
 from thinkling.serve.asks import chat_ask
-from thinkling.serve.body import MOST_DEPTH, depth_of, parsed
+from thinkling.serve.body import MOST_DEPTH, PARTS, depth_of, parsed
 from thinkling.serve.context import Chat, fitted, turns_of
 from thinkling.serve.desk import Desk, Generation, Plan, follow
 from thinkling.serve.metrics import Metrics
@@ -339,6 +339,15 @@ def test_depth_is_counted_outside_of_texts() -> None:
     assert depth_of(b'{"a": "[[[[", "b": [[1], "\\"["]}') == 3
     assert parsed(json.dumps({"a": "[" * 1000}).encode()) == {"a": "[" * 1000}
     assert parsed(b"[" * MOST_DEPTH + b"]" * MOST_DEPTH)
+
+
+def test_a_text_that_never_ends_is_looked_at_once() -> None:
+    """Each escaped quote in it was tried as the beginning of another text: 100 KB held the server up for minutes."""
+    for end in (b"", b"\\", b"[["):
+        assert len(PARTS.findall(b'"' + b'\\"' * 1000 + end)) == 1
+    assert depth_of(b'[{"' + b'\\"' * 2_000_000) == 2
+    with pytest.raises(ApiError):
+        parsed(b'["' + b'\\"' * 2_000_000 + b"\\")
 
 
 # --- what others get to see ---
