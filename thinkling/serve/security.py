@@ -60,7 +60,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = message | {"headers": [*message["headers"], *HEADERS, *self._cors(origin)]}
+                message = message | {"headers": [*message["headers"], *HEADERS, *self._cors(scope, origin)]}
             await send(message)
 
         try:
@@ -100,13 +100,16 @@ class Guard:
                 raise ApiError(401, "send the server's token as Authorization: Bearer TOKEN", code="invalid_api_key",
                                headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
 
-    def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
+    def _cors(self, scope: Scope, origin: str) -> list[tuple[bytes, bytes]]:
+        """A page may send what headers it asks for: OpenAI's client has many of its own, X-Stainless-OS and others."""
         if not origin or origin not in self.access.origins:
             return []
+        wanted = header(scope, b"access-control-request-headers") or "authorization, content-type"
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"),
             (b"access-control-allow-methods", b"GET, POST"),
-            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-allow-headers", wanted.encode("latin-1")),
+            (b"access-control-expose-headers", b"retry-after, x-dropped-turns"),
         ]  # fmt: skip
 
 
