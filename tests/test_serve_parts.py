@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
@@ -19,7 +19,7 @@ from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import Mark
 from thinkling.model.tokenizer import Tokenizer
 from thinkling.serve import server
-from thinkling.serve.answering import as_refusal
+from thinkling.serve.answering import Answering, as_refusal
 from thinkling.serve.api import Api, Limits
 from thinkling.serve.asks import chat_ask
 from thinkling.serve.body import MOST_DEPTH, PARTS, depth_of, parsed
@@ -29,9 +29,10 @@ from thinkling.serve.metrics import Metrics
 from thinkling.serve.openapi import document
 from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, TOKENIZE, of_endpoint, read
 from thinkling.serve.refusals import ApiError
-from thinkling.serve.reply_parser import ReplyParser, StopSearch, joined
+from thinkling.serve.reply_parser import ReplyParser, StopSearch, TokenFact, joined
 from thinkling.serve.security import Access, escaped, host_name
 from thinkling.serve.served import Served
+from thinkling.serve.shapes import TokenWords
 
 # --- the parser of replies ---
 
@@ -157,6 +158,12 @@ def test_a_reply_is_gone_on_from(tiny: LanguageModel) -> None:
 
 def asked(**body: object) -> object:
     return chat_ask(read({"messages": [{"role": "user", "content": "hi"}], **body}, CHAT))
+
+
+def test_who_speaks_is_told_to_the_template() -> None:
+    """AutoGen and LangGraph name the speaker of each message, and were refused."""
+    (message,) = asked(messages=[{"role": "user", "content": "hi", "name": "Ann"}]).chat.messages
+    assert message == {"role": "user", "content": "hi", "name": "Ann"}
 
 
 def test_how_a_reply_begins_is_read_from_the_last_message() -> None:
@@ -312,7 +319,8 @@ def test_what_does_not_go_together_is_named(body: dict, param: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[1,]", b'{"a": 1, "a": 2}', b'{"a": NaN}', b'{"a": Infinity}', b"\xff", b'{"a": "\\ud800"}',
-     b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000],
+     b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000,
+     b'{"a": 1e999}'],
 )  # fmt: skip
 def test_bodies_that_are_refused(body: bytes) -> None:
     with pytest.raises(ApiError) as error:
@@ -443,6 +451,44 @@ def test_a_methods_samples_are_told_while_others_are_drawn(tiny: LanguageModel) 
     asking = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
     asyncio.run(run())
     assert read_before == [0, 1, 2] and told == [b"1", b"2", b"3"]
+
+
+def test_an_answer_that_takes_too_long_is_refused_and_counted(tiny: LanguageModel) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async def never() -> dict:
+        return await asyncio.Future()
+
+    async def work(desk: Desk) -> None:
+        desk.take(1, "me")
+        sent: list[dict] = []
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        await Answering(desk, "me", 1, 0.01, parts, streams=True)({"type": "http"}, never, send)
+        assert sent[0]["status"] == 504 and desk.taken == 0
+        assert "thinkling_cancelled_total 1" in desk.metrics.text().splitlines()
+
+    on_a_desk(tiny, work)
+
+
+def test_text_offsets_are_places_in_the_text(tiny_tokenizer: Tokenizer) -> None:
+    """A character in several tokens begins with the first; it was counted by none, so all behind it stood too far in
+    front."""
+    words, text = TokenWords(tiny_tokenizer), "aé🙂日 7 é"
+    tokens = tiny_tokenizer.encode(text)
+    told = words.of_text([TokenFact(token, -1.0) for token in tokens], 0)
+    at, wanted = 0, []
+    for token in tokens:
+        whole = text.encode()[:at].decode(errors="ignore")
+        wanted.append(len(whole) + (whole.encode() != text.encode()[:at]))
+        at += len(tiny_tokenizer.token_bytes(token))
+    assert at == len(text.encode()) and told["text_offset"] == wanted and len(tokens) > len(text)
+    whole = [(start, word) for start, word in zip(wanted, told["tokens"], strict=True) if not word.startswith("bytes:")]
+    assert all(text.startswith(word, start) for start, word in whole)
 
 
 def test_metrics_are_prometheus_text() -> None:

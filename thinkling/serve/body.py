@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -98,6 +99,8 @@ def once(pairs: list[tuple[str, Any]]) -> dict:
 def number(text: str) -> int | float:
     """64.0 is a whole number: to JSON Schema, and to clients whose language has no other kind."""
     value = float(text)
+    if math.isinf(value):
+        raise Unwanted("a number is larger than any that is calculated with")
     return int(value) if value.is_integer() and abs(value) < EXACT else value
 
 
