@@ -38,7 +38,9 @@ class BatchedSampling:
             return torch.tensor(values, dtype=dtype, device=device)[:, None]
 
         self.greedy = column([s.temperature == 0 for s in samplings], torch.bool)
-        self.temperature = column([s.temperature or 1.0 for s in samplings], torch.float32)
+        least = torch.finfo(torch.float32).tiny  # less may be 0 as a float32
+        temperatures = [max(s.temperature, least) if s.temperature else 1.0 for s in samplings]
+        self.temperature = column(temperatures, torch.float32)
         self.top_k = column([s.top_k or 2**62 for s in samplings], torch.long)
         self.top_p = column([s.top_p for s in samplings], torch.float32)
         self.min_p = column([s.min_p for s in samplings], torch.float32)
