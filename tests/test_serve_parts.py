@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
@@ -236,6 +238,32 @@ def test_a_source_that_is_closed_is_cancelled_within_one_step(tiny: LanguageMode
         return steps - seen
 
     assert on_a_desk(tiny, work) <= 3
+
+
+def test_an_answer_to_a_loop_that_has_ended_does_not_end_the_engine(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread died of it, and whoever asked later waited for ever."""
+    began, ended, died, own = threading.Event(), threading.Event(), [], tiny.engine.step
+    monkeypatch.setattr(threading, "excepthook", died.append)
+
+    def step() -> list:
+        outcomes = own()
+        began.set()
+        ended.wait()
+        return outcomes
+
+    async def work(desk: Desk) -> None:
+        asked = asyncio.ensure_future(desk.complete((7,), Sampling(max_tokens=1)))
+        await asyncio.to_thread(began.wait)
+        assert not asked.done()
+
+    tiny.engine.step = step
+    on_a_desk(tiny, work)
+    ended.set()
+    while not (died or tiny.engine_thread._idle):
+        time.sleep(0.01)
+    assert not died and tiny.complete_all([[7]], Sampling(max_tokens=1))
 
 
 def test_the_desk_is_full(tiny: LanguageModel) -> None:
