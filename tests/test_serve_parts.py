@@ -9,10 +9,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from starlette.responses import Response
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
@@ -32,7 +34,7 @@ from thinkling.serve.openapi import document
 from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, TOKENIZE, of_endpoint, read
 from thinkling.serve.refusals import ApiError
 from thinkling.serve.reply_parser import ReplyParser, StopSearch, TokenFact, joined
-from thinkling.serve.security import Access, escaped, host_name
+from thinkling.serve.security import Access, Guard, escaped, host_name
 from thinkling.serve.served import Served
 from thinkling.serve.shapes import TokenWords
 
@@ -160,6 +162,46 @@ def test_a_reply_is_gone_on_from(tiny: LanguageModel) -> None:
 
 def asked(**body: object) -> object:
     return chat_ask(read({"messages": [{"role": "user", "content": "hi"}], **body}, CHAT))
+
+
+HI = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [  # lm-evaluation-harness, for chats, generated texts and log-likelihoods; vLLM's bench; LangChain; AutoGen
+        (CHAT, {"messages": [HI | {"type": "text"}], "model": "m", "max_tokens": 256, "temperature": 0, "stop": [],
+                "seed": 1234}),
+        (TEXT, {"prompt": ["a", "b"], "model": "m", "max_tokens": 256, "temperature": 0, "stop": ["Q:"], "seed": 1234}),
+        (TEXT, {"model": "m", "prompt": [[1, 2], [3]], "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234,
+                "echo": True}),
+        (TEXT, {"model": "m", "prompt": "a", "repetition_penalty": 1.0, "max_tokens": 9, "logprobs": None,
+                "stream": True, "stream_options": {"include_usage": True}}),
+        (CHAT, {"messages": [HI | {"content": [{"type": "text", "text": "hi"}]}], "model": "m", "stream": True,
+                "max_completion_tokens": 9, "stream_options": {"include_usage": True}}),
+        (CHAT, {"messages": [{"role": "system", "content": "x"}, HI], "model": "m", "n": 1, "stop": None, "tools": [],
+                "tool_choice": None, "logit_bias": {}, "user": "me", "store": False, "metadata": {}, "stream": False,
+                "response_format": {"type": "text"}, "presence_penalty": 0, "frequency_penalty": 0, "top_p": 1}),
+        (CHAT, {"messages": [HI | {"name": "Ann"}], "model": "m"}),
+    ],
+)  # fmt: skip
+def test_what_known_clients_send_is_read(endpoint: str, body: dict) -> None:
+    values = read(parsed(json.dumps(body).encode()), endpoint)
+    assert endpoint == TEXT or chat_ask(values).chat.messages[-1]["content"] == "hi"
+
+
+def test_a_host_and_an_origin_are_known_however_they_were_typed() -> None:
+    access = Access("127.0.0.1", hosts=("My.example",), origins=("https://Page.example/",))
+    guard = Guard(Response(), access, Metrics(), ())
+    asked = [("Host", "my.example", 200), ("Origin", "https://page.example", 200), ("Host", "your.example", 403),
+             ("Origin", "https://page.example.org", 403)]  # fmt: skip
+    for name, value, status in asked:
+
+        async def ask(headers: dict) -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://localhost") as client:
+                return await client.get("/", headers=headers)
+
+        assert asyncio.run(ask({name: value})).status_code == status
 
 
 def test_who_speaks_is_told_to_the_template() -> None:
