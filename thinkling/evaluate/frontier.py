@@ -1,6 +1,6 @@
 """What does a point of accuracy cost? The Pareto front of measured points, the cheapest way to a target, paired tests.
 
-Pure: points in, points and numbers out. Leaves out measuring them (scale_command.py) and drawing (scale_plots.py).
+Pure: points in, points and numbers out. Leaves out measuring them (sweep.py) and drawing (report/scale_plots.py).
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 The engine's thread parses each token and wakes the loop at most once for all that came meanwhile, so that a loop with
 much to do falls behind in pieces and not in steps. Here is also how much the server takes on at once. Left out: what
-was asked (asks.py), and how an answer is written (chat_shape.py and its neighbours).
+was asked (asks.py), and how an answer is written (shapes.py, responses.py).
 """
 
 import asyncio
