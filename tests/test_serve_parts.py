@@ -22,13 +22,16 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import Mark
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.serve import server
+from thinkling.scale.method import Answer
+from thinkling.scale.methods import parse
+from thinkling.serve import methods, server
 from thinkling.serve.answering import Answering, as_refusal
 from thinkling.serve.api import Api, Limits
 from thinkling.serve.asks import chat_ask
 from thinkling.serve.body import MOST_DEPTH, PARTS, depth_of, parsed
 from thinkling.serve.context import Chat, fitted, turns_of
 from thinkling.serve.desk import Desk, Generation, Plan, follow
+from thinkling.serve.methods import MethodRun
 from thinkling.serve.metrics import Metrics
 from thinkling.serve.openapi import document
 from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, TOKENIZE, of_endpoint, read
@@ -521,6 +524,22 @@ def test_a_methods_samples_are_told_while_others_are_drawn(tiny: LanguageModel) 
     asking = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
     asyncio.run(run())
     assert read_before == [0, 1, 2] and told == [b"1", b"2", b"3"]
+
+
+def test_whatever_goes_wrong_with_a_method_is_told(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an answer without completions the client heard nothing until its time was over."""
+
+    async def nothing(model: object, problem: object) -> Answer:
+        return Answer("4", "4", ())
+
+    async def work(desk: Desk) -> None:
+        monkeypatch.setattr(methods, "build", lambda *_: nothing)
+        run = MethodRun(desk, parse("self-consistency=2"), Chat((HI,)), Sampling(), None, 400)
+        await asyncio.wait([run.task])
+        with pytest.raises(IndexError):
+            run.take()
+
+    on_a_desk(tiny, work)
 
 
 def test_an_answer_that_takes_too_long_is_refused_and_counted(tiny: LanguageModel) -> None:
