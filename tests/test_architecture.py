@@ -164,6 +164,14 @@ def test_every_file_says_what_it_does() -> None:
             assert caption(path), f"{module}: its first line must say what it does"
 
 
+def test_every_file_that_is_named_is_there() -> None:
+    """Docstrings named files that had long had other names. Those of a user's own stand in capitals, or before `:`."""
+    known = {path.name for folder in ("thinkling", "tests", "bench") for path in (ROOT / folder).rglob("*.py")}
+    for module, path in modules().items():
+        named = set(re.findall(r"\b[a-z_0-9]+\.py\b(?!:)", path.read_text()))
+        assert named <= known, f"{module} names {', '.join(sorted(named - known))}"
+
+
 def test_the_map_is_made_of_the_files_first_lines() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page == with_map(page), "run: python tests/test_architecture.py --refresh"

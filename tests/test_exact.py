@@ -143,7 +143,7 @@ def test_single_mistakes_fail_only_where_they_show(mistake: str, fails_in: str) 
 
 
 def test_the_stated_gradient_is_not_ours_by_construction() -> None:
-    """Break ours and the two differ: the oracle does not go through policy.py."""
+    """Break ours and the two differ: the oracle does not go through terms.py."""
     world = worlds()[1]
     groups = groups_of(world, KL)
     stated = stated_gradient(KL, world, groups)
@@ -166,7 +166,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("how", BROKEN)
 def test_broken_advantages_fail_every_preset(monkeypatch: pytest.MonkeyPatch, preset: str, how: str) -> None:
-    """Both sides of the proof once took them from policy.py: a tripled advantage passed."""
+    """Both sides of the proof once took them from terms.py: a tripled advantage passed."""
     objective, right = PRESETS[preset].objective, policy.advantages
     assert [finding.passed for finding in check(thinklings(objective), objective)] == [True]
     monkeypatch.setattr(policy, "advantages", lambda *arguments: BROKEN[how](right(*arguments)))

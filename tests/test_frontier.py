@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinkling.errors import UserError
-from thinkling.evaluate.frontier import cheapest, holm, neighbours, paired_interval, pareto, round_targets
+from thinkling.evaluate.frontier import cheapest, neighbours, paired_interval, pareto, round_targets
 from thinkling.evaluate.result import Result
 
 
@@ -145,15 +145,6 @@ def test_neighbours_must_have_met_the_same_problems():
         neighbours([point("vote", 1, 2), point("other", 2, 3, num=9)])
     with pytest.raises(UserError, match="'pass@n' has 0 verdicts"):
         neighbours([point("pass@n", 1, 2, correct=()), point("vote", 2, 3, correct=())])
-
-
-def test_holm_by_hand():
-    # Sorted 0.01, 0.02, 0.03, 0.5: times 4, 3, 2, 1 they are 0.04, 0.06, 0.06, 0.5.
-    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
-    # 3 · 0.01 = 0.03, but 2 · 0.011 = 0.022 is below it, so it is raised to 0.03; the last is cut off at 1.
-    assert holm([0.01, 0.011, 0.9]) == pytest.approx([0.03, 0.03, 0.9])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_the_paired_interval_as_published():

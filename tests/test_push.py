@@ -12,6 +12,7 @@ from test_tokenizer import make as tokenizer_of
 from thinkling import cli
 from thinkling.errors import UserError
 from thinkling.evaluate.manifest import model_files
+from thinkling.model.gguf_writer import write_gguf
 from thinkling.model.weights import save_model
 
 SECRET = "hf_" + "s" * 30
@@ -118,6 +119,16 @@ def test_what_is_sent(run: Path, nobody_is_asked: list, monkeypatch: pytest.Monk
     monkeypatch.setattr(Told, "create_repo", refused)
     with pytest.raises(UserError, match=r"the Hub did not take it \(401 for \(the token\)\)"):
         cli.run(["push", "me/small", "--model", str(run), "--license", "mit"])
+
+
+def test_the_card_of_a_gguf_file_does_not_speak_of_transformers(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "small.gguf"
+    write_gguf(file, make(TINY, 0), tokenizer_of("qwen"), "F16", "small")
+    cli.main(["push", "me/small", "--model", str(file), "--license", "mit", "--dry-run"])
+    said = capsys.readouterr().out
+    assert "library_name: gguf" in said and "ransformers" not in said
+    assert "`llama-server -hf me/small`; or, with the file at hand, `thinkling chat --model small.gguf`." in said
+    assert "me/small: README.md, small.gguf;" in said and str(tmp_path) not in said
 
 
 def test_what_cannot_be_pushed(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

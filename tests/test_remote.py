@@ -109,7 +109,7 @@ def test_a_completion_as_vllm_tells_it() -> None:
     assert str(server.requests[0].url) == f"{URL}/v1/completions"
     assert server.bodies == [
         {"model": "m", "prompt": "2 + 2 =", "temperature": 0.0, "max_tokens": 8, "logprobs": 1,
-         "return_token_ids": True}
+         "return_token_ids": True, "repetition_penalty": 1.0}
     ]  # fmt: skip
 
 
@@ -357,6 +357,11 @@ def test_a_refused_field_that_was_asked_for_is_an_error_also_later() -> None:
         asyncio.run(model.complete("P", Sampling()))
     with pytest.raises(UserError, match="do without top_k"):
         asyncio.run(model.complete("P", Sampling(top_k=5)))
+    model = remote(strict("repetition_penalty"))
+    with pytest.warns(UserWarning, match="own repetition penalty holds"):
+        asyncio.run(model.complete("P", GREEDY))
+    with pytest.raises(UserError, match="do without repetition_penalty"):
+        asyncio.run(model.complete("P", Sampling(repetition_penalty=1.1)))
 
 
 def test_refused_logprobs() -> None:

@@ -380,10 +380,12 @@ def test_the_timeout_is_of_the_whole_answer() -> None:
             asyncio.run(asyncio.wait_for(model.complete("P", GREEDY), 5.0))
 
 
-def test_penalties_are_sent_where_they_are_on() -> None:
+def test_penalties_are_sent_where_they_are_on_and_where_a_server_may_have_another_default() -> None:
+    """vLLM takes a repetition penalty of 1.05 from Qwen2.5's checkpoints, for greedy answers too."""
     prompt = Chat(({"role": "user", "content": "1?"},), False)
-    _, plain = request_of(prompt, Sampling(), 1)
-    assert not [name for name in plain if name.endswith("penalty")]
+    for sampling in (Sampling(), Sampling(temperature=0.0)):
+        _, plain = request_of(prompt, sampling, 1)
+        assert {name: value for name, value in plain.items() if "penalty" in name} == {"repetition_penalty": 1.0}
     _, fields = request_of(prompt, Sampling(presence_penalty=0.5, repetition_penalty=1.2), 1)
     wanted = {"presence_penalty": 0.5, "frequency_penalty": 0.0, "repetition_penalty": 1.2}
     assert {name: fields[name] for name in wanted} == wanted

@@ -175,6 +175,8 @@ def test_holm_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.04: times 3, 2, 1 is 0.03, 0.04, 0.04.
     assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.5, 0.01, 0.6]) == pytest.approx([1.0, 0.03, 1.0])
+    # 3 · 0.01 = 0.03, but 2 · 0.011 = 0.022 is below it, so it is raised to 0.03; the last is cut off at 1.
+    assert holm([0.01, 0.011, 0.9]) == pytest.approx([0.03, 0.03, 0.9])
     assert holm([]) == []
 
 

@@ -4,13 +4,17 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from starlette.responses import Response
 
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
@@ -18,20 +22,24 @@ from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.model.chat_template import Mark
 from thinkling.model.tokenizer import Tokenizer
-from thinkling.serve import server
-from thinkling.serve.answering import as_refusal
+from thinkling.scale.method import Answer
+from thinkling.scale.methods import parse
+from thinkling.serve import methods, server
+from thinkling.serve.answering import Answering, as_refusal
 from thinkling.serve.api import Api, Limits
 from thinkling.serve.asks import chat_ask
-from thinkling.serve.body import MOST_DEPTH, depth_of, parsed
+from thinkling.serve.body import MOST_DEPTH, PARTS, depth_of, parsed
 from thinkling.serve.context import Chat, fitted, turns_of
 from thinkling.serve.desk import Desk, Generation, Plan, follow
+from thinkling.serve.methods import MethodRun
 from thinkling.serve.metrics import Metrics
 from thinkling.serve.openapi import document
 from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, TOKENIZE, of_endpoint, read
 from thinkling.serve.refusals import ApiError
-from thinkling.serve.reply_parser import ReplyParser, StopSearch, joined
-from thinkling.serve.security import Access, escaped, host_name
+from thinkling.serve.reply_parser import ReplyParser, StopSearch, TokenFact, joined
+from thinkling.serve.security import Access, Guard, escaped, host_name
 from thinkling.serve.served import Served
+from thinkling.serve.shapes import TokenWords
 
 # --- the parser of replies ---
 
@@ -159,6 +167,52 @@ def asked(**body: object) -> object:
     return chat_ask(read({"messages": [{"role": "user", "content": "hi"}], **body}, CHAT))
 
 
+HI = {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [  # lm-evaluation-harness, for chats, generated texts and log-likelihoods; vLLM's bench; LangChain; AutoGen
+        (CHAT, {"messages": [HI | {"type": "text"}], "model": "m", "max_tokens": 256, "temperature": 0, "stop": [],
+                "seed": 1234}),
+        (TEXT, {"prompt": ["a", "b"], "model": "m", "max_tokens": 256, "temperature": 0, "stop": ["Q:"], "seed": 1234}),
+        (TEXT, {"model": "m", "prompt": [[1, 2], [3]], "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234,
+                "echo": True}),
+        (TEXT, {"model": "m", "prompt": "a", "repetition_penalty": 1.0, "max_tokens": 9, "logprobs": None,
+                "stream": True, "stream_options": {"include_usage": True}}),
+        (CHAT, {"messages": [HI | {"content": [{"type": "text", "text": "hi"}]}], "model": "m", "stream": True,
+                "max_completion_tokens": 9, "stream_options": {"include_usage": True}}),
+        (CHAT, {"messages": [{"role": "system", "content": "x"}, HI], "model": "m", "n": 1, "stop": None, "tools": [],
+                "tool_choice": None, "logit_bias": {}, "user": "me", "store": False, "metadata": {}, "stream": False,
+                "response_format": {"type": "text"}, "presence_penalty": 0, "frequency_penalty": 0, "top_p": 1}),
+        (CHAT, {"messages": [HI | {"name": "Ann"}], "model": "m"}),
+    ],
+)  # fmt: skip
+def test_what_known_clients_send_is_read(endpoint: str, body: dict) -> None:
+    values = read(parsed(json.dumps(body).encode()), endpoint)
+    assert endpoint == TEXT or chat_ask(values).chat.messages[-1]["content"] == "hi"
+
+
+def test_a_host_and_an_origin_are_known_however_they_were_typed() -> None:
+    access = Access("127.0.0.1", hosts=("My.example",), origins=("https://Page.example/",))
+    guard = Guard(Response(), access, Metrics(), ())
+    asked = [("Host", "my.example", 200), ("Origin", "https://page.example", 200), ("Host", "your.example", 403),
+             ("Origin", "https://page.example.org", 403)]  # fmt: skip
+    for name, value, status in asked:
+
+        async def ask(headers: dict) -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://localhost") as client:
+                return await client.get("/", headers=headers)
+
+        assert asyncio.run(ask({name: value})).status_code == status
+
+
+def test_who_speaks_is_told_to_the_template() -> None:
+    """AutoGen and LangGraph name the speaker of each message, and were refused."""
+    (message,) = asked(messages=[{"role": "user", "content": "hi", "name": "Ann"}]).chat.messages
+    assert message == {"role": "user", "content": "hi", "name": "Ann"}
+
+
 def test_how_a_reply_begins_is_read_from_the_last_message() -> None:
     def begun(**last: object) -> tuple:
         messages = [{"role": "user", "content": "hi"}, {"role": "assistant", **last}]
@@ -229,6 +283,32 @@ def test_a_source_that_is_closed_is_cancelled_within_one_step(tiny: LanguageMode
         return steps - seen
 
     assert on_a_desk(tiny, work) <= 3
+
+
+def test_an_answer_to_a_loop_that_has_ended_does_not_end_the_engine(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread died of it, and whoever asked later waited for ever."""
+    began, ended, died, own = threading.Event(), threading.Event(), [], tiny.engine.step
+    monkeypatch.setattr(threading, "excepthook", died.append)
+
+    def step() -> list:
+        outcomes = own()
+        began.set()
+        ended.wait()
+        return outcomes
+
+    async def work(desk: Desk) -> None:
+        asked = asyncio.ensure_future(desk.complete((7,), Sampling(max_tokens=1)))
+        await asyncio.to_thread(began.wait)
+        assert not asked.done()
+
+    tiny.engine.step = step
+    on_a_desk(tiny, work)
+    ended.set()
+    while not (died or tiny.engine_thread._idle):
+        time.sleep(0.01)
+    assert not died and tiny.complete_all([[7]], Sampling(max_tokens=1))
 
 
 def test_the_desk_is_full(tiny: LanguageModel) -> None:
@@ -312,7 +392,8 @@ def test_what_does_not_go_together_is_named(body: dict, param: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[1,]", b'{"a": 1, "a": 2}', b'{"a": NaN}', b'{"a": Infinity}', b"\xff", b'{"a": "\\ud800"}',
-     b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000],
+     b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000,
+     b'{"a": 1e999}'],
 )  # fmt: skip
 def test_bodies_that_are_refused(body: bytes) -> None:
     with pytest.raises(ApiError) as error:
@@ -339,6 +420,15 @@ def test_depth_is_counted_outside_of_texts() -> None:
     assert depth_of(b'{"a": "[[[[", "b": [[1], "\\"["]}') == 3
     assert parsed(json.dumps({"a": "[" * 1000}).encode()) == {"a": "[" * 1000}
     assert parsed(b"[" * MOST_DEPTH + b"]" * MOST_DEPTH)
+
+
+def test_a_text_that_never_ends_is_looked_at_once() -> None:
+    """Each escaped quote in it was tried as the beginning of another text: 100 KB held the server up for minutes."""
+    for end in (b"", b"\\", b"[["):
+        assert len(PARTS.findall(b'"' + b'\\"' * 1000 + end)) == 1
+    assert depth_of(b'[{"' + b'\\"' * 2_000_000) == 2
+    with pytest.raises(ApiError):
+        parsed(b'["' + b'\\"' * 2_000_000 + b"\\")
 
 
 # --- what others get to see ---
@@ -434,6 +524,60 @@ def test_a_methods_samples_are_told_while_others_are_drawn(tiny: LanguageModel) 
     asking = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
     asyncio.run(run())
     assert read_before == [0, 1, 2] and told == [b"1", b"2", b"3"]
+
+
+def test_whatever_goes_wrong_with_a_method_is_told(tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an answer without completions the client heard nothing until its time was over."""
+
+    async def nothing(model: object, problem: object) -> Answer:
+        return Answer("4", "4", ())
+
+    async def work(desk: Desk) -> None:
+        monkeypatch.setattr(methods, "build", lambda *_: nothing)
+        run = MethodRun(desk, parse("self-consistency=2"), Chat((HI,)), Sampling(), None, 400)
+        await asyncio.wait([run.task])
+        with pytest.raises(IndexError):
+            run.take()
+
+    on_a_desk(tiny, work)
+
+
+def test_an_answer_that_takes_too_long_is_refused_and_counted(tiny: LanguageModel) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async def never() -> dict:
+        return await asyncio.Future()
+
+    async def work(desk: Desk) -> None:
+        desk.take(1, "me")
+        sent: list[dict] = []
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        await Answering(desk, "me", 1, 0.01, parts, streams=True)({"type": "http"}, never, send)
+        assert sent[0]["status"] == 504 and desk.taken == 0
+        assert "thinkling_cancelled_total 1" in desk.metrics.text().splitlines()
+
+    on_a_desk(tiny, work)
+
+
+def test_text_offsets_are_places_in_the_text(tiny_tokenizer: Tokenizer) -> None:
+    """A character in several tokens begins with the first; it was counted by none, so all behind it stood too far in
+    front."""
+    words, text = TokenWords(tiny_tokenizer), "aé🙂日 7 é"
+    tokens = tiny_tokenizer.encode(text)
+    told = words.of_text([TokenFact(token, -1.0) for token in tokens], 0)
+    at, wanted = 0, []
+    for token in tokens:
+        whole = text.encode()[:at].decode(errors="ignore")
+        wanted.append(len(whole) + (whole.encode() != text.encode()[:at]))
+        at += len(tiny_tokenizer.token_bytes(token))
+    assert at == len(text.encode()) and told["text_offset"] == wanted and len(tokens) > len(text)
+    whole = [(start, word) for start, word in zip(wanted, told["tokens"], strict=True) if not word.startswith("bytes:")]
+    assert all(text.startswith(word, start) for start, word in whole)
 
 
 def test_metrics_are_prometheus_text() -> None:

@@ -281,6 +281,7 @@ def test_openais_own_client(server: Running) -> None:
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=TOKEN)
     assert next(iter(client.models.list())).id == "thinkling-base"
     assert client.models.retrieve("thinkling-base+vote@3").id == "thinkling-base+vote@3"
+    assert server.http.get("/v1/models/").json() == server.http.get("/v1/models").json()
     messages = ANSWER["messages"]
     whole = client.chat.completions.create(model="thinkling-base", messages=messages, temperature=0, logprobs=True)
     message = whole.choices[0].message
@@ -458,8 +459,11 @@ def test_hosts_and_origins(server: Running) -> None:
         reply = server.http.post(TOKENIZE, json={"prompt": "a"}, headers={"Origin": origin})
         assert reply.status_code == status
         assert reply.headers.get("access-control-allow-origin") == (origin if status == 200 else None)
-    preflight = httpx.options(f"{server.url}{CHAT}", headers={"Origin": "https://page.example"})
-    assert preflight.status_code == 204 and "authorization" in preflight.headers["access-control-allow-headers"]
+    asks = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
+    for wanted in ("authorization,content-type", "authorization,x-stainless-os"):  # as OpenAI's client in a page asks
+        preflight = httpx.options(f"{server.url}{CHAT}", headers=asks | {"Access-Control-Request-Headers": wanted})
+        assert preflight.status_code == 204 and preflight.headers["access-control-allow-headers"] == wanted
+    assert "authorization" in httpx.options(f"{server.url}{CHAT}", headers=asks).headers["access-control-allow-headers"]
     assert "access-control-allow-origin" not in server.http.get("/health").headers
 
 

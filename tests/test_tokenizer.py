@@ -13,7 +13,6 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from thinkling.errors import UserError
 from thinkling.model.chat_template import JINJA, Mark, render_chat, settled
-from thinkling.model.thinking import Thinking, split_thinking
 from thinkling.model.tokenizer import StreamDecoder, Tokenizer
 
 VECTORS = Path(__file__).parents[2] / "shared" / "data" / "qwen3_chat_vectors.json"
@@ -422,40 +421,3 @@ def test_a_truncating_tokenizer_json_does_not_truncate() -> None:
     backend = tokenizers.Tokenizer.from_str(make("own").backend.to_str())
     backend.enable_truncation(4)
     assert len(Tokenizer(backend, (0,)).encode("12345678")) == 8
-
-
-# ----------------------------------------------------------------------------------------------------- split thinking
-
-OPEN, CLOSE = 100, 101
-
-
-@pytest.mark.parametrize(
-    "tokens, opened, expected",
-    [
-        ([1, 2, CLOSE, 3], True, Thinking([1, 2], [3], True)),
-        ([OPEN, 1, CLOSE, 3], False, Thinking([1], [3], True)),
-        ([OPEN, 1, CLOSE, 3], True, Thinking([1], [3], True)),
-        ([1, CLOSE, 2, CLOSE, 3], True, Thinking([1], [2, CLOSE, 3], True)),
-        ([1, 2], True, Thinking([1, 2], [], False)),
-        ([OPEN, 1, 2], False, Thinking([1, 2], [], False)),
-        ([1, 2], False, Thinking([], [1, 2], False)),
-        ([1, CLOSE, 2], False, Thinking([1], [2], True)),
-        ([CLOSE], True, Thinking([], [], True)),
-        ([], True, Thinking([], [], False)),
-        ([], False, Thinking([], [], False)),
-    ],
-)
-def test_split_thinking(tokens: list[int], opened: bool, expected: Thinking) -> None:
-    assert split_thinking(tokens, OPEN, CLOSE, opened) == expected
-
-
-def test_spelt_out_think_does_not_close() -> None:
-    tokenizer = make("own")
-    think, end_think = map(tokenizer.special_id, THINK)
-    spelt = tokenizer.encode("so </think> is a tag")
-    assert split_thinking(spelt, think, end_think, opened=True) == Thinking(spelt, [], False)
-    assert split_thinking([*spelt, end_think, 5], think, end_think, opened=True) == Thinking(spelt, [5], True)
-
-
-def test_no_think_tokens_at_all() -> None:
-    assert split_thinking([1, 2], None, None, opened=False) == Thinking([], [1, 2], False)

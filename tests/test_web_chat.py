@@ -2,12 +2,14 @@
 HTML of it all. The page itself is tried by test_web_page.py."""
 
 import asyncio
+import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ from thinkling.serve.web.actions import ACTIONS, Fields, act, decide
 from thinkling.serve.web.answering import Controls, classes_of, margin_of
 from thinkling.serve.web.door import COOKIE, Door
 from thinkling.serve.web.known import Known
-from thinkling.serve.web.page import House, controls_of, run
+from thinkling.serve.web.page import House, controls_of, run, wire
 from thinkling.serve.web.session import Class, Piece, Session, Told
 from thinkling.serve.web.transcript import text_html, transcript
 from thinkling.serve.web.tree import ROOT, Tree, loaded
@@ -324,6 +326,35 @@ def test_stop_and_refusals(tiny: LanguageModel) -> None:
         assert session.note == "write a message first"
 
     in_loop(test)
+
+
+def test_a_new_conversation_begins_while_a_reply_is_judged(
+    tiny: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        house, session = house_of(tiny), Session(("tiny",), ("tiny",))
+        monkeypatch.setattr(Known, "verdict", lambda *_: act(session, "clear"))
+        await click(house, session, "send", text="2 + 2?")
+        assert session.tree == Tree() and not session.live and not session.told and not session.note
+
+    in_loop(test)
+
+
+def test_what_the_page_calls_runs_in_the_loop(tiny: LanguageModel) -> None:
+    """Stop, New chat and a closed tab came from threads, and touched tasks and events of the loop."""
+    called = []
+
+    class Part:
+        """Of a page: whatever is wired to it is kept."""
+
+        def __getattr__(self, name: str) -> Callable:
+            return lambda *given, **more: called.append(next(filter(callable, given)))
+
+    gradio = SimpleNamespace(EventData=object, Request=object, on=Part().on)
+    wire(gradio, Part(), house_of(tiny), None, None, Part(), SimpleNamespace(submit=None),
+         tuple(SimpleNamespace(click=Part().click) for _ in range(4)), {})  # fmt: skip
+    assert len(called) == 7
+    assert all(inspect.iscoroutinefunction(own) or inspect.isasyncgenfunction(own) for own in called)
 
 
 def test_two_users_at_once_and_a_vote_that_rank_reads(tiny: LanguageModel, tmp_path: Path) -> None:

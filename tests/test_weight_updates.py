@@ -176,3 +176,40 @@ def test_what_was_read_with_the_old_weights_is_forgotten(fresh: Callable[[], Lan
     assert not kept.engine.prefixes.kept
     (found,), (wanted,) = kept.complete_all([prompt], greedy), other.complete_all([prompt], greedy)
     assert found.tokens == wanted.tokens and found.logprobs == pytest.approx(wanted.logprobs, abs=1e-4)
+
+
+def test_what_runs_when_weights_change_leaves_nothing_to_others(
+    fresh: Callable[[], LanguageModel], tmp_path: Path
+) -> None:
+    """Two requests decode and one is still being read. Who joins then with one of their prompts, while they run and
+    when they have ended, is answered as by a model that never had other weights; so is the one that was being read."""
+    prompt, later, long = list(range(5, 53)), list(range(300, 348)), list(range(60, 160))
+    model, other = fresh(), fresh()
+    init_weights(other.network, seed=1)
+    kept = LanguageModel(
+        "m", model.network, model.tokenizer, **model.limits | {"prefix_gb": 0.01, "max_num_batched_tokens": 64}
+    )
+    engine, found = kept.engine, {}
+
+    def asked(tokens: list[int], most: int = 6) -> int:
+        return engine.submit(tokens, Sampling(temperature=0, max_tokens=most))
+
+    decode = {asked(prompt, 40), asked(later, 40)}
+    while engine.scheduler.num_decoding < 2:
+        engine.step()
+    being_read = asked(long)
+    engine.step()
+    assert 0 < engine.running[2].read < len(long)
+    Weights(kept, tmp_path).put(other.network, "next")
+    amid = [asked(prompt), asked(long)]
+    while engine.busy:
+        found |= dict(engine.step())
+    assert decode <= found.keys()
+    behind = [asked(prompt), asked(long), asked(later)]
+    while engine.busy:
+        found |= dict(engine.step())
+    answers = other.complete_all([prompt, long, later], Sampling(temperature=0, max_tokens=6))
+    for number, place in zip([*amid, *behind, being_read], [0, 1, 0, 1, 2, 1], strict=True):
+        assert found[number].tokens == answers[place].tokens
+        assert found[number].logprobs == pytest.approx(answers[place].logprobs, abs=1e-5)
+    assert not engine.scheduler._of_prompt

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -289,3 +289,15 @@ def new_run(folder: Path, config: object) -> Path:
         raise UserError(f"{folder} already holds a run: choose another --out, or remove it first")
     write_json(folder / "config.json", config)
     return folder
+
+
+def told_apart(folders: Sequence[Path]) -> list[str]:
+    """The names of runs: of each folder's path as much as tells them apart. Raises UserError for one that is named
+    twice."""
+    paths = [folder.resolve() for folder in folders]
+    for depth in range(1, 1 + max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    twice = next(path for path in paths if paths.count(path) > 1)
+    raise UserError(f"{twice} is named twice: a run cannot be compared with itself")

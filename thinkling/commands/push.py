@@ -61,7 +61,8 @@ def main(settings: Push) -> None:
         raise UserError(f"{settings.eval}: is of another model ({measured.settings.get('model')}): give an eval of "
                         f"{settings.model}")  # fmt: skip
     card = model_card(settings.repo, config_at(folder), licence_of(settings, training), settings.languages,
-                      base_of(settings, training), training, measured)  # fmt: skip
+                      base_of(settings, training), training, measured,
+                      folder.name if folder.is_file() else None)  # fmt: skip
     files = files_of(folder)
     size = sum(path.stat().st_size for path in files) / 1e6
     print(card if settings.dry_run else "", end="")

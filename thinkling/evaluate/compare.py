@@ -13,11 +13,11 @@ from thinkling.errors import UserError
 from thinkling.evaluate.details import by_problem
 from thinkling.evaluate.saved import Run
 from thinkling.evaluate.stats import difference_interval, holm, sign_flip_p_value
+from thinkling.runs import told_apart
 from thinkling.scale.methods import KINDS
 
 LEVEL, POWER = 0.05, 0.8  # of the test, and how often it should find what is there
 BUDGETS = ("max_tokens", "rounds", "thinking_tokens")
-ALLOWED = ("problems", "prompts", "budgets")
 Key = tuple[str, str]  # a problem: its question and reference
 Problems = dict[Key, list[dict]]  # the responses to each
 
@@ -74,7 +74,7 @@ def compare_all(runs: Sequence[Run], allow: Sequence[str] = ()) -> list[Comparis
     """
     if len(runs) < 2:
         raise UserError("compare takes two runs or more")
-    names = names_of(runs)
+    names = told_apart([run.folder for run in runs])
     for run in runs[1:]:
         check_alike(runs[0], run, allow)
     problems = [{(own[0]["question"], own[0]["reference"]): own for own in by_problem(run.rows)} for run in runs]
@@ -87,15 +87,6 @@ def compare_all(runs: Sequence[Run], allow: Sequence[str] = ()) -> list[Comparis
         compared((names[a], names[b]), problems[a], problems[b], shared, p, adjusted)
         for (a, b), p, adjusted in zip(pairs, tested, holm(tested), strict=True)
     ]
-
-
-def names_of(runs: Sequence[Run]) -> list[str]:
-    """The folders' names, with as much of the path as tells them apart."""
-    for depth in range(1, max(len(run.folder.parts) for run in runs) + 1):
-        names = ["/".join(run.folder.parts[-depth:]) for run in runs]
-        if len(set(names)) == len(names):
-            return names
-    raise UserError(f"{runs[0].folder} is named twice: a run cannot be compared with itself")
 
 
 def check_alike(first: Run, second: Run, allow: Sequence[str]) -> None:

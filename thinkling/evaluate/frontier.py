@@ -1,6 +1,6 @@
 """What does a point of accuracy cost? The Pareto front of measured points, the cheapest way to a target, paired tests.
 
-Pure: points in, points and numbers out. Leaves out measuring them (scale_command.py) and drawing (scale_plots.py).
+Pure: points in, points and numbers out. Leaves out measuring them (sweep.py) and drawing (report/scale_plots.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import Literal
 
 from thinkling.errors import UserError
 from thinkling.evaluate.result import Result
-from thinkling.evaluate.stats import paired_p_value
+from thinkling.evaluate.stats import holm, paired_p_value
 
 CostName = Literal["tokens", "seconds", "flops"]
 Cost = CostName | Callable[[Result], float | None]
@@ -136,19 +136,6 @@ def _discordant(before: Result, after: Result) -> tuple[int, int]:
         )
     pairs = list(zip(before.correct, after.correct, strict=True))
     return pairs.count((False, True)), pairs.count((True, False))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for being so many, in the order given: below 5%, the chance of any false alarm is below 5%.
-
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none comes out below a smaller one, or past 1.
-    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
-    """
-    adjusted, worst = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = worst
-    return adjusted
 
 
 def paired_interval(gained: int, lost: int, num: int, z: float = 1.96) -> tuple[float, float]:

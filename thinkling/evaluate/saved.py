@@ -3,7 +3,6 @@
 Runs of earlier versions can be read too; they have one sample a problem, and no manifest.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -82,11 +81,6 @@ def regraded(run: Run) -> tuple[Run, list[tuple[dict, Verdict]]]:
         if (verdict.status, verdict.answer) != (row["status"], row["answer"]):
             changed.append((row, verdict))
     return replace(run, rows=tuple(rows)), changed
-
-
-def same_problems(runs: Sequence[Run]) -> set[tuple[str, str]]:
-    """The (question, reference) that all of the runs have answered."""
-    return set.intersection(*({(row["question"], row["reference"]) for row in run.rows} for run in runs))
 
 
 def rewrite(run: Run, verifier: dict[str, str]) -> Run:

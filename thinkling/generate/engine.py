@@ -86,6 +86,7 @@ class Engine:
         self.batch: BatchedSampling | None = None  # of the requests that decode; None when they have changed
         self.num_prefilled = 0  # tokens of prompts that this step has read
         self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
+        self.first_anew = 0  # the id from which on requests have read nothing with other weights than these
         self._numbers = itertools.count(1)
 
     # --- what is asked for; `request` and `reading` may be called from any thread ---
@@ -131,6 +132,18 @@ class Engine:
         self.readings.clear()
         self.scheduler.clear()
         self.batch = None
+
+    @torch.inference_mode()
+    def weights_changed(self) -> None:
+        """What was read with the old weights is of use to nobody but those who decode behind it; a prompt that is being
+        read is read anew."""
+        for request in reversed(self.scheduler.prefilling):
+            self._remove(request)
+            self.scheduler.waiting.put_back(request)
+        self.scheduler.part_siblings()
+        if self.prefixes is not None:
+            self.prefixes.clear()
+        self.first_anew = next(self._numbers)
 
     @property
     def running(self) -> list[Request]:
@@ -261,7 +274,8 @@ class Engine:
     def _finish(self, outcomes: dict[Request, Outcome]) -> list[tuple[int, Outcome]]:
         """Take out the requests that have just drawn their last token, or cannot go on."""
         for request in sorted(outcomes, key=lambda request: -request.row):
-            if self.prefixes is not None and not request.error:  # all but the last token have been read
+            anew = request.id >= self.first_anew and not request.error
+            if self.prefixes is not None and anew:  # all but the last token have been read
                 self.prefixes.keep((*request.prompt, *request.tokens[:-1]), self.runner.cache, request.row)
             self._remove(request)
         return [(request.id, outcome) for request, outcome in outcomes.items()]

@@ -266,7 +266,7 @@ class Scheduler:
         """End a running request. Its gap is filled by the last that decodes, and that one's by the last row of all.
         Returns which rows move, in order: from where, and to where."""
         request.siblings.remove(request)
-        if not request.siblings:
+        if not request.siblings and self._of_prompt.get(request.prompt) is request.siblings:
             del self._of_prompt[request.prompt]
         gap, moves = request.row, []
         lasts = [len(self.running) - 1]
@@ -281,6 +281,10 @@ class Scheduler:
             gap = last
         self.running.pop()
         return moves
+
+    def part_siblings(self) -> None:
+        """Who joins from now on is no sibling of those that run."""
+        self._of_prompt.clear()
 
     def forget(self, request_ids: Collection[int]) -> list[Request]:
         """Drop those that wait; returns those that run, for the caller to remove."""

@@ -1,38 +1,9 @@
-"""Thinking split from the answer: by token id where the model has think tokens, and by the tags where it writes them.
+"""Thinking split from the answer by its tags, as text comes in: for whoever shows a reply, or keeps it as a turn.
 
-Reading text: a verifier does that (verify/). Here it is for whoever shows a reply, or keeps it as a turn of a chat.
+Left out: a verifier's reading of a whole text (verify/), and tags that are tokens (serve/reply_parser.py).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 TAGS = "<think>", "</think>"
-
-
-@dataclass(frozen=True)
-class Thinking:
-    """A completion's tokens without the two marks; `closed`: was </think> there?"""
-
-    thinking: list[int]
-    answer: list[int]
-    closed: bool
-
-
-def split_thinking(tokens: Sequence[int], think_id: int | None, end_think_id: int | None, opened: bool) -> Thinking:
-    """Split a completion at the id of </think>; the same characters spelt by ordinary tokens do not count.
-
-    opened: the prompt already ended inside <think>. Only the first </think> closes. Thinking that never closes is all
-    thinking, with an empty answer; a completion with neither mark, and none in the prompt, is all answer.
-    """
-    tokens = list(tokens)
-    closed = end_think_id in tokens
-    if not closed and not opened and think_id not in tokens:
-        return Thinking([], tokens, closed=False)
-    end = tokens.index(end_think_id) if closed else len(tokens)
-    thinking, answer = tokens[:end], tokens[end + 1 :]
-    if think_id in thinking:
-        thinking.remove(think_id)
-    return Thinking(thinking, answer, closed)
 
 
 class TaggedText:

@@ -46,13 +46,14 @@ def named(value: object) -> str:
 
 def model_card(
     repo: str, config: ModelConfig, licence: str, languages: Sequence[str], base: str | None,
-    training: Training | None, measured: Run | None,
+    training: Training | None, measured: Run | None, gguf: str | None = None,
 ) -> str:  # fmt: skip
-    """base: the Hub id of the model that it was made from, None for none."""
+    """base: the Hub id of the model that it was made from, None for none. gguf: the file that it is, if it is one."""
     tags = ["thinkling", "reasoning"] + ([training.command] if training else [])
     head = [f"license: {licence}", "language:", *(f"- {own}" for own in languages)]
     head += [f"base_model: {base}"] if base else []
-    head += ["library_name: transformers", "pipeline_tag: text-generation", "tags:", *(f"- {tag}" for tag in tags)]
+    head += [f"library_name: {'gguf' if gguf else 'transformers'}", "pipeline_tag: text-generation", "tags:"]
+    head += [f"- {tag}" for tag in tags]
     shape = (f"{config.family.architecture}: {config.num_parameters() / 1e6:,.1f} million parameters, "
              f"{config.num_hidden_layers} layers of width {config.hidden_size}, {config.vocab_size:,} tokens, "
              f"{config.max_position_embeddings:,} positions.")  # fmt: skip
@@ -65,11 +66,17 @@ def model_card(
                   markdown_table(("setting", "value"), rows), ""]  # fmt: skip
     if measured is not None:
         parts += ["## Measured", "", *measured_lines(measured), ""]
-    parts += ["## Use", "", "```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "",
-              f'model = AutoModelForCausalLM.from_pretrained("{repo}")',
-              f'tokenizer = AutoTokenizer.from_pretrained("{repo}")', "```", "",
-              f"Or `thinkling chat --model {repo}`."]  # fmt: skip
+    parts += ["## Use", "", *use_lines(repo, gguf)]
     return "\n".join(parts) + "\n"
+
+
+def use_lines(repo: str, gguf: str | None) -> list[str]:
+    if gguf:
+        return [f"`llama-server -hf {repo}`; or, with the file at hand, `thinkling chat --model {gguf}`."]
+    return ["```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "",
+            f'model = AutoModelForCausalLM.from_pretrained("{repo}")',
+            f'tokenizer = AutoTokenizer.from_pretrained("{repo}")', "```", "",
+            f"Or `thinkling chat --model {repo}`."]  # fmt: skip
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -64,6 +64,8 @@ class Answering(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except Exception as error:
             told = as_refusal(error, self.seconds)
+            if isinstance(error, TimeoutError):
+                self.desk.metrics.count("cancelled")
             if not begun:
                 return await refusal(told)(scope, receive, send)
             await send({"type": "http.response.body", "body": event(told.json()), "more_body": False})

@@ -106,7 +106,8 @@ def stops_of(stop: str | list[str] | None) -> tuple[str, ...]:
 
 
 def clean(messages: Sequence[dict], param: str) -> list[dict]:
-    """The messages as templates take them: text content, the thinking under one name."""
+    """The messages as templates take them: text content, the thinking under one name, and who speaks (name), which few
+    templates write."""
     found = []
     for i, message in enumerate(messages):
         where = f"{param}[{i}]"
@@ -121,7 +122,9 @@ def clean(messages: Sequence[dict], param: str) -> list[dict]:
         if message.get("content") is None and not names:
             raise bad(f"{where}.content", "is missing")
         text = text_of(message.get("content"), f"{where}.content")
-        found.append({"role": role, "content": text} | ({"reasoning_content": message[names[0]]} if names else {}))
+        told = {"name": message["name"]} if message.get("name") is not None else {}
+        told |= {"reasoning_content": message[names[0]]} if names else {}
+        found.append({"role": role, "content": text} | told)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -14,7 +15,8 @@ from thinkling.serve.refusals import ApiError
 MOST_BYTES, MOST_DEPTH = 4 * 2**20, 32
 EXACT = 2**53  # from here on, a float leaves whole numbers out
 LET_GO_BYTES, LET_GO_SECONDS = 4 * MOST_BYTES, 1.0  # of a body that is refused
-PARTS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+# A text that does not end is a part, too: else each quote in it would be tried as a beginning, which takes days.
+PARTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])', re.DOTALL)
 
 
 async def read_json(request: Request, seconds: float) -> Any:
@@ -97,6 +99,8 @@ def once(pairs: list[tuple[str, Any]]) -> dict:
 def number(text: str) -> int | float:
     """64.0 is a whole number: to JSON Schema, and to clients whose language has no other kind."""
     value = float(text)
+    if math.isinf(value):
+        raise Unwanted("a number is larger than any that is calculated with")
     return int(value) if value.is_integer() and abs(value) < EXACT else value
 
 

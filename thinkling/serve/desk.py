@@ -2,7 +2,7 @@
 
 The engine's thread parses each token and wakes the loop at most once for all that came meanwhile, so that a loop with
 much to do falls behind in pieces and not in steps. Here is also how much the server takes on at once. Left out: what
-was asked (asks.py), and how an answer is written (chat_shape.py and its neighbours).
+was asked (asks.py), and how an answer is written (shapes.py, responses.py).
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,7 +118,7 @@ class Desk:
                 future.set_result(outcome)
 
         def deliver(outcomes: list[tuple[int, Outcome]]) -> None:
-            self.loop.call_soon_threadsafe(settle, outcomes[0][1])
+            self._call(settle, outcomes[0][1])
 
         self.model.engine_thread.ask([job], deliver)
         try:
@@ -135,7 +136,11 @@ class Desk:
         self.ready.append(generation)
         if not self.woken:
             self.woken = True
-            self.loop.call_soon_threadsafe(self._wake)
+            self._call(self._wake)
+
+    def _call(self, work: Callable[..., object], *given: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self.loop.call_soon_threadsafe(work, *given)
 
     # --- in the loop ---
 

@@ -4,7 +4,6 @@ The method itself is the one that `thinkling eval` measures (scale/); here it as
 ends is told in a line. Left out: log-probabilities, stop strings and token ids, which belong to one completion.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -82,19 +81,19 @@ class MethodRun:
 
     async def _run(self, method: Callable) -> None:
         try:
-            answer: Answer = await method(self.model, self.problem)
-        except asyncio.CancelledError:
-            raise
+            self._put(self._told(await method(self.model, self.problem)))
         except Exception as error:  # told to whoever follows this source; UserError: what was asked cannot be done
             self._put(ApiError(400, str(error)) if isinstance(error, UserError) else error)
-            return
+
+    def _told(self, answer: Answer) -> Delta:
+        """The last that is told: how many completions led to which answer, and the response that was chosen."""
         thinking, said = split(answer.text)
         lines = [f"{counted(len(answer.completions), 'completion')}, answer: {answer.final or 'none'}"]
         lines += ["", thinking.strip("\n")] if thinking.strip("\n") else []
         truncated = answer.completions[-1].truncated and len(answer.completions) == 1
         reason = "length" if truncated else "stop"
-        self._put(Delta("\n".join(lines), said.strip(), finish=reason, num_tokens=self.num_tokens,
-                        num_thinking=self.num_tokens))  # fmt: skip
+        return Delta("\n".join(lines), said.strip(), finish=reason, num_tokens=self.num_tokens,
+                     num_thinking=self.num_tokens)  # fmt: skip
 
     def _tell(self, number: int, completion: Completion) -> None:
         self.num_tokens += len(completion.tokens)

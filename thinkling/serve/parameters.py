@@ -54,7 +54,8 @@ NOTHING = {"enum": [None, "", [], {}]}  # of fields that clients send back with 
 PART = {"type": "array", "items": {"type": "object"}}
 MESSAGE = record(
     role={"type": "string", "enum": ["system", "developer", "user", "assistant"]}, content={"anyOf": [STRING, PART]},
-    reasoning=STRING, reasoning_content=STRING,
+    reasoning=STRING, reasoning_content=STRING, name=STRING,
+    type={"type": "string", "enum": ["text", "message"]},  # lm-evaluation-harness says of each that it is text
     **dict.fromkeys(("refusal", "tool_calls", "annotations", "audio", "function_call"), NOTHING),
 ) | {"required": ["role"]}  # fmt: skip
 FORMAT = record(type={"type": "string", "enum": ["text"]})

@@ -60,7 +60,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = message | {"headers": [*message["headers"], *HEADERS, *self._cors(origin)]}
+                message = message | {"headers": [*message["headers"], *HEADERS, *self._cors(scope, origin)]}
             await send(message)
 
         try:
@@ -89,7 +89,7 @@ class Guard:
         host = host_name(header(scope, b"host"))
         if not knows(self.access, host):
             raise ApiError(403, "this Host is not known here: start the server with --allow-host", code="unknown_host")
-        if origin and origin not in self.access.origins:
+        if origin and not self._allows(origin):
             raise ApiError(403, "pages of this Origin may not ask here: start the server with --allow-origin",
                            code="unknown_origin")  # fmt: skip
         preflight = scope["method"] == "OPTIONS" and origin
@@ -100,19 +100,26 @@ class Guard:
                 raise ApiError(401, "send the server's token as Authorization: Bearer TOKEN", code="invalid_api_key",
                                headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
 
-    def _cors(self, origin: str) -> list[tuple[bytes, bytes]]:
-        if not origin or origin not in self.access.origins:
+    def _allows(self, origin: str) -> bool:
+        """Browsers write an origin in lower case and without a slash at its end, persons as they like."""
+        return origin in (own.lower().rstrip("/") for own in self.access.origins)
+
+    def _cors(self, scope: Scope, origin: str) -> list[tuple[bytes, bytes]]:
+        """A page may send what headers it asks for: OpenAI's client has many of its own, X-Stainless-OS and others."""
+        if not self._allows(origin):
             return []
+        wanted = header(scope, b"access-control-request-headers") or "authorization, content-type"
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"),
             (b"access-control-allow-methods", b"GET, POST"),
-            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-allow-headers", wanted.encode("latin-1")),
+            (b"access-control-expose-headers", b"retry-after, x-dropped-turns"),
         ]  # fmt: skip
 
 
 def knows(access: Access, host: str) -> bool:
     """May the server be called by this name? A page that has its own name point here (DNS rebinding) may not."""
-    if host in access.hosts or host in LOOPBACK:
+    if host in map(str.lower, access.hosts) or host in LOOPBACK:
         return True
     if is_loopback(access.bind):
         return False

@@ -50,8 +50,8 @@ class TokenWords:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)
 
     def width(self, fact: TokenFact) -> int:
-        """Characters that the token is long; a part of one is none."""
-        return len(self.tokenizer.token_bytes(fact.id).decode(errors="ignore"))
+        """Characters that begin with this token."""
+        return sum(byte & 0xC0 != 0x80 for byte in self.tokenizer.token_bytes(fact.id))  # UTF-8's other bytes go on
 
     def of_chat(self, facts: Sequence[TokenFact]) -> list[dict]:
         return [

@@ -35,6 +35,8 @@ def side_routes(
 
     async def one_model(request: Request) -> Response:
         name = request.path_params["name"]
+        if not name:  # /v1/models/
+            return await models(request)
         served.method(name)  # raises ApiError for a name that is not served
         return json_page(cards[0] | {"id": name})
 

@@ -62,8 +62,7 @@ class Weights:
     def put(self, new: Transformer, version: str) -> None:
         for mine, weight in zip(self.model.network.parameters(), new.parameters(), strict=True):
             mine.copy_(weight)
-        if self.model.engine.prefixes is not None:
-            self.model.engine.prefixes.clear()  # they were read with the old ones
+        self.model.engine.weights_changed()
         self.version = version
 
 

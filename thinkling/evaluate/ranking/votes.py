@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from thinkling.errors import UserError
-from thinkling.runs import numbered_rows
+from thinkling.runs import numbered_rows, told_apart
 
 Winner = Literal["model_a", "model_b", "tie", "both bad"]
 TIES = {"davidson": "an outcome of its own (Davidson 1970)",
@@ -169,13 +169,7 @@ def votes_of_runs(runs: dict[str, dict[str, list[Response]]]) -> list[Vote]:
 
 def named_runs(folders: Sequence[Path]) -> dict[str, dict[str, list[Response]]]:
     """The runs by the names of their folders: as much of each path as tells them apart."""
-    paths = [folder.resolve() for folder in folders]
-    for depth in range(1, 1 + max(len(path.parts) for path in paths)):
-        names = ["/".join(path.parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            return {name: responses_of(folder) for name, folder in zip(names, folders, strict=True)}
-    twice = next(path for path in paths if paths.count(path) > 1)
-    raise UserError(f"{twice} is named twice: a run cannot be compared with itself")
+    return {name: responses_of(folder) for name, folder in zip(told_apart(folders), folders, strict=True)}
 
 
 def models_in(votes: Iterable[Vote]) -> list[str]:

@@ -61,7 +61,6 @@ class ExactServer:
         _, fields = request_of("", sampling, 1)
         fields |= {
             "model": self.identity.name, "prompt": list(prompt), "max_tokens": max_tokens, "seed": sampling.seed,
-            "repetition_penalty": sampling.repetition_penalty,  # a server may have another default
         }  # fmt: skip
         answer, seconds = await self._post(fields)
         with reading(self.where):

@@ -47,15 +47,15 @@ class ServerToken:
 
 def request_of(prompt: Prompt, sampling: Sampling, num_likeliest: int) -> tuple[str, dict[str, Any]]:
     """The endpoint and the request's fields, but for model and length. num_likeliest: tokens to be told, per place."""
-    fields: dict[str, Any] = {"temperature": sampling.temperature, "return_token_ids": True}
+    # What is off is said too: a server may have other defaults. vLLM takes them from the checkpoint: Qwen2.5's have a
+    # repetition penalty of 1.05, greedy or not, and Qwen3's a top-k of 20.
+    fields: dict[str, Any] = {"temperature": sampling.temperature, "return_token_ids": True,
+                              "repetition_penalty": sampling.repetition_penalty}  # fmt: skip
     if sampling.temperature > 0:
-        # What is off is said too: a server may have other defaults (vLLM takes top-k 20 from Qwen3's checkpoints).
         fields |= {"top_p": sampling.top_p, "top_k": sampling.top_k or -1, "min_p": sampling.min_p}
         fields["seed"] = sampling.seed % 2**31  # llama.cpp keeps 32 bits; numbers in JSON are exact to 53
     if sampling.presence_penalty or sampling.frequency_penalty:
         fields |= {"presence_penalty": sampling.presence_penalty, "frequency_penalty": sampling.frequency_penalty}
-    if sampling.repetition_penalty != 1:
-        fields["repetition_penalty"] = sampling.repetition_penalty
     if sampling.stop:
         fields["stop"] = list(sampling.stop)
     if isinstance(prompt, str):

@@ -44,6 +44,7 @@ OPTIONAL = {
     "return_token_ids": "",
     "top_k": "the server's own top-k holds, if it has one",
     "min_p": "the server's own min-p holds, if it has one",
+    "repetition_penalty": "the server's own repetition penalty holds, if it has one",
     "seed": "the same seed may give other samples",
     "chat_template_kwargs": "the server decides whether the model thinks first",
 }
@@ -172,6 +173,7 @@ class RemoteModel:
         path, fields = request_of(prompt, sampling, num_likeliest)
         fields |= {"model": self._model} | ({"echo": True} if echo else {})
         needed = {name for name in ("top_k", "min_p") if getattr(sampling, name)}
+        needed |= {"repetition_penalty"} if sampling.repetition_penalty != 1 else set()
         needed |= {"logprobs"} if needs_logprobs else set()
         while True:
             body = {name: value for name, value in fields.items() if name not in self._refused - needed}

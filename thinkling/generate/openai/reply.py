@@ -1,7 +1,7 @@
 """What an HTTP server replies: read within a limit of seconds and of bytes, then as JSON, a status and a message.
 
 Whatever bytes come, there is a Reply: what is not UTF-8 is replaced, half a surrogate pair too, and what is not JSON is
-None. Left out: whether to try again (connection.py), and what an answer's fields mean (wire.py).
+None. Left out: whether to try again (connection.py), and what an answer's fields mean (format.py).
 """
 
 import asyncio

@@ -155,11 +155,15 @@ async def until(stopped: asyncio.Event, grown: AsyncIterator) -> AsyncIterator:
 async def finish(
     session: Session, wanted: Sequence[Wanted], drawings: Sequence[Drawing], stopped: bool, known: Known
 ) -> None:
-    """The replies as they have become; what was never begun goes."""
-    for drawing in drawings:
-        reply = session.tree.turns[drawing.turn].reply
+    """The replies as they have become; what was never begun goes. Nothing of it if, while they are judged, a new
+    conversation begins."""
+    epoch, replies = session.epoch, [session.tree.turns[drawing.turn].reply for drawing in drawings]
+    pairs = list(zip(drawings, replies, strict=True))
+    verdicts = [await asyncio.to_thread(known.verdict, drawing.question, reply.answer) for drawing, reply in pairs]
+    if session.epoch != epoch:
+        return
+    for (drawing, reply), verdict in zip(pairs, verdicts, strict=True):
         session.grow(drawing.turn, replace(reply, stopped=stopped))
-        verdict = await asyncio.to_thread(known.verdict, drawing.question, reply.answer)
         session.told[drawing.turn] = replace(drawing.told(session.told.get(drawing.turn, Told())), verdict=verdict)
         session.end(drawing.turn)
     for want in wanted:

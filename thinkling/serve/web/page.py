@@ -212,7 +212,8 @@ def seen_of(gr: Any, house: House, told: str, here: Session) -> list:
 def wire(
     gr: Any, page: Any, house: House, session: Any, stored: Any, shown: Any, text: Any, buttons: tuple, inputs: dict
 ) -> None:
-    """Who calls whom."""
+    """Who calls whom. All are coroutines: Gradio runs a plain function in a thread of its own, and a session, and what
+    draws its replies, belong to the event loop's."""
     send, stop, new, problem = buttons
     outputs = [shown, stored, send, stop]
     look = partial(seen_of, gr, house, greeting(house.names[0]))
@@ -241,28 +242,31 @@ def wire(
         async for seen in clicked(here, "send", 0, Fields.of({"text": said}), values):
             yield [*seen, said if here.note and not here.live else ""]
 
-    def on_stop(here: Session) -> None:
+    async def on_stop(here: Session) -> None:
         act(here, "stop")
 
-    def on_new(here: Session) -> list:
+    async def on_new(here: Session) -> list:
         cleared(house, here)
         return look(here)
 
-    def on_load(here: Session, saved: Any, request: gr.Request) -> list:
+    async def on_load(here: Session, saved: Any, request: gr.Request) -> list:
         opened(house, here, saved)
         tabs[request.session_hash] = here
         return look(here)
 
-    def on_close(request: gr.Request) -> None:
+    async def on_close(request: gr.Request) -> None:
         if (here := tabs.pop(request.session_hash, None)) is not None:
             here.stop()
+
+    async def on_problem() -> str:
+        return secrets.choice(house.known.problems).question
 
     values = list(inputs.values())
     shown.click(on_page, [session, *values], outputs, **EVENT)
     gr.on([text.submit, send.click], on_send, [session, text, *values], [*outputs, text], **EVENT)
     stop.click(on_stop, [session], None, **EVENT)
     new.click(on_new, [session], outputs, **EVENT)
-    problem.click(lambda: secrets.choice(house.known.problems).question, None, [text], **EVENT)
+    problem.click(on_problem, None, [text], **EVENT)
     page.load(on_load, [session, stored], outputs, **EVENT)
     page.unload(on_close)
 

@@ -1,7 +1,7 @@
 """From an objective's choices to the loss of a micro-batch, and the same objective as a formula in words.
 
-The functions are policy.py's. What a step adds up over its micro-batches is `Totals`: every denominator belongs to the
-whole step, so that how the step is split changes the memory it takes and nothing else.
+The functions are those of terms.py. Every denominator belongs to the whole step (`Denominators`), so that how a step
+is split into micro-batches changes the memory it takes and nothing else.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from thinkling.train.rl import terms as policy
+from thinkling.train.rl import terms
 from thinkling.train.rl.objective import Objective
 
 
@@ -26,7 +26,7 @@ class Denominators:
 
 @dataclass(frozen=True)
 class TokenTensors:
-    """Completions as the loss sees them: log-probabilities at the sampling temperature, in nats; see policy.py.
+    """Completions as the loss sees them: log-probabilities at the sampling temperature, in nats; see terms.py.
 
     advantages: (B,), one for a whole completion. credits: more of it for some of its tokens.
     """
@@ -108,23 +108,23 @@ def loss_of(objective: Objective, rows: TokenTensors, totals: Denominators) -> L
         advantage = advantage + rows.credits
     logprobs = torch.where(mask, rows.logprobs, 0.0)
     old, sampled = (torch.where(mask, values, 0.0) for values in (rows.old, rows.sampled))
-    ratio = policy.ratios(objective.ratio, logprobs, old, mask)
+    ratio = terms.ratios(objective.ratio, logprobs, old, mask)
     if objective.ratio_cap is not None:
         ratio = ratio.clamp(max=objective.ratio_cap)
     value, clipped = surrogate(objective, ratio, advantage, logprobs)
-    weight = policy.correction_weights(
+    weight = terms.correction_weights(
         objective.correction, old, sampled, objective.correction_low, objective.correction_high
     )
     if objective.sequence_mask is not None:
-        away = policy.drifted(logprobs, sampled, mask, rows.advantages, objective.sequence_mask)
+        away = terms.drifted(logprobs, sampled, mask, rows.advantages, objective.sequence_mask)
         weight = weight * ~away[:, None]
     value = value * weight
     kl = torch.zeros_like(value)
     if objective.kl not in ("none", "k1-in-reward"):
         reference = torch.where(mask, rows.reference, 0.0)
-        kl = policy.kl_terms(objective.kl, logprobs, reference, ratio) * mask
+        kl = terms.kl_terms(objective.kl, logprobs, reference, ratio) * mask
         value = value - objective.kl_coef * kl
-    weights = policy.token_weights(
+    weights = terms.token_weights(
         objective.aggregation, mask, totals.num_completions, totals.num_tokens, totals.max_tokens
     )
     return Loss(-(value * weights).sum(), clipped & mask, kl.detach(), ratio.detach())
@@ -135,13 +135,13 @@ def surrogate(objective: Objective, ratio: Tensor, advantage: Tensor, logprobs: 
     if objective.surrogate in ("clip", "clip-wrong-way"):
         wrong_way = objective.surrogate == "clip-wrong-way"
         low, high = objective.clip_low, objective.clip_high
-        value = policy.clip_surrogate(ratio, advantage, low, high, objective.dual_clip, wrong_way)
+        value = terms.clip_surrogate(ratio, advantage, low, high, objective.dual_clip, wrong_way)
         outside = (ratio < 1 - low) | (ratio > 1 + high)
         return value, outside & (value != ratio * advantage)
     if objective.surrogate == "cispo":
-        return policy.cispo_surrogate(ratio, advantage, logprobs, objective.clip_high), ratio > objective.clip_high
+        return terms.cispo_surrogate(ratio, advantage, logprobs, objective.clip_high), ratio > objective.clip_high
     if objective.surrogate == "sapo":
-        value = policy.sapo_surrogate(ratio, advantage, objective.sapo_positive, objective.sapo_negative)
+        value = terms.sapo_surrogate(ratio, advantage, objective.sapo_positive, objective.sapo_negative)
         return value, torch.zeros_like(ratio, dtype=torch.bool)
     return ratio * advantage, torch.zeros_like(ratio, dtype=torch.bool)
 

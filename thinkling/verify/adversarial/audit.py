@@ -1,6 +1,6 @@
 """A second opinion: Math-Verify's verdict on a response, for finding out where two verifiers disagree.
 
-It is known to hang, and its own time limit works on the main thread only: call it through `Watched` (see watched.py).
+It is known to hang, and its own time limit works on the main thread only: call it through `Isolated`.
 """
 
 from thinkling.errors import UserError, install
