@@ -23,7 +23,7 @@ import thinkling.verify.math.expressions.operands as operands
 import thinkling.verify.math.expressions.vectors as vectors
 from thinkling.verify.math.expressions.build import SIGN, expression, negated
 from thinkling.verify.math.expressions.tokens import NotMathematics, Token
-from thinkling.verify.math.expressions.tree import Apply, Number, Ratio, Set, Symbol, Tuple, walk
+from thinkling.verify.math.expressions.tree import IMAGINARY, Apply, Number, Ratio, Set, Symbol, Tuple, walk
 
 MAX_DEPTH = 30
 
@@ -199,7 +199,7 @@ class Parser:
             and all(isinstance(p, Number) for p in factor.arguments)
         ):
             return False
-        return token.spaced or after == "^" or not isinstance(factor, Symbol)
+        return token.spaced or after == "^" or not isinstance(factor, Symbol) or factor == Symbol(IMAGINARY)
 
     @_bounded
     def signed(self, rule: Callable | None = None) -> object:
@@ -215,6 +215,9 @@ class Parser:
         if self.kind != "^":
             return base
         self.take()
+        if isinstance(base, Tuple) and [self.kind, self.tokens[self.at].text] == ["symbol", "T"]:
+            self.take()
+            return base
         return self.postfix(Apply("^", (expression(base), self.exponent())))
 
     def exponent(self) -> object:

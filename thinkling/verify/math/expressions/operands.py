@@ -119,8 +119,11 @@ def symbol(parser: Parsing, name: str) -> object:
 
 def _holds_two(parser: Parsing) -> bool:
     """Whether the bracket ahead is the (10, 3) of C(10, 3)."""
-    kinds = [parser.ahead(place).kind for place in range(1, 5)]
-    return kinds[0] in ("number", "symbol") and kinds[1] == "," and kinds[2] in ("number", "symbol") and kinds[3] == ")"
+    kinds = [parser.ahead(place).kind for place in range(1, 9)]
+    end = kinds.index(")") if ")" in kinds else 0
+    inside = kinds[:end]
+    plain = {"number", "symbol", "+", "-"}.issuperset(kind for kind in inside if kind != ",")
+    return plain and inside.count(",") == 1 and "," not in (inside[0], inside[-1])
 
 
 def _subscript(parser: Parsing) -> str:
