@@ -37,18 +37,20 @@ RIGHT = {
     ],
     "words": [
         ("no solutions exist", r"\text{no solution}"), (r"\text{all real } x", r"\mathbb{R}"), ("Does not exist", r"\text{DNE}"),
-        ("seventy degrees", r"70^\circ"), ("three and a half hours", "3 hours 30 minutes"), ("4 meters per second squared", r"4\text{ m/s}^2"), ("30 ℃", r"30^\circ\text{C}"), ("20 sec", r"20\text{ s}"),
-        (r"\text{all real numbers except } 3", r"x\ne3"), (r"\text{all nonzero real numbers}", r"\mathbb{R}^*"), (r"\text{all integers}", r"\mathbb{Z}"),
+        ("seventy degrees", r"70^\circ"), ("three and a half hours", "3 hours 30 minutes"), ("4 meters per second squared", r"4\text{ m/s}^2"), ("30 ℃", r"30^\circ\text{C}"), ("an ellipse", r"\text{ellipse}"), ("Ana and Ben", r"\text{Ana, Ben}"), (r"\text{positive reals}", r"(0,\infty)"), ("20 sec", r"20\text{ s}"),
+        (r"\text{all real numbers except } 3", r"x\ne3"), (r"\text{all reals except } 3 \text{ and } 4", r"x\ne3, 4"), (r"\text{all nonzero real numbers}", r"\mathbb{R}^*"), (r"\text{all integers}", r"\mathbb{Z}"),
     ],
     "equations": [
         ("x/y=3", r"y=\frac x3"), ("5x=3y", "x:y=3:5"), (r"\frac{PV}{T}=nR", "PV=nRT"), ("x=9k+4", r"4\pmod9"),
-        (r"\frac{\pi}{6}+n\pi, n \text{ is an integer}", r"x=\frac{\pi}{6}+k\pi, k\in\mathbb{Z}"), ("CD\\parallel AE", "AE\\parallel CD"), (r"B\cup A", r"A\cup B"), (r"B^c\cap A", r"A\cap B^c"),
+        (r"\frac{\pi}{6}+n\pi, n \text{ is an integer}", r"x=\frac{\pi}{6}+k\pi, k\in\mathbb{Z}"), ("y=0 or x=2", "x=2 or y=0"), (r"x\ne\pm3", r"\mathbb{R}\setminus\{-3,3\}"), ("x_1=2 or x_2=7", "2,7"), (r"\log_27", r"\frac{\ln7}{\ln2}"), (r"x<-4 \cup x>4", "|x|>4"), ("CD\\parallel AE", "AE\\parallel CD"), (r"B\cup A", r"A\cup B"), (r"B^c\cap A", r"A\cap B^c"),
     ],
 }  # fmt: skip
 WRONG = {
     "a number for a curve": [("16", "x^2+y^2=16"), ("6", "2x+3y=6"), ("1", r"\frac{x^2}{9}+y^2=1"), ("nine", "(x-1)^2+y^2=9")],
     "a sign behind a value": [(r"\frac15\%", r"\frac15"), (r"\frac{\pi}{5}^\circ", r"\frac{\pi}{5}"), (r"\frac{\pi}{5}", r"\frac{\pi}{5}^\circ")],
-    "one choice or another": [("A or D", "A,D"), ("A or D", "A"), ("A, C", "A,D"), ("ADC", "A,D"), ("c) or d)", "C")],
+    "one choice or another": [
+        ("a=3 or b=4", "a=3, b=4"), ("a=3 or b=4", "(3,4)"), ("x>3 or y>3", "x>3"), ("16=16", "x^2+y^2=16"), ("x=0 or y=0", "0"), ("Ben, Ana", r"\text{Ana, Ben}"), (r"\log_{27}x", r"\log_2 7x"),
+        ("A or D", "A,D"), ("A or D", "A"), ("A, C", "A,D"), ("ADC", "A,D"), ("c) or d)", "C")],
     "set-builders": [
         (r"\{x \mid x^2=9\}", "9"), (r"\{x \mid x^2\ne9\}", r"\{-3,3\}"), (r"\{y: x^2=9\}", r"\{-3,3\}"), (r"\{x\in\mathbb{Z}: x^2<9\}", "(-3,3)"),
         (r"\{x \mid x>0 \text{ and } x<1\}", r"(-\infty,1)\cup(0,\infty)"), (r"\{x\in\mathbb{R} : x(2x-1)=0\}", r"\{0\}"),

@@ -202,7 +202,8 @@ class _Comparison:
             return _kinds(a, b)
         if not isinstance(a, Listing | Set) or not isinstance(b, Listing | Set):
             listing, single = (a, b) if isinstance(a, Listing) else (b, a)
-            several = len(named_values(listing) or ()) > 1  # x = 5, y = 5 is not 5
+            bounded = {item.name for item in listing.items if isinstance(item, Solution)}
+            several = max(len(named_values(listing) or ()), len(bounded)) > 1  # x = 5, y = 5 is not 5
             if not several and all(self.difference(item, single) is None for item in listing.items):  # 15/2 or 7.5
                 return None
             count = len(listing.items)

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
-from thinkling.verify.math.expressions.build import LETTERS
 from thinkling.verify.math.expressions.clean import clean
+from thinkling.verify.math.expressions.joins import LETTERS
 from thinkling.verify.math.expressions.polynomials import polynomial, roots_of
 from thinkling.verify.math.expressions.relations import named_values
 from thinkling.verify.math.expressions.tree import (

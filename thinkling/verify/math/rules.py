@@ -30,7 +30,7 @@ RULES = (
     Rule("cut-off box", "where the last box was cut off, an earlier one counts, or what is stated behind it", False),
     Rule("rounding", "a reference that was rounded is agreed with to its own digits", False),
     Rule("number words", "five, negative 5, 3rd and two thirds are numbers", False),
-    Rule("labels", "Maximum = 2, Minimum = 1 are the values 2 and 1; words around a value are passed over, as is the P of P(2, 3)", False),
+    Rule("labels", "Maximum = 2, Minimum = 1 are 2 and 1; words around a value, a point's name are passed over", False),
     Rule("separators", "45,135 is a list where the reference is one; 2,74 is a decimal beside a number", False),
     Rule("free names", "the k of kπ and the C of Ce^{2x} may have any name", False),
     Rule("conditions", "a condition that only one side states, as n ≥ 1, is passed over", False),
@@ -38,7 +38,7 @@ RULES = (
     Rule("times sign", "3 x 4 is 3 times 4 where the reference has no x; 3 by 4 beside that product", False),
     Rule("clock", "15:30 is 3:30 p.m., and a time without a.m. or p.m. agrees with either", False),
     Rule("steps", "of the steps in an align environment the last one counts, unless they are values by name", False),
-    Rule("vectors", "3i + 4j with hats is the point (3, 4), and so is a matrix of one column or row", False),
+    Rule("vectors", "3i + 4j with hats, or a matrix of one column or row, is the point (3, 4)", False),
     Rule("solved", "a = F/m is F = ma, an equation that was solved for another name", False),
     Rule("roots", "an equation answers for the set of its roots where the reference is that set", False),
 )  # fmt: skip

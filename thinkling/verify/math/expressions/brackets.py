@@ -11,6 +11,7 @@ import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
 import thinkling.verify.math.expressions.vectors as vectors
 from thinkling.verify.math.expressions.build import expression
+from thinkling.verify.math.expressions.joins import joined
 from thinkling.verify.math.expressions.parsing import Parsing
 from thinkling.verify.math.expressions.polynomials import polynomial, roots_of
 from thinkling.verify.math.expressions.tokens import NotMathematics
@@ -92,7 +93,7 @@ def _such_that(head: object, conditions: list, joins: set[str]) -> object:
     An inequality stands for the set that it bounds; of an equation the real roots are taken, or the whole ones of
     `\{x \in \mathbb{Z} : ...\}`. Raises NotMathematics where these are not known.
     """
-    condition = build.joined(conditions, {"and"} if joins == {","} else joins)
+    condition = joined(conditions, {"and"} if joins == {","} else joins)
     name = head.name if isinstance(head, Symbol | Solution) else ""
     if not isinstance(condition, Relation) or variables(condition) != {name}:
         return build.such_that(head, [condition])

@@ -164,7 +164,7 @@ def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     if set(operators) <= _FALLING:
         kept, operators = kept[::-1], tuple(_FLIPPED[operator] for operator in operators[::-1])
     bounds = [side for side in kept if not is_variable(side)]
-    constant = len(bounds) == len(kept) - 1 and all(map(_is_constant, bounds))
+    constant = len(bounds) == len(kept) - 1 and all(map(is_constant, bounds))
     if constant and set(operators) <= _RISING:
         if len(kept) == 2:
             name, position = next((side.name, i) for i, side in enumerate(kept) if is_variable(side))
@@ -198,7 +198,7 @@ def as_relation(node: object) -> Relation | None:
     return None
 
 
-def _is_constant(node: object) -> bool:
+def is_constant(node: object) -> bool:
     return isinstance(node, EXPRESSIONS) and not variables(node)
 
 
@@ -265,25 +265,5 @@ def with_sign(node: object, sign: int) -> object:
                 return rest if (first == SIGN) == (sign > 0) else negated(rest)
         return None
 
-    return replace(node, signed)
-
-
-LETTERS = frozenset("ABCDEFGHIJ")  # of choices, which are guessed where "or" joins them
-
-
-def joined(items: list, joins: set[str]) -> object:
-    """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
-    if len(items) == 1:
-        return items[0]
-    if "or" in joins and all(isinstance(item, Symbol) and item.name in LETTERS for item in items):
-        raise NotMathematics("one choice or another")
-    match items[0]:
-        case Solution(name, SetOperation("∖", (_, Set((one,))))) if ";" not in joins:
-            rest = items[1:]
-            if all(map(_is_constant, rest)) and Symbol(ELLIPSIS) not in rest:  # x ≠ 1, 2
-                return Solution(name, SetOperation("∖", (REALS, Set((one, *rest)))))
-    names = {item.name if isinstance(item, Solution) else None for item in items}
-    if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
-        operator = "∪" if "or" in joins else "∩"
-        return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
-    return Listing(tuple(items))
+    node = replace(node, signed)
+    return relation(node.sides, node.operators) if isinstance(node, Relation) else node  # x ≠ ±1 bounds x

@@ -63,6 +63,7 @@ def _repeating(found: re.Match) -> str:
     return rf"\overline{{{''.join(part or '' for part in found.groups())}}}"
 
 
+_AND_OR = re.compile(r" ?\\text\{ ?(?:and|or) ?\} ?| (?:and|or) ")
 _COUNTED = "|".join(sorted(_CHINESE_UNITS, key=len, reverse=True))
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
@@ -161,11 +162,12 @@ _REWRITES = tuple(
         (r"\A[\"`']([^\"`']*)[\"`']\Z", r"\1"),
         (rf"{_REALS} ?\^ ?(?:\{{ ?\* ?\}}|\*)", r"(-\\infty,0)\\cup(0,\\infty)"),
         (
-            r"\A(?:\\text\{ ?)?(?:all|any) real (?:numbers?|values?)(?: of)?(?: [a-z])? "
-            r"(?:except|other than|except for) ?\}? ?\$?(?:[a-z] ?= ?)?([-0-9][^{}]*)\Z",
-            lambda found: rf"\mathbb{{R}}\setminus\{{{re.sub(' and | or ', ', ', found[1])}\}}",
+            r"\A(?:\\text\{ ?)?(?:all|any) real(?:s| numbers?| values?)(?: of)?(?: [a-z])? "
+            r"(?:except|other than|except for) ?\}? ?\$?(?:[a-z] ?= ?)?([-0-9](?:[^{}]|\\text\{ ?(?:and|or) ?\})*)\Z",
+            lambda found: rf"\mathbb{{R}}\setminus\{{{re.sub(_AND_OR, ', ', found[1])}\}}",
         ),
         (r"(?<![\w)}])([0-9]+) ?C ?([0-9]+)(?!\w)", r"\\binom{\1}{\2}"),
+        (r"\\cup ?(?=[a-z] ?(?:[<>]|\\[lg](?:e|t)))", " or "),  # x < 1 \cup x > 2
         (r"(?<=[0-9]) ?sec(?=\Z|[.,;)])", r" seconds"),
         (rf"{_REALS} ?(?:\^ ?\{{? ?\+ ?\}}?|_ ?\{{? ?(?:\+|> ?0?) ?\}}?|\^ ?\{{ ?> ?0? ?\}})", r"(0,\\infty)"),
         (rf"{_REALS} ?[_^] ?\{{ ?\\ge(?:q|qslant)? ?0 ?\}}", r"[0,\\infty)"),

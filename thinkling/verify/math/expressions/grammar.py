@@ -22,6 +22,7 @@ import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
 import thinkling.verify.math.expressions.vectors as vectors
 from thinkling.verify.math.expressions.build import SIGN, expression, negated
+from thinkling.verify.math.expressions.joins import joined
 from thinkling.verify.math.expressions.tokens import NotMathematics, Token
 from thinkling.verify.math.expressions.tree import IMAGINARY, Apply, Number, Ratio, Set, Symbol, Tuple, walk
 
@@ -88,7 +89,7 @@ class Parser:
         self.take("end")
         if items == [Symbol("\\mathbb{R}")]:
             return build.REALS
-        return amounts.together(items, joins) or build.joined(items, joins)
+        return amounts.together(items, joins) or joined(items, joins)
 
     def items(self, expand: bool = False) -> tuple[list, set[str]]:
         """Items up to what is no item any more, and the words or signs that joined them."""

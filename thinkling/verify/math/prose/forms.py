@@ -10,6 +10,7 @@ import thinkling.verify.math.prose.dates as dates
 from thinkling.verify.math.expressions.build import REALS
 from thinkling.verify.math.expressions.tree import (
     Choice,
+    Interval,
     Listing,
     Number,
     Numeral,
@@ -23,6 +24,7 @@ from thinkling.verify.math.quantities.phrases import CHANGING
 
 _NO_LIMIT = Words("does not exist", "it says that there is none")
 _NONZERO = SetOperation("∖", (REALS, Set((Number(Fraction(0)),))))
+_POSITIVE = Interval(Number(Fraction(0)), REALS.high, False, False)
 _WHOLE = Symbol("\\mathbb{Z}")
 PHRASES = {
     "all real numbers": REALS, "all reals": REALS, "all real": REALS, "real numbers": REALS, "the real numbers": REALS,
@@ -34,7 +36,9 @@ PHRASES = {
     "every real number": REALS, "all real values of x": REALS, "dne": _NO_LIMIT, "does not exist": _NO_LIMIT,
     "doesn't exist": _NO_LIMIT, "it does not exist": _NO_LIMIT, "limit does not exist": _NO_LIMIT,
     "the limit does not exist": _NO_LIMIT, "all nonzero real numbers": _NONZERO, "all non-zero real numbers": _NONZERO,
-    "nonzero real numbers": _NONZERO, "all integers": _WHOLE, "the integers": _WHOLE, "integers": _WHOLE,
+    "all positive real numbers": _POSITIVE, "positive real numbers": _POSITIVE, "positive reals": _POSITIVE,
+    "all positive reals": _POSITIVE, "nonzero real numbers": _NONZERO,
+    "all integers": _WHOLE, "the integers": _WHOLE, "integers": _WHOLE,
     "the set of integers": _WHOLE, "the set of all integers": _WHOLE,
 }  # fmt: skip
 _CHOICE = re.compile(r"\(([A-Ja-d])\)|([A-Ja-d])\)|\[([A-J])\]")
@@ -180,9 +184,11 @@ def plain_words(cleaned: str, why: str) -> Words | None:
     plain = without_style(cleaned)
     if not re.search(r"[^\W\d_]{2}", plain) or not _WORDS.fullmatch(plain):
         return None
-    return Words(plain.rstrip(".!?").casefold(), why)
+    plain = _ARTICLE.sub("", plain.rstrip(".!?").casefold())
+    return Words(re.sub(r",? and ", ", ", plain), why)  # a list of names keeps its order
 
 
+_ARTICLE = re.compile(r"\A(?:the|an?) (?=\w{3})")
 _WORDS = re.compile(r"[^\W_]+(?:[ ,.'!?&-]+[^\W_]+)*[.!?]?")
 
 
