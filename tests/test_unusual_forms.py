@@ -42,14 +42,14 @@ RIGHT = {
     ],
     "equations": [
         ("x/y=3", r"y=\frac x3"), ("5x=3y", "x:y=3:5"), (r"\frac{PV}{T}=nR", "PV=nRT"), ("x=9k+4", r"4\pmod9"),
-        (r"\frac{\pi}{6}+n\pi, n \text{ is an integer}", r"x=\frac{\pi}{6}+k\pi, k\in\mathbb{Z}"), ("y=0 or x=2", "x=2 or y=0"), (r"x\ne\pm3", r"\mathbb{R}\setminus\{-3,3\}"), ("x_1=2 or x_2=7", "2,7"), (r"\log_27", r"\frac{\ln7}{\ln2}"), (r"x<-4 \cup x>4", "|x|>4"), ("CD\\parallel AE", "AE\\parallel CD"), (r"B\cup A", r"A\cup B"), (r"B^c\cap A", r"A\cap B^c"),
+        (r"\frac{\pi}{6}+n\pi, n \text{ is an integer}", r"x=\frac{\pi}{6}+k\pi, k\in\mathbb{Z}"), ("y=0 or x=2", "x=2 or y=0"), ("m+n=5 or m+n=7", "5, 7"), (r"a_n=\frac{5}{2}2^n", r"5\cdot2^{n-1}"), (r"x\ne\pm3", r"\mathbb{R}\setminus\{-3,3\}"), ("x_1=2 or x_2=7", "2,7"), (r"\log_27", r"\frac{\ln7}{\ln2}"), (r"x<-4 \cup x>4", "|x|>4"), ("CD\\parallel AE", "AE\\parallel CD"), (r"B\cup A", r"A\cup B"), (r"B^c\cap A", r"A\cap B^c"),
     ],
 }  # fmt: skip
 WRONG = {
     "a number for a curve": [("16", "x^2+y^2=16"), ("6", "2x+3y=6"), ("1", r"\frac{x^2}{9}+y^2=1"), ("nine", "(x-1)^2+y^2=9")],
     "a sign behind a value": [(r"\frac15\%", r"\frac15"), (r"\frac{\pi}{5}^\circ", r"\frac{\pi}{5}"), (r"\frac{\pi}{5}", r"\frac{\pi}{5}^\circ")],
     "one choice or another": [
-        ("a=3 or b=4", "a=3, b=4"), ("a=3 or b=4", "(3,4)"), ("x>3 or y>3", "x>3"), ("16=16", "x^2+y^2=16"), ("x=0 or y=0", "0"), ("Ben, Ana", r"\text{Ana, Ben}"), (r"\log_{27}x", r"\log_2 7x"),
+        ("a=3 or b=4", "a=3, b=4"), ("a=3 or b=4", "(3,4)"), ("x>3 or y>3", "x>3"), ("x>3 or y>5", "x>3 and y>5"), ("x+y=3 or x-y=1", "x+y=3, x-y=1"), ("max 2, min 8", "max 8, min 2"), ("16=16", "x^2+y^2=16"), ("x=0 or y=0", "0"), ("Ben, Ana", r"\text{Ana, Ben}"), (r"\log_{27}x", r"\log_2 7x"),
         ("A or D", "A,D"), ("A or D", "A"), ("A, C", "A,D"), ("ADC", "A,D"), ("c) or d)", "C")],
     "set-builders": [
         (r"\{x \mid x^2=9\}", "9"), (r"\{x \mid x^2\ne9\}", r"\{-3,3\}"), (r"\{y: x^2=9\}", r"\{-3,3\}"), (r"\{x\in\mathbb{Z}: x^2<9\}", "(-3,3)"),

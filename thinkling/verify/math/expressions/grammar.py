@@ -192,6 +192,8 @@ class Parser:
         """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""
         token, after = self.tokens[self.at], self.ahead(1).kind
         before = self.tokens[self.at - 1].kind
+        if after == "^" and isinstance(factor, Apply) and factor.function == "/":
+            return True
         if isinstance(factor, Number) or before in ("%", "unit") or (before == "!" and after not in ("^", "!")):
             return False
         if (

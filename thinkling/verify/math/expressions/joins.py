@@ -1,11 +1,11 @@
-"""Items of a whole answer with what joins them: `x < 2 or x > 3` is a union, `1, 2` a listing, `x = 1 or y = 2` none.
+"""Items of a whole answer with what joins them: `x < 2 or x > 3` is a union, `1, 2` a listing, and "A or C" a guess.
 
-What a listing then means beside another one is equal.py's business.
+Leaves out what a listing then means beside another one (see equal.py).
 """
 
 from fractions import Fraction
 
-from thinkling.verify.math.expressions.build import REALS, is_constant, is_variable, negated
+from thinkling.verify.math.expressions.build import REALS, is_constant, negated
 from thinkling.verify.math.expressions.tokens import NotMathematics
 from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
@@ -44,13 +44,24 @@ def joined(items: list, joins: set[str]) -> object:
 
 
 def _either(items: list) -> Relation | None:
-    """`x = 1 or y = 2` as (x - 1)(y - 2) + 0 = 0, which is no point; None where it is the values of one name."""
-    if not all(isinstance(item, Relation) and item.operators == ("=",) for item in items):
+    """`x = 1 or y = 2` as (x - 1)(y - 2) + 0 = 0, which is no point; None where it is the values of one name.
+
+    Raises NotMathematics for bounds of two names, `x > 1 or y > 2`, which are no set.
+    """
+    if not all(isinstance(item, Relation | Solution) for item in items) or len(set(map(_head, items))) == 1:
         return None
-    if not all(is_variable(item.sides[0]) and isinstance(item.sides[1], EXPRESSIONS) for item in items):
-        return None
-    if len({item.sides[0].name.partition("_")[0] for item in items}) == 1:
+    if any(isinstance(item, Solution) for item in items):
+        raise NotMathematics("one condition or another")
+    if not all(
+        item.operators == ("=",) and all(isinstance(side, EXPRESSIONS) for side in item.sides) for item in items
+    ):
         return None
     zero = Number(Fraction(0))
     factors = tuple(Apply("+", (item.sides[0], negated(item.sides[1]))) for item in items)
     return Relation((Apply("+", (Apply("*", factors), zero)), zero), ("=",))
+
+
+def _head(item: Relation | Solution) -> object:
+    """What an item is about: the x of x > 1 and x_1 = 2, the m + n of m + n = 5."""
+    head = Symbol(item.name) if isinstance(item, Solution) else item.sides[0]
+    return head.name.partition("_")[0] if isinstance(head, Symbol) else head

@@ -159,6 +159,8 @@ def function(parser: Parsing, name: str) -> object:
     if base and name != "log":
         raise NotMathematics(f"{name} with a base")
     unknown = name in _SEVERAL and len(arguments) == 1 and variables(arguments[0])  # the greatest value of f, not f
+    if name in _SEVERAL and len(arguments) == 1 and not unknown:
+        raise NotMathematics(f"the {name} of one number")
     node = Apply(f"{name}()" if unknown else name, arguments)
     return node if power is None else Apply("^", (node, power))
 
