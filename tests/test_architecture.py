@@ -27,11 +27,11 @@ verify.math.prose.short_words
 verify.math.expressions verify.math.expressions.tree verify.math.expressions.show verify.math.expressions.clean
 verify.math.quantities verify.math.quantities.units verify.math.quantities.phrases verify.math.quantities.words
 verify.math.expressions.vocabulary verify.math.expressions.tokens verify.math.expressions.parsing
-verify.math.expressions.build verify.math.expressions.amounts
+verify.math.expressions.build verify.math.expressions.joins verify.math.expressions.amounts
 verify.math.expressions.notation verify.math.expressions.operands verify.math.expressions.vectors
-verify.math.expressions.brackets verify.math.expressions.grammar
+verify.math.expressions.polynomials verify.math.expressions.brackets verify.math.expressions.grammar
 verify.math.prose.dates verify.math.prose.forms verify.math.prose.qualifiers verify.math.latex
-verify.math.expressions.angles verify.math.expressions.polynomials verify.math.expressions.exact
+verify.math.expressions.angles verify.math.expressions.exact
 verify.math.expressions.points verify.math.expressions.endless verify.math.expressions.numeric
 verify.math.expressions.laurent verify.math.expressions.limits verify.math.expressions.quotients
 verify.math.expressions.antiderivatives verify.math.expressions.integrals

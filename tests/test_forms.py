@@ -375,7 +375,7 @@ USED = {
     "rounding": (r"\pi", "3.14"), "number words": ("five", "5"), "labels": ("Total: 45", "45"), "separators": ("2,74", "2.74"),
     "free names": (r"m\pi", r"k\pi"), "conditions": ("2^n-1, n>1", "2^n-1"), "letter units": ("60 m/s", "60"),
     "steps": (r"\begin{aligned}2x&=10\\x&=5\end{aligned}", "5"), "vectors": (r"3\hat{i}+4\hat{j}", "(3,4)"),
-    "solved": ("F=ma", "a=F/m"), "roots": ("x^2=9", r"\{3,-3\}"), "clock": ("15:30", "3:30 p.m."),
+    "solved": ("F=ma", "a=F/m"), "roots": ("x^2=9", r"\{3,-3\}"), "clock": ("15:30", "3:30 p.m."), "times sign": ("3 x 4", "12"),
 }  # fmt: skip
 
 

@@ -11,10 +11,11 @@ import thinkling.verify.math.expressions.equations as equations
 import thinkling.verify.math.expressions.residues as residues
 import thinkling.verify.math.quantities.magnitudes as magnitudes
 from thinkling.verify.math.expressions.arithmetic import Calculator
-from thinkling.verify.math.expressions.build import SETS, as_set
+from thinkling.verify.math.expressions.build import SETS, as_set, flat
 from thinkling.verify.math.expressions.exact import Undefined
 from thinkling.verify.math.expressions.free_names import renamed_function, renamings
 from thinkling.verify.math.expressions.inequalities import solved
+from thinkling.verify.math.expressions.matrices import as_tuple
 from thinkling.verify.math.expressions.reals import NotReal, differ, openness, pieces
 from thinkling.verify.math.expressions.relations import defines, heads, in_order, named_values, one_name
 from thinkling.verify.math.expressions.residues import as_residue
@@ -108,6 +109,8 @@ class _Comparison:
         if isinstance(a, Numeral) or isinstance(b, Numeral):
             return self._numerals(a, b)
         if isinstance(a, Tuple) or isinstance(b, Tuple):
+            if "vectors" in self.rules:
+                a, b = as_tuple(a, b), as_tuple(b, a)
             return _kinds(a, b) if type(a) is not type(b) else self.entries(a.items, b.items, "entry")
         return magnitudes.difference(self, a, b)
 
@@ -160,6 +163,8 @@ class _Comparison:
 
     def _numerals(self, a: object, b: object) -> str | None:
         if not (isinstance(a, Numeral) and isinstance(b, Numeral)):
+            if (a if isinstance(a, Numeral) else b).base == 10:
+                return self.difference(*(Number(s.value) if isinstance(s, Numeral) else s for s in (a, b)))
             base = a.base if isinstance(a, Numeral) else b.base
             return f"only {'the answer' if isinstance(a, Numeral) else 'the reference'} states its base, {base}"
         return None if (a.base, a.value) == (b.base, b.value) else _is_not(a, b)
@@ -197,7 +202,8 @@ class _Comparison:
             return _kinds(a, b)
         if not isinstance(a, Listing | Set) or not isinstance(b, Listing | Set):
             listing, single = (a, b) if isinstance(a, Listing) else (b, a)
-            several = len(named_values(listing) or ()) > 1  # x = 5, y = 5 is not 5
+            bounded = {item.name for item in listing.items if isinstance(item, Solution)}
+            several = max(len(named_values(listing) or ()), len(bounded)) > 1  # x = 5, y = 5 is not 5
             if not several and all(self.difference(item, single) is None for item in listing.items):  # 15/2 or 7.5
                 return None
             count = len(listing.items)
@@ -246,7 +252,13 @@ class _Comparison:
                 ends = self.entries((first.low, first.high), (second.low, second.high), "end")
                 closed = (first.low_closed, first.high_closed) == (second.low_closed, second.high_closed)
                 return ends or (None if closed else _is_not(a, b))
-            return _is_not(a, b)
+            return self._operations(first, second) and _is_not(a, b)
+
+    def _operations(self, a: object, b: object) -> str | None:
+        """A ∪ B and B ∪ A, of sets that are only names."""
+        if not (isinstance(a, SetOperation) and isinstance(b, SetOperation)) or a.operator != b.operator:
+            return "another operation"
+        return self.entries(a.parts, b.parts, "set") if a.operator == "∖" else self._unordered(flat(a), flat(b))
 
     def _distinct(self, items: tuple) -> tuple:
         kept: list = []

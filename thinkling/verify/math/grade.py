@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from thinkling.verify.math.equal import difference
 from thinkling.verify.math.expressions.arithmetic import MAX_WORK, WORK_OF_A_CHARACTER, Calculator, CannotTell
+from thinkling.verify.math.expressions.relations import is_curve
 from thinkling.verify.math.expressions.show import show
-from thinkling.verify.math.expressions.tree import Unread, Words
+from thinkling.verify.math.expressions.tree import EXPRESSIONS, Quantity, Relation, Unread, Words, variables
 from thinkling.verify.math.latex import MAX_CHARACTERS, parse
 from thinkling.verify.math.prose.extract import Extraction, extract
 from thinkling.verify.math.readings import readings
@@ -78,6 +79,8 @@ def _calculator(a: str, b: str) -> Calculator:
 
 
 def _why_not(value: object, wanted: object, rules: frozenset[str], calculator: Calculator) -> str | None:
+    if is_curve(wanted) and isinstance(value, (Quantity, Relation, *EXPRESSIONS)) and not variables(value):
+        return f"{show(value)} is not {show(wanted)}"
     try:
         return difference(value, wanted, rules, calculator)
     except CannotTell as limit:

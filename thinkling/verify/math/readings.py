@@ -5,18 +5,22 @@ beside a list, and an equation is its roots only beside a set.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
 from thinkling.verify.math.expressions.clean import clean
+from thinkling.verify.math.expressions.joins import LETTERS
 from thinkling.verify.math.expressions.polynomials import polynomial, roots_of
 from thinkling.verify.math.expressions.relations import named_values
 from thinkling.verify.math.expressions.tree import (
     EXPRESSIONS,
     IMAGINARY,
     Apply,
+    Choice,
     Interval,
     Listing,
+    Matrix,
     Number,
     Quantity,
     Ratio,
@@ -65,6 +69,14 @@ _LABELS = {"max": "maximum", "min": "minimum"}
 _SAYS = frozenset(
     "has have had makes make earns earn needs need gets get costs cost pays pay sells sell saves save".split()
 )
+_CROSS = re.compile(r"(?<=[0-9]) ?(?:[xX]|by) ?(?=[0-9])")
+_RUN_OF_LETTERS = re.compile(r"[A-J]{2,6}")
+_SPELLED_UNIT = re.compile(r"((?:[a-z]+[ -])+)([a-z]+)")
+_POINT = re.compile(r"[A-Z]'?(?:_\{?[0-9]\}?)?(\(.+,.+\))")
+_SAME_IN_BRACKETS = re.compile(
+    r"([^=]+?) ?\( ?((?:or|=|i\.e\.,?|that is|\\approx|approximately|approx\.|about) ?|(?=[0-9.]+ ?\\?%\)))"
+    r"([^()=]+)\)"
+)
 _BASES = tuple(tuple(Symbol(f"\\{style}{{{letter}}}") for letter in "ijk") for style in ("hat", "vec"))
 _BASES += (tuple(map(Symbol, "ijk")),)  # \mathbf{i} + 2\mathbf{j}
 
@@ -79,10 +91,17 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
         yield "number words", Number(value)
     if isinstance(other, Ratio) and (found := _ODDS.fullmatch(without_style(cleaned))):
         yield "number words", Ratio(tuple(Number(Fraction(part)) for part in found.groups()))
-    for rule, spelled in _separated(cleaned, other):
+    for rule, spelled in (*_separated(cleaned, other), *_spelled(cleaned, other)):
         separated = parse(spelled)
         if not isinstance(separated, Unread | Words):
             yield rule, separated
+    if _is_letters(other) and _RUN_OF_LETTERS.fullmatch(cleaned) and sorted(set(cleaned)) == list(cleaned):
+        yield "choice", Listing(tuple(map(Choice, cleaned)))  # AC of A, C
+    if (spelled := _SPELLED_UNIT.fullmatch(without_style(cleaned).casefold())) is not None:
+        count = value_of(spelled[1].strip())
+        unit = parse(f"{1 if count == 1 else 2} {spelled[2]}") if count is not None else None
+        if isinstance(unit, Quantity):
+            yield "number words", Quantity(Number(count), unit.unit)
     labelled = None if isinstance(other, Relation) else _labelled(cleaned)
     if (said := _SAID.fullmatch(cleaned)) is not None:
         yield "labels", parse(f"{said[1]} = {said[2]}")
@@ -97,7 +116,7 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
             yield "roots", Set(tuple(roots))
     if agrees(tree, other):
         yield "clock", other
-    if isinstance(other, Tuple | Interval):
+    if isinstance(other, Tuple | Interval | Matrix):
         vector = _vector(tree)
         if vector is not None:
             yield "vectors", vector
@@ -119,6 +138,29 @@ def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
             yield "separators", re.sub("[.']", "", cleaned)
         if _INDIAN.fullmatch(cleaned):
             yield "separators", cleaned.replace(",", "")
+
+
+def _spelled(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
+    """A sign of multiplication that is a letter, a point's own name, and a value said twice: 1/2 (or 50%)."""
+    if _CROSS.search(cleaned) and not variables(other):
+        crossed, product = _CROSS.sub(r" \\times ", cleaned), isinstance(other, Apply) and other.function == "*"
+        sides = Counter(re.findall("[0-9.]+", crossed)), Counter(part for part in _numbers(other))
+        if "=" in crossed or (sides[0] == sides[1] if product else "by" not in cleaned):
+            yield "times sign", crossed
+    if isinstance(other, Tuple | Interval) and (point := _POINT.fullmatch(cleaned)) is not None:
+        yield "labels", point[1]
+    if (twice := _SAME_IN_BRACKETS.fullmatch(without_style(cleaned))) is not None:
+        sign = r"\approx" if re.match(r"\\?app|about", twice[2]) else "="
+        yield "labels", f"{twice[1]} {sign} {twice[3]}"
+
+
+def _numbers(node: object) -> list[str]:
+    return [str(part.value) for part in walk(node) if isinstance(part, Number)]
+
+
+def _is_letters(node: object) -> bool:
+    items = node.items if isinstance(node, Listing) else (None,)
+    return all(isinstance(item, Choice) or (isinstance(item, Symbol) and item.name in LETTERS) for item in items)
 
 
 def _labelled(cleaned: str) -> object | None:

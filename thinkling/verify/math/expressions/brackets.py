@@ -11,8 +11,22 @@ import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
 import thinkling.verify.math.expressions.vectors as vectors
 from thinkling.verify.math.expressions.build import expression
+from thinkling.verify.math.expressions.joins import joined
 from thinkling.verify.math.expressions.parsing import Parsing
-from thinkling.verify.math.expressions.tree import ELLIPSIS, Apply, Number, Set, Solution, Symbol, Tuple
+from thinkling.verify.math.expressions.polynomials import polynomial, roots_of
+from thinkling.verify.math.expressions.tokens import NotMathematics
+from thinkling.verify.math.expressions.tree import (
+    ELLIPSIS,
+    EXPRESSIONS,
+    Apply,
+    Number,
+    Relation,
+    Set,
+    Solution,
+    Symbol,
+    Tuple,
+    variables,
+)
 
 _FENCES = {"⌊": ("⌋", "floor"), "⌈": ("⌉", "ceil")}
 
@@ -64,14 +78,41 @@ def braced_set(parser: Parsing) -> object:
     items, _ = parser.items(expand=True)
     if parser.kind in ("|", ":") and len(items) == 1:
         parser.take()
-        conditions, _ = parser.items()
-        items = [build.such_that(items[0], conditions)]
+        items = [_such_that(items[0], *parser.items())]
         parser.bars = bars
         parser.take("\\}")
         return items[0].values if isinstance(items[0], Solution) else items[0]
     parser.bars = bars
     parser.take("\\}")
     return items[0].values if isinstance(items[0], Solution) else Set(_written_out(items))
+
+
+def _such_that(head: object, conditions: list, joins: set[str]) -> object:
+    r"""What stands behind the bar: bounds, several of them, an equation or an inequality of the name before it.
+
+    An inequality stands for the set that it bounds; of an equation the real roots are taken, or the whole ones of
+    `\{x \in \mathbb{Z} : ...\}`. Raises NotMathematics where these are not known.
+    """
+    condition = joined(conditions, {"and"} if joins == {","} else joins)
+    name = head.name if isinstance(head, Symbol | Solution) else ""
+    if not isinstance(condition, Relation) or variables(condition) != {name}:
+        return build.such_that(head, [condition])
+    within = head.values if isinstance(head, Solution) else build.REALS
+    if "=" not in condition.operators and within == build.REALS:
+        return condition
+    roots = _roots(condition, name) if condition.operators == ("=",) else None
+    if roots is None or within not in (build.REALS, *build.WHOLE):
+        raise NotMathematics("a set whose condition is no bound")
+    whole = [root for root in roots if isinstance(root, Number) and root.value.denominator == 1]
+    return Set(tuple(roots if within == build.REALS else whole))
+
+
+def _roots(equation: Relation, name: str) -> list | None:
+    left, right = equation.sides
+    if not all(isinstance(side, EXPRESSIONS) for side in equation.sides):
+        return None
+    inside = polynomial(Apply("+", (left, Apply("neg", (right,)))), name)
+    return roots_of(inside) if inside is not None else None
 
 
 def _written_out(items: list) -> tuple:

@@ -122,8 +122,23 @@ def as_set(node: object) -> object | None:
     return node if isinstance(node, SETS) else None
 
 
+def flat(node: object, operator: str = "") -> tuple:
+    """The sets that unions of unions, or intersections, are made of."""
+    operator = operator or node.operator
+    if not (isinstance(node, SetOperation) and node.operator == operator):
+        return (node,)
+    return tuple(inner for part in node.parts for inner in flat(part, operator))
+
+
+def _names_a_set(node: object) -> bool:
+    """The A and the B^c of A ∪ B^c: sets of which nothing is known."""
+    if isinstance(node, Apply) and node.function == "^" and node.arguments[1] in (Symbol("c"), Symbol("C")):
+        node = node.arguments[0]
+    return isinstance(node, Symbol) and node.name.isalpha() and node.name.isupper() and node != Symbol("R")
+
+
 def set_operation(operator: str, left: object, right: object) -> SetOperation:
-    parts = as_set(left), as_set(right)
+    parts = tuple(node if _names_a_set(node) else as_set(node) for node in (left, right))
     if None in parts:
         raise NotMathematics(f"{operator} of what is no set")
     return SetOperation(operator, parts)
@@ -149,7 +164,7 @@ def relation(sides: tuple, operators: tuple[str, ...]) -> object:
     if set(operators) <= _FALLING:
         kept, operators = kept[::-1], tuple(_FLIPPED[operator] for operator in operators[::-1])
     bounds = [side for side in kept if not is_variable(side)]
-    constant = len(bounds) == len(kept) - 1 and all(map(_is_constant, bounds))
+    constant = len(bounds) == len(kept) - 1 and all(map(is_constant, bounds))
     if constant and set(operators) <= _RISING:
         if len(kept) == 2:
             name, position = next((side.name, i) for i, side in enumerate(kept) if is_variable(side))
@@ -183,7 +198,7 @@ def as_relation(node: object) -> Relation | None:
     return None
 
 
-def _is_constant(node: object) -> bool:
+def is_constant(node: object) -> bool:
     return isinstance(node, EXPRESSIONS) and not variables(node)
 
 
@@ -203,7 +218,7 @@ def such_that(head: object, conditions: list) -> object:
     """
     condition = conditions[0] if len(conditions) == 1 else None
     form = isinstance(head, EXPRESSIONS) and not isinstance(head, Symbol) and isinstance(condition, Solution)
-    if form and variables(head) == {condition.name} and condition.values in _WHOLE:
+    if form and variables(head) == {condition.name} and condition.values in WHOLE:
         return Qualified(head, (Words("integer"),))
     name = head.name if isinstance(head, Symbol | Solution) else None
     over_reals = not isinstance(head, Solution) or head.values == REALS or isinstance(head.values, Symbol)
@@ -214,14 +229,14 @@ def such_that(head: object, conditions: list) -> object:
     return condition
 
 
-_WHOLE, _NATURAL = (Symbol("\\mathbb{Z}"), Symbol("Z")), (Symbol("\\mathbb{N}"), Symbol("N"))
+WHOLE, _NATURAL = (Symbol("\\mathbb{Z}"), Symbol("Z")), (Symbol("\\mathbb{N}"), Symbol("N"))
 MAX_LISTED = 100
 
 
 def _lattice(bounds: object, within: Symbol) -> object:
     """The whole numbers in an interval: a set where it has two ends, else with its end moved to a whole number."""
     match bounds:
-        case Interval(low, high, low_closed, high_closed) if within in (*_WHOLE, *_NATURAL):
+        case Interval(low, high, low_closed, high_closed) if within in (*WHOLE, *_NATURAL):
             if low == REALS.low and within in _NATURAL:
                 low, low_closed = Number(Fraction(1)), True
             if isinstance(low, Number):
@@ -232,7 +247,7 @@ def _lattice(bounds: object, within: Symbol) -> object:
                 return Set(tuple(Number(Fraction(n)) for n in range(int(low.value), int(high.value) + 1)))
             closed = isinstance(low, Number), isinstance(high, Number)
             bounds = Interval(low, high, *closed) if any(closed) else bounds
-            within = _WHOLE[0]
+            within = WHOLE[0]
     return SetOperation("∩", (bounds, within))
 
 
@@ -250,20 +265,5 @@ def with_sign(node: object, sign: int) -> object:
                 return rest if (first == SIGN) == (sign > 0) else negated(rest)
         return None
 
-    return replace(node, signed)
-
-
-def joined(items: list, joins: set[str]) -> object:
-    """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
-    if len(items) == 1:
-        return items[0]
-    match items[0]:
-        case Solution(name, SetOperation("∖", (_, Set((one,))))) if ";" not in joins:
-            rest = items[1:]
-            if all(map(_is_constant, rest)) and Symbol(ELLIPSIS) not in rest:  # x ≠ 1, 2
-                return Solution(name, SetOperation("∖", (REALS, Set((one, *rest)))))
-    names = {item.name if isinstance(item, Solution) else None for item in items}
-    if len(names) == 1 and None not in names and joins - {",", ";"} in ({"or"}, {"and"}):
-        operator = "∪" if "or" in joins else "∩"
-        return Solution(names.pop(), SetOperation(operator, tuple(item.values for item in items)))
-    return Listing(tuple(items))
+    node = replace(node, signed)
+    return relation(node.sides, node.operators) if isinstance(node, Relation) else node  # x ≠ ±1 bounds x

@@ -1,6 +1,7 @@
 """The same spelling for what looks the same: an answer's text without all that carries no meaning."""
 
 import re
+from collections.abc import Callable
 
 GREEK = dict(
     zip(
@@ -18,7 +19,8 @@ _UNICODE = str.maketrans(
         "≈": r"\approx ", "∞": r"\infty ", "π": r"\pi ", "√": r"\sqrt ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
         "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "°": r"^\circ ", "…": r"\ldots ", "±": r"\pm ", "∓": r"\mp ",
         "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-        "∖": r"\setminus ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
+        "∖": r"\setminus ", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]", "℃": r"^\circ C", "℉": r"^\circ F",
+        "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
     }
 )  # fmt: skip
 _FULL_WIDTH = str.maketrans(
@@ -47,6 +49,21 @@ def _rows(found: re.Match) -> str:
     return r"\begin{pmatrix}" + r" \\ ".join(row.replace(",", " & ") for row in rows) + r"\end{pmatrix}"
 
 
+def _over(name: str) -> Callable[[re.Match], str]:
+    r"""`{a \over b}` as \frac{a}{b}."""
+
+    def written(found: re.Match) -> str:
+        top, bottom = (part for part in found.groups() if part is not None)
+        return rf"\{name}{{{top}}}{{{bottom}}}"
+
+    return written
+
+
+def _repeating(found: re.Match) -> str:
+    return rf"\overline{{{''.join(part or '' for part in found.groups())}}}"
+
+
+_AND_OR = re.compile(r" ?\\text\{ ?(?:and|or) ?\} ?| (?:and|or) ")
 _COUNTED = "|".join(sorted(_CHINESE_UNITS, key=len, reverse=True))
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
@@ -59,6 +76,32 @@ _REWRITES = tuple(
             "",
         ),
         (r"\\(?:text)?color *\{[^{}]*\}", ""),
+        (
+            r"\\framebox(?![A-Za-z])"
+            r"|\A ?(?:\\(?:therefore|Rightarrow|implies|Longrightarrow|rightarrow)(?![A-Za-z])|[∴⇒→]|=>)",
+            "",
+        ),
+        (r"\\\\ ?\[[0-9.]+ ?(?:pt|em|ex|mm|cm)\]|\\cr(?![A-Za-z])", r"\\\\"),  # an end of a row
+        (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|\A([^{}=]*)\\over(?![A-Za-z])([^{}=]*)\Z", _over("frac")),
+        (r"\A([^{}=]*)\\choose(?![A-Za-z])([^{}=]*)\Z", _over("binom")),
+        (
+            r"(?<=\.)\(([0-9]+)\)|\\dot ?\{?([0-9])\}?(?:([0-9]*)\\dot ?\{?([0-9])\}?)?",
+            _repeating,
+        ),  # 2.(3), 0.\dot14\dot2
+        (r"\{ ?\} ?\^ ?\{?([2-9])\}? ?\\sqrt(?![A-Za-z])", r"\\sqrt[\1]"),
+        (r"(?<=[-+,( ])oo(?=[,)\]]|\Z)", r"\\infty "),
+        (r"(?:(?<=[0-9)])|(?<=[0-9]\})) ?\\q?quad ?(?=[A-Za-z](?:_\{?[0-9]\}?)? ?=)", ", "),
+        (r"\{([:])\}", r"\1"),
+        (r"\\text\{ ?\\\$ ?\}", r"\$"),
+        (r"(?<=[0-9)])!=(?= ?-?[0-9][0-9.,]*\Z)", "! ="),
+        (r"\+ ?(?:\\text\{ ?)?const(?:ant|\.)? ?\}?\Z", "+ C"),
+        (
+            r"(?<=[0-9A-F)]) ?\\?(?:_ ?\{? ?\((\d{1,2})\) ?\}?"
+            r"|(?:text ?\{)? ?\(?(?:in )?base[ -]?\}? ?\(?(\d{1,2}|[a-z]{3,7})\)? ?\}?)\Z",
+            lambda found: (
+                rf"_{{{found[1] or found[2]}}}" if (found[1] or found[2]).isdigit() else rf"_{{\text{{{found[2]}}}}}"
+            ),
+        ),
         (r"\\text\{,\}", "{,}"),
         (r"\\([ij])math(?![A-Za-z])", r"\1"),
         (r"\\(?:mathrm|text|rm) ?(?:\{ ?d ?\}|(?<=[a-z] )d(?![a-z]{2}))(?= ?[A-Za-z]| ?\\(?!text|mathrm))", "d"),
@@ -91,6 +134,11 @@ _REWRITES = tuple(
         (r"(?:\{ ?\} ?|\{ ?)?\^ ?\{?([0-9a-z]+)\}? ?\}? ?C ?_ ?\{?([0-9a-z]+)\}?", r"\\binom{\1}{\2}"),
         (r"(?<![A-Za-z0-9)])(?:\{ ?\} ?|\{ ?)?_ ?\{?([0-9a-z]+)\}? ?\}? ?C ?_ ?\{?([0-9a-z]+)\}?", r"\\binom{\1}{\2}"),
         (r"(?<![A-Za-z])C ?_ ?\{?([n0-9]+)\}? ?\^ ?\{?([rk0-9]+)\}?(?![A-Za-z0-9])", r"\\binom{\1}{\2}"),
+        (
+            r"(?<![A-Za-z0-9)])(?:\{ ?\} ?)?_ ?\{?([0-9n]+)\}? ?P ?_ ?\{?([0-9rk]+)\}?(?=[ =]|\Z)"
+            r"|(?:\{ ?\} ?)?\^ ?\{?([0-9n]+)\}? ?P ?_ ?\{?([0-9rk]+)\}?(?=[ =]|\Z)",
+            lambda found: r"\frac{{{0}!}}{{({0}-{1})!}}".format(*filter(None, found.groups())),
+        ),
         (r"(?<=[0-9]) ?[xX] ?(?=10 ?\^)", r"\\times "),
         (r"(?<=\})_ ?\{?\\(?:text|mathrm) ?\{ ?([A-Za-z]+) ?\}\}?", r"_{\1}"),
         (
@@ -112,6 +160,15 @@ _REWRITES = tuple(
         ),
         (r"\A ?(?:\\text ?\{ ?)?答案?(?:是|为|：|:) ?\}?", ""),
         (r"\A[\"`']([^\"`']*)[\"`']\Z", r"\1"),
+        (rf"{_REALS} ?\^ ?(?:\{{ ?\* ?\}}|\*)", r"(-\\infty,0)\\cup(0,\\infty)"),
+        (
+            r"\A(?:\\text\{ ?)?(?:all|any) real(?:s| numbers?| values?)(?: of)?(?: [a-z])? "
+            r"(?:except|other than|except for) ?\}? ?\$?(?:[a-z] ?= ?)?([-0-9](?:[^{}]|\\text\{ ?(?:and|or) ?\})*)\Z",
+            lambda found: rf"\mathbb{{R}}\setminus\{{{re.sub(_AND_OR, ', ', found[1])}\}}",
+        ),
+        (r"(?<![\w)}])([0-9]+) ?C ?([0-9]+)(?!\w)", r"\\binom{\1}{\2}"),
+        (r"\\cup ?(?=[a-z] ?(?:[<>]|\\[lg](?:e|t)))", " or "),  # x < 1 \cup x > 2
+        (r"(?<=[0-9]) ?sec(?=\Z|[.,;)])", r" seconds"),
         (rf"{_REALS} ?(?:\^ ?\{{? ?\+ ?\}}?|_ ?\{{? ?(?:\+|> ?0?) ?\}}?|\^ ?\{{ ?> ?0? ?\}})", r"(0,\\infty)"),
         (rf"{_REALS} ?[_^] ?\{{ ?\\ge(?:q|qslant)? ?0 ?\}}", r"[0,\\infty)"),
         (rf"{_REALS} ?(?:[_^] ?-|[_^] ?\{{ ?(?:-|< ?0?) ?\}})", r"(-\\infty,0)"),
@@ -138,6 +195,10 @@ def clean(text: str) -> str:
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
         text = text.translate(_FULL_WIDTH).translate(_UNICODE)
     text = re.sub(r"[\t\n\r\f\v]", " ", text)
+    if "&" in text:
+        text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    if "&" in text and "\\begin" not in text:
+        text = re.sub(r" ?\\?& ?", " and ", text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = text.replace("\0", "").strip()

@@ -16,6 +16,7 @@ from thinkling.verify.math.expressions.tree import (
     Apply,
     Number,
     Quantity,
+    Ratio,
     Relation,
     Symbol,
     replace,
@@ -43,6 +44,7 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
         return _value(compare, a, b)
     if is_function(a.sides[0]) != is_function(b.sides[0]) and (values := _defined(compare, a, b)):
         return compare.difference(*values)
+    a, b = _without_ratios(a), _without_ratios(b)
     named, wanted = named_values(a), named_values(b)
     if named is not None and wanted is not None:
         return by_name(compare, named, wanted)
@@ -71,6 +73,13 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
         or ("solved" in compare.rules and sense == "=" and _rearranged(compare, a, b))
     )
     return None if same else is_not(a, b)
+
+
+def _without_ratios(node: Relation) -> Relation:
+    """`x:y = 2:3` as x/y = 2/3."""
+    if not all(isinstance(side, Ratio) and len(side.terms) == 2 for side in node.sides):
+        return node
+    return Relation(tuple(Apply("/", side.terms) for side in node.sides), node.operators)
 
 
 def by_name(compare: Comparison, named: dict[str, object], wanted: dict[str, object]) -> str | None:
@@ -159,13 +168,16 @@ def _defined(compare: Comparison, a: Relation, b: Relation) -> tuple | None:
 
 
 def _rearranged(compare: Comparison, a: Relation, b: Relation) -> bool:
-    """`a = F/m` and `F = ma`: one is the other, solved for a name. That is multiplied by names alone, and only once.
+    """`a = F/m` and `F = ma`, `x/y = 2/3` and `3x = 2y`: one is the other, solved for a name.
 
-    Where such a name is zero, the other equation must be false, as F = 0a is: xy = x is not y = 1.
+    That is multiplied by names alone, and only once. Where such a name is zero, the other equation must be false, as
+    F = 0a is: xy = x is not y = 1.
     """
+    if compare.calculator.proportional(_without_quotients(a), _without_quotients(b)):
+        return True
     for one, other in ((a, b), (b, a)):
         name, value = one.sides if is_variable(one.sides[0]) else one.sides[::-1]
-        inside = from_zero(other)[0]
+        inside = _without_quotients(other)
         names = _slope(inside, name) if is_variable(name) and name.name not in variables(value) else None
         if names is None:
             continue
@@ -175,6 +187,28 @@ def _rearranged(compare: Comparison, a: Relation, b: Relation) -> bool:
         if not any(compare.calculator.same(at_zero, _ZERO) for at_zero in zeros):
             return compare.calculator.same(put, _ZERO)
     return False
+
+
+def _without_quotients(node: Relation) -> object:
+    """`a/b = c/d` as ad - cb, every other equation as the difference of its sides."""
+    tops, bottoms = [], []
+    for side in node.sides:
+        quotient = isinstance(side, Apply) and side.function == "/" and bool(variables(side.arguments[1]))
+        tops.append(side.arguments[0] if quotient else side)
+        bottoms.append(side.arguments[1:] if quotient else ())
+    if not any(bottoms):
+        return from_zero(node)[0]
+    left, right = ((top, *under) for top, under in zip(tops, bottoms[::-1], strict=True))
+    return Apply("+", (_times(left), Apply("neg", (_times(right),))))
+
+
+def _times(factors: tuple) -> object:
+    flat = tuple(inner for part in factors for inner in (part.arguments if _is_product(part) else (part,)))
+    return Apply("*", flat) if len(flat) > 1 else flat[0]
+
+
+def _is_product(node: object) -> bool:
+    return isinstance(node, Apply) and node.function == "*"
 
 
 def _slope(node: object, name: object) -> set[object] | None:

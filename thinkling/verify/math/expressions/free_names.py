@@ -35,6 +35,8 @@ _ANY = re.compile(r"[a-zA-Z](?:_\{?[0-9]\}?)?")
 def renamings(a: object, b: object) -> Iterator[object]:
     """The first tree with its free names put as the second one's, in every way that is allowed."""
     ours, theirs = variables(a) - variables(b), variables(b) - variables(a)
+    if not (_heads(a) and _heads(b)):  # kπ beside x = nπ
+        ours, theirs = ours - _heads(a), theirs - _heads(b)
     if not ours or len(ours) != len(theirs) or len(ours) > MAX_NAMES or (ours | theirs) & (_heads(a) | _heads(b)):
         return
     allowed = [kind for kind, holds in _kinds(a, b) if holds and all(map(kind.fullmatch, ours | theirs))]

@@ -22,8 +22,9 @@ import thinkling.verify.math.expressions.notation as notation
 import thinkling.verify.math.expressions.operands as operands
 import thinkling.verify.math.expressions.vectors as vectors
 from thinkling.verify.math.expressions.build import SIGN, expression, negated
+from thinkling.verify.math.expressions.joins import joined
 from thinkling.verify.math.expressions.tokens import NotMathematics, Token
-from thinkling.verify.math.expressions.tree import Apply, Number, Ratio, Set, Symbol, Tuple, walk
+from thinkling.verify.math.expressions.tree import IMAGINARY, Apply, Number, Ratio, Set, Symbol, Tuple, walk
 
 MAX_DEPTH = 30
 
@@ -88,7 +89,7 @@ class Parser:
         self.take("end")
         if items == [Symbol("\\mathbb{R}")]:
             return build.REALS
-        return amounts.together(items, joins) or build.joined(items, joins)
+        return amounts.together(items, joins) or joined(items, joins)
 
     def items(self, expand: bool = False) -> tuple[list, set[str]]:
         """Items up to what is no item any more, and the words or signs that joined them."""
@@ -191,6 +192,8 @@ class Parser:
         """`n 2^n`, `2^3 3^2` and `a 3` are products; `2 3` and `x2` are slips."""
         token, after = self.tokens[self.at], self.ahead(1).kind
         before = self.tokens[self.at - 1].kind
+        if after == "^" and isinstance(factor, Apply) and factor.function == "/":
+            return True
         if isinstance(factor, Number) or before in ("%", "unit") or (before == "!" and after not in ("^", "!")):
             return False
         if (
@@ -199,7 +202,7 @@ class Parser:
             and all(isinstance(p, Number) for p in factor.arguments)
         ):
             return False
-        return token.spaced or after == "^" or not isinstance(factor, Symbol)
+        return token.spaced or after == "^" or not isinstance(factor, Symbol) or factor == Symbol(IMAGINARY)
 
     @_bounded
     def signed(self, rule: Callable | None = None) -> object:
@@ -215,6 +218,9 @@ class Parser:
         if self.kind != "^":
             return base
         self.take()
+        if isinstance(base, Tuple) and [self.kind, self.tokens[self.at].text] == ["symbol", "T"]:
+            self.take()
+            return base
         return self.postfix(Apply("^", (expression(base), self.exponent())))
 
     def exponent(self) -> object:

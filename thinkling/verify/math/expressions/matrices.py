@@ -4,7 +4,7 @@ import random
 from fractions import Fraction
 
 from thinkling.verify.math.expressions.exact import CannotTell
-from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Symbol, replace, variables, walk
+from thinkling.verify.math.expressions.tree import Apply, Matrix, Number, Symbol, Tuple, replace, variables, walk
 
 MAX_ENTRIES, MAX_POWER, MAX_INVERTED = 64, 8, 4
 _TRANSPOSE = ("T", "\\top")
@@ -30,6 +30,14 @@ def as_matrix(node: object) -> object:
                 return node
             return _product([whole] * int(power), node)
     return node
+
+
+def as_tuple(node: object, other: object) -> object:
+    """A matrix of one column or one row beside a tuple, as a tuple; every other node as it is."""
+    if not isinstance(other, Tuple) or not isinstance(matrix := as_matrix(node), Matrix):
+        return node
+    rows = matrix.rows if len(matrix.rows) == 1 else tuple(zip(*matrix.rows, strict=True))
+    return Tuple(rows[0]) if len(rows) == 1 else node
 
 
 def drawn(a: object, b: object) -> tuple[object, object] | None:

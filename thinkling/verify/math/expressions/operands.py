@@ -26,6 +26,7 @@ from thinkling.verify.math.expressions.tree import (
 JOINS = (",", ";", "or", "and")
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc",
              "sinh": "arsinh", "cosh": "arcosh", "tanh": "artanh"}  # fmt: skip
+_ENDS = ("end", ")", "]", "}", "\\}", ",", "+", "-", "*", "/", "=", "≈", "<", ">", "≤", "≥")
 _OF_ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
 _SEVERAL = ("gcd", "lcm", "max", "min")
 
@@ -119,8 +120,11 @@ def symbol(parser: Parsing, name: str) -> object:
 
 def _holds_two(parser: Parsing) -> bool:
     """Whether the bracket ahead is the (10, 3) of C(10, 3)."""
-    kinds = [parser.ahead(place).kind for place in range(1, 5)]
-    return kinds[0] in ("number", "symbol") and kinds[1] == "," and kinds[2] in ("number", "symbol") and kinds[3] == ")"
+    kinds = [parser.ahead(place).kind for place in range(1, 9)]
+    end = kinds.index(")") if ")" in kinds else 0
+    inside = kinds[:end]
+    plain = {"number", "symbol", "+", "-"}.issuperset(kind for kind in inside if kind != ",")
+    return plain and inside.count(",") == 1 and "," not in (inside[0], inside[-1])
 
 
 def _subscript(parser: Parsing) -> str:
@@ -143,7 +147,7 @@ def function(parser: Parsing, name: str) -> object:
         if parser.take().kind == "^":
             power = parser.exponent()
         else:
-            base = expression(parser.atom())
+            base = _digit_of_base(parser) or expression(parser.atom())
     if power == Number(Fraction(-1)) and name in _INVERSES:
         name, power = _INVERSES[name], None
     if parser.kind in ("(", "[", "{", "\\{"):
@@ -155,8 +159,19 @@ def function(parser: Parsing, name: str) -> object:
     if base and name != "log":
         raise NotMathematics(f"{name} with a base")
     unknown = name in _SEVERAL and len(arguments) == 1 and variables(arguments[0])  # the greatest value of f, not f
+    if name in _SEVERAL and len(arguments) == 1 and not unknown:
+        raise NotMathematics(f"the {name} of one number")
     node = Apply(f"{name}()" if unknown else name, arguments)
     return node if power is None else Apply("^", (node, power))
+
+
+def _digit_of_base(parser: Parsing) -> Number | None:
+    r"""The 2 of `\log_25`, where no other argument follows: TeX takes one digit."""
+    token, after = parser.tokens[parser.at], parser.ahead(1).kind
+    if token.kind != "number" or len(token.text) < 2 or not token.text.isdigit() or after not in _ENDS:
+        return None
+    parser.tokens[parser.at] = Token("number", token.text[1:], False)
+    return number(token.text[0])
 
 
 def _bare_argument(parser: Parsing, name: str) -> object:

@@ -75,6 +75,14 @@ def _to_be_solved(side: object, value: object) -> bool:
     return (len(names) == 1 and linear) or (zero and side.function == "+")
 
 
+def is_curve(node: object) -> bool:
+    """`x^2 + y^2 = 25` and `2x + 3y = 6`, where the number says nothing by itself; x + y and xy are quantities."""
+    if not (isinstance(node, Relation) and node.operators == ("=",)):
+        return False
+    sides = [side for side in node.sides if {"x", "y"} <= variables(side)]
+    return len(sides) == 1 and any(isinstance(part, Number) for part in walk(sides[0]))
+
+
 def heads(items: tuple) -> set[str]:
     """The names that are given a value: x and y of `x = 1, y = 2`; x alone of the roots `x_1 = 1, x_2 = 2`."""
     names = {item.sides[0].name for item in items if defines(item)}

@@ -60,10 +60,15 @@ def as_residue(node: object, other: object) -> object:
         return node
     name, value = node.sides
     names = variables(value)
-    if name != Symbol(other.name) or len(names) != 1 or not names <= set("kmnjl"):
+    if (
+        not isinstance(name, Symbol)
+        or other.name not in ("", name.name)
+        or len(names) != 1
+        or not names <= set("kmnjl")
+    ):
         return node
     line = polynomial(value, next(iter(names)))
     modulus = other.modulus.value if isinstance(other.modulus, Number) else None
     if line is None or len(line) != 2 or abs(line[1]) != modulus:
         return node
-    return Residue(other.name, Number(line[0]), other.modulus)
+    return Residue(name.name, Number(line[0]), other.modulus)

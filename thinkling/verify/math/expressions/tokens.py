@@ -55,6 +55,7 @@ _SCALE = re.compile(rf"\\(?:{STYLE})\{{ ?({_SCALE_WORDS})s? ?\}}|({_SCALE_WORDS}
 _UNIT_ENDS = re.compile(
     r" *(?:\Z|[,;:=<>)\]}&0-9.]|\\[\\}]|\\(?:approx|text|mathrm|le|ge|leq|geq)(?![A-Za-z])|(?:and|or)\b)"
 )
+_BEHIND_COMMAND = re.compile(r"\\[A-Za-z]+ \Z")  # of \parallel AB
 _LOG_BASE = re.compile(r"(10|2)(?=\()")
 _LETTER = re.compile(r" ?(?:\{ ?([A-Za-z]) ?\}|([A-Za-z]))")
 _GLUED_ZEROS = re.compile(r"0[0-9]{2}")
@@ -201,6 +202,7 @@ def _command(name: str, text: str, at: int, spaced: bool) -> tuple[Token, int]:
     if name in ("infty", "pi"):
         return Token("symbol", NAMES[name], spaced), at
     name = name.removeprefix("var") if name.removeprefix("var") in NAMES else name
+    name = "vec" if name == "overrightarrow" else name
     if name in FIGURES and (points := _POINTS.match(text, at)):
         named = (points[1] or points[2]).replace(" ", "")
         if len(named) > 1 or name not in LETTER_STYLES:
@@ -262,6 +264,7 @@ def _is_product(run: str, text: str, start: int, end: int) -> bool:
     if len(run) > (3 if vowels else 6):
         return False
     before, after = text[:start].rstrip(" ")[-1:], text[end:].lstrip(" ")[:1]
+    before = "" if _BEHIND_COMMAND.search(text, max(0, start - 20), start) else before
     if not vowels:
         return True
     return not ((text[:start].endswith(" ") and before.isalpha()) or (text[end:].startswith(" ") and after.isalpha()))

@@ -14,7 +14,9 @@ ALIASES = {
 }  # fmt: skip
 NAMES = {"pi": PI, "infinity": INFINITY, "infty": INFINITY, "inf": INFINITY} | {n: f"\\{n}" for n in GREEK.values()}
 STRUCTURES = {
-    "frac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "binom": "binom", "dbinom": "binom",
+    "frac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "sfrac": "frac",
+    "nicefrac": "frac", "binom": "binom",
+    "dbinom": "binom",
     "tbinom": "binom", "sqrt": "sqrt", "pm": "±", "mp": "∓", "times": "*", "cdot": "*",
     "ast": "*", "div": "/", "le": "≤", "leq": "≤", "leqslant": "≤", "ge": "≥", "geq": "≥", "geqslant": "≥", "lt": "<",
     "gt": ">", "ne": "≠", "neq": "≠", "approx": "≈", "in": "∈", "notin": "∉", "cup": "∪", "cap": "∩", "setminus": "∖",
@@ -37,7 +39,7 @@ FIGURES = {
     "measuredangle",
     "triangle",
     "overline",
-    "overrightarrow",
+    "vec",
     "widehat",
     "overleftrightarrow",
     "wideparen",

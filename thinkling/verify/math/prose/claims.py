@@ -19,17 +19,17 @@ STATED = re.compile(
             (?<![^\W_]) (?:is|are|was|equals|comes[ ]out[ ](?:to|as)|(?:would|will|must|should)[ ]be)\b
             (?![ ](?:correct|reasonable|valid|consistent|verified|confirmed)\b) )
         (?: [\s*:=] | __?(?=\s) )*+
-      | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+       # **Final Answer** X
+      | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+ (?:[—–-][ ])?+       # **Final Answer** X
       | ^[\#*_ \t]*+ (?:the[ ])?(?:final[ ])?answer [*_ \t]*+ $ \s*+      # a line of its own, then X
-      | ^[\#*_ \t>-]*+ (?:the[ ])?(?:final[ ])? (?:answer[ ](?=[-+$\\(]?\d)
+      | ^[\#*_ \t>-]*+ (?:the[ ])?(?:final[ ])? (?:answer[*_]*+[ ](?:[—–-][ ])?(?=[-+$\\(]?\d)
         | (?:ans|result|solution|a)[*_ \t]*+[:=] [\s*]*+ | ans\.[ ](?=[-+$\\(]?\d) )                # Ans: X
-      | (?:答案|答)(?:[是为為]|[:：])[:：]? [\s*]*+                             # the same in other languages
+      | (?:答案|答)[*_]*+(?:[是为為]|[:：])[:：]? [\s*]*+                             # the same in other languages
       | (?:la[ ](?:bonne[ ])?réponse|die[ ](?:(?:richtige|endgültige|finale|korrekte)[ ])?(?:antwort|lösung)
           |la[ ]respuesta|la[ ]risposta|a[ ]resposta|het[ ](?:juiste[ ])?antwoord)
         (?:[ ](?:finale|final|endgültige|correcta|correcte|corretta|correta))?
         (?:[ ](?:est|ist|lautet|es|è|é|is)\b (?:[ ](?:donc|also|daher|somit)\b)? |[ ]?:) [\s*:]*+
-      | (?:réponse|antwort|lösung|respuesta|risposta|resposta|antwoord|svar|ответ|پاسخ|جواب|الجواب|الإجابة|答え|정답
-          |उत्तर|odpowiedź|cevap|jawaban|đáp[ ]án)
+      | (?:réponse|résultat|ergebnis|resultado|risultato|antwort|lösung|respuesta|risposta|resposta|antwoord|svar|ответ
+          |پاسخ|جواب|الجواب|الإجابة|答え|정답|최종[ ]?답|답|उत्तर|odpowiedź|cevap|jawaban|đáp[ ]án)
         (?:[ ](?:finale?|correcta|نهایی))?
         (?: [*_]*+ (?:[ ]?[:：]|[ ][—–-][ ]|[ ]?[は은]|[ ](?:равен|равно|است|برابر[ ]است[ ]با)\b)
           | [ ](?=[-$\\]?[0-9۰-۹٠-٩$\\]) ) [\s*]*+
@@ -41,10 +41,11 @@ _MAY_STATE = re.compile(r"[^\W\d_]|####")  # a megabyte of signs is passed over 
 # The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
 _CLAIM_END = re.compile(
     r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|。|,?[ ](?:because|since|as|so|where|which)\b"
+    r"|,[ ]i\.e\b|,?[ ]Q\.?E\.?D\b"
     r"|,[ ](?:not|rather[ ]than|instead[ ]of)\b|,?[ ]or[ ](?:about|approximately|roughly|around)\b"
     r"|;[ ](?=[^\W\d_]{2})|[ ]and[ ](?:we|this|I)\b"
     r"|[ ]\((?=since|because|as|from|i\.e|that[ ]is|for|by|which|not|or|about|approx|roughly)"
-    r"|[!?](?=[*_]*+(?:\s|\Z))"
+    r"|[!?](?=[*_]*+(?:\s|\Z))|[ ][:;]-?\)"
 )
 OPENING = re.compile(
     r"(?:(?:therefore|thus|then|hence|simply|just|exactly|indeed|clearly|about|approximately|roughly|around"
@@ -54,7 +55,16 @@ OPENING = re.compile(
 MAX_BACKWARD = 200
 _BACKWARD = re.compile(  # So 3 is the final answer.
     r"(?:^|[.!] |\n)(?:so |thus |hence |therefore |now )?,? ?([^\n]{1,80}?) (?:is|are) the "
-    r"(?:final |correct |right )?answers?[.!]?\s*\Z",
+    r"(?:final |correct |right )?answers?[.!]?\s*\Z"
+    r"|(?:^|[.!] |\n)(?:so,? |thus,? |hence,? |therefore,? )?"
+    r"(?:I|we) (?:get|have|obtain|find) ([^\n]{1,80}?) (?:as|for) (?:the|my|our) (?:final )?answer[.!]?\s*\Z",
+    re.IGNORECASE,
+)
+_CONCLUSION = re.compile(
+    r"(?:\A|[.!?]\s|\n)[*_ ]*(?:(?:so|thus|hence|therefore|finally|altogether|in total|in conclusion)\b,? )?"
+    r"the (?:final |required |desired )?(?:solutions?|results?|total(?: [a-z]+){0,4}|sum|product|values?|roots?"
+    r"|probability|number of(?: [a-z]+){1,4}) (?:is|are|equals) "
+    r"((?:\*\*)?[-+$(]?[0-9](?:[^.!?\n]|\.(?=[0-9]))*)[.!]?[*_]*\s*\Z",
     re.IGNORECASE,
 )
 _WITHDRAWN = re.compile(
@@ -111,12 +121,22 @@ def tagged(text: str) -> Claim | None:
     return None
 
 
+def concluded(text: str) -> Claim | None:
+    """What a response's last sentence says of its result, total or solution: So the total is 18."""
+    found = _CONCLUSION.search(text[-MAX_BACKWARD:])
+    return found and _claim(found[1], "a concluding sentence")
+
+
+def _claim(text: str, rule: str) -> Claim:
+    return Claim(clean(without_delimiters(text, formulas_of(text))), rule)
+
+
 def stated(text: str) -> Claim | None:
     """The last claim ("the answer is X"), up to the end of its sentence or line; a formula in it is never cut."""
     claims = deque(STATED.finditer(text), maxlen=1) if _MAY_STATE.search(text) else ()
     if not claims:
         found = _BACKWARD.search(text[-MAX_BACKWARD:])
-        return found and Claim(clean(without_delimiters(found[1], formulas_of(found[1]))), "... is the answer")
+        return found and _claim(found[1] or found[2], "... is the answer")
     claim, text = claims[0], text[claims[0].end() :]
     answer, end = _sentence(text)
     rule = "####" if claim["hashes"] else "the answer is ..."

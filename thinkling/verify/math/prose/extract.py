@@ -174,6 +174,9 @@ def _unboxed(text: str) -> Extraction | None:
     if formulas:
         answer, number = _last(text, formulas, lambda span: claims.formula(text, span), bare_space_joins=False)
         return Extraction(answer, "the last formula" if number == 1 else "formulas side by side")
+    concluded = claims.concluded(text)
+    if concluded and concluded.answer:
+        return Extraction(concluded.answer, concluded.rule)
     line = text.strip()
     if not line or len(line) > MAX_BARE or "\n" in line or line[0] == "#":
         return None

@@ -8,16 +8,40 @@ from fractions import Fraction
 
 import thinkling.verify.math.prose.dates as dates
 from thinkling.verify.math.expressions.build import REALS
-from thinkling.verify.math.expressions.tree import Choice, Listing, Number, Numeral, Quantity, Set, Words
+from thinkling.verify.math.expressions.tree import (
+    Choice,
+    Interval,
+    Listing,
+    Number,
+    Numeral,
+    Quantity,
+    Set,
+    SetOperation,
+    Symbol,
+    Words,
+)
 from thinkling.verify.math.quantities.phrases import CHANGING
 
+_NO_LIMIT = Words("does not exist", "it says that there is none")
+_NONZERO = SetOperation("∖", (REALS, Set((Number(Fraction(0)),))))
+_POSITIVE = Interval(Number(Fraction(0)), REALS.high, False, False)
+_WHOLE = Symbol("\\mathbb{Z}")
 PHRASES = {
     "all real numbers": REALS, "all reals": REALS, "all real": REALS, "real numbers": REALS, "the real numbers": REALS,
     "the set of all real numbers": REALS, "empty set": Set(()), "no solution": Set(()), "no solutions": Set(()),
     "no real solution": Set(()), "no real solutions": Set(()), "the empty set": Set(()),
     "there is no solution": Set(()),
+    "no solution exists": Set(()), "no solutions exist": Set(()), "there are no solutions": Set(()),
+    "there are no real solutions": Set(()), "all real x": REALS, "all real numbers x": REALS, "any real number": REALS,
+    "every real number": REALS, "all real values of x": REALS, "dne": _NO_LIMIT, "does not exist": _NO_LIMIT,
+    "doesn't exist": _NO_LIMIT, "it does not exist": _NO_LIMIT, "limit does not exist": _NO_LIMIT,
+    "the limit does not exist": _NO_LIMIT, "all nonzero real numbers": _NONZERO, "all non-zero real numbers": _NONZERO,
+    "all positive real numbers": _POSITIVE, "positive real numbers": _POSITIVE, "positive reals": _POSITIVE,
+    "all positive reals": _POSITIVE, "nonzero real numbers": _NONZERO,
+    "all integers": _WHOLE, "the integers": _WHOLE, "integers": _WHOLE,
+    "the set of integers": _WHOLE, "the set of all integers": _WHOLE,
 }  # fmt: skip
-_CHOICE = re.compile(r"\(([A-Ja-d])\)|([A-J])\)|\[([A-J])\]")
+_CHOICE = re.compile(r"\(([A-Ja-d])\)|([A-Ja-d])\)|\[([A-J])\]")
 _STYLE = r"\\(?:text|textbf|mbox|mathbf|mathrm|textrm|bf)"
 _STYLED_CHOICE = re.compile(rf"\s*\$?\s*{_STYLE}\s*\{{\s*\(?([A-Ja-d])\)?\.?\s*\}}\s*\$?\s*\.?")
 _WITH_TEXT = tuple(
@@ -30,7 +54,9 @@ _WITH_TEXT = tuple(
         r"\(?([A-J])\)? [-–—] ([A-Z][a-z]{3,}.*)",  # A - Paris
     )
 )
-_CHOSEN = re.compile(r"(?:option|choice|answer):? \(?([A-J])\)?[.:]?", re.IGNORECASE)
+_CHOSEN = re.compile(
+    r"(?:the )?(?:correct |right |final )?(?:option|choice|answer)(?: is)?:? \(?([A-J])\)?[.:]?", re.IGNORECASE
+)
 _CHOSEN_TEXT = re.compile(r"(?:\\text(?:bf)? ?\{ ?)?(?:[Oo]ption|[Cc]hoice|[Aa]nswer) \(?([A-J])\)?[.:] ?\}? ?(.+)")
 _NO_TEXT = re.compile(  # what stands behind a letter and is not its text: (B) or 42, (B) is wrong, (B), 41
     r"[,;/&→] ?|\\(?:to|rightarrow|Rightarrow)\b"
@@ -56,10 +82,11 @@ def whole(text: str, cleaned: str) -> object | None:
     choice = _CHOICE.fullmatch(cleaned) or _STYLED_CHOICE.fullmatch(text)
     if choice:
         return Choice(choice[choice.lastindex].upper())
-    numeral = _LETTERED_NUMERAL.fullmatch(cleaned)
+    plain = without_style(cleaned)
+    spellings = (cleaned, plain.replace(" ", "")) if "_" in cleaned else ()
+    numeral = next(filter(None, map(_LETTERED_NUMERAL.fullmatch, spellings)), None)
     if numeral and 10 < int(numeral[2]) <= 36 and all(int(digit, 36) < int(numeral[2]) for digit in numeral[1]):
         return Numeral(numeral[1].upper(), int(numeral[2]))
-    plain = without_style(cleaned)
     chosen = _CHOSEN.fullmatch(plain)
     described = _DESCRIBED.fullmatch(plain)
     if chosen or (described and set(re.findall(r"\b[A-J]\b", described[2])) <= {described[1]}):
@@ -157,9 +184,11 @@ def plain_words(cleaned: str, why: str) -> Words | None:
     plain = without_style(cleaned)
     if not re.search(r"[^\W\d_]{2}", plain) or not _WORDS.fullmatch(plain):
         return None
-    return Words(plain.rstrip(".!?").casefold(), why)
+    plain = _ARTICLE.sub("", plain.rstrip(".!?").casefold())
+    return Words(re.sub(r",? and ", ", ", plain), why)  # a list of names keeps its order
 
 
+_ARTICLE = re.compile(r"\A(?:the|an?) (?=\w{3})")
 _WORDS = re.compile(r"[^\W_]+(?:[ ,.'!?&-]+[^\W_]+)*[.!?]?")
 
 

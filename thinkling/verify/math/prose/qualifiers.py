@@ -8,11 +8,12 @@ import re
 _WORD = r"(?:for (?:all|any|every|each)|for|where|with|when|if|as long as|provided(?: that)?|such that|given that)"
 _SIGN = r"(?:\\in|\\ge|\\le|\\ne|\\geq|\\leq|\\neq|\\forall|<|>)(?![a-z])"
 _NAME = r"[A-Za-z](?:_\{?[0-9]\}?)?"
+_KIND = "(?:prime|odd|even|constant|arbitrary|integer|natural|real)"
 _BEHIND = (
     re.compile(rf"(.+?)[,;]? ?\\(?:text|mathrm|textrm)\{{ ?,? ?{_WORD}\b ?(.*)"),
     re.compile(rf"(.+?)[,;]? \b{_WORD} (.+)"),
     re.compile(rf"(.+?) ?\(((?:[^()]|\([^()]*\))*{_SIGN}(?:[^()]|\([^()]*\))*)\)"),
-    re.compile(rf"(.+?) ?[,;] ?({_NAME} ?\\text ?\{{ ?(?:is )?(?:an? )?(?:prime|odd|even|constant|arbitrary)\b.*)"),
+    re.compile(rf"(.+?) ?[,;] ?({_NAME} ?\\text ?\{{ ?(?:is )?(?:an? |any )?{_KIND}\b.*)"),
     re.compile(rf"(.+?) ?[,;] ?(?:\\forall ?)?((?:{_NAME} ?, ?)*{_NAME} ?{_SIGN}.+)"),
 )  # fmt: skip
 _FILLER = re.compile(

@@ -4,11 +4,13 @@ Rounding is lenient grading's one tolerance: a reference that must have been rou
 answer; a measured quantity, a percentage or a number in scientific notation) is agreed with to its own digits.
 """
 
+from contextlib import suppress
 from fractions import Fraction
 from typing import Protocol
 
 from thinkling.verify.math.expressions.arithmetic import Calculator
 from thinkling.verify.math.expressions.build import is_variable
+from thinkling.verify.math.expressions.exact import Undefined
 from thinkling.verify.math.expressions.matrices import as_matrix, drawn
 from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.expressions.tree import PI, Apply, Matrix, Number, Quantity, Symbol, replace, variables, walk
@@ -39,7 +41,8 @@ def difference(compare: Comparison, a: object, b: object) -> str | None:
         return None if _percent(compare, first, second, wanted=bool(wanted)) else _is_not(a, b)
     if variables(bare) and (_with_letters(compare, a, b) or _converts_letters(compare, a, b)):
         return None
-    if same(compare, first, second, measured=measured):
+    radians = sign == "°" and Symbol(PI) in walk(bare)  # π/6 is never (π/6)°
+    if not radians and same(compare, first, second, measured=measured):
         return None
     if sign == "°":
         times = Apply("*", (first if unit else second, _DEGREE))
@@ -104,8 +107,16 @@ def _percent(compare: Comparison, first: object, second: object, wanted: bool) -
         return True
     if not wanted and compare.calculator.same(as_share, bare):
         return True
-    large = not isinstance(share, Number) or abs(share.value) > 1
-    return large and same(compare, first, second, measured=True)
+    return _past_one(compare, share) and same(compare, first, second, measured=True)
+
+
+def _past_one(compare: Comparison, share: object) -> bool:
+    """Whether a percentage is of more than one percent, or has no size."""
+    if variables(share):
+        return True
+    with suppress(Undefined):
+        return compare.calculator.order(Apply("abs", (share,)), Number(Fraction(1))) > 0
+    return True
 
 
 def _rounds_as_share(compare: Comparison, bare: object, share: object) -> bool:

@@ -66,6 +66,8 @@ def unit_at(text: str, at: int, before: str, one: bool = False) -> tuple[str, in
         over = [_plain(piece["top"]), _plain(piece["bottom"])] if piece["top"] is not None else []
         if any("\\" in part or part.isdigit() for part in over):
             break  # \frac{\pi}{2}, \frac12: no part of a unit
+        if over and any(one["top"] is not None for one in pieces):
+            break  # a unit has one fraction
         pieces.append(piece)
         end = piece.end()
     for count in range(len(pieces), 0, -1):
@@ -98,7 +100,7 @@ def _unit(pieces: list[re.Match], before: str, one: bool) -> str | None:
         else:
             plain = False
             spelled += f" {_plain(piece['top'])}/{_plain(piece['bottom'])}"
-    spelled = spelled.replace("per cent", "percent")
+    spelled = re.sub(r"(?<= per )(\w+) squared", r"\1^2", spelled.replace("per cent", "percent"))
     spelled = re.sub(r"([μµ]) (?=[A-Za-z])|([kM]) (?=Ω)", r"\1\2", spelled.strip())
     if not spelled or spelled[0] in "/·^" or spelled[-1] in "/·":
         return None
