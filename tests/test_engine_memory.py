@@ -1,6 +1,8 @@
 """Memory that does not suffice, and memory that is shared: everyone still says what the plain loop says."""
 
 import random
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -233,6 +235,24 @@ def test_what_is_found_is_used_lately_and_a_token_is_left_to_read(model: Transfo
         prefixes.keep(tokens, row, 0)
     assert prefixes.find(one) == [] and len(prefixes.find([*one, 7])) == 1
     assert [tokens[0] for _, tokens in prefixes.kept] == [2, 1]
+
+
+def test_room_for_a_block_is_found_at_the_first_look(model: Transformer) -> None:
+    """A long conversation, unused for a while, goes on where the memory is full: for each new block all of its own were
+    looked at, each time compared with all of them, and the engine stood still for seconds."""
+    prefixes, looked = Prefixes(model.config, CPU, torch.float32, gb=30.5 * BLOCK * TOKEN / 1e9), []
+
+    class Kept(OrderedDict):
+        def __iter__(self) -> Iterator:
+            for key in super().__iter__():
+                looked.append(key)
+                yield key
+
+    prefixes.kept = Kept()
+    row, long, other = KVCache(model.config, 1, 30 * BLOCK, CPU, torch.float32), range(20 * BLOCK), [7] * 10 * BLOCK
+    for tokens in (list(long), other, [*long, *[8] * 6 * BLOCK]):
+        prefixes.keep(tokens, row, 0)
+    assert len(looked) == 6 and len(prefixes.kept) == 30 and len(prefixes.find([*long, *[8] * 6 * BLOCK, 1])) == 26
 
 
 @settings(max_examples=40)

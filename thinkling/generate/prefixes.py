@@ -6,7 +6,7 @@ unused goes first. A row reads blocks by copying them. Left out: any use while w
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -32,10 +32,13 @@ class Prefixes:
 
     def keep(self, tokens: Sequence[int], cache: KVCache, row: int) -> None:
         """Keep what this row of a cache has read: these tokens, as far as they fill blocks."""
-        keys, before = [], 0
+        keys: dict[Key, None] = {}  # in use now, and so behind all others in `kept`
+        before = 0
         for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
             key = (before, tuple(tokens[start : start + BLOCK]))
-            if key not in self.kept:
+            if key in self.kept:
+                self.kept.move_to_end(key)
+            else:
                 place = self._place(keys)
                 if place is None:
                     break
@@ -43,18 +46,18 @@ class Prefixes:
                     mine[place] = theirs[row, :, start : start + BLOCK]
                 self.numbered += 1
                 self.kept[key] = place, self.numbered
-            keys.append(key)
+            keys[key] = None
             before = self.kept[key][1]
-        self._use(keys)
+        self._use(list(keys))
 
-    def _place(self, in_use: list[Key]) -> int | None:
+    def _place(self, in_use: Collection[Key]) -> int | None:
         """Room for one more block, if need be that of the longest unused; None if all others are in use now."""
         if self.free:
             return self.free.pop()
-        oldest = next((key for key in self.kept if key not in in_use), None)
-        return self.kept.pop(oldest)[0] if oldest is not None else None
+        oldest = next(iter(self.kept), None)
+        return None if oldest is None or oldest in in_use else self.kept.pop(oldest)[0]
 
-    def _use(self, keys: list[Key]) -> None:
+    def _use(self, keys: Sequence[Key]) -> None:
         """The last first: a block is of no use without those before it, so it must not outlive them."""
         for key in reversed(keys):
             self.kept.move_to_end(key)

@@ -266,8 +266,10 @@ class Scheduler:
         """End a running request. Its gap is filled by the last that decodes, and that one's by the last row of all.
         Returns which rows move, in order: from where, and to where."""
         request.siblings.remove(request)
-        if not request.siblings and self._of_prompt.get(request.prompt) is request.siblings:
-            del self._of_prompt[request.prompt]
+        if not request.siblings:
+            known = self._of_prompt.pop(request.prompt, request.siblings)
+            if known is not request.siblings:  # of those that have come since `part_siblings`
+                self._of_prompt[request.prompt] = known
         gap, moves = request.row, []
         lasts = [len(self.running) - 1]
         if gap < self.num_decoding:

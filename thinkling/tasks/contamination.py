@@ -86,7 +86,8 @@ def overlaps(
     for place, text in documents:
         num_documents += 1
         search(runs, place, words_of(text))
-    found = [overlap(*one, runs) for one in zip(problems, words, sizes, strict=True) if one[0].id not in set(short)]
+    untold = set(short)
+    found = [overlap(*one, runs) for one in zip(problems, words, sizes, strict=True) if one[0].id not in untold]
     return found, num_documents, short
 
 
