@@ -198,11 +198,11 @@ def test_what_is_cheapest_in_tokens_may_not_be_in_seconds(tmp_path, small_page):
     assert text.count("the same0.0160 seconds") == 1 and "52%vote · 16 samples160 tokens" in text
 
 
-def test_nothing_from_outside_is_markup(tmp_path):
+def test_nothing_from_outside_is_markup(tmp_path, big_page):
     def named(name):
         return [replace(p, method=f"{name} {p.method}") for p in big_table()]
 
-    safe = Page(written(tmp_path, named("x"), "x", {"x": "x"}, ["x"]))
+    safe = Page(big_page)
     hostile = Page(written(tmp_path, named(HOSTILE), HOSTILE, {HOSTILE: HOSTILE}, [HOSTILE]))
     assert hostile.open == []
     assert [tag for tag in hostile.tags if tag not in ("path", "use", "g", "defs", "text")] == [
