@@ -29,13 +29,14 @@ from thinkling.train.rl.guard.watchdog import WINDOW
 from thinkling.train.rl.metrics import StepMetrics
 
 STEPS = 5
+SUMS = str(Path(__file__).with_name("sums.jsonl"))  # short questions, soon read
 KILLS = int(os.environ.get("KILLS", "1"))  # of the real command, at random moments: some seconds each
 KILL_SEED = int(os.environ.get("KILL_SEED", "0"))  # of these moments
 
 
 def plan(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=STEPS, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=10, lr=1e-2, save_every=2)
-    small |= dict(preflight=False, eval_every=0)
+    small |= dict(preflight=False, eval_every=0, tasks=(SUMS,))
     return Grpo(**(small | changes))
 
 
@@ -327,7 +328,7 @@ def test_killed_at_any_moment(tiny: LanguageModel, tmp_path: Path, monkeypatch: 
     save_model(tmp_path / "model", tiny.network, tiny.tokenizer)
     flags = ["--model", str(tmp_path / "model"), "--steps", "8", "--prompts-per-step", "4", "--rollouts-per-prompt",
              "4", "--max-tokens", "16", "--save-every", "1", "--no-preflight", "--eval-every", "0", "--no-watchdog",
-             "--reward", "random"]  # fmt: skip
+             "--reward", "random", "--tasks", SUMS]  # fmt: skip
 
     def start_run(out: Path) -> BaseProcess:
         return forked.start(tmp_path / "said", cli.main, ["grpo", "--out", str(out), *flags])
