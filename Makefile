@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -n auto --maxschedchunk 1
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # What `make test` does with the same examples each time, with new ones: every property of the tests, and a hundred
 # thousand mutated answers for the verifier (`make test` tries one thousand), fifty thousand wrong ones, and ten thousand

@@ -17,7 +17,8 @@ vote, and a minute of reinforcement learning. Scripts use the same calls; the gu
 from thinkling import LanguageModel, Sampling, load_problems
 from thinkling.verify.verifier import verify
 
-PROBLEMS, MINUTES = int(os.environ.get("PROBLEMS", 100)), float(os.environ.get("MINUTES", 1))
+PROBLEMS, PROMPTS = int(os.environ.get("PROBLEMS", 100)), int(os.environ.get("PROMPTS", 8))
+MINUTES = float(os.environ.get("MINUTES", 1))
 model = LanguageModel.load("thinkling-base", device="cpu")
 problems = load_problems("builtin", "held-out", PROBLEMS)
 print(f"{model.network.config.num_parameters():,} parameters, {len(problems)} problems; the first:")
@@ -62,8 +63,8 @@ from pathlib import Path
 from thinkling.commands.grpo import Grpo, train
 
 rewards = []
-settings = Grpo(out=Path(tempfile.mkdtemp()) / "grpo", minutes=MINUTES, steps=1000, prompts_per_step=8, device="cpu",
-                eval_every=0, preflight=False)
+settings = Grpo(out=Path(tempfile.mkdtemp()) / "grpo", minutes=MINUTES, steps=1000, prompts_per_step=PROMPTS,
+                device="cpu", eval_every=0, preflight=False)
 checkpoint = train(settings, show=lambda shown: rewards.append(getattr(shown, "reward", None)), model=model)
 rewards = [reward for reward in rewards if reward is not None]
 print(f"{len(rewards)} steps; reward of the first {rewards[0]:.2f}, of the last {rewards[-1]:.2f}")"""),

@@ -1,5 +1,6 @@
 """Several ranks in a test: forked processes that find each other as torchrun's do, so that none imports torch anew."""
 
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -31,6 +32,7 @@ def on_ranks(
     """work(*arguments) on `num` ranks at once. A model that it takes must not have generated yet: its engine's thread
     would stay behind. joins: else work forms the group itself, as the command line does.
     """
+    importlib.import_module("torch.distributed.fsdp")  # takes seconds: here once, or in every rank
     context, store = (
         multiprocessing.get_context("fork"),
         TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False),

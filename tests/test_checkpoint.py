@@ -4,20 +4,20 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import Mock
 
+import forked
 import pytest
 import rl_steps
 import torch
 from safetensors import SafetensorError
 
-from thinkling import runs
+from thinkling import cli, runs
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
 from thinkling.errors import UserError
@@ -29,13 +29,14 @@ from thinkling.train.rl.guard.watchdog import WINDOW
 from thinkling.train.rl.metrics import StepMetrics
 
 STEPS = 5
+SUMS = str(Path(__file__).with_name("sums.jsonl"))  # short questions, soon read
 KILLS = int(os.environ.get("KILLS", "1"))  # of the real command, at random moments: some seconds each
 KILL_SEED = int(os.environ.get("KILL_SEED", "0"))  # of these moments
 
 
 def plan(out: Path, **changes: object) -> Grpo:
     small = dict(out=out, steps=STEPS, prompts_per_step=2, rollouts_per_prompt=4, max_tokens=10, lr=1e-2, save_every=2)
-    small |= dict(preflight=False, eval_every=0)
+    small |= dict(preflight=False, eval_every=0, tasks=(SUMS,))
     return Grpo(**(small | changes))
 
 
@@ -318,24 +319,24 @@ def test_masters_of_a_bfloat16_model_come_back(tiny: LanguageModel, tmp_path: Pa
 
 
 @pytest.mark.long
-def test_killed_at_any_moment(tiny: LanguageModel, tmp_path: Path) -> None:
+def test_killed_at_any_moment(tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real command, killed with SIGKILL while it trains and saves after every step; then once more, to the end.
 
     On a tiny network, which is never right, so that drawing and saving take their turns quickly; with rewards that are
     made up, so that it learns."""
+    monkeypatch.undo()  # its rewards are the command's own
     save_model(tmp_path / "model", tiny.network, tiny.tokenizer)
-    flags = ["--model", str(tmp_path / "model"), "--steps", "12", "--prompts-per-step", "4", "--rollouts-per-prompt",
-             "4", "--max-tokens", "32", "--save-every", "1", "--no-preflight", "--eval-every", "0", "--no-watchdog",
-             "--reward", "random"]  # fmt: skip
+    flags = ["--model", str(tmp_path / "model"), "--steps", "8", "--prompts-per-step", "4", "--rollouts-per-prompt",
+             "4", "--max-tokens", "16", "--save-every", "1", "--no-preflight", "--eval-every", "0", "--no-watchdog",
+             "--reward", "random", "--tasks", SUMS]  # fmt: skip
 
-    def start_run(out: Path) -> subprocess.Popen:
-        command = [sys.executable, "-m", "thinkling", "grpo", "--out", str(out), *flags]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **quiet)
+    def start_run(out: Path) -> BaseProcess:
+        return forked.start(tmp_path / "said", cli.main, ["grpo", "--out", str(out), *flags])
 
     def finish(out: Path) -> tuple:
         process = start_run(out)
-        assert process.wait(600) == 0, process.stderr.read().decode()
+        process.join(600)
+        assert process.exitcode == 0, (tmp_path / "said").read_text()
         return outcome(out)
 
     whole = finish(tmp_path / "whole")
@@ -347,11 +348,12 @@ def test_killed_at_any_moment(tiny: LanguageModel, tmp_path: Path) -> None:
         process = start_run(out)
         rows = int(torch.randint(1, 6, ()))
         metrics = out / "metrics.jsonl"
-        while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= rows):
+        while process.is_alive() and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= rows):
             time.sleep(0.01)
         time.sleep(float(torch.rand(())) * 0.2)  # a step and its save take about as long
-        process.send_signal(signal.SIGKILL)
-        process.wait(60)
+        process.kill()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL, (tmp_path / "said").read_text()
         assert finish(out) == whole
         assert not [path for path in (out / "checkpoints").iterdir() if "growing" in path.name]  # no half-saved model
         shutil.rmtree(out)

@@ -164,6 +164,7 @@ def assert_alike(one: Path, other: Path, weights: float, rows: float) -> None:
     assert max(apart.values()) < weights, sorted(apart.items(), key=lambda pair: -pair[1])[:5]
 
 
+SUMS = str(Path(__file__).with_name("sums.jsonl"))
 KINDS = {"muon": {"optimizer": "muon", "recompute": True}, "half": {}}
 
 
@@ -206,7 +207,7 @@ def test_moments_of_8_bits_are_for_one_process(tiny_network: Transformer) -> Non
 def asked(out: Path, **changes: object) -> Grpo:
     """Three problems for two ranks, so that one draws twice as much as the other; short passes, unequally many."""
     small = dict(out=out, steps=3, prompts_per_step=3, rollouts_per_prompt=4, max_tokens=12, lr=1e-3, save_every=2)
-    small |= dict(eval_every=2, eval_problems=3, eval_samples=2, preflight=False, micro_batch_tokens=80)
+    small |= dict(eval_every=2, eval_problems=3, eval_samples=2, preflight=False, micro_batch_tokens=80, tasks=(SUMS,))
     return Grpo(**(small | changes))
 
 

@@ -1,21 +1,21 @@
 """`thinkling eval`, `regrade` and `compare`: repeats, runs that survive, and what may be said of two of them."""
 
+import asyncio
 import json
 import os
 import resource
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
+import forked
 import pytest
 from scripted import Scripted, boxed, said
 from scripted_runs import adds, run, write_tasks
 
 from thinkling import cli, runs
+from thinkling.commands import load
 from thinkling.errors import FatalError, UserError
 from thinkling.evaluate import manifest
 from thinkling.evaluate.compare import compare_all, compared
@@ -177,21 +177,19 @@ def test_loops_and_thinking_are_seen() -> None:
 # --- runs that survive ----------------------------------------------------------------------------------------------
 
 
-SLOWLY = """
-import asyncio, sys
-from scripted_runs import adds
-from thinkling import cli
-from thinkling.commands import load
-model, gate = adds(0.8), asyncio.Semaphore(1)
-answer = model.complete
-async def one_by_one(prompt, sampling):
-    async with gate:
-        await asyncio.sleep(0.06)
-        return await answer(prompt, sampling)
-model.complete = one_by_one
-load.model_of = lambda settings: model
-cli.main(sys.argv[1:])
-"""
+def slowly(*words: str) -> None:
+    """The command with a model that answers one request at a time."""
+    model, gate = adds(0.8), asyncio.Semaphore(1)
+    answer = model.complete
+
+    async def one_by_one(prompt: str, sampling: Sampling) -> Completion:
+        async with gate:
+            await asyncio.sleep(0.06)
+            return await answer(prompt, sampling)
+
+    model.complete = one_by_one
+    load.model_of = lambda settings: model
+    cli.main(list(words))
 
 
 def test_killed_at_any_moment_and_resumed(
@@ -203,15 +201,12 @@ def test_killed_at_any_moment_and_resumed(
     for number in range(KILLS):
         out = tmp_path / f"killed-{number}" / "run"
         flags = ["eval", "--tasks", str(tasks), "--num-samples", "3", "--out", str(out)]
-        paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen([sys.executable, "-c", SLOWLY, *flags], env=environment, **quiet)
-        while not (out / "samples.jsonl").exists() and process.poll() is None:
+        process = forked.start(tmp_path / "said", slowly, *flags)
+        while not (out / "samples.jsonl").exists() and process.is_alive():
             time.sleep(0.01)
         time.sleep(random.random() * 0.5)
-        process.send_signal(signal.SIGKILL)
-        process.wait(60)
+        process.kill()
+        process.join(60)
         assert (out / "samples.jsonl").exists() and not (out / "report.json").exists()
         kept = len((out / "pool.jsonl").read_bytes().splitlines())
         model = adds(0.8)

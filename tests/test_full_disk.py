@@ -5,13 +5,12 @@ import asyncio
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from rich.console import Console
@@ -24,11 +23,12 @@ from test_tokenizer import make as tokenizer_of
 from test_web_chat import click, house_of
 
 from thinkling import cli
-from thinkling.commands import distill_data, sft
+from thinkling.commands import distill_data, export, sft
 from thinkling.errors import FatalError, UserError
 from thinkling.evaluate.ranking.votes import read_votes
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
+from thinkling.model import weights
 from thinkling.model.weights import save_model
 from thinkling.serve.chat_commands import COMMANDS
 from thinkling.serve.conversation import Talk
@@ -141,28 +141,26 @@ def test_a_model_that_has_no_room(command: str, room: int, folder: Path, capsys:
     assert any((folder / "out").iterdir())
 
 
-KILLED = """
-import os, signal, sys
-def kill(*given, **more):
-    os.kill(os.getpid(), signal.SIGKILL)
-if sys.argv[1] == "export":
-    from thinkling.commands import export as module
-    module.os.replace = kill  # all is written, and nothing has its name yet
-else:
-    from thinkling.model import weights as module
-    module._save_weights = kill
-from thinkling import cli
-cli.main(sys.argv[1:])
-"""
+def killed(*words: str) -> None:
+    """The command, which is killed when all is written and nothing has its name yet, or before the weights."""
+
+    def kill(*given: object, **more: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if words[0] == "export":
+        export.os.replace = kill
+    else:
+        weights._save_weights = kill
+    cli.main(list(words))
 
 
 @pytest.mark.parametrize("command", ["export", "convert"])
 def test_killed_in_the_middle(command: str, folder: Path) -> None:
     """What has a final name is whole or absent, and the same command then works."""
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
     words = commands(folder)[command]
-    ended = subprocess.run([sys.executable, "-c", KILLED, *words], env=env, timeout=300, check=False)
-    assert ended.returncode == -signal.SIGKILL
+    process = forked.start(folder / "said", killed, *words)
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL, (folder / "said").read_text()
     left = os.listdir(folder / "out")
     assert left and all(name.startswith(".") or name.endswith(".tmp") for name in left)
     cli.main(words)

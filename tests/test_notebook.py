@@ -27,8 +27,8 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     command = f'["{sys.executable}", "-m", "ipykernel_launcher", "-f", "{{connection_file}}"]'
     (kernel / "kernel.json").write_text(f'{{"argv": {command}, "display_name": "Python 3", "language": "python"}}')
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    for name, value in {"PROBLEMS": "2", "MINUTES": "0.001", "JUPYTER_PATH": str(tmp_path), "PYTHONPATH": path,
-                        "HF_HUB_OFFLINE": "1", "IPYTHONDIR": str(tmp_path / "ipython")}.items():  # fmt: skip
+    for name, value in {"PROBLEMS": "2", "PROMPTS": "2", "MINUTES": "0.001", "PYTHONPATH": path, "HF_HUB_OFFLINE": "1",
+                        "JUPYTER_PATH": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython")}.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(FOLDER / "quickstart.ipynb", as_version=4)
     where = {"metadata": {"path": tmp_path}}

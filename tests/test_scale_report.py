@@ -74,6 +74,12 @@ def big_page(tmp_path_factory) -> str:
     return written(tmp_path_factory.mktemp("big"), big_table())
 
 
+@pytest.fixture(scope="module")
+def small_page(tmp_path_factory) -> str:
+    """The page of the small table."""
+    return written(tmp_path_factory.mktemp("small"))
+
+
 def printed(points, width=100) -> str:
     console = Console(record=True, width=width, file=StringIO())
     for part in terminal(points):
@@ -172,8 +178,8 @@ def test_the_terminal_leaves_out_flops_that_are_not_known():
     assert "GFLOPs" not in printed([replace(p, flops=None) for p in SMALL])
 
 
-def test_the_page_says_the_numbers(tmp_path):
-    page = Page(written(tmp_path))
+def test_the_page_says_the_numbers(small_page):
+    page = Page(small_page)
     assert page.open == []
     for shown in ("A table", "Of 500 problems, greedy solves 40.0%", "[45.6, 54.4]", "One note.", "2 cores",
                   "vote · 4 samples40.0 tokens, 50.0%", "greedy → vote · 4 samples", "+10.0 points",
@@ -183,20 +189,20 @@ def test_the_page_says_the_numbers(tmp_path):
     assert page.tags.count("svg") == 4 + 2
 
 
-def test_what_is_cheapest_in_tokens_may_not_be_in_seconds(tmp_path):
+def test_what_is_cheapest_in_tokens_may_not_be_in_seconds(tmp_path, small_page):
     quick = point("quick", None, 50, 255, seconds=0.001)
     text = Page(written(tmp_path, [*SMALL, quick])).text
     assert "vote · 4 samples40.0 tokens, 50.0% [45.6, 54.4] ✓ to 44%quick0.0010 seconds, 51.0% [46.6, 55.4] ✓" in text
-    text = Page(written(tmp_path)).text
+    text = Page(small_page).text
     assert "42% to 50%vote · 4 samples40.0 tokens, 50.0% [45.6, 54.4] ✓ to 44%the same0.0160 seconds" in text
     assert text.count("the same0.0160 seconds") == 1 and "52%vote · 16 samples160 tokens" in text
 
 
-def test_nothing_from_outside_is_markup(tmp_path):
+def test_nothing_from_outside_is_markup(tmp_path, big_page):
     def named(name):
         return [replace(p, method=f"{name} {p.method}") for p in big_table()]
 
-    safe = Page(written(tmp_path, named("x"), "x", {"x": "x"}, ["x"]))
+    safe = Page(big_page)
     hostile = Page(written(tmp_path, named(HOSTILE), HOSTILE, {HOSTILE: HOSTILE}, [HOSTILE]))
     assert hostile.open == []
     assert [tag for tag in hostile.tags if tag not in ("path", "use", "g", "defs", "text")] == [
@@ -331,8 +337,8 @@ def test_spread_by_hand():
 
 
 @pytest.mark.parametrize(("empty", "mark"), [({"facts": {}}, "How this was made"), ({"notes": []}, "To keep in mind")])
-def test_empty_sections_are_left_out(tmp_path, empty, mark):
-    assert mark in written(tmp_path)
+def test_empty_sections_are_left_out(tmp_path, small_page, empty, mark):
+    assert mark in small_page
     page = Page(written(tmp_path, **empty))
     assert mark not in page.text and page.open == []
 
@@ -360,7 +366,7 @@ def test_a_server_that_tells_no_costs_still_makes_a_report(tmp_path):
 def test_pngs_are_pictures_of_twice_the_size(tmp_path):
     from PIL import Image
 
-    paths = write_pngs(tmp_path / "plots", big_table())
+    paths = write_pngs(tmp_path / "plots", SMALL)
     assert [path.name for path in paths] == [
         "accuracy-tokens.png", "accuracy-seconds.png", "accuracy-flops.png", "methods.png"
     ]  # fmt: skip
@@ -370,8 +376,8 @@ def test_pngs_are_pictures_of_twice_the_size(tmp_path):
     assert corner == (255, 255, 255)  # light, whatever the reader's system prefers
 
 
-def test_same_input_same_page_and_pictures(tmp_path):
-    assert written(tmp_path) == written(tmp_path)
+def test_same_input_same_page_and_pictures(tmp_path, small_page):
+    assert written(tmp_path) == small_page
     first = [path.read_bytes() for path in write_pngs(tmp_path, SMALL)]
     assert [path.read_bytes() for path in write_pngs(tmp_path, SMALL)] == first
 

@@ -232,7 +232,7 @@ def test_preflight_asks_a_short_file_once(tiny: LanguageModel, tmp_path: Path, m
 
 def test_the_built_in_model_is_found_healthy(tmp_path: Path) -> None:
     model = LanguageModel.load("thinkling-base")
-    found = rl_steps.examine(Grpo(out=tmp_path, rollouts_per_prompt=4), model)
+    found = rl_steps.examine(Grpo(out=tmp_path, rollouts_per_prompt=2), model)
     assert found.unreadable == ()
     assert 0.05 < found.pass_1 < found.pass_k < 1
     assert found.signal > 0.2
