@@ -67,7 +67,7 @@ class Vllm:
         use offset"). Both seen with 0.32.
         """
         began = time.monotonic()
-        command = ["nice", "-n", "10", str(self.python), "-m", "vllm.entrypoints.openai.api_server", "--model",
+        command = [str(self.python), "-m", "vllm.entrypoints.openai.api_server", "--model",
                    str(model or resolve("thinkling-base")), "--served-model-name", "thinkling-base", "--port",
                    str(self.port), "--dtype", "float32", "--max-model-len", "1024", "--max-num-seqs", "32",
                    "--enforce-eager", "--no-enable-chunked-prefill"]  # fmt: skip
@@ -93,7 +93,7 @@ class Vllm:
 def thinkling(*words: str, script: str | None = None) -> subprocess.Popen:
     how = ["-c", script] if script else ["-m", "thinkling"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = ["nice", "-n", "10", sys.executable, *how, *words]
+    command = [sys.executable, *how, *words]
     return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
