@@ -416,6 +416,27 @@ def test_the_document_requires_what_the_server_does() -> None:
         assert not Draft202012Validator(schema).is_valid(body)
 
 
+NULLS = [
+    (CHAT, {"messages": [{"role": "user", "content": "a", "reasoning": None}], "n": None, "stop": None}),
+    (CHAT, {"messages": [{"role": "user", "content": "a"}], "stream": True, "stream_options": {"include_usage": None}}),
+    (TEXT, {"prompt": "a", "model": None, "stream_options": None}),
+    (RESPONSES, {"input": "a", "top_logprobs": None, "reasoning": {"effort": None}, "text": {"format": None}}),
+    (TOKENIZE, {"prompt": None, "messages": [{"role": "user", "content": "a"}], "return_token_strs": None}),
+]
+
+
+def test_the_document_has_null_where_the_server_takes_it() -> None:
+    """Clients send null for what they leave out; schemathesis found it taken, and not in the document."""
+    paths = document("m")["paths"]
+    for endpoint, body in NULLS:
+        schema = paths[endpoint]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        Draft202012Validator(schema).validate(body)
+        read(body, endpoint)
+    for endpoint, body in ((CHAT, {"messages": None}), (TEXT, {"prompt": None}), (TOKENIZE, {"prompt": None})):
+        schema = paths[endpoint]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert not Draft202012Validator(schema).is_valid(body)
+
+
 def test_depth_is_counted_outside_of_texts() -> None:
     assert depth_of(b'{"a": "[[[[", "b": [[1], "\\"["]}') == 3
     assert parsed(json.dumps({"a": "[" * 1000}).encode()) == {"a": "[" * 1000}

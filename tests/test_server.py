@@ -388,7 +388,9 @@ def test_bodies_have_limits(server: Running) -> None:
     assert post(CHAT, content=b"[" * 5000, headers=json_type).status_code == 400
     assert post(CHAT, content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
     assert post(CHAT, json={}).json()["error"]["param"] == "messages"
-    assert post("/metrics").status_code == 405 and server.http.get("/v1/nothing").status_code == 404
+    another = post("/metrics")
+    assert another.status_code == 405 and "GET" in another.headers["allow"]
+    assert server.http.get(CHAT).headers["allow"] == "POST" and server.http.get("/v1/nothing").status_code == 404
     many = {"messages": [{"role": "user", "content": "x"}] * 20_000}
     assert post(TOKENIZE, json=many).status_code in (200, 400)
 

@@ -17,6 +17,7 @@ from thinkling.device import generator
 from thinkling.errors import UserError
 from thinkling.generate.sampling import Sampling
 
+LEAST = torch.finfo(torch.float32).tiny  # a temperature below it would divide by 0
 UNIFORMS_AT_ONCE = 64  # numbers; how many are drawn at a time does not change them
 CANDIDATES = 1024  # the likeliest tokens, within which top-k and top-p mostly end; a small vocabulary is sorted whole
 CONFIDENCE_TOKENS = 20  # the likeliest tokens over which confidence is the mean; DeepConf's choice
@@ -39,9 +40,7 @@ class BatchedSampling:
             return torch.tensor(values, dtype=dtype, device=device)[:, None]
 
         self.greedy = column([s.temperature == 0 for s in samplings], torch.bool)
-        least = torch.finfo(torch.float32).tiny  # less may be 0 as a float32
-        temperatures = [max(s.temperature, least) if s.temperature else 1.0 for s in samplings]
-        self.temperature = column(temperatures, torch.float32)
+        self.temperature = column([max(s.temperature or 1.0, LEAST) for s in samplings], torch.float32)
         self.top_k = column([s.top_k or 2**62 for s in samplings], torch.long)
         self.top_p = column([s.top_p for s in samplings], torch.float32)
         self.min_p = column([s.min_p for s in samplings], torch.float32)

@@ -258,5 +258,8 @@ async def told(request: Request, error: ApiError) -> Response:
 
 
 async def no_route(request: Request, error: HTTPException) -> Response:
-    what = "takes another method" if error.status_code == 405 else "is not offered here: see /openapi.json"
-    return refusal(ApiError(error.status_code, f"this path {what}", code="not_found"))
+    """headers: Allow, which says the methods that the path takes."""
+    another = error.status_code == 405
+    what = "takes another method" if another else "is not offered here: see /openapi.json"
+    code = "method_not_allowed" if another else "not_found"
+    return refusal(ApiError(error.status_code, f"this path {what}", code=code, headers=dict(error.headers or {})))

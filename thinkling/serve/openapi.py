@@ -4,6 +4,7 @@ import re
 
 from thinkling import __version__
 from thinkling.serve.parameters import CHAT, DETOKENIZE, PARAMETERS, REFUSED, RESPONSES, TEXT, TOKENIZE, of_endpoint
+from thinkling.serve.schema import Schema
 from thinkling.serve.weights import FIELDS, INFO, UPDATE
 
 SUMMARIES = {
@@ -12,7 +13,9 @@ SUMMARIES = {
 }  # fmt: skip
 REQUIRED = {
     CHAT: {"required": ["messages"]}, TEXT: {"required": ["prompt"]}, RESPONSES: {"required": ["input"]},
-    TOKENIZE: {"oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}]}, DETOKENIZE: {"required": ["tokens"]},
+    TOKENIZE: {"oneOf": [{"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                         for name in ("prompt", "messages")]},
+    DETOKENIZE: {"required": ["tokens"]},
 }  # fmt: skip
 TURN = {"role": "user", "content": "What is 17 + 25?"}
 EXAMPLES = {
@@ -60,13 +63,27 @@ def document(name: str, updates: bool = False) -> dict:
 def operation(endpoint: str, name: str) -> dict:
     rows = [row for row in of_endpoint(endpoint).values() if not row.why]
     names = {"model": {"pattern": rf"^{re.escape(name)}(\+[a-z0-9-]{{1,30}}(@[0-9]{{1,6}})?)?$"}}
-    schema = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {row.name: row.schema | names.get(row.name, {}) | {"description": row.help} for row in rows},
-    } | REQUIRED[endpoint]
+    properties = {row.name: row.schema | names.get(row.name, {}) for row in rows}
+    schema = with_null({"type": "object", "additionalProperties": False, "properties": properties} | REQUIRED[endpoint])
+    for row in rows:
+        schema["properties"][row.name]["description"] = row.help
     body = {"required": True, "content": {"application/json": {"schema": schema, "example": EXAMPLES[endpoint]}}}
     return {"summary": SUMMARIES[endpoint], "requestBody": body, "responses": answers(endpoint)}
+
+
+def with_null(schema: Schema) -> Schema:
+    """The schema, with null for every property that may be left out: clients send it, and it means the same."""
+    found = dict(schema)
+    if "items" in found:
+        found["items"] = with_null(found["items"])
+    if "anyOf" in found:
+        found["anyOf"] = [with_null(option) for option in found["anyOf"]]
+    for name, own in schema.get("properties", {}).items():
+        own = with_null(own)
+        if name not in schema.get("required", ()) and None not in own.get("enum", ()):
+            own = {"anyOf": [*own.get("anyOf", [own]), {"type": "null"}]}
+        found["properties"] = found["properties"] | {name: own}
+    return found
 
 
 def update() -> dict:

@@ -183,9 +183,16 @@ def save_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer, s
     write_json(training / "state.json", {"optimizer": plain, "state": state})
 
 
-def save_weights(folder: Path, model: LanguageModel) -> None:
-    """Write a model as an ordinary model folder, adapters merged, without what training needs to resume."""
-    save_model(folder, model.network, model.tokenizer, weights=merged(model.network))
+def save_weights(folder: Path, model: LanguageModel, with_head: bool = False) -> None:
+    """Write a model as an ordinary model folder, adapters merged, without what training needs to resume.
+
+    with_head: a head that is tied to the embedding is written by its own name, too. vLLM on a CPU keeps a packed copy
+    of the head, and packs it anew only where a checkpoint that it reloads names it.
+    """
+    weights = merged(model.network)
+    if with_head and model.network.config.tie_word_embeddings:
+        weights |= {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}  # a file holds no tensor twice
+    save_model(folder, model.network, model.tokenizer, weights=weights)
 
 
 def restore_model_state(folder: Path, model: LanguageModel, optimizer: Optimizer) -> dict | None:

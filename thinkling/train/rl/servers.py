@@ -114,7 +114,7 @@ class RolloutServers(Forwarding):
             with refused_by_name(target):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 shutil.rmtree(growing, ignore_errors=True)
-                checkpoint.save_weights(growing, self.model)
+                checkpoint.save_weights(growing, self.model, with_head=True)
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(growing, target)
         except UserError as error:
