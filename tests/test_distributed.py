@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -82,6 +83,17 @@ def told() -> tuple:
 def test_what_ranks_tell_each_other() -> None:
     assert values(on_ranks(2, told)) == 2 * [([0, 10], 5, ["0a0", "1b0", "2c1", "3d1", "4e1"])]
     assert told() == ([0], 5, ["0a0", "1b0", "2c0", "3d0", "4e0"])
+
+
+def test_what_a_process_alone_is_doing_ends_with_it() -> None:
+    with distributed.phase("step 7"):
+        with pytest.raises(UserError), distributed.phase("drawing"):
+            raise UserError("no")
+        with ThreadPoolExecutor(1) as other, distributed.phase("learning"):  # what is drawn meanwhile
+            with distributed.phase("a pass"):
+                other.submit(distributed.phase("drawing").__enter__).result()
+            assert distributed.doing() == "step 7, learning"
+    assert distributed.doing() == ""
 
 
 # --- a network that is dealt out ----------------------------------------------------------------------------------

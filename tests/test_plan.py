@@ -150,17 +150,21 @@ def test_the_command_says_what_fits(capsys: pytest.CaptureFixture) -> None:
     cli.main(["plan", "Qwen3-0.6B", "--overlap", "--gpus", "4", "--servers", "3"])
     said = " ".join(capsys.readouterr().out.split())
     assert "copies" not in said and "pushing 0.596; drawing goes on meanwhile)" in said
-    for flags in (
-        ["--overlap"],
-        ["--overlap", "--command", "sft", "--gpus", "1"],
-        ["--max-stale", "2"],
-        ["--servers", "8"],
-        ["--command", "sft", "--servers", "1"],
-        ["--optimizer", "adamw-8bit"],
-    ):
-        with pytest.raises(SystemExit):
-            cli.main(["plan", "Qwen3-8B", "--gpus", "8", *flags])
-    assert "is for one GPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [("--gpus 8 --servers 8", "leaves a GPU of --gpus 8 to learn"),
+     ("--gpus 8 --servers 1 --command sft", "--servers 1 is for grpo"),
+     ("--gpus 8 --optimizer adamw-8bit", "is for one GPU"),
+     ("--gpus 8 --overlap", "--overlap is for grpo in one process"),
+     ("--command sft --overlap", "--overlap is for grpo in one process"),
+     ("--max-stale 2", "--max-stale 2 is for rollouts that are drawn ahead: add --overlap")],
+)  # fmt: skip
+def test_what_cannot_be_is_said(flags: str, why: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["plan", "Qwen3-8B", *flags.split()])
+    assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
