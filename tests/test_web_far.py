@@ -109,7 +109,8 @@ def test_a_reply_through_a_server_is_the_models_own(tiny: LanguageModel, monkeyp
             assert [getattr(turn.reply, n) for n in names] == [getattr(other.reply, n) for n in names]
             assert turn.reply.num_tokens and theirs.told[id].verdict == mine.told[id].verdict
             assert theirs.told[id].dropped == mine.told[id].dropped and not theirs.told[id].silent
-            here, far = ([p.text for p in s.told[id].pieces if not re.fullmatch("<.*>|", p.text)] for s in sessions)
+            here, far = ([(p.text, p.thinking) for p in s.told[id].pieces if not re.fullmatch("<.*>|", p.text)]
+                         for s in sessions)  # fmt: skip
             assert here == far  # but for control tokens, which a server tells, too
             assert "data-tip" in transcript(theirs, "")
         assert theirs.told[7].dropped == 1 and theirs.told[2].verdict is not None
@@ -179,7 +180,7 @@ def test_a_server_that_tells_no_logprobs_is_told_of_in_a_line(monkeypatch: pytes
         for text in ("one", "two"):
             await click(house, session, "send", text=text)
         reply = session.tree.turns[4].reply
-        assert (reply.thinking, reply.answer, reply.num_tokens, reply.cut) == ("so", "12", 7, True)
+        assert (reply.thinking, reply.answer, reply.num_tokens, reply.num_thinking) == ("so", "12", 7, 0) and reply.cut
         page = transcript(session, "")
         assert page.count("no alternatives of tokens: the server tells no log-probabilities") == 2
         assert 'data-what="tokens"' not in page and not session.note
@@ -187,6 +188,29 @@ def test_a_server_that_tells_no_logprobs_is_told_of_in_a_line(monkeypatch: pytes
 
     for refuses in (True, False):
         asyncio.run(test(refuses))
+
+
+def test_thinking_ends_where_its_tag_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also within a piece that says both."""
+
+    def told(*tokens: str) -> dict:
+        return {"content": [{"token": token, "logprob": -0.5, "top_logprobs": []} for token in tokens]}
+
+    said = chunk(reasoning_content="so", logprobs=told("so"))
+    said += chunk(reasoning_content=" it", content="1", logprobs=told(" it", "</think>", "1"))
+    said += chunk(content="2", logprobs=told("2")) + END
+
+    async def test() -> None:
+        house = house_of(there(monkeypatch, httpx.MockTransport(lambda request: httpx.Response(200, content=said))))
+        session = Session(("tiny",), ("tiny",))
+        await click(house, session, "send", text="7 + 5?")
+        assert [(piece.text, piece.thinking) for piece in session.told[2].pieces] == [
+            ("so", True), (" it", True), ("</think>", True), ("1", False), ("2", False)
+        ]  # fmt: skip
+        reply = session.tree.turns[2].reply
+        assert (reply.thinking, reply.answer, reply.num_thinking, reply.num_tokens) == ("so it", "12", 3, 7)
+
+    in_loop(test)
 
 
 def test_what_goes_wrong_on_the_way_is_said_and_what_was_said_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +296,7 @@ def test_the_command_takes_a_server_and_two_of_its_models(monkeypatch: pytest.Mo
     there(monkeypatch, None)
     lists = httpx.MockTransport(lambda request: httpx.Response(200, json=LISTED))
     monkeypatch.setattr(httpx, "Client", lambda **more: CLIENT(transport=lists, **more))
-    cli.main(["chat", "--web", "--server", "http://127.0.0.1", "--model", "tiny", "--compare", "other"])
+    cli.main(["chat", "--web", "--server", "http://127.0.0.1", "--model", "tiny", "--compare", "other", "--port", "0"])
     ((house, access),) = served
     assert house.names == ("tiny", "other") and house.context == 300 and access.token is None
     assert house.sampling.temperature == 0 and UNTOLD > 300
