@@ -31,6 +31,9 @@ def on_ranks(
     """work(*arguments) on `num` ranks at once. A model that it takes must not have generated yet: its engine's thread
     would stay behind. joins: else work forms the group itself, as the command line does.
     """
+    import torch._dynamo
+    import torch.distributed.fsdp  # noqa: F401  # here, once: else every rank would, for two seconds of a core
+
     context, store = (
         multiprocessing.get_context("fork"),
         TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False),
