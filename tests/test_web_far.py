@@ -190,23 +190,23 @@ def test_a_server_that_tells_no_logprobs_is_told_of_in_a_line(monkeypatch: pytes
         asyncio.run(test(refuses))
 
 
-def test_thinking_ends_where_its_tag_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also within a piece that says both."""
+@pytest.mark.parametrize("tag", [("</think>",), ()])
+def test_thinking_ends_where_its_tag_does(tag: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also within a piece that says both; where no tag is told, behind that piece, though the next says nothing yet."""
 
     def told(*tokens: str) -> dict:
         return {"content": [{"token": token, "logprob": -0.5, "top_logprobs": []} for token in tokens]}
 
     said = chunk(reasoning_content="so", logprobs=told("so"))
-    said += chunk(reasoning_content=" it", content="1", logprobs=told(" it", "</think>", "1"))
-    said += chunk(content="2", logprobs=told("2")) + END
+    said += chunk(reasoning_content=" it", content="1", logprobs=told(" it", *tag, "1"))
+    said += chunk(content="", logprobs=told("2")) + chunk(content="2") + END
 
     async def test() -> None:
         house = house_of(there(monkeypatch, httpx.MockTransport(lambda request: httpx.Response(200, content=said))))
         session = Session(("tiny",), ("tiny",))
         await click(house, session, "send", text="7 + 5?")
-        assert [(piece.text, piece.thinking) for piece in session.told[2].pieces] == [
-            ("so", True), (" it", True), ("</think>", True), ("1", False), ("2", False)
-        ]  # fmt: skip
+        thinks = [("so", True), (" it", True), *((text, True) for text in tag), ("1", not tag), ("2", False)]
+        assert [(piece.text, piece.thinking) for piece in session.told[2].pieces] == thinks
         reply = session.tree.turns[2].reply
         assert (reply.thinking, reply.answer, reply.num_thinking, reply.num_tokens) == ("so it", "12", 3, 7)
 
