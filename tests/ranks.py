@@ -32,7 +32,8 @@ def on_ranks(
     """work(*arguments) on `num` ranks at once. A model that it takes must not have generated yet: its engine's thread
     would stay behind. joins: else work forms the group itself, as the command line does.
     """
-    importlib.import_module("torch.distributed.fsdp")  # takes seconds: here once, or in every rank
+    for module in ("torch._dynamo", "torch.distributed.fsdp"):  # they take seconds: here once, or in every rank
+        importlib.import_module(module)
     context, store = (
         multiprocessing.get_context("fork"),
         TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False),

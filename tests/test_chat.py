@@ -32,7 +32,8 @@ class Scripted:
         for i, item in enumerate(self.replies.pop(0), start=1):
             if isinstance(item, BaseException):
                 raise item
-            yield replace(item, num_tokens=i) if isinstance(item, Delta) else Delta(content=item, num_tokens=i)
+            item = item if isinstance(item, Delta) else Delta(content=item)
+            yield replace(item, num_tokens=i, num_thinking=i if item.reasoning else 0)
 
 
 def talk_of(*replies: list, terminal: bool = False, **more: object) -> Talk:

@@ -153,6 +153,15 @@ def test_an_interruption_costs_only_what_was_under_way(tmp_path: Path) -> None:
     assert {prompt for prompt, _ in model.asked} == {"Question: 2 + 1?\nAnswer:\n"}
 
 
+def test_where_nothing_can_be_written_nobody_is_asked(tmp_path: Path) -> None:
+    """All solutions were asked for first."""
+    (tmp_path / "folder").mkdir()
+    model = Scripted(thinker)
+    with pytest.raises(UserError, match=r"--out .*folder is a folder: name a file"):
+        distill_data.make(settings(tmp_path, out=tmp_path / "folder"), model)
+    assert model.asked == []
+
+
 def test_a_problem_that_fails_is_named_or_skipped(tmp_path: Path) -> None:
     def refuses(prompt: str, sampling: Sampling) -> Completion:
         if "1 + 1" in prompt:

@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -40,6 +41,7 @@ from thinkling.train.sft.trainer import SftMetrics
 from thinkling.train.trackers import numbers
 
 RANKS = int(os.environ.get("RANKS", "2"))  # that learn as one does; 4 in `make fuzz`
+FOUR = 4  # where the same is tried on four ranks, too, which costs more: a part of it
 
 # --- who does what ------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,17 @@ def told() -> tuple:
 def test_what_ranks_tell_each_other() -> None:
     assert values(on_ranks(2, told)) == 2 * [([0, 10], 5, ["0a0", "1b0", "2c1", "3d1", "4e1"])]
     assert told() == ([0], 5, ["0a0", "1b0", "2c0", "3d0", "4e0"])
+
+
+def test_what_a_process_alone_is_doing_ends_with_it() -> None:
+    with distributed.phase("step 7"):
+        with pytest.raises(UserError), distributed.phase("drawing"):
+            raise UserError("no")
+        with ThreadPoolExecutor(1) as other, distributed.phase("learning"):  # what is drawn meanwhile
+            with distributed.phase("a pass"):
+                other.submit(distributed.phase("drawing").__enter__).result()
+            assert distributed.doing() == "step 7, learning"
+    assert distributed.doing() == ""
 
 
 # --- a network that is dealt out ----------------------------------------------------------------------------------
@@ -173,27 +186,27 @@ def test_several_ranks_learn_from_examples_as_one_does(
 ) -> None:
     """Weights move by about lr in each of 3 steps, 0.03 in all; what they differ by is a thousandth of that, and less.
     A bfloat16 model (half) rounds its gradients, and with them every step; it is its float32 masters, rounded."""
-    plans = {kind: [plan(tmp_path / name / kind, rows, **KINDS[kind]) for name in ("both", "alone")] for kind in KINDS}
 
-    def learn_all(place: int) -> None:
-        for kind, pair in plans.items():
+    def learn(name: str, kinds: Iterable[str] = KINDS) -> None:
+        for kind in kinds:
             model = fresh()
             model.network.to(torch.bfloat16 if kind == "half" else torch.float32)
-            sft.train(pair[place], model)
+            sft.train(plan(tmp_path / name / kind, rows, **KINDS[kind]), model)
 
-    learn_all(1)
-    values(on_ranks(RANKS, learn_all, 0))
-    both, alone = plans.pop("half")
-    for a, b in zip(metrics_of(both.out), metrics_of(alone.out), strict=True):
+    learn("alone")
+    values(on_ranks(RANKS, learn, "both"))
+    values(on_ranks(FOUR, learn, "four", ["muon"]))
+    both, alone = (tmp_path / name / "half" for name in ("both", "alone"))
+    for a, b in zip(metrics_of(both), metrics_of(alone), strict=True):
         assert a == pytest.approx(b, rel=0.02)
     for own in (both, alone):
-        tensors = saved(own.out)
+        tensors = saved(own)
         masters = [tensor for name, tensor in tensors.items() if "/master." in name]
         weights = [tensor for name, tensor in tensors.items() if name.startswith("model.")]
         sums = [sorted(float(w.double().sum()) for w in part) for part in (weights, [m.bfloat16() for m in masters])]
         assert sums[0] == sums[1] and all(not torch.equal(m, m.bfloat16().float()) for m in masters)
-    for both, alone in plans.values():
-        assert_alike(both.out, alone.out, weights=1e-5, rows=1e-5)
+    for name in ("both", "four"):
+        assert_alike(tmp_path / name / "muon", tmp_path / "alone" / "muon", weights=1e-5, rows=1e-5)
 
 
 def test_moments_of_8_bits_are_for_one_process(tiny_network: Transformer) -> None:
@@ -238,23 +251,23 @@ def test_several_ranks_learn_from_rollouts_as_one_does(
     fresh: Callable[[], LanguageModel], tmp_path: Path, mostly_alike: None
 ) -> None:
     """Whichever rank draws a problem's completions, they are the same; and so is what is learnt from them."""
-    plans = {kind: [asked(tmp_path / name / kind, **OBJECTIVES[kind]) for name in ("both", "alone")]
-             for kind in OBJECTIVES}  # fmt: skip
 
-    def learn_all(place: int) -> None:
-        for pair in plans.values():
-            grpo.train(pair[place], fresh())
+    def learn(name: str, kinds: Iterable[str] = OBJECTIVES) -> None:
+        for kind in kinds:
+            grpo.train(asked(tmp_path / name / kind, **OBJECTIVES[kind]), fresh())
 
-    learn_all(1)
-    values(on_ranks(RANKS, learn_all, 0))
-    for kind, (both, alone) in plans.items():
-        a, b = ([(row["id"], row["tokens"], row["reward"]) for row in read_jsonl(own.out / "samples.jsonl")]
-                for own in (both, alone))  # fmt: skip
+    learn("alone")
+    values(on_ranks(RANKS, learn, "both"))
+    values(on_ranks(FOUR, learn, "four", ["dapo"]))  # three problems: one rank draws nothing
+    for name, kind in (("both", "whiten"), ("both", "dapo"), ("four", "dapo")):
+        several, alone = tmp_path / name / kind, tmp_path / "alone" / kind
+        a, b = ([(row["id"], row["tokens"], row["reward"]) for row in read_jsonl(own / "samples.jsonl")]
+                for own in (several, alone))  # fmt: skip
         assert a == b, kind
-        assert_alike(both.out, alone.out, weights=1e-5, rows=1e-4)
-        norms = [row["grad_norm"] for row in metrics_of(both.out)]
+        assert_alike(several, alone, weights=1e-5, rows=1e-4)
+        norms = [row["grad_norm"] for row in metrics_of(several)]
         assert min(norms[:2]) > 0 and (norms[2] == 0) == (kind == "dapo"), kind  # a KL term needs no signal
-    a, b = (list(read_jsonl(own.out / "validation.jsonl")) for own in plans["whiten"])
+    a, b = (list(read_jsonl(tmp_path / name / "whiten" / "validation.jsonl")) for name in ("both", "alone"))
     assert a == b and len(a) == 3
 
 
@@ -311,7 +324,7 @@ def test_several_ranks_pretrain_and_distil_as_one_does(
 
 
 def failing(model: LanguageModel, settings: Sft, at: int, fail: Callable[[], None]) -> None:
-    """A run whose rank 1 fails behind step `at`."""
+    """A run whose rank 1 fails in step `at`, counted from 0, when the weights have moved and are not saved."""
 
     def show(shown: object) -> None:
         if distributed.rank() == 1 and isinstance(shown, SftMetrics) and shown.step == at:
@@ -327,7 +340,7 @@ def killed() -> None:
 def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
     fresh: Callable[[], LanguageModel], tmp_path: Path, rows: Path
 ) -> None:
-    """On as many ranks it ends with the bits of a run that nothing interrupted; on one rank nearly so."""
+    """On as many ranks it ends with the bits of a run that nothing interrupted; on four, and then on one, nearly so."""
     whole, broken = (plan(tmp_path / name, rows, save_every=1, eval_every=0) for name in ("whole", "broken"))
     survivor, gone = on_ranks(2, failing, fresh(), broken, 1, killed)
     assert gone.signal == signal.SIGKILL
@@ -335,7 +348,8 @@ def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
     assert "rank 0 of 2, at 'step 2': the other processes do not answer" in survivor.words
     assert "rank 1 was at 'step 2'" in survivor.words
     assert survivor.words.endswith("the same command resumes from the last checkpoint")
-    shutil.copytree(broken.out, tmp_path / "one")
+    assert checkpoint.latest(broken.out).step == 1
+    shutil.copytree(broken.out, tmp_path / "other")
 
     def both() -> None:
         sft.train(broken, fresh())
@@ -347,8 +361,12 @@ def test_a_killed_rank_ends_the_run_and_it_resumes_on_any_number_of_ranks(
         a, b = saved(broken.out), saved(whole.out)
         assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     assert_alike(broken.out, whole.out, weights=1e-5, rows=1e-4)
-    sft.train(replace(whole, out=tmp_path / "one"), fresh())
-    assert_alike(tmp_path / "one", whole.out, weights=1e-5, rows=1e-4)
+    other = replace(whole, out=tmp_path / "other")
+    again = on_ranks(FOUR, failing, fresh(), other, 2, no_room)
+    assert [own.error for own in again] == ["SystemExit", "UserError", "SystemExit", "SystemExit"]
+    assert checkpoint.latest(other.out).step == 2
+    sft.train(other, fresh())
+    assert_alike(other.out, whole.out, weights=1e-5, rows=1e-4)
 
 
 def waiting(fail: Callable[[], None]) -> None:
@@ -364,7 +382,7 @@ def hung() -> None:
     time.sleep(3600)
 
 
-def broken() -> None:
+def no_room() -> None:
     raise UserError("the disk is full")
 
 
@@ -381,7 +399,7 @@ def test_a_rank_that_hangs_is_named() -> None:
 
 
 def test_a_rank_that_fails_says_why_and_the_others_say_nothing() -> None:
-    silent, speaks = on_ranks(2, waiting, broken)
+    silent, speaks = on_ranks(2, waiting, no_room)
     assert (speaks.error, speaks.words) == ("UserError", "rank 1 of 2, at 'step 7, grading': the disk is full")
     assert (silent.error, silent.words) == ("SystemExit", "2")
 

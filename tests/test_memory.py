@@ -11,6 +11,7 @@ import torch
 from thinkling import cli
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
+from thinkling.commands.rollout_servers import RolloutServerSettings
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_packed
@@ -274,6 +275,12 @@ def test_parts_by_hand(tmp_path: Path) -> None:
     found = rl_steps.fixed_parts(plan(tmp_path, preset="grpo"), SIZES["Qwen3-0.6B"], torch.float32)
     assert found["reference model"] == pytest.approx(4 * weights)
     assert found["float32 masters"] == 0
+    ahead = plan(tmp_path, overlap=True, max_stale=3)  # the model and three copies, each of them with a cache
+    found = rl_steps.fixed_parts(ahead, SIZES["Qwen3-0.6B"], torch.bfloat16)
+    assert found["copies that draw ahead"] == pytest.approx(3 * 2 * weights)
+    assert found["key-value cache"] == pytest.approx(4 * 8 * 1024 * 2 * 28 * 8 * 128 * 2 / 1e9)
+    asking = replace(ahead, servers=RolloutServerSettings(rollouts="http://a"))
+    assert rl_steps.fixed_parts(asking, SIZES["Qwen3-0.6B"], torch.bfloat16)["copies that draw ahead"] == 0
     small = rl_steps.fixed_parts(plan(tmp_path, lora_rank=16, preset="grpo"), SIZES["Qwen3-0.6B"], torch.bfloat16)
     per_layer = (1024 + 2048) + 2 * (1024 + 1024) + (2048 + 1024) + 3 * (1024 + 3072)
     assert small["adamw's state"] == pytest.approx(8 * 16 * 28 * per_layer / 1e9)
@@ -301,6 +308,13 @@ def test_the_state_is_as_large_as_planned(tiny_network: Transformer, tmp_path: P
     optimizer.step()
     tensors = (t for part in optimizer.parts for state in part.state.values() for t in state.values())
     assert round(planned) == sum(t.nbytes for t in tensors if t.numel() > 1)
+
+
+def test_the_copies_that_draw_ahead_are_as_large_as_planned(tiny: LanguageModel, tmp_path: Path) -> None:
+    settings = plan(tmp_path, overlap=True, max_stale=2)
+    copies = rl_steps.sampler_of(settings, tiny, sampler.Curriculum(("builtin",), 0, False)).copies
+    planned = rl_steps.fixed_parts(settings, tiny.network.config, torch.float32)["copies that draw ahead"] * 1e9
+    assert round(planned) == sum(weight.nbytes for own in copies for weight in own.network.parameters())
 
 
 def test_the_router_is_left_to_adamw(tmp_path: Path) -> None:

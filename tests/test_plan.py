@@ -17,7 +17,7 @@ from thinkling.train import memory
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.memory import Workload
 from thinkling.train.optim import Optimizer
-from thinkling.train.plan import Job, Machine, Shares, drawing, parts_of_rank, plan_run, seconds_of
+from thinkling.train.plan import Job, Machine, RunPlan, Shares, drawing, parts_of_rank, plan_run, seconds_of
 from thinkling.train.sharding import learner
 
 WORK = Workload(num_rollouts=8, max_tokens=64, max_length=192, max_rows=256, cache_gb=1.0, micro_batch_tokens=256)
@@ -113,6 +113,24 @@ def test_learning_is_computing_or_telling_whichever_takes_longer() -> None:
     assert far["learning"] == pytest.approx(63 * config.num_parameters() * 8 / 5e9, rel=1e-6)  # over the network
 
 
+def test_what_is_drawn_ahead_by_hand() -> None:
+    """Two copies: three caches share what is left, so each has room for a third of the answers at once. Where servers
+    draw, a step takes as long as the drawing or all the rest."""
+    config, dtype, work = SIZES["Qwen3-0.6B"], torch.bfloat16, replace(WORK, num_rollouts=600, num_copies=2)
+    row = 192 * 28 * 2 * 8 * 128 * 2 / 1e9  # length, layers, keys and values, heads, width, bytes
+    work, job = replace(work, max_rows=600, cache_gb=1000), replace(JOB, num=600)
+    whole = plan_run(config, dtype, work, job, replace(MADE_UP, gb=1000), EVERYTHING)
+    assert whole.parts["key-value cache"] == pytest.approx(3 * 600 * row)
+    small = replace(MADE_UP, gb=(whole.gb - 3 * 500 * row) / 0.92)
+    found = plan_run(config, dtype, work, job, small, EVERYTHING)
+    assert found.parts["key-value cache"] == pytest.approx(3 * 100 * row)
+    assert found.seconds["drawing"] == pytest.approx(drawing(config, dtype, job, MADE_UP, EVERYTHING, at_once=100))
+    seconds = {"drawing": 5.0, "learning": 3.0, "pushing": 1.0}
+    assert RunPlan({}, 1, 0, seconds).step == 9
+    assert RunPlan({}, 1, 0, seconds, overlap=True).step == 5
+    assert RunPlan({}, 1, 0, seconds | {"learning": 6.0}, overlap=True).step == 7
+
+
 # --- the command ---
 
 
@@ -126,10 +144,27 @@ def test_the_command_says_what_fits(capsys: pytest.CaptureFixture) -> None:
     cli.main(["plan", "Qwen3-0.6B", "--command", "eval", "--gpus", "2", "--gpu", "rtx4090"])
     said = capsys.readouterr().out
     assert "gradients" not in said and "2 servers" in " ".join(said.split())
-    for flags in (["--servers", "8"], ["--command", "sft", "--servers", "1"], ["--optimizer", "adamw-8bit"]):
-        with pytest.raises(SystemExit):
-            cli.main(["plan", "Qwen3-8B", "--gpus", "8", *flags])
-    assert "is for one GPU" in capsys.readouterr().err
+    cli.main(["plan", "Qwen3-0.6B", "--overlap", "--max-stale", "2"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "copies that draw ahead 2.38" in said and "meanwhile" not in said  # 596 million weights of 2 bytes, twice
+    cli.main(["plan", "Qwen3-0.6B", "--overlap", "--gpus", "4", "--servers", "3"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "copies" not in said and "pushing 0.596; drawing goes on meanwhile)" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [("--gpus 8 --servers 8", "leaves a GPU of --gpus 8 to learn"),
+     ("--gpus 8 --servers 1 --command sft", "--servers 1 is for grpo"),
+     ("--gpus 8 --optimizer adamw-8bit", "is for one GPU"),
+     ("--gpus 8 --overlap", "--overlap is for grpo in one process"),
+     ("--command sft --overlap", "--overlap is for grpo in one process"),
+     ("--max-stale 2", "--max-stale 2 is for rollouts that are drawn ahead: add --overlap")],
+)  # fmt: skip
+def test_what_cannot_be_is_said(flags: str, why: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["plan", "Qwen3-8B", *flags.split()])
+    assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

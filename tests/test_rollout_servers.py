@@ -245,6 +245,20 @@ def test_a_fault_ends_in_one_line_and_the_run_resumes_exactly(
     assert told(samples(tmp_path / "run")) == whole[:16]
 
 
+def test_a_server_that_is_lost_while_a_run_saves_is_named(
+    fresh: Callable, servers: dict[str, FakeServer], tmp_path: Path
+) -> None:
+    """What is drawn ahead is waited for then. It was said that the step "cannot be saved", and to make room."""
+    settings = plan(tmp_path / "run", overlap=True, servers=asking("http://a"))
+    servers["a"].fault[ASK] = later(dies, 1 + 8 + 4)  # the proof, the first batch, and half of the second
+    with pytest.raises(FatalError, match=r"^drawing rollouts for step 1: the server at http://a .*no server") as caught:
+        grpo.train(settings, fresh())
+    assert "saved" not in str(caught.value) and "\n" not in str(caught.value)
+    assert len(servers["a"].log) == 8 + 4 and checkpoint.latest(tmp_path / "run") is None
+    servers["a"].fault.clear()
+    assert grpo.train(settings, fresh()).name == "step-00003" and len(samples(tmp_path / "run")) == 3 * 8
+
+
 def test_a_server_that_was_started_anew_gets_the_weights_before_it_counts(
     fresh: Callable, servers: dict[str, FakeServer], whole: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

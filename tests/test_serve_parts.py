@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from starlette.responses import Response
 
+from thinkling import cli
 from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
@@ -490,6 +492,18 @@ def test_a_port_is_free_at_once_after_its_server_was_killed() -> None:
     first.close()
     with server.listening("127.0.0.1", port), pytest.raises(UserError, match="choose another --port"):
         server.listening("127.0.0.1", port)
+
+
+def test_a_port_that_is_taken_is_said_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(LanguageModel, "load", None)
+    monkeypatch.setitem(sys.modules, "gradio", sys)  # it need not be there
+    with server.listening("127.0.0.1", 0) as taken:
+        for command in (["serve"], ["chat", "--web"]):
+            with pytest.raises(SystemExit):
+                cli.main([*command, "--port", str(taken.getsockname()[1])])
+            assert "(Address already in use): choose another --port" in capsys.readouterr().err
 
 
 def test_names_of_models(tiny: LanguageModel) -> None:

@@ -19,7 +19,7 @@ from thinkling.model.weights import load_model, resolve
 from thinkling.problem import Problem
 from thinkling.tasks.benchmarks import load_problems
 from thinkling.train import checkpoint
-from thinkling.train.rl import live_table
+from thinkling.train.rl import live_table, rollout
 from thinkling.train.rl.curriculum import Curriculum
 from thinkling.train.rl.guard import preflight, validation, watchdog
 from thinkling.train.rl.guard.watchdog import SILENT, alarm
@@ -353,6 +353,28 @@ def test_the_live_table_says_what_was_found(capsys: pytest.CaptureFixture) -> No
     lines = capsys.readouterr().out.splitlines()
     assert any("pass@1 30.2% [25.0%, 36.0%]," in line for line in lines)  # it was broken inside the interval
     assert "after   1 step:  pass@1" in printed_row(replace(measured, step=1))
+
+
+def test_the_line_says_what_the_run_is_doing(
+    tiny: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the same line again and again while held-out problems were asked, for as long as that took."""
+    table, said, original = LiveTable(1), [], rollout.judged_groups
+
+    def judged(*given: object) -> list:
+        said.append(table.words())
+        return original(*given)
+
+    monkeypatch.setattr(rollout, "judged_groups", judged)
+    monkeypatch.setattr(preflight, "NUM_PROBLEMS", 2)
+    monkeypatch.setattr(preflight, "refuse_if_hopeless", lambda *_: None)
+    measured = dict(eval_every=1, eval_problems=2, eval_samples=1)
+    grpo.train(settings(tmp_path, steps=1, preflight=True, **measured), tiny, table)
+    drawing, (*_, last) = "drawing rollouts", said
+    assert said[:3] == [f"GRPO  0/1 steps  now: {what}{drawing}" for what in
+                        ("preflight, ", "step 1, held-out measurement, ", "step 1, ")]  # fmt: skip
+    assert last.startswith("GRPO  1/1 steps  right ") and last.endswith(f"  now: held-out measurement, {drawing}")
+    assert len(said) == 4 and "now" not in table.words()
 
 
 def test_what_goes_wrong_has_a_line_of_its_own(capsys: pytest.CaptureFixture) -> None:

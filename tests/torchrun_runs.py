@@ -1,11 +1,12 @@
 """Real torchrun, which tests/test_distributed.py does without: `python tests/torchrun_runs.py`, a part of `make fuzz`.
 
 A run of two processes, one of which is killed from outside: all end, with one line. The same command resumes it on four
-processes and ends it, with the weights that one process comes to.
+processes, one of which is killed; and then on one, which ends it with the weights that one process alone comes to.
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,28 +62,35 @@ def child(parent: int, rank: int) -> int:
     raise LookupError(f"torchrun has no rank {rank}")
 
 
+def killed(ranks: int, out: Path, flags: list[str], num: int) -> int:
+    """Go on on so many ranks, of which rank 1 is killed once so many steps are behind it; returns how many there are
+    then."""
+    run = start(ranks, out, flags)
+    while steps_in(out) < num:
+        assert run.poll() is None, run.communicate()[0]
+        time.sleep(0.01)
+    os.kill(child(run.pid, 1), signal.SIGKILL)
+    said = run.communicate()[0]
+    assert run.returncode != 0, said
+    lines = [line for line in said.splitlines() if line.startswith("thinkling: ")]
+    assert len(lines) == 1 and re.search(rf"rank \d of {ranks}, at 'step", lines[0]), said
+    print(lines[0])
+    done = steps_in(out)
+    assert done < 20, "it was over before it was killed"
+    return done
+
+
 def main(folder: Path) -> None:
     flags = make(folder)
-    first = start(2, folder / "run", flags)
-    while steps_in(folder / "run") < 5:
-        assert first.poll() is None, first.communicate()[0]
-        time.sleep(0.01)
-    os.kill(child(first.pid, 1), signal.SIGKILL)
-    said = first.communicate()[0]
-    assert first.returncode != 0, said
-    lines = [line for line in said.splitlines() if line.startswith("thinkling: ")]
-    assert len(lines) == 1 and "rank 0 of 2, at 'step" in lines[0], said
-    print(lines[0])
-    done = steps_in(folder / "run")
-    assert done < 20, "it was over before it was killed"
-    for ranks, out in ((4, folder / "run"), (1, folder / "alone")):
-        process = start(ranks, out, flags)
+    done = [killed(2, folder / "run", flags, 5), killed(4, folder / "run", flags, 11)]
+    for out in (folder / "run", folder / "alone"):
+        process = start(1, out, flags)
         said = process.communicate()[0]
         assert process.returncode == 0, said
         assert said.count("The trained model:") == 1, said
     a, b = (load_file(folder / name / "checkpoints" / "step-00020" / "model.safetensors") for name in ("run", "alone"))
     apart = max(float((a[name] - b[name]).abs().max()) for name in a)
-    print(f"killed at step {done}, resumed on 4 processes: weights {apart:.1e} from those of one process")
+    print(f"killed at steps {done}, of 2 and 4 processes, resumed on one: weights {apart:.1e} from those of one alone")
     assert apart < 1e-5 and not torch.equal(a["model.norm.weight"], torch.ones_like(a["model.norm.weight"]))
 
 

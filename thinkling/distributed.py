@@ -9,9 +9,10 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -26,14 +27,12 @@ RESUMES = "the same command resumes from the last checkpoint"
 
 @dataclass
 class Ranks:
-    """The process group that this process is in. store: what all may write to and read. phases: what it is doing, the
-    widest first."""
+    """The process group that this process is in. store: what all may write to and read."""
 
     rank: int
     world: int
     store: Any
     group: Any
-    phases: list[str] = field(default_factory=list)
 
     def say(self, what: str, words: str) -> None:
         self.store.set(f"{what}/{self.rank}", words)
@@ -47,6 +46,7 @@ class Ranks:
 
 
 _ranks: Ranks | None = None  # a process is in one group, as torch.distributed has it
+_phases: list[str] = []  # what the main thread is doing, the widest first
 
 
 # --- who and how many ---
@@ -140,19 +140,32 @@ def same_number(own: Sequence[T], spare: T) -> Iterator[tuple[T, bool]]:
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """What this rank is doing meanwhile, for those who wait for it in vain."""
-    if _ranks is None:
+    """What this process is doing meanwhile, for who looks on, and for ranks that wait for it in vain. Only the main
+    thread's: what another one does beside it is not what anybody waits for."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _ranks.phases.append(name)
-    _ranks.say("phase", now())
-    yield  # an error leaves the phases as they are: where it happened is part of it
-    _ranks.phases.pop()
-    _ranks.say("phase", now())
+    _phases.append(name)
+    if _ranks:
+        _ranks.say("phase", now())
+    try:
+        yield
+    except BaseException:
+        if _ranks is None:  # of several ranks, where it happened is part of the error
+            _phases.pop()
+        raise
+    _phases.pop()
+    if _ranks:
+        _ranks.say("phase", now())
+
+
+def doing() -> str:
+    """The phases, the widest first; "" outside of them."""
+    return ", ".join(_phases)
 
 
 def now() -> str:
-    return ", ".join(_ranks.phases) or "between two phases"
+    return doing() or "between two phases"
 
 
 class Ended(UserError):
@@ -186,6 +199,7 @@ def joined(device: str, wait_minutes: float) -> Iterator[None]:
         raise found from error
     finally:
         _ranks = None
+        _phases.clear()
 
 
 def formed_group(device: str, wait: timedelta) -> Ranks:

@@ -14,6 +14,10 @@ class FatalError(UserError):
     """One that every other problem of a run would meet too, such as a server that is gone: it is never skipped."""
 
 
+class NotWritten(FatalError):
+    """The system does not take a file: the disk is full, say, or the place may not be written to."""
+
+
 def install(extra: str) -> str:
     """How a person gets the packages of an extra: the package itself is on no index."""
     return f"in the checkout of thinkling, pip install -e '.[{extra}]'"

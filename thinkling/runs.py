@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from thinkling.errors import FatalError, UserError, refusal
+from thinkling.errors import NotWritten, UserError, refusal
 
 Record = TypeVar("Record")
 
@@ -48,17 +48,17 @@ def to_json(value: object, **layout: object) -> str:
 
 @contextmanager
 def refused_by_name(path: Path) -> Iterator[None]:
-    """A full disk, a file in the way or missing rights become a FatalError that names the path: no problem of a run is
+    """A full disk, a file in the way or missing rights become a NotWritten that names the path: no problem of a run is
     skipped for it."""
     try:
         yield
     except FileNotFoundError as error:
-        raise FatalError(f"{path}: nothing can be made there: name another place") from error
+        raise NotWritten(f"{path}: nothing can be made there: name another place") from error
     except OSError as error:
         line = refusal(error, path)
         if line is None:
             raise
-        raise FatalError(line) from error
+        raise NotWritten(line) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -83,12 +83,14 @@ def on_the_web(settings: Chat) -> None:
     import os
 
     from thinkling.serve.security import Access
+    from thinkling.serve.server import listening
     from thinkling.serve.web.known import Known
     from thinkling.serve.web.page import House, gradio
     from thinkling.serve.web.server import serve
     from thinkling.tasks.benchmarks import load_problems
 
-    gradio()  # what is missing is said before a model is loaded
+    gradio()  # what is missing, or in the way, is said before a model is loaded
+    listening(settings.host, settings.port).close()
     known = Known(load_problems(settings.tasks, settings.split))
     names = [settings.model, *([settings.compare] if settings.compare else [])]
     models = tuple(model_of(settings, name) for name in names)

@@ -116,10 +116,11 @@ def make(settings: DistillData, teacher: Model | None = None) -> tuple[list[Stag
     cost, and the problems that have none."""
     from thinkling.generate.cached import CachedModel
     from thinkling.generate.sampling import Sampling
-    from thinkling.runs import write_json, write_jsonl
+    from thinkling.runs import check_place, write_json, write_jsonl
     from thinkling.train.distill.filters import filtered
     from thinkling.train.distill.teacher import ask, cost_of
 
+    check_place(settings.out, folder=False)
     problems, benchmarks = problems_of(settings)
     teacher = teacher or teacher_of(settings)
     pool = CachedModel(teacher, settings.out.with_suffix(".answers.jsonl"))

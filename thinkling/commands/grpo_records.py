@@ -46,4 +46,5 @@ def workload(settings: Any) -> Workload:
         micro_batch_tokens=settings.micro_batch_tokens, memory_gb=settings.memory_gb, optimizer=settings.optimizer,
         lora_rank=settings.lora_rank, recompute=settings.recompute,
         has_reference=settings.objective.needs_reference and not settings.lora_rank,
+        num_copies=settings.max_stale if settings.overlap and not settings.servers.urls else 0,
     )  # fmt: skip

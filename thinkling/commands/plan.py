@@ -58,6 +58,10 @@ class PlanSettings:
     """Of which kind: its memory, speed and links, as its maker states them."""
     servers: int = 0
     """Of these GPUs, how many only draw rollouts (grpo --rollouts): the others then only learn."""
+    overlap: bool = False
+    """For grpo in one process: the next rollouts are drawn while these are learnt from."""
+    max_stale: int = 1
+    """With --overlap: so many batches ahead; each is a copy of the weights and a cache, but not with --servers."""
     prompts_per_step: int = 16
     """For grpo: problems of a step."""
     rollouts_per_prompt: int = 8
@@ -87,10 +91,15 @@ class PlanSettings:
         at_least(1, gpus=self.gpus, batch_size=self.batch_size, max_tokens=self.max_tokens, steps=self.steps)
         at_least(1, prompts_per_step=self.prompts_per_step, rollouts_per_prompt=self.rollouts_per_prompt)
         at_least(1, micro_batch_tokens=self.micro_batch_tokens)
+        at_least(1, max_stale=self.max_stale)
         at_least(0, servers=self.servers, lora_rank=self.lora_rank)
         above_zero(mean_tokens=self.mean_tokens)
         if self.servers and (self.command != "grpo" or self.servers >= self.gpus):
             raise UserError(f"--servers {self.servers} is for grpo, and leaves a GPU of --gpus {self.gpus} to learn")
+        if self.overlap and (self.command != "grpo" or self.gpus - self.servers > 1):
+            raise UserError("--overlap is for grpo in one process: of --gpus all but one are --servers then")
+        if self.max_stale > 1 and not self.overlap:
+            raise UserError(f"--max-stale {self.max_stale} is for rollouts that are drawn ahead: add --overlap")
         if self.optimizer == "adamw-8bit" and self.gpus - self.servers > 1:
             raise UserError("--optimizer adamw-8bit is for one GPU: use adamw, whose state is dealt out, or muon")
 
@@ -103,6 +112,7 @@ def workload(settings: PlanSettings) -> Workload:
         max_rows=256, cache_gb=float("inf"), micro_batch_tokens=settings.micro_batch_tokens,
         optimizer=settings.optimizer, lora_rank=settings.lora_rank, recompute=settings.recompute,
         has_reference=settings.command == "distill",
+        num_copies=settings.max_stale if settings.overlap and not settings.servers else 0,
     )  # fmt: skip
 
 
@@ -119,6 +129,7 @@ def job(settings: PlanSettings) -> Job:
         num=num_of(settings), tokens=settings.mean_tokens or settings.max_tokens / 2, longest=settings.max_tokens,
         prompt=0 if settings.command == "pretrain" else PROMPT, draws=settings.command in ("grpo", "eval"),
         learns=settings.command != "eval", ranks=settings.gpus - settings.servers, servers=settings.servers,
+        overlap=settings.overlap and settings.servers > 0,
     )  # fmt: skip
 
 
@@ -168,6 +179,7 @@ def main(settings: PlanSettings) -> None:
     parts = ", ".join(f"{name} {seconds:.3g}" for name, seconds in found.seconds.items())
     total = settings.steps * found.step
     what = "step" if settings.command != "eval" else f"{counted(num_of(settings), 'problem')}"
+    parts += "; drawing goes on meanwhile" if found.overlap else ""
     console.print(f"seconds of a {what}: {found.step:.3g} ({parts}); {settings.steps:,} take {duration(total)}")
     console.print("assumed: " + ", ".join(f"{name} {value:g}" for name, value in asdict(shares).items())
                   + f"; answers of {job(settings).tokens:g} tokens on the average, the longest of "

@@ -68,10 +68,11 @@ def main(settings: Serve) -> None:
     from thinkling.commands.load import language_model
     from thinkling.serve.api import Limits
     from thinkling.serve.security import Access
-    from thinkling.serve.server import serve
+    from thinkling.serve.server import listening, serve
 
     token = os.environ.get(settings.api_key_env) or None
     access = Access(settings.host, token, settings.allow_host, settings.allow_origin)
     limits = Limits(settings.queue, settings.request_timeout, settings.client_timeout, settings.max_connections)
+    listening(access.bind, settings.port).close()  # what is wrong with it is said before a model is loaded
     model = language_model(settings, prefix_gb=settings.prefix_gb)
     serve(model, settings.name, access, settings.port, limits, settings.ending, settings.allow_weight_updates)

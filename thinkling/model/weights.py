@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from thinkling.errors import UserError
+from thinkling.errors import NotWritten, UserError
 from thinkling.model.config import ModelConfig
 from thinkling.model.config_file import config_json, read_object
 from thinkling.model.package_index import KNOWN, fetched
@@ -211,9 +211,9 @@ def save_model(
                 folder.rename(old)
             growing.rename(folder)
     except SafetensorError as error:  # a full disk, as that library says it
-        raise UserError(f"{folder}: cannot be written ({error}): make room there, or name another place") from None
-    except UserError as error:
-        raise UserError(str(error).replace(str(growing), str(folder))) from None
+        raise NotWritten(f"{folder}: cannot be written ({error}): make room there, or name another place") from None
+    except NotWritten as error:
+        raise NotWritten(str(error).replace(str(growing), str(folder))) from None
     finally:
         shutil.rmtree(growing, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)

@@ -83,6 +83,10 @@ class FarReply:
     def silent(self) -> bool:
         return self.tell is not None and not self.facts
 
+    @property
+    def num_thinking(self) -> int:
+        return sum(fact.thinking for fact in self.facts)
+
     def take(self) -> Delta | None:
         return taken(self.arrived)
 
@@ -119,7 +123,7 @@ class FarReply:
             async for line in reply.aiter_lines():
                 if (data := data_of(line)) is not None:
                     last = self._chunk(data) or last
-        self._put(replace(last, finish=self.finish))
+        self._put(replace(last, finish=self.finish, num_thinking=self.num_thinking))
         return True
 
     def _chunk(self, data: str) -> Delta | None:
@@ -130,8 +134,7 @@ class FarReply:
         for delta in deltas_of(self.far.there, chunk, data):
             self.finish = delta.finish or self.finish
             if delta.reasoning or delta.content:
-                num_thinking = sum(fact.thinking for fact in self.facts)
-                self._put(replace(delta, finish=None, num_tokens=len(self.facts), num_thinking=num_thinking))
+                self._put(replace(delta, finish=None, num_tokens=len(self.facts), num_thinking=self.num_thinking))
             elif delta.num_tokens:
                 counted = delta
         return counted

@@ -28,11 +28,10 @@ class Reply:
     def grown(self, delta: Delta, seconds: float) -> "Reply":
         """The reply with what has come, so many seconds after it was asked for."""
         thinks = not self.answer and not delta.content
-        num = delta.num_tokens or self.num_tokens
-        num_thinking = (delta.num_thinking or delta.num_tokens) if delta.reasoning else self.num_thinking
         return replace(
-            self, thinking=self.thinking + delta.reasoning, answer=self.answer + delta.content, num_tokens=num,
-            num_thinking=num_thinking, seconds=seconds, thought_seconds=seconds if thinks else self.thought_seconds,
+            self, thinking=self.thinking + delta.reasoning, answer=self.answer + delta.content,
+            num_tokens=delta.num_tokens or self.num_tokens, num_thinking=delta.num_thinking or self.num_thinking,
+            seconds=seconds, thought_seconds=seconds if thinks else self.thought_seconds,
             cut=self.cut or delta.finish == "length",
         )  # fmt: skip
 

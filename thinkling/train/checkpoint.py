@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from thinkling.distributed import barrier, is_first
-from thinkling.errors import NO_ROOM, UserError
+from thinkling.errors import NO_ROOM, NotWritten, UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.adapter import write_adapter
 from thinkling.model.weights import load_model, save_model
@@ -30,7 +30,7 @@ from thinkling.runs import write_json, write_text
 from thinkling.train.lora import adapter_of, adapters, merged
 from thinkling.train.optim import Optimizer
 
-NOT_SAVED = (OSError, SafetensorError, UserError)  # a full disk, as each library says it
+NOT_SAVED = (OSError, SafetensorError, NotWritten)  # a full disk, as each library says it
 KEPT = 2
 TRAINING = "training"  # the folder, in a checkpoint, of what a model needs no more once it is trained
 ADAPTERS = "adapters.safetensors"

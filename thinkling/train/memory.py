@@ -37,7 +37,8 @@ class Workload:
     num_rollouts: of a step; 0 where given replies are learnt. max_tokens: of a completion; max_length: with its prompt.
     max_rows, cache_gb: the engine's.
     micro_batch_tokens: of a pass at most; memory_gb: what all must fit into, or None. lora_rank: 0 without adapters.
-    has_reference: is there a second network to compare with?
+    has_reference: is there a second network to compare with? num_copies: of the network, each with a cache of its own,
+    which draw ahead.
     """
 
     num_rollouts: int
@@ -51,6 +52,7 @@ class Workload:
     lora_rank: int = 0
     recompute: bool = False
     has_reference: bool = False
+    num_copies: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict
         "float32 masters": 0.0 if exact else trained * 4 / GIGA,
         f"{work.optimizer}'s state": moment_bytes(work.optimizer, matrices, rest) / GIGA,
         "reference model": reference * every * dtype.itemsize / GIGA,
-        "key-value cache": cache,
+        "copies that draw ahead": work.num_copies * every * dtype.itemsize / GIGA,
+        "key-value cache": (1 + work.num_copies) * cache,
         "logits of a chunk": 4 * min(CHUNK_ELEMENTS, work.micro_batch_tokens * config.vocab_size) * 4 / GIGA,
     }
 
@@ -242,5 +245,6 @@ def advice(work: Workload) -> str:
         (not work.lora_rank, "--lora-rank 16"),
         (work.max_tokens > 64, "a smaller --max-tokens" if work.num_rollouts else "a smaller --micro-batch-tokens"),
         (work.cache_gb > 0.5, "a smaller --cache-gb"),
+        (work.num_copies > 0, "no --overlap"),
     ]
     return f"Try {', '.join(name for wanted, name in steps if wanted)}, or allow more"

@@ -60,7 +60,8 @@ class Shares:
 class Job:
     """One step. tokens: of a completion, or an example, on the average; longest: of a step. prompt: its prompt's.
     num: completions or examples. draws: are they drawn first? learns: is something learnt? servers: GPUs that only
-    draw; ranks: those that learn, and draw too where there are no servers."""
+    draw; ranks: those that learn, and draw too where there are no servers. overlap: do servers draw the next ones
+    meanwhile?"""
 
     num: int
     tokens: float
@@ -70,17 +71,19 @@ class Job:
     learns: bool = True
     ranks: int = 1
     servers: int = 0
+    overlap: bool = False
 
 
 @dataclass(frozen=True)
 class RunPlan:
     """parts: GB of one GPU that learns. tokens: of a pass. host: GB of rank 0's main memory while it saves. seconds: of
-    one step, by what is done."""
+    one step, by what is done. overlap: is the drawing done while the rest is?"""
 
     parts: Mapping[str, float]
     tokens: int
     host: float
     seconds: Mapping[str, float]
+    overlap: bool = False
 
     @property
     def gb(self) -> float:
@@ -88,7 +91,8 @@ class RunPlan:
 
     @property
     def step(self) -> float:
-        return sum(self.seconds.values())
+        total = sum(self.seconds.values())
+        return max(self.seconds["drawing"], total - self.seconds["drawing"]) if self.overlap else total
 
 
 def plan_run(
@@ -102,12 +106,13 @@ def plan_run(
         left = room - sum(parts.values()) + parts["key-value cache"]
         tokens = min(work.micro_batch_tokens, max(int(left * GIGA / per_token), work.max_tokens))
         parts |= {"activations of a pass": tokens * per_token / GIGA}
-    row = work.max_length * bytes_per_token(config, dtype) / GIGA
+    row = (1 + work.num_copies) * work.max_length * bytes_per_token(config, dtype) / GIGA  # in each of the caches
     left = room - sum(parts.values()) + parts["key-value cache"]  # where not all fit, fewer answers are drawn at once
     parts["key-value cache"] = min(parts["key-value cache"], max(left, row))
     at_once = max(1, int((parts["key-value cache"] or work.max_rows * row) / row + 0.5))
     host = 14 * config.num_parameters() / GIGA if job.learns else 0.0
-    return RunPlan(parts, tokens, host, seconds_of(config, dtype, work, job, machine, shares, tokens, at_once))
+    seconds = seconds_of(config, dtype, work, job, machine, shares, tokens, at_once)
+    return RunPlan(parts, tokens, host, seconds, job.overlap)
 
 
 # --- memory ---

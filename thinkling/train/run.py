@@ -158,7 +158,7 @@ class Run(Generic[Metrics]):
         """Measure the weights as they are behind so many steps, unless that is known already. The best ones so far are
         kept beside the checkpoints, before a row says that they are."""
         known = step in self.measured
-        with phase("measuring"):
+        with phase("held-out measurement"):
             found = self.measured[step] if known else broadcast(self.validator.measure(step))
         score = self.validator.score(found)
         better = not math.isnan(score) and (self.best is None or score > self.validator.score(self.best))

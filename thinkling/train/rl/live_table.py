@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from thinkling.distributed import doing
 from thinkling.progress import heartbeat
 from thinkling.report.tables import Either, Sheet, flowing
 from thinkling.train.rl.guard.preflight import Findings
@@ -75,14 +76,13 @@ class LiveTable:
         return Sheet(self.COLUMNS, [row_of(m) for m in self.rows[-num_rows:]], left=(), narrow="blocks", border=None)
 
     def words(self) -> str:
-        """The run so far in one line."""
-        total = self.progress.tasks[0].total
-        if not self.rows:
-            return f"GRPO  0/{total:.0f} steps"
-        m = self.rows[-1]
-        entropy = "nothing to learn from" if m.entropy is None else f"entropy {m.entropy:.3f}"
-        return (f"GRPO  {len(self.rows)}/{total:.0f} steps  right {m.right:.0%}  reward {m.reward:.2f}  "
-                f"{m.length:.0f} tokens  {entropy}")  # fmt: skip
+        """The run so far in one line, and what it is doing."""
+        parts = [f"GRPO  {len(self.rows)}/{self.progress.tasks[0].total:.0f} steps"]
+        if self.rows:
+            m = self.rows[-1]
+            entropy = "nothing to learn from" if m.entropy is None else f"entropy {m.entropy:.3f}"
+            parts += [f"right {m.right:.0%}", f"reward {m.reward:.2f}", f"{m.length:.0f} tokens", entropy]
+        return "  ".join([*parts, *([f"now: {doing()}"] if doing() else [])])
 
 
 def row_of(m: StepMetrics) -> tuple[str, ...]:

@@ -93,11 +93,7 @@ class Sampler:
 
     def take(self, step: int) -> RolloutBatch:
         if self.ahead:
-            try:
-                batch = self.ahead.popleft().result()
-            except BaseException:
-                self.thread.shutdown(wait=False, cancel_futures=True)  # those behind it would only fail, too
-                raise
+            batch = self.drawn(self.ahead.popleft())
         else:
             if self.servers:
                 self.servers.push(step)
@@ -105,6 +101,14 @@ class Sampler:
         if self.config.overlap:
             self.draw_ahead(step)
         return batch
+
+    def drawn(self, ahead: Future[RolloutBatch]) -> RolloutBatch:
+        """A batch that was begun ahead; it is waited for."""
+        try:
+            return ahead.result()
+        except BaseException:
+            self.thread.shutdown(wait=False, cancel_futures=True)  # those behind it would only fail, too
+            raise
 
     def draw_ahead(self, step: int) -> None:
         """Begin what may be drawn with the weights that this step begins with, but for what is under way."""
@@ -132,7 +136,7 @@ class Sampler:
     def state(self, step: int) -> dict:
         """What a checkpoint after `step` steps keeps: the curriculum, and the batches of the next ones, if they are
         drawn ahead (they are waited for)."""
-        ahead = [batch.result() for batch in self.ahead] if step < self.num_steps else []
+        ahead = [self.drawn(batch) for batch in self.ahead] if step < self.num_steps else []
         curriculum = ahead[-1].curriculum if ahead else self.curriculum.state
         return {"curriculum": curriculum, "ahead": [asdict(batch) for batch in ahead]}
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from thinkling.distributed import phase
 from thinkling.errors import UserError
 from thinkling.generate.model import Model
 from thinkling.generate.sampling import derive_seed
@@ -53,7 +54,8 @@ def examine(
                         f"would earn nothing: run thinkling lint-data on the file {SKIP}")  # fmt: skip
     sampling = sampling_for(config.sampling, "doctor")
     num, template = config.rollouts_per_prompt, config.template
-    groups = roll_out(model, problems, num, sampling, template, config.rewards, config.method)
+    with phase("preflight"):
+        groups = roll_out(model, problems, num, sampling, template, config.rewards, config.method)
     rollouts = [rollout for group in groups for rollout in group]
     found = Findings(
         len(problems), config.rollouts_per_prompt,
