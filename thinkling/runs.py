@@ -17,15 +17,9 @@ from thinkling.errors import NotWritten, UserError, refusal
 Record = TypeVar("Record")
 
 FINISHED = "finished.json"  # what a training run writes at its end: where its model is, how many steps it took
-MAY_DIFFER = (
-    "out",
-    "on_error",
-    "timeout",
-    "wait_minutes",
-    "fail_on_truncation",
-    "servers",
-    "data_parallel_size",
-)  # settings that change no result: a run may resume with others
+# Settings that change no result: a run may resume with others.
+MAY_DIFFER = ("out", "on_error", "timeout", "wait_minutes", "fail_on_truncation",
+              "servers", "data_parallel_size")  # fmt: skip
 
 
 def to_plain(value: object) -> object:

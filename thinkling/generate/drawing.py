@@ -39,6 +39,11 @@ def not_finite_of(request: Request, dtype: torch.dtype) -> UserError:
     return not_finite(f"request {request.id}", len(request.tokens) + 1, dtype)
 
 
+def no_memory_for(request: Request) -> UserError:
+    held = f"request {request.id}: no memory is left to read its {len(request.prompt):,} tokens"
+    return UserError(f"{held}: lower --cache-gb, or shorten the prompt")
+
+
 class Drawn:
     """A token for each place. raw: its logits, one row per place, as the model gave them. batch: the sampling of each
     place's request."""

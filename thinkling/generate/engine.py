@@ -8,15 +8,13 @@ Where memory runs short, the newest requests make way, and later go on. One thre
 import itertools
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from thinkling.errors import UserError
-from thinkling.generate.completion import Completion, check_prompt, finish_reason
+from thinkling.generate.completion import check_prompt, finish_reason
 from thinkling.generate.distribution import BatchedSampling, uniforms
-from thinkling.generate.drawing import Drawn, guessed_right, not_finite_of, places_of
+from thinkling.generate.drawing import Drawn, guessed_right, no_memory_for, not_finite_of, places_of
+from thinkling.generate.jobs import Job, Outcome, Reading
 from thinkling.generate.memory import memory_for
 from thinkling.generate.prefixes import Prefixes
 from thinkling.generate.runner import Prefill, Runner
@@ -27,23 +25,6 @@ from thinkling.model.cache import bytes_per_token
 from thinkling.model.transformer import Transformer
 
 BATCHED_TOKENS = {True: 512, False: 2048}  # of a step at most, on a CPU and elsewhere; a GPU reads more in as long
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """Given tokens, to be read for their hidden states."""
-
-    id: int
-    tokens: tuple[int, ...]
-
-
-Job = Request | Reading
-Outcome = Completion | Tensor | BaseException  # of a request, of a reading, of what went wrong with either
-
-
-def no_memory(request: Request) -> UserError:
-    held = f"request {request.id}: no memory is left to read its {len(request.prompt):,} tokens"
-    return UserError(f"{held}: lower --cache-gb, or shorten the prompt")
 
 
 class Engine:
@@ -218,7 +199,7 @@ class Engine:
             request.read = read.end
             if request.row in failed:
                 numbers = failed[request.row] == "numbers"
-                request.error = not_finite_of(request, self.model.dtype) if numbers else no_memory(request)
+                request.error = not_finite_of(request, self.model.dtype) if numbers else no_memory_for(request)
                 lost.append(request)
         for request in lost:
             self._remove(request)
@@ -231,9 +212,8 @@ class Engine:
         """Whose prompt has been read, decodes from now on; and other samples of it, which copy what was read. They
         follow it, as their rows do, so that few rows change places."""
 
-        def order(request: Request) -> tuple[int, bool, int]:
-            reader = request if request.reads_itself else request.siblings[0]
-            return reader.row, reader is not request, request.row
+        def order(request: Request) -> tuple[int, int]:
+            return (request if request.reads_itself else request.siblings[0]).row, -request.reads_itself
 
         for request in sorted(self.scheduler.prefilling, key=order):
             if not self.scheduler.is_read(request):

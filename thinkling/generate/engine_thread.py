@@ -19,7 +19,8 @@ from functools import partial
 
 import torch
 
-from thinkling.generate.engine import Engine, Job, Outcome
+from thinkling.generate.engine import Engine
+from thinkling.generate.jobs import Job, Outcome
 from thinkling.threads import threads_of
 
 TURNS = 6  # of an event loop, until coroutines that wait on gathers of gathers have asked on

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from thinkling.generate.completion import Completion
-from thinkling.generate.engine import Job, Outcome
+from thinkling.generate.jobs import Job, Outcome
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.score import tell_given
