@@ -92,7 +92,8 @@ def test_what_a_process_alone_is_doing_ends_with_it() -> None:
             raise UserError("no")
         with ThreadPoolExecutor(1) as other, distributed.phase("learning"):  # what is drawn meanwhile
             with distributed.phase("a pass"):
-                other.submit(distributed.phase("drawing").__enter__).result()
+                beside = distributed.phase("drawing")  # kept, or it would end here
+                other.submit(beside.__enter__).result()
             assert distributed.doing() == "step 7, learning"
     assert distributed.doing() == ""
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-import resource
+import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +11,7 @@ from random import Random
 
 import forked
 import pytest
+from no_room import room_for
 from scripted import Scripted, boxed, said
 from scripted_runs import adds, run, write_tasks
 
@@ -220,14 +221,9 @@ def test_killed_at_any_moment_and_resumed(
 def test_a_full_disk_keeps_all_so_far(
     tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """A limit on the size of files stands for it: a row is written in part, and then no more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, hard))
-    try:
-        with pytest.raises(SystemExit) as end:
-            run(monkeypatch, adds(0.8), tasks, tmp_path / "out", "--num-samples", "3")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    """A row is written in part, and then no more."""
+    with room_for(2500), pytest.raises(SystemExit) as end:
+        run(monkeypatch, adds(0.8), tasks, tmp_path / "out", "--num-samples", "3")
     assert end.value.code == 2
     assert "File too large: make room there" in capsys.readouterr().err
     kept = [json.loads(line) for line in (tmp_path / "out" / "pool.jsonl").read_text().splitlines()]
@@ -237,6 +233,21 @@ def test_a_full_disk_keeps_all_so_far(
     assert len(model.asked) == 36 - (len(kept) - 1)
     other = run(monkeypatch, adds(0.8), tasks, tmp_path / "whole", "--num-samples", "3")
     assert without_times(tmp_path / "out") == without_times(other)
+
+
+def test_to_look_at_the_checkout_changes_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk `git status` left its lock, and whoever committed next was refused."""
+    file = tmp_path / "thinkling" / "__init__.py"
+    file.parent.mkdir()
+    file.write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    os.utime(file, (1, 1))  # so that the index would be written anew
+    monkeypatch.setattr(manifest.thinkling, "__file__", str(file))
+    with room_for(10):
+        found = manifest.git_state()
+    assert found is not None and not found["changed"] and not (tmp_path / ".git" / "index.lock").exists()
 
 
 def test_a_half_line_of_seconds_is_cut_off(tmp_path: Path) -> None:
@@ -252,15 +263,12 @@ def test_a_half_line_of_seconds_is_cut_off(tmp_path: Path) -> None:
 
 def test_a_row_that_has_no_room_leaves_no_half(tmp_path: Path) -> None:
     """Half a row was left, and the next, shorter one was written behind it: the file could not be read any more."""
-    path, (soft, hard) = tmp_path / "rows.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "rows.jsonl"
     runs.append_jsonl(path, [{"a": 1}])
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40, hard))
-    try:
+    with room_for(40):
         with pytest.raises(UserError, match="File too large"):
             runs.append_jsonl(path, [{"a": "x" * 60}])
         runs.append_jsonl(path, [{"b": 2}])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(runs.read_jsonl(path)) == [{"a": 1}, {"b": 2}]
 
 

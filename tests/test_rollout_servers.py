@@ -12,8 +12,8 @@ import httpx
 import pytest
 import torch
 from fake_server import UPDATES, FakeServer, breaks, dies, halves, hangs, ignores, later, rounds
+from no_room import room_for
 from safetensors.torch import load_file
-from test_full_disk import room_for
 
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo

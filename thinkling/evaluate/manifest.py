@@ -129,8 +129,8 @@ def git_state() -> dict | None:
     folder = Path(thinkling.__file__).parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True,
-                              timeout=10).stdout.strip()  # fmt: skip
+        command = ["git", "--no-optional-locks", "-C", str(folder), *words]  # it only looks: the index stays as it is
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")
