@@ -191,7 +191,7 @@ def save_weights(folder: Path, model: LanguageModel, with_head: bool = False) ->
     """
     weights = merged(model.network)
     if with_head and model.network.config.tie_word_embeddings:
-        weights |= {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}  # a file holds no tensor twice
+        weights |= {"lm_head.weight": weights["model.embed_tokens.weight"].to("cpu", copy=True)}  # no tensor twice
     save_model(folder, model.network, model.tokenizer, weights=weights)
 
 
