@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from thinkling import cli, runs
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
-from thinkling.errors import UserError
+from thinkling.errors import NotWritten, UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.weights import load_model, save_model
 from thinkling.train import checkpoint
@@ -262,7 +262,7 @@ def test_a_full_disk_loses_nothing_that_was_saved(
 
     full = "No space left on device"
     for call, error in (("save_file", OSError(28, full)), ("save_file", SafetensorError(full)),
-                        ("write_json", UserError(full))):  # fmt: skip
+                        ("write_json", NotWritten(full))):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint, call, Mock(side_effect=error))
             with pytest.raises(UserError, match=r"No space left on device.*start the same command again"):
