@@ -16,6 +16,8 @@ from typing import Literal
 
 import tyro
 
+from thinkling.allocator import KEPT, LARGEST
+
 LOAD = """
 import time
 from thinkling.generate.language_model import LanguageModel
@@ -70,6 +72,8 @@ class Threads:
     waits: tuple[str, ...] = ("passive", "1000", "10000", "100000", "unset", "active")
     """How they wait: passive and active are OMP_WAIT_POLICY's, a number is GOMP_SPINCOUNT's (checks until a thread goes
     to sleep), unset says nothing."""
+    malloc: Literal["default", "kept"] = "default"
+    """kept: freed memory stays with the process, as `thinkling` has it (thinkling/allocator.py)."""
 
 
 @contextmanager
@@ -90,6 +94,8 @@ def seconds(settings: Threads, work: str, wait: str, threads: int) -> float:
         environment["GOMP_SPINCOUNT"] = wait
     elif wait != "unset":
         environment["OMP_WAIT_POLICY"] = wait
+    if settings.malloc == "kept":
+        environment |= {"MALLOC_TRIM_THRESHOLD_": str(KEPT), "MALLOC_MMAP_THRESHOLD_": str(LARGEST)}
     program = WORK[work].format(model=settings.model, size=settings.size, num_problems=settings.num_problems,
                                 max_tokens=settings.max_tokens)  # fmt: skip
     return float(

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from thinkling import __version__, distributed, flags
+from thinkling.allocator import keep_freed_memory
 from thinkling.commands import (
     arena,
     chat,
@@ -167,6 +168,7 @@ def parse(name: str, arguments: list[str]) -> object:
 def main(arguments: list[str] | None = None) -> None:
     print_anywhere()
     wait_passively()  # before a command imports torch
+    keep_freed_memory()
     try:
         try:
             run(sys.argv[1:] if arguments is None else arguments)

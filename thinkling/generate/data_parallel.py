@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from thinkling.allocator import keep_freed_memory
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
@@ -146,6 +147,7 @@ def usable_cores() -> list[int]:
 def answer(pipe: Connection, load: Callable[[], LanguageModel], threads: int) -> None:
     """Answer what comes through the pipe until its other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other end's to see
+    keep_freed_memory()
     torch.set_num_threads(threads)
     asyncio.run(_answer(pipe, load()))
 
