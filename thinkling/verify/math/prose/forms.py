@@ -203,6 +203,7 @@ def spelled_alike(cleaned: str) -> str:
     """
     text = _STYLED.sub(lambda match: match[1], cleaned)
     text = re.sub(r"([_^]) ?\{ ?([0-9A-Za-z]) ?\}", r"\1\2", text)  # x^{2} is x^2
+    text = re.sub(r"\\[lcv]?dots[bcmio]?(?![A-Za-z])|\.\.\.", r"\\ldots ", text)  # wherever on the line they stand
     pieces = re.findall(r"\\[A-Za-z]+|\\.|[0-9]+|[^\W\d_]+|\S", text)
     spelled, at = "", 0
     for before, piece in zip(["", *pieces], pieces, strict=False):
