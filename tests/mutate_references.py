@@ -42,7 +42,7 @@ COINCIDENCES = {
     (r"73\pmod{7}", r"3\pmod{7}"), (r"\binom{10}{7}", r"\binom{10}{3}"), (r"1\frac{9}{5}", r"1\frac{4}{5}"),
     (r"6.667\%", r"6.67\%"), (r"\text{(b)}", r"\text{(B)}"), (r"x=\frac13\approx0.333", r"x=\frac13\approx0.33"), (r"\sum_{k=0}^{n}k^2", r"\sum_{k=1}^{n}k^2"),
     (r"\int_0^11 x^2\,dx", r"\int_0^1 x^2\,dx"), ("1a_{16}", "1A_{16}"), (r"\sin 390^\circ", r"\sin 30^\circ"), (r"0.\overline{33}", r"0.\overline{3}"),
-    ("1 squared", "1"),
+    ("1 squared", "1"), (r"1 \text{ squared}", "1"), (r"2.9978\times10^8", r"2.998\times10^8"),  # which rounds it
     *((rf"\lfloor 3.{tail} \rfloor", r"\lfloor 3.7 \rfloor") for tail in (*"012345689", *(f"{d}7" for d in "123456789"))),
     *((rf"\lfloor 3.7{digit} \rfloor", r"\lfloor 3.7 \rfloor") for digit in "0123456789"),
 }  # fmt: skip
