@@ -84,7 +84,15 @@ def braced_set(parser: Parsing) -> object:
         return items[0].values if isinstance(items[0], Solution) else items[0]
     parser.bars = bars
     parser.take("\\}")
-    return items[0].values if isinstance(items[0], Solution) else Set(_written_out(items))
+    return _bounded(items) if any(isinstance(item, Solution) for item in items) else Set(_written_out(items))
+
+
+def _bounded(items: list) -> object:
+    r"""`\{x > 1, x < 5\}`: what all the bounds allow. Raises NotMathematics where something else stands beside them."""
+    whole = joined(items, {"and"}) if all(isinstance(item, Solution) for item in items) else None
+    if not isinstance(whole, Solution):
+        raise NotMathematics("a set of bounds and other things")
+    return whole.values
 
 
 def _such_that(head: object, conditions: list, joins: set[str]) -> object:
