@@ -79,12 +79,14 @@ UNBOXED = {
         "I get 18 as the final answer.", "The answer is 18, QED.", "The answer is $18$, i.e. 36/2.", "Résultat : 18", "최종 답: 18", "**最终答案**：18",
     ),
     "3, 8": ("The roots are 3 and 8.",),
+    "21": ("It is $21$, not $20$.", "$21$, not $20$", "It is not $20$ but $21$", "$20$ is wrong; $21$", "$21$ is right, $20$ is not right"),
 }  # fmt: skip
 UNBOXED_WRONG = {
     "18": (
         "The result is not 18.", "The result is less than 18.", "The result is 18 less than 20.", "The result is 18?", "If the total is 18, x = 2",
         "The total is 18. But that is wrong, it is 17.", "The wrong result is 18.", "I never get 18 as the final answer.", "Answer -18",
-        "The result is 18 or 19.", "The total is 18 dozen.", "I get 18 as a wrong answer.",
+        "The result is 18 or 19.", "The total is 18 dozen.", "I get 18 as a wrong answer.", "It is $17$, not $18$.",
+        "$18$ is wrong", "It is not $18$", "Is it $18$? No, it is not $18$.", "It is $17$ instead of $18$",
     ),
 }  # fmt: skip
 

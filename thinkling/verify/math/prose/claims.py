@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from thinkling.verify.math.prose.formulas import Span, formulas_of
 
+_DENIED_BEFORE = re.compile(r"(?i)\b(?:not|never|rather than|instead of)[ *:]*$")
+_DENIED_BEHIND = re.compile(
+    r"(?i)[ *]*(?:(?:is|was) (?:wrong|incorrect|false)|(?:is|was)(?: not|n't) (?:right|correct|it|the answer))\b"
+)
 PROSE = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+(?![(^=_{\d+*/-])")  # a word, not sin(x) or ab^2
 SOMETHING = re.compile(r"[^\s.*_:,;$#`\"'-]")
 STATED = re.compile(
@@ -129,6 +133,12 @@ def concluded(text: str) -> Claim | None:
 
 def _claim(text: str, rule: str) -> Claim:
     return Claim(clean(without_delimiters(text, formulas_of(text))), rule)
+
+
+def denied(text: str, span: Span) -> bool:
+    """Is the formula one that the text says not to be the answer: not $20$, or $20$ is wrong?"""
+    before, after = text[max(0, span.start - 20) : span.start], text[span.end : span.end + 40]
+    return bool(_DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(after))
 
 
 def stated(text: str) -> Claim | None:

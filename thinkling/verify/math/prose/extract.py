@@ -172,6 +172,10 @@ def _unboxed(text: str) -> Extraction | None:
         return _found(claimed.answer, claimed.rule, "stated")
     formulas = [span for span in formulas_of(text) if claims.formula(text, span)]
     if formulas:
+        denied = {claims.formula(text, span) for span in formulas if claims.denied(text, span)}
+        formulas = [span for span in formulas if claims.formula(text, span) not in denied]
+        if not formulas:
+            return None
         answer, number = _last(text, formulas, lambda span: claims.formula(text, span), bare_space_joins=False)
         return Extraction(answer, "the last formula" if number == 1 else "formulas side by side")
     concluded = claims.concluded(text)
