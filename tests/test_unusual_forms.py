@@ -44,10 +44,16 @@ RIGHT = {
         ("x/y=3", r"y=\frac x3"), ("5x=3y", "x:y=3:5"), (r"\frac{PV}{T}=nR", "PV=nRT"), ("x=9k+4", r"4\pmod9"),
         (r"\frac{\pi}{6}+n\pi, n \text{ is an integer}", r"x=\frac{\pi}{6}+k\pi, k\in\mathbb{Z}"), ("y=0 or x=2", "x=2 or y=0"), ("m+n=5 or m+n=7", "5, 7"), (r"a_n=\frac{5}{2}2^n", r"5\cdot2^{n-1}"), (r"x\ne\pm3", r"\mathbb{R}\setminus\{-3,3\}"), ("x_1=2 or x_2=7", "2,7"), (r"\log_27", r"\frac{\ln7}{\ln2}"), (r"x<-4 \cup x>4", "|x|>4"), ("CD\\parallel AE", "AE\\parallel CD"), (r"B\cup A", r"A\cup B"), (r"B^c\cap A", r"A\cap B^c"),
     ],
+    "complex coefficients": [
+        (r"(2+i)x=3", r"x=\frac{3}{2+i}"), ("z^2-(1+i)z+i=0", "z^2-z-iz+i=0"), ("iz^2=1", "z^2=-i"), ("iz=w", "z=-iw"),
+    ],
     "bounds in braces": [(r"\{x>1, x<5\}", "(1,5)"), (r"\{x\ge4\}", r"[4,\infty)")],
     "dots": [(r"1+3+\dots+n", r"1 + 3 + \ldots + n"), (r"1+3+...+n", r"1+3+\cdots+n"), (r"2\cdot4\cdots n", r"2 \cdot 4 \dotsm n")],
 }  # fmt: skip
 WRONG = {
+    "complex coefficients": [
+        ("z^2-(1-i)z+i=0", "z^2-z-iz+i=0"), ("iz^2=1", "z^2=i"), ("ix<3", "-ix<-3"), ("z+i=0", "z-i=0"), ("iz=w", "z=iw"),
+    ],
     "bounds in braces": [(r"\{x>1, x<5\}", "x>1"), (r"x\ge4", r"\{x\ge4, 9\}"), (r"\{x\ge4, 9\}", r"x\ge4"), (r"\{x>1, y<5\}", "x>1")],
     "dots": [(r"1+3+\dots+m", r"1+3+\dots+n"), (r"1+3+\dots", r"1+3+\dots+n"), (r"1+2+\dots+n", r"1+3+\cdots+n")],
     "a number for a curve": [("16", "x^2+y^2=16"), ("6", "2x+3y=6"), ("1", r"\frac{x^2}{9}+y^2=1"), ("nine", "(x-1)^2+y^2=9")],

@@ -86,7 +86,7 @@ class Calculator:
                 return self._same_value(exact(a, self.spend), exact(b, self.spend), real=False)
             except Undefined:
                 return _infinite(a) is not None and _infinite(a) == _infinite(b)
-        real = Symbol(IMAGINARY) not in walk(a) and Symbol(IMAGINARY) not in walk(b)
+        real = not any(Symbol(IMAGINARY) in walk(tree) for tree in (a, b))
 
         def differ(x: object, y: object) -> bool:
             return not self._same_value(x, y, real)
@@ -97,25 +97,25 @@ class Calculator:
         return agreed is not None
 
     def proportional(self, a: object, b: object) -> int:
-        """The sign of the constant that b is a times; 0 where there is none.
+        """The sign of the constant that b is a times; 0 where there is none, and -1 for a complex one.
 
         For equations: a = 0 and b = 0 say the same where there is one. Two expressions with nothing unknown in them
-        are always proportional, so nothing is asked of those.
-        """
+        are always proportional, so nothing is asked of those."""
         if not unknowns((a, b)):
             return 0
+        real = not any(Symbol(IMAGINARY) in walk(tree) for tree in (a, b))
         a, b = self._with_atoms(a)[0], self._with_atoms(b)[0]
         base: list = []
 
         def differ(x: object, y: object) -> bool | None:
-            zeros = [self._same_value(side, Number(Fraction(0)), real=True) for side in (x, y)]
+            zeros = [self._same_value(side, Number(Fraction(0)), real) for side in (x, y)]
             if any(zeros):
                 return None if all(zeros) else True
             if not base:
-                base.extend((x, y, self._sign(x) * self._sign(y)))
+                base.extend((x, y, self._sign(x) * self._sign(y) if real else -1))
                 return None
             left, right = Apply("*", (x, base[1])), Apply("*", (y, base[0]))
-            return not self._same_value(exact(left, self.spend), exact(right, self.spend), real=True)
+            return not self._same_value(exact(left, self.spend), exact(right, self.spend), real)
 
         agreed = self._agreed(a, b, differ, enough=4)
         return base[2] if base and agreed is not None and agreed >= 2 else 0
