@@ -1,9 +1,9 @@
 """How the C library keeps memory that was freed. It must be said early, so this imports nothing heavy.
 
 GNU's malloc hands a large block back to the operating system as soon as it is freed, and fetches it anew, page by page
-and full of zeros, for the next pass of a model. A model's passes need the same blocks again and again, and here they are kept
-(bench/threads.py --malloc kept; docs/results.md). Left out: other systems and C libraries, which have their own
-ways; what is kept counts as the process's until it ends.
+and full of zeros, for the next pass of a model. A model's passes need the same blocks again and again, and here they
+are kept (bench/threads.py --malloc kept; docs/results.md). Left out: other systems and C libraries, which have their
+own ways; what is kept counts as the process's until it ends.
 """
 
 import ctypes
