@@ -16,13 +16,12 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import torch
 import tyro
-from sides import Side, machine, peak_bytes, spread, synchronize, timed, weights_of
+from sides import Side, in_turns, machine, need, peak_bytes, spread, synchronize, timed, weights_of
 
 from thinkling.commands.grpo import Grpo, lora_config, optimizer_config, rollout_config, update_config
 from thinkling.commands.load import language_model
@@ -204,23 +203,17 @@ def trl_settings(bench: Bench, device: torch.device) -> dict:
 
 
 def measure(bench: Bench, folder: Path) -> dict[str, list[dict]]:
-    """Steps of both sides, warm-up left out. A round is ours, TRL, ours, so that a drift of the machine hits both."""
+    """A round is ours, TRL, ours."""
     stock = problems("train", bench.prompts * (bench.rounds + 1))
     batches = [stock[i : i + bench.prompts] for i in range(0, len(stock), bench.prompts)]
     order = [ours, trl, ours] if bench.peer else [ours]
     sides = {side.__name__: Side(side, bench, folder, batches) for side in dict.fromkeys(order)}
-    steps: dict[str, list[dict]] = {name: [] for name in sides}
-    for number in range(bench.rounds + 1):
-        for name in (side.__name__ for side in order):
-            answer = sides[name].ask(number)
-            if number > 0:
-                steps[name].append(answer)
-                per_rollout = statistics.mean(answer["tokens"])
-                drawing = f", {answer['drawing']:.2f} s to draw" if "drawing" in answer else ""
-                print(f"  {name:5}{answer['seconds']:8.2f} s, {per_rollout:.0f} tokens a rollout{drawing}", flush=True)
-    for side in sides.values():
-        side.stop()
-    return steps
+
+    def tell(step: dict) -> str:
+        drawing = f", {step['drawing']:.2f} s to draw" if "drawing" in step else ""
+        return f"{statistics.mean(step['tokens']):.0f} tokens a rollout{drawing}"
+
+    return in_turns(sides, [side.__name__ for side in order], bench.rounds, tell)
 
 
 def summary(steps: list[dict]) -> dict:
@@ -236,9 +229,7 @@ def summary(steps: list[dict]) -> dict:
 
 def main(bench: Bench) -> None:
     needed = ["trl", "transformers", "accelerate", *(["peft"] if bench.lora_rank else [])] if bench.peer else []
-    for name in needed:
-        if not find_spec(name):
-            raise UserError(f"this environment has no {name}: make one as bench/README.md says, or use --no-peer")
+    need(*needed)
     device = pick_device(bench.device)
     versions = {name: version(name) for name in needed}
     print(", ".join([machine(device), *(f"{name} {number}" for name, number in versions.items())]))

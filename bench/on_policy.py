@@ -11,15 +11,13 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import tyro
-from sides import Side, machine, peak_bytes, spread, synchronize, timed
+from sides import Side, clock, in_turns, machine, need, peak_bytes, spread, timed
 
 from thinkling.commands.distill import Distill, load_teacher, rollout_config, soft_config
 from thinkling.commands.load import language_model
@@ -95,7 +93,7 @@ def ours(pipe: object, bench: Bench, batches: list[list[Problem]]) -> None:
 def trl(pipe: object, bench: Bench, batches: list[list[Problem]]) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # everything is in the folders
     from datasets import Dataset
-    from transformers import PrinterCallback, TrainerCallback
+    from transformers import PrinterCallback
     from transformers.utils import logging
     from trl import DistillationConfig, DistillationTrainer
 
@@ -107,22 +105,6 @@ def trl(pipe: object, bench: Bench, batches: list[list[Problem]]) -> None:
             for batch in batches for problem in batch for _ in range(bench.samples)]  # fmt: skip
     seen: dict = {}
 
-    class Clock(TrainerCallback):
-        """Waits for its turn before each step; answers once the trainer is idle again and has told the loss."""
-
-        def on_step_begin(self, *_: object, **__: object) -> None:
-            pipe.recv()
-            synchronize(device)
-            self.started = time.perf_counter()
-
-        def on_step_end(self, *_: object, **__: object) -> None:
-            synchronize(device)
-            seen["seconds"] = time.perf_counter() - self.started
-
-        def on_log(self, args: object, state: object, control: object, logs: dict, **_: object) -> None:
-            if "loss" in logs:
-                pipe.send({**seen, "loss": logs["loss"], "peak": peak_bytes(device)})
-
     class Counting(DistillationTrainer):
         def _compute_loss(self, student: object, inputs: dict, num_items_in_batch: object) -> object:
             seen["tokens"] = int(inputs["completion_mask"].sum())
@@ -131,7 +113,7 @@ def trl(pipe: object, bench: Bench, batches: list[list[Problem]]) -> None:
     with tempfile.TemporaryDirectory() as out:
         trainer = Counting(
             model=str(resolve(bench.model)), teacher_model=str(resolve(bench.teacher)),
-            train_dataset=Dataset.from_list(rows), callbacks=[Clock()],
+            train_dataset=Dataset.from_list(rows), callbacks=[clock(pipe, device, lambda: seen)],
             args=DistillationConfig(
                 output_dir=out, per_device_train_batch_size=bench.prompts * bench.samples, beta=1.0, temperature=1.0,
                 top_k=0, top_p=1.0, max_completion_length=bench.max_tokens, learning_rate=bench.lr,
@@ -151,29 +133,18 @@ def trl(pipe: object, bench: Bench, batches: list[list[Problem]]) -> None:
 
 
 def measure(bench: Bench) -> dict[str, list[dict]]:
-    """Steps of both sides, warm-up left out. A round is ours, TRL, ours, so that a drift of the machine hits both."""
+    """A round is ours, TRL, ours."""
     stock = problems("train", bench.prompts * (bench.rounds + 1))
     batches = [stock[i : i + bench.prompts] for i in range(0, len(stock), bench.prompts)]
     order = [ours, trl, ours] if bench.peer else [ours]
     sides = {side.__name__: Side(side, bench, batches) for side in dict.fromkeys(order)}
-    steps: dict[str, list[dict]] = {name: [] for name in sides}
-    for number in range(bench.rounds + 1):
-        for name in (side.__name__ for side in order):
-            answer = sides[name].ask(number)
-            if number > 0:
-                steps[name].append(answer)
-                print(f"  {name:5}{answer['seconds']:8.2f} s, {answer['tokens']:,} tokens, loss {answer['loss']:.4f}",
-                      flush=True)  # fmt: skip
-    for side in sides.values():
-        side.stop()
-    return steps
+    return in_turns(sides, [side.__name__ for side in order], bench.rounds,
+                    lambda step: f"{step['tokens']:,} tokens, loss {step['loss']:.4f}")  # fmt: skip
 
 
 def main(bench: Bench) -> None:
     needed = ["trl", "transformers", "accelerate"] if bench.peer else []
-    for name in needed:
-        if not find_spec(name):
-            raise UserError(f"this environment has no {name}: make one as bench/README.md says, or use --no-peer")
+    need(*needed)
     device = pick_device(bench.device)
     print(", ".join([machine(device), *(f"{name} {version(name)}" for name in needed)]))
     print(f"{bench.model} learns from {bench.teacher}; {bench.prompts} prompts x {bench.samples} answers", flush=True)

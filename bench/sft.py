@@ -9,19 +9,16 @@ check that the work was the same. `--size` takes random weights of that shape.
 import os
 import statistics
 import tempfile
-import time
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 import tyro
-from sides import Side, machine, peak_bytes, synchronize, timed, weights_of
+from sides import Side, clock, machine, need, peak_bytes, timed, weights_of
 
 from thinkling.device import pick_device
-from thinkling.errors import UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.runs import write_json
@@ -91,7 +88,7 @@ def ours(pipe: object, bench: Bench, folder: Path) -> None:
 def trl(pipe: object, bench: Bench, folder: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # everything is in the folder
     from datasets import Dataset
-    from transformers import PrinterCallback, TrainerCallback
+    from transformers import PrinterCallback
     from transformers.utils import logging
     from trl import SFTConfig as Config
     from trl import SFTTrainer
@@ -106,28 +103,10 @@ def trl(pipe: object, bench: Bench, folder: Path) -> None:
     tokens = sum(len(row["input_ids"]) for row in rows) / len(rows) * bench.batch_size
     batch = bench.batch_size if bench.padded else max(1, round(tokens / bench.length))
     batches: list[dict] = []  # the loader is one ahead of the steps
-    seen: dict = {}
-
-    class Clock(TrainerCallback):
-        """Waits for its turn before each step; answers once the trainer is idle again and has told the loss."""
-
-        def on_step_begin(self, *_: object, **__: object) -> None:
-            pipe.recv()
-            synchronize(device)
-            self.started = time.perf_counter()
-
-        def on_step_end(self, *_: object, **__: object) -> None:
-            synchronize(device)
-            seen["seconds"] = time.perf_counter() - self.started
-            seen.update(batches.pop(0))
-
-        def on_log(self, args: object, state: object, control: object, logs: dict, **_: object) -> None:
-            if "loss" in logs:
-                pipe.send({**seen, "loss": logs["loss"], "peak": peak_bytes(device)})
-
     with tempfile.TemporaryDirectory() as out:
         trainer = SFTTrainer(
-            model=str(folder), train_dataset=Dataset.from_list(rows), callbacks=[Clock()],
+            model=str(folder), train_dataset=Dataset.from_list(rows),
+            callbacks=[clock(pipe, device, lambda: batches.pop(0))],
             args=Config(
                 output_dir=out, num_train_epochs=1, per_device_train_batch_size=batch, packing=not bench.padded,
                 max_length=bench.length, completion_only_loss=True, learning_rate=NEXT_TO_NOTHING,
@@ -189,9 +168,7 @@ def summary(steps: list[dict], warmup: int) -> dict:
 
 def main(bench: Bench) -> None:
     needed = ["trl", "transformers", "accelerate"] if bench.peer else []
-    for name in needed:
-        if not find_spec(name):
-            raise UserError(f"this environment has no {name}: make one as bench/README.md says, or use --no-peer")
+    need(*needed)
     device = pick_device(bench.device)
     print(", ".join([machine(device), *(f"{name} {version(name)}" for name in needed)]))
     with tempfile.TemporaryDirectory() as temporary:

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -44,6 +46,49 @@ class Side:
     def stop(self) -> None:
         self.process.terminate()
         self.process.join()
+
+
+def need(*packages: str) -> None:
+    for name in packages:
+        if not find_spec(name):
+            raise UserError(f"this environment has no {name}: make one as bench/README.md says, or use --no-peer")
+
+
+def in_turns(sides: dict[str, Side], order: Sequence[str], rounds: int, tell: Callable[[dict], str]) -> dict:
+    """Steps of each side, in rounds of this order, so that a drift of the machine hits all. The first round warms up
+    and is left out. tell: what a line says of a step."""
+    steps: dict[str, list[dict]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name in order:
+            answer = sides[name].ask(number)
+            if number > 0:
+                steps[name].append(answer)
+                print(f"  {name:5}{answer['seconds']:8.2f} s, {tell(answer)}", flush=True)
+    for side in sides.values():
+        side.stop()
+    return steps
+
+
+def clock(pipe: Connection, device: torch.device, seen: Callable[[], dict]) -> object:
+    """A callback of transformers' Trainer: it waits for its turn before each step, and answers once the trainer is idle
+    again and has told the loss. seen: what else the answer has of the step, asked for when it has ended."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_: object, **__: object) -> None:
+            pipe.recv()
+            synchronize(device)
+            self.started = time.perf_counter()
+
+        def on_step_end(self, *_: object, **__: object) -> None:
+            synchronize(device)
+            self.answer = {"seconds": time.perf_counter() - self.started, **seen()}
+
+        def on_log(self, args: object, state: object, control: object, logs: dict, **_: object) -> None:
+            if "loss" in logs:
+                pipe.send({**self.answer, "loss": logs["loss"], "peak": peak_bytes(device)})
+
+    return Clock()
 
 
 def weights_of(model: str, size: str | None, folder: Path, dtype: torch.dtype) -> Path:

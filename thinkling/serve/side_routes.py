@@ -27,7 +27,6 @@ def side_routes(
     served: Served, metrics: Metrics, client_seconds: float, desk: Callable[[], Desk], weights: Weights | None
 ) -> dict[tuple[str, str], Endpoint]:
     """By path and method. desk: there once the server runs. weights: where others may be taken."""
-    model, words = served.model, TokenWords(served.model.tokenizer)
     cards = cards_of(served)
 
     async def models(request: Request) -> Response:
@@ -39,6 +38,30 @@ def side_routes(
             return await models(request)
         served.method(name)  # raises ApiError for a name that is not served
         return json_page(cards[0] | {"id": name})
+
+    async def health(request: Request) -> Response:
+        return Response()
+
+    async def version(request: Request) -> Response:
+        return json_page({"version": __version__})
+
+    async def metrics_page(request: Request) -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    schema = encoded(document(served.name, updates=weights is not None))
+
+    async def openapi(request: Request) -> Response:
+        return Response(schema, media_type="application/json")
+
+    updates = weight_routes(weights, client_seconds) if weights is not None else {}
+    return text_routes(served, client_seconds, desk) | updates | {
+        ("/v1/models", "GET"): models, ("/v1/models/{name:path}", "GET"): one_model, ("/health", "GET"): health,
+        ("/version", "GET"): version, ("/metrics", "GET"): metrics_page, ("/openapi.json", "GET"): openapi,
+    }  # fmt: skip
+
+
+def text_routes(served: Served, client_seconds: float, desk: Callable[[], Desk]) -> dict[tuple[str, str], Endpoint]:
+    model, words = served.model, TokenWords(served.model.tokenizer)
 
     async def tokenize(request: Request) -> Response:
         values = read(await read_json(request, client_seconds), TOKENIZE)
@@ -65,26 +88,7 @@ def side_routes(
             raise bad("tokens", f"{str(wrong)[:40]} is no token id: they go from 0 to {most - 1:,}")
         return json_page({"prompt": model.tokenizer.decode(tokens)})
 
-    async def health(request: Request) -> Response:
-        return Response()
-
-    async def version(request: Request) -> Response:
-        return json_page({"version": __version__})
-
-    async def metrics_page(request: Request) -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
-
-    schema = encoded(document(served.name, updates=weights is not None))
-
-    async def openapi(request: Request) -> Response:
-        return Response(schema, media_type="application/json")
-
-    updates = weight_routes(weights, client_seconds) if weights is not None else {}
-    return updates | {
-        ("/v1/models", "GET"): models, ("/v1/models/{name:path}", "GET"): one_model,
-        (TOKENIZE, "POST"): tokenize, (DETOKENIZE, "POST"): detokenize, ("/health", "GET"): health,
-        ("/version", "GET"): version, ("/metrics", "GET"): metrics_page, ("/openapi.json", "GET"): openapi,
-    }  # fmt: skip
+    return {(TOKENIZE, "POST"): tokenize, (DETOKENIZE, "POST"): detokenize}
 
 
 def weight_routes(weights: Weights, client_seconds: float) -> dict[tuple[str, str], Endpoint]:
