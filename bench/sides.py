@@ -3,7 +3,6 @@ machine."""
 
 import ctypes
 import multiprocessing
-import os
 import platform
 import re
 import statistics
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from thinkling.device import usable_cores
 from thinkling.errors import UserError
 from thinkling.model.config import SIZES
 from thinkling.model.stored import is_gguf
@@ -146,8 +146,7 @@ def forget_peak(device: torch.device) -> None:
 def machine(device: torch.device) -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [found.group(1) if found else platform.processor() or platform.machine(), f"{cores} cores"]
+    parts = [found.group(1) if found else platform.processor() or platform.machine(), f"{usable_cores()} cores"]
     parts += [torch.cuda.get_device_name(device)] if device.type == "cuda" else [f"{torch.get_num_threads()} threads"]
     return ", ".join([*parts, f"torch {torch.__version__}", f"Python {platform.python_version()}", str(date.today())])
 

@@ -15,7 +15,7 @@ from thinkling.commands.eval import Eval
 from thinkling.commands.load import model_of
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion
-from thinkling.generate.data_parallel import DataParallelModel, _answer, loader
+from thinkling.generate.data_parallel import DataParallelModel, _answer
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
 from thinkling.model.config import ModelConfig
@@ -130,7 +130,7 @@ def test_a_process_ends_what_is_cancelled() -> None:
 
 
 def test_a_process_that_dies_ends_the_run_and_says_how(folder: Path) -> None:
-    model = DataParallelModel.start(1, loader(1, str(folder), "cpu", max_length=64))
+    model = DataParallelModel.start(1, str(folder), "cpu", max_length=64)
     (worker,) = model.workers
     assert len(ask(model, ["Hello"])) == 1
 
@@ -147,15 +147,15 @@ def test_a_process_that_dies_ends_the_run_and_says_how(folder: Path) -> None:
 
 
 def test_it_ends_with_the_model(folder: Path) -> None:
-    model = DataParallelModel.start(1, loader(1, str(folder), "cpu", max_length=64))
+    model = DataParallelModel.start(1, str(folder), "cpu", max_length=64)
     process = model.workers[0]._process
     del model
     process.join(timeout=30)
     assert process.exitcode is not None
 
 
-def test_each_has_its_share_of_memory() -> None:
-    assert loader(4, "name", cache_gb=2.0).keywords == {"cache_gb": 0.5}
+def test_each_has_its_share_of_memory(model: DataParallelModel) -> None:
+    assert model.limits["cache_gb"] == 0.01 / 2
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_what_cannot_be_is_refused(flags: dict, why: str) -> None:
         Eval(out=Path("unused"), **flags)
 
 
-def test_it_is_for_a_cpu(tiny: LanguageModel) -> None:
-    device = SimpleNamespace(type="cuda", __str__=lambda self: "cuda")
-    elsewhere = SimpleNamespace(network=SimpleNamespace(device=device))
+def test_it_is_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = SimpleNamespace(network=SimpleNamespace(device=SimpleNamespace(type="cuda")))
+    monkeypatch.setattr(DataParallelModel, "load", lambda *how, **limits: elsewhere)
     with pytest.raises(UserError, match="is for a CPU"):
-        DataParallelModel.start(2, lambda: elsewhere)
+        DataParallelModel.start(2, "unused")

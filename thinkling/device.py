@@ -17,6 +17,11 @@ from thinkling.words import counted
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def usable_cores() -> int:
+    """Of the processor, that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """`auto` takes the first of cuda, mps, cpu that this machine has; of several ranks each has a GPU of its own."""
     if name == "auto":

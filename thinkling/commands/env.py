@@ -59,14 +59,15 @@ def lines() -> Iterator[tuple[str, str]]:
 
 
 def machine() -> str:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from thinkling.device import usable_cores
+
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     memory = ""
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         memory = f", {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB of memory"
     model = cpu_info().get("model name", "").strip()
     what = f"{platform.machine()} {model}".strip()
-    return f"{what}, {os.cpu_count()} cores, {usable} usable{memory}{load}"
+    return f"{what}, {os.cpu_count()} cores, {usable_cores()} usable{memory}{load}"
 
 
 def cpu_info() -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from thinkling.commands.options import ModelSettings, PromptSettings, ScalingSettings, ServerSettings
 from thinkling.errors import UserError
-from thinkling.generate.data_parallel import DataParallelModel, loader
+from thinkling.generate.data_parallel import DataParallelModel
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Model
 from thinkling.generate.openai.balanced import BalancedModel
@@ -84,7 +84,7 @@ def model_of(settings: ServerSettings) -> Model:
     """The model that the flags name, loaded here, once or several times, or on a server, or on several."""
     size = settings.data_parallel_size
     if settings.server is None and size > 1:
-        return DataParallelModel.start(size, loader(size, *how_to_load(settings), **limits_of(settings)))
+        return DataParallelModel.start(size, *how_to_load(settings), **limits_of(settings))
     if settings.server is None:
         return language_model(settings)
     urls = [url.strip() for url in settings.server.split(",") if url.strip()]

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import itertools
 import multiprocessing
-import os
 import signal
 import threading
 import weakref
@@ -21,6 +20,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from thinkling.allocator import keep_freed_memory
+from thinkling.device import usable_cores
 from thinkling.errors import FatalError, UserError
 from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
@@ -36,15 +36,17 @@ class DataParallelModel(LanguageModel):
     workers: list["Worker"]
 
     @classmethod
-    def start(cls, size: int, load: Callable[[], LanguageModel]) -> "DataParallelModel":
-        """load: can be pickled; it is called here and in each of `size` processes. Raises UserError off a CPU."""
-        own = load()
-        if own.network.device.type != "cpu":
-            where = own.network.device
+    def start(cls, size: int, *how: object, **limits: float | None) -> "DataParallelModel":
+        """how, limits: as LanguageModel.load takes them. Each of `size` processes gets its share of `cache_gb`. Raises
+        UserError off a CPU."""
+        if limits.get("cache_gb"):
+            limits["cache_gb"] /= size
+        model = cls.load(*how, **limits)
+        where = model.network.device
+        if where.type != "cpu":
             raise UserError(f"--data-parallel-size {size} is for a CPU, and the model is on {where}: leave it out, or "
                             "start a server for each device and name them with --server URL,URL")  # fmt: skip
-        model = cls(own.name, own.network, own.tokenizer, **own.limits)
-        threads = max(1, len(usable_cores()) // size)
+        load, threads = partial(LanguageModel.load, *how, **limits), max(1, usable_cores() // size)
         model.workers = [Worker(f"process {number} of {size}", load, threads) for number in range(1, size + 1)]
         for worker in model.workers:
             weakref.finalize(model, worker.stop)
@@ -136,11 +138,6 @@ class Worker:
         self._process.terminate()
 
 
-def usable_cores() -> list[int]:
-    found = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return list(found)
-
-
 # --- in the process itself ---
 
 
@@ -174,10 +171,3 @@ async def _answer(pipe: Connection, model: LanguageModel) -> None:
             running[number] = asyncio.create_task(one(number, tokens, sampling))
         elif number in running:
             running.pop(number).cancel()
-
-
-def loader(size: int, *arguments: object, **limits: float | None) -> Callable[[], LanguageModel]:
-    """LanguageModel.load with these arguments; of the cache's memory a process has its share."""
-    if limits.get("cache_gb"):
-        limits["cache_gb"] /= size
-    return partial(LanguageModel.load, *arguments, **limits)
