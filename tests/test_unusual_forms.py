@@ -48,6 +48,7 @@ RIGHT = {
         (r"(2+i)x=3", r"x=\frac{3}{2+i}"), ("z^2-(1+i)z+i=0", "z^2-z-iz+i=0"), ("iz^2=1", "z^2=-i"), ("iz=w", "z=-iw"),
     ],
     "bounds in braces": [(r"\{x>1, x<5\}", "(1,5)"), (r"\{x\ge4\}", r"[4,\infty)")],
+    "not another": [("18, not 20", "18"), ("2/3 and not 3/2", r"\frac23"), (r"18\text{, not }20", "18")],
     "dots": [(r"1+3+\dots+n", r"1 + 3 + \ldots + n"), (r"1+3+...+n", r"1+3+\cdots+n"), (r"2\cdot4\cdots n", r"2 \cdot 4 \dotsm n")],
 }  # fmt: skip
 WRONG = {
@@ -55,6 +56,7 @@ WRONG = {
         ("z^2-(1-i)z+i=0", "z^2-z-iz+i=0"), ("iz^2=1", "z^2=i"), ("ix<3", "-ix<-3"), ("z+i=0", "z-i=0"), ("iz=w", "z=iw"),
     ],
     "bounds in braces": [(r"\{x>1, x<5\}", "x>1"), (r"x\ge4", r"\{x\ge4, 9\}"), (r"\{x\ge4, 9\}", r"x\ge4"), (r"\{x>1, y<5\}", "x>1")],
+    "not another": [("18, not 20", "20"), ("not 20", "20"), ("18, 20", "18"), (r"18\text{, not }20", "20"), ("x, not 0", "x")],
     "dots": [(r"1+3+\dots+m", r"1+3+\dots+n"), (r"1+3+\dots", r"1+3+\dots+n"), (r"1+2+\dots+n", r"1+3+\cdots+n")],
     "a number for a curve": [("16", "x^2+y^2=16"), ("6", "2x+3y=6"), ("1", r"\frac{x^2}{9}+y^2=1"), ("nine", "(x-1)^2+y^2=9")],
     "a sign behind a value": [(r"\frac15\%", r"\frac15"), (r"\frac{\pi}{5}^\circ", r"\frac{\pi}{5}"), (r"\frac{\pi}{5}", r"\frac{\pi}{5}^\circ")],

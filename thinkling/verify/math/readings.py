@@ -72,6 +72,7 @@ _SAYS = frozenset(
 _CROSS = re.compile(r"(?<=[0-9]) ?(?:[xX]|by) ?(?=[0-9])")
 _RUN_OF_LETTERS = re.compile(r"[A-J]{2,6}")
 _SPELLED_UNIT = re.compile(r"((?:[a-z]+[ -])+)([a-z]+)")
+_NOT_ANOTHER = re.compile(r"(-?[0-9][0-9.,/]*?) ?,? (?:and |but )?not -?[0-9][0-9.,/]*")
 _POINT = re.compile(r"[A-Z]'?(?:_\{?[0-9]\}?)?(\(.+,.+\))")
 _SAME_IN_BRACKETS = re.compile(
     r"([^=]+?) ?\( ?((?:or|=|i\.e\.,?|that is|\\approx|approximately|approx\.|about) ?|(?=[0-9.]+ ?\\?%\)))"
@@ -141,7 +142,8 @@ def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
 
 
 def _spelled(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
-    """A sign of multiplication that is a letter, a point's own name, and a value said twice: 1/2 (or 50%)."""
+    """A sign of multiplication that is a letter, a point's own name, a value beside one that it is not (18, not 20),
+    and one said twice: 1/2 (or 50%)."""
     if _CROSS.search(cleaned) and not variables(other):
         crossed, product = _CROSS.sub(r" \\times ", cleaned), isinstance(other, Apply) and other.function == "*"
         sides = Counter(re.findall("[0-9.]+", crossed)), Counter(part for part in _numbers(other))
@@ -149,6 +151,8 @@ def _spelled(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
             yield "times sign", crossed
     if isinstance(other, Tuple | Interval) and (point := _POINT.fullmatch(cleaned)) is not None:
         yield "labels", point[1]
+    if (denied := _NOT_ANOTHER.fullmatch(without_style(cleaned))) is not None:
+        yield "labels", denied[1]
     if (twice := _SAME_IN_BRACKETS.fullmatch(without_style(cleaned))) is not None:
         sign = r"\approx" if re.match(r"\\?app|about", twice[2]) else "="
         yield "labels", f"{twice[1]} {sign} {twice[3]}"
