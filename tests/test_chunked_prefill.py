@@ -160,7 +160,7 @@ def test_rows_that_decode_do_not_touch_those_that_are_read(
     engine = Engine(model, (), max_rows=8, max_length=96, max_num_batched_tokens=12)
     if recorded:
         monkeypatch.setattr(runner, "POSITIONS", 16)
-        engine.runner.decoder = runner.CudaGraphDecoder(model, engine.runner.cache)
+        engine.runner.decoder = runner.CudaGraphDecoder(model, engine.runner.cache, 1024)
     jobs = [([i, 9], Sampling(max_tokens=20, seed=i)) for i in range(3)] + [(list(range(50)), Sampling(max_tokens=6))]
     for (prompt, sampling), found in zip(jobs, run(engine, jobs, 3), strict=True):
         assert found.tokens == generate(model, prompt, sampling, ()).tokens

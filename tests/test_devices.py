@@ -40,7 +40,7 @@ def test_the_engine_says_what_the_plain_loop_says(
     wanted = [generate(tiny_network, p, s, ()) for p, s in zip(PROMPTS, samplings, strict=True)]
     for max_rows in (5, 2):
         engine = Engine(copy.deepcopy(tiny_network).to(device), (), max_rows=max_rows, max_length=70)
-        engine.runner.decoder = runner.CudaGraphDecoder(engine.model, engine.runner.cache) if recorded else None
+        engine.runner.decoder = runner.CudaGraphDecoder(engine.model, engine.runner.cache, 70) if recorded else None
         ids = [engine.submit(p, s) for p, s in zip(PROMPTS, samplings, strict=True)]
         done = {}
         while engine.busy:

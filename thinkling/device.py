@@ -72,6 +72,24 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
+def to_host(*columns: torch.Tensor) -> Callable[[], list[list]]:
+    """Begin to copy tensors to the host. What is returned waits for that, though not for what the device was told to do
+    since, and gives them as lists."""
+    if columns[0].device.type != "cuda":
+        return lambda: [column.tolist() for column in columns]
+    here = [torch.empty(column.shape, dtype=column.dtype, pin_memory=True) for column in columns]
+    for own, column in zip(here, columns, strict=True):
+        own.copy_(column, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def wait() -> list[list]:
+        copied.synchronize()
+        return [own.tolist() for own in here]
+
+    return wait
+
+
 def compile_if_possible(function: Callable, device: torch.device) -> Callable:
     """torch.compile, or the function itself where a CPU's C++ compiler is missing."""
     has_compiler = any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thinkling.device import to_host
 from thinkling.errors import UserError
 from thinkling.generate.distribution import BatchedSampling, choose, measure, not_finite, penalise, sampling_masks, tell
 from thinkling.generate.scheduler import Request, Told
@@ -35,6 +36,14 @@ def guessed_right(request: Request, place: int) -> bool:
     return place < len(request.guesses) and request.tokens[-1] == request.guesses[place] and not request.forced
 
 
+def may_read_ahead(decoding: Sequence[Request], longest: int, room: int) -> bool:
+    """May the tokens just drawn be read before the program has seen them? Not where it might put others in their place;
+    where rows, `room` long, of which the longest holds so many tokens, must be cut anew; or where all are the last."""
+    free = not any(request.budget is not None or request.forced or request.guesses for request in decoding)
+    last = all(len(request.tokens) + 1 == request.sampling.max_tokens for request in decoding)
+    return free and not last and longest < room
+
+
 def not_finite_of(request: Request, dtype: torch.dtype) -> UserError:
     return not_finite(f"request {request.id}", len(request.tokens) + 1, dtype)
 
@@ -46,7 +55,7 @@ def no_memory_for(request: Request) -> UserError:
 
 class Drawn:
     """A token for each place. raw: its logits, one row per place, as the model gave them. batch: the sampling of each
-    place's request."""
+    place's request. on_device: the tokens (N,), at once; `tokens` and `logprobs` are here after `wait`."""
 
     def __init__(self, places: Sequence[Place], raw: Tensor, batch: BatchedSampling, dtype: torch.dtype) -> None:
         self.raw, self.dtype = raw, dtype
@@ -54,9 +63,16 @@ class Drawn:
         completions = [[*place.request.tokens, *place.request.guesses[: place.ahead]] for place in places]
         logits = penalise(raw, batch, prompts, completions)
         uniforms = torch.tensor([place.request.uniform(place.ahead) for place in places], device=raw.device)
-        self.tokens, self.logprobs = (column.tolist() for column in choose(logits, batch, uniforms))
+        self.on_device, logprobs = choose(logits, batch, uniforms)
+        self._arriving = to_host(self.on_device, logprobs)
+        self.tokens: list[int] = []
+        self.logprobs: list[float] = []
         self.measured = measure(raw).tolist() if batch.measures else None
         self.masks = sampling_masks(logits, batch) if batch.keeps else None
+
+    def wait(self) -> None:
+        """Until the tokens are here, but not for what the device was told to do since."""
+        self.tokens, self.logprobs = self._arriving()
 
     def take(self, going: dict[Request, int]) -> None:
         """Each of these requests takes the token that was drawn at its place, or one that is forced upon it."""

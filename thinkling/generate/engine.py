@@ -6,15 +6,14 @@ Where memory runs short, the newest requests make way, and later go on. One thre
 """
 
 import itertools
-import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 
 import torch
 
 from thinkling.generate.completion import check_prompt, finish_reason
 from thinkling.generate.distribution import BatchedSampling, uniforms
-from thinkling.generate.drawing import Drawn, guessed_right, no_memory_for, not_finite_of, places_of
-from thinkling.generate.jobs import Job, Outcome, Reading
+from thinkling.generate.drawing import Drawn, guessed_right, may_read_ahead, no_memory_for, not_finite_of, places_of
+from thinkling.generate.jobs import Job, Meter, Outcome, Reading
 from thinkling.generate.memory import memory_for
 from thinkling.generate.prefixes import Prefixes
 from thinkling.generate.runner import Prefill, Runner
@@ -66,8 +65,7 @@ class Engine:
         self.readings: list[Reading] = []
         self.batch: BatchedSampling | None = None  # of the requests that decode; None when they have changed
         self.num_prefilled = 0  # tokens of prompts that this step has read
-        self.charged_until = 0.0  # time.perf_counter() up to which the engine's work has been charged to requests
-        self.first_anew = 0  # the id from which on requests have read nothing with other weights than these
+        self.meter, self.first_anew = Meter(), 0  # from which id on requests have read nothing with other weights
         self._numbers = itertools.count(1)
 
     # --- what is asked for; `request` and `reading` may be called from any thread ---
@@ -145,25 +143,17 @@ class Engine:
         """
         try:
             ended = self._read_given()
-            self.charged_until = time.perf_counter()
+            self.meter.start()
             self._admit()
             ended += self._prefill()
-            if self.scheduler.decoding:
-                ended += self._draw()
+            ahead = self.scheduler.decoding and self._draw(ended)
             self._make_room()
-            if self.scheduler.decoding:
+            if self.scheduler.decoding and not ahead:
                 self._decode()
             return ended
         except BaseException:
             self.clear()
             raise
-
-    def _charge(self, requests: list[Request]) -> None:
-        """Share the time since the last charge among these: what each request cost (a GPU may lag a little)."""
-        now = time.perf_counter()
-        for request in requests:
-            request.seconds += (now - self.charged_until) / len(requests)
-        self.charged_until = now
 
     def _read_given(self) -> list[tuple[int, Outcome]]:
         """One pass over the longest readings, a short one where requests run; the rest waits until these states have
@@ -205,7 +195,7 @@ class Engine:
             self._remove(request)
         self._begin()
         if shares:
-            self._charge(list(shares))
+            self.meter.charge(list(shares))
         return [(request.id, request.error) for request in lost]
 
     def _begin(self) -> None:
@@ -224,9 +214,9 @@ class Engine:
                 self.runner.swap(rows)
             self.batch = None
 
-    def _draw(self) -> list[tuple[int, Outcome]]:
-        """Draw the next token of every request that decodes, and as many more as its guesses were right. Returns what
-        has ended."""
+    def _draw(self, ended: list[tuple[int, Outcome]]) -> bool:
+        """Draw the next token of every request that decodes, and as many more as its guesses were right. Adds to what
+        has ended; were the tokens read, too?"""
         decoding = self.scheduler.decoding
         if self.batch is None:
             self.batch = BatchedSampling([request.sampling for request in decoding], self.model.device)
@@ -235,7 +225,9 @@ class Engine:
         if len(places) > len(counts):
             batch = batch.rows(torch.tensor([place.request.row for place in places], device=self.model.device))
         drawn = Drawn(places, self.runner.logits(counts), batch, self.model.dtype)
-        self._charge(decoding)
+        ahead = self.runner.reads_ahead and not self.speculate and self._read_ahead(drawn.on_device)
+        drawn.wait()
+        self.meter.charge(decoding)
         going = {place.request: number for number, place in enumerate(places) if not place.ahead}
         accepted, outcomes = [0] * len(counts), {}
         while going:
@@ -249,7 +241,8 @@ class Engine:
             self.runner.accept(accepted)
         for request in decoding:
             request.guesses = []
-        return self._finish(outcomes)
+        ended += self._finish(outcomes)
+        return ahead
 
     def _finish(self, outcomes: dict[Request, Outcome]) -> list[tuple[int, Outcome]]:
         """Take out the requests that have just drawn their last token, or cannot go on."""
@@ -289,6 +282,13 @@ class Engine:
         longest = max((request.length for request in self.running), default=0)
         self.runner.recut(self.scheduler.room, len(self.running), longest)
 
+    def _read_ahead(self, drawn: torch.Tensor) -> bool:
+        """Feed every row what it has just drawn, if that needs no word of the program."""
+        decoding, behind = self.scheduler.decoding, [request.read for request in self.scheduler.prefilling]
+        if may := may_read_ahead(decoding, max(request.length for request in self.running), self.scheduler.room):
+            self.runner.decode_drawn(drawn[:, None], 1 + max(request.length for request in decoding), behind)
+        return may
+
     def _decode(self) -> None:
         """Feed every row the token it has just drawn, and guesses of those that may follow."""
         decoding, behind = self.scheduler.decoding, [request.read for request in self.scheduler.prefilling]
@@ -297,4 +297,4 @@ class Engine:
         for request in decoding:
             request.guess(min(self.speculate, self.scheduler.room - longest, left // len(decoding)))
         self.runner.decode([[request.tokens[-1], *request.guesses] for request in decoding], longest, behind)
-        self._charge(decoding)
+        self.meter.charge(decoding)

@@ -1,5 +1,7 @@
-"""What an engine is asked for, and what becomes of it: completions of prompts, and the reading of given tokens."""
+"""What an engine is asked for, and what becomes of it: completions of prompts, the reading of given tokens; and what
+that took."""
 
+import time
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -18,3 +20,20 @@ class Reading:
 
 Job = Request | Reading
 Outcome = Completion | Tensor | BaseException  # of a request, of a reading, of what went wrong with either
+
+
+class Meter:
+    """Shares the engine's time among those it works for: what each request cost (a GPU may lag a little)."""
+
+    def __init__(self) -> None:
+        self.charged_until = 0.0  # time.perf_counter()
+
+    def start(self) -> None:
+        self.charged_until = time.perf_counter()
+
+    def charge(self, requests: list[Request]) -> None:
+        """The time since the last charge, among these."""
+        now = time.perf_counter()
+        for request in requests:
+            request.seconds += (now - self.charged_until) / len(requests)
+        self.charged_until = now

@@ -17,6 +17,7 @@ from thinkling.device import out_of_memory
 from thinkling.generate.memory import Memory
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
+from thinkling.model.decode_pass import DecodePass, can_fuse
 from thinkling.model.transformer import Transformer
 
 PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at most (or one prompt)
@@ -43,7 +44,8 @@ class Runner:
     """Reads prompts and tokens for as many requests as fit into `memory`.
 
     hidden: the states from which each row's next token is drawn, and those behind its guesses. prompt_hidden: the one
-    behind the row's prompt, for siblings that join later. prefixes: what was read before, if that is kept. pass_tokens:
+    behind the row's prompt, for siblings that join later. prefixes: what was read before, if that is kept. reads_ahead:
+    does a pass run beside the program, so that a drawn token is best read before the program has seen it? pass_tokens:
     padded tokens of one pass; halved where memory did not suffice.
     """
 
@@ -56,7 +58,8 @@ class Runner:
         size = model.config.hidden_size
         self.hidden = torch.zeros(most, 1 + most_guesses, size, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
-        self.decoder = CudaGraphDecoder(model, self.cache) if can_record(model) else None
+        self.decoder = CudaGraphDecoder(model, self.cache, memory.max_length) if can_record(model) else None
+        self.reads_ahead = self.decoder is not None
         self.pass_tokens = PREFILL_TOKENS
 
     def _new_cache(self, num_rows: int, room: int, num_tokens: int | None = None) -> KVCache:
@@ -176,11 +179,14 @@ class Runner:
     def decode(self, tokens: Sequence[Sequence[int]], longest: int, behind: Sequence[int] = ()) -> None:
         """Read new tokens in each of the first rows: one, and guesses behind it. longest: tokens of the longest row,
         the new one counted, but no guesses. behind: what the rows behind these hold of prompts that are being read."""
-        B, T = len(tokens), max(map(len, tokens))
-        drawn = self._padded(tokens)
+        self.decode_drawn(self._padded(tokens), longest, behind)
+
+    def decode_drawn(self, tokens: Int[Tensor, "B T"], longest: int, behind: Sequence[int] = ()) -> None:
+        """The same for tokens that are on the device already."""
+        B, T = tokens.shape
         part = self.cache.view(B, longest + T - 1)
         recorded = self.decoder is not None and T == 1
-        self.hidden[:B, :T] = self.decoder(drawn, longest, behind)[:, None] if recorded else self.model(drawn, part)
+        self.hidden[:B, :T] = self.decoder(tokens, longest, behind)[:, None] if recorded else self.model(tokens, part)
         part.advance(1)
 
     def accept(self, counts: Sequence[int]) -> None:
@@ -206,9 +212,11 @@ class Runner:
 
 
 def can_record(model: Transformer) -> bool:
-    """A mixture of experts asks the processor which experts are needed, and a graph cannot ask."""
-    dense = not any(model.config.is_sparse(layer) for layer in range(model.config.num_hidden_layers))
-    return model.device.type == "cuda" and dense
+    """A mixture of experts asks the processor which experts are needed, and a graph cannot ask; but for those that a
+    GPU multiplies in one kernel."""
+    layers = range(model.config.num_hidden_layers)
+    sparse = [model.model.layers[layer].mlp for layer in layers if model.config.is_sparse(layer)]
+    return model.device.type == "cuda" and all(mlp.groups(model.model.norm.weight) for mlp in sparse)
 
 
 class CudaGraphDecoder:
@@ -216,12 +224,14 @@ class CudaGraphDecoder:
 
     Qwen3-0.6B launches well over a thousand kernels per token, each a few microseconds long: told them one by one, a
     GPU mostly waits for the processor. A CUDA graph (developer.nvidia.com/blog/cuda-graphs) launches them all at once.
-    It is recorded once per shape, so rows and positions are rounded up; what that adds is masked, or thrown away.
-    Off a GPU nothing is recorded: the same rounded-up pass runs each time.
+    It is recorded once per shape, so rows are rounded up; what that adds is masked, or thrown away. What it records is
+    a pass in few kernels where there is one (decode_pass.py), which reads of each row what it holds; else the network's
+    own, for positions that are rounded up, too. Off a GPU nothing is recorded: the same pass runs each time.
     """
 
-    def __init__(self, model: Transformer, cache: KVCache) -> None:
+    def __init__(self, model: Transformer, cache: KVCache, max_length: int) -> None:
         self.model, self.cache = model, cache
+        self.fused = fused_pass(model, max_length)
         self.tokens = torch.zeros(len(cache.lengths), 1, dtype=torch.long, device=model.device)
         self.passes: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self.pool: tuple[int, int] | None = None  # of memory, which all graphs share: they never run side by side
@@ -233,6 +243,8 @@ class CudaGraphDecoder:
         rows = min(1 << (B - 1).bit_length(), self.cache.num_rows)
         longest = max(longest, *(held + 1 for held in behind[: rows - B]), 1)
         length = min(-(-longest // POSITIONS) * POSITIONS, self.cache.max_length)
+        if self.fused is not None:
+            length = self.cache.max_length
         self.tokens[:B] = tokens
         # Rows behind these read some token, too: at the place of the prompt's next one, or where nobody is, the first.
         self.cache.lengths[B + len(behind) : rows] = 0
@@ -243,8 +255,8 @@ class CudaGraphDecoder:
     def record(self, rows: int, length: int) -> Callable[[], Tensor]:
         tokens, part = self.tokens[:rows], self.cache.view(rows, length)
 
-        def run() -> Tensor:
-            return self.model(tokens, part)[:, 0]  # stores keys and values at the same places each time
+        def run() -> Tensor:  # stores keys and values at the same places each time
+            return self.fused(tokens, part) if self.fused is not None else self.model(tokens, part)[:, 0]
 
         if self.model.device.type != "cuda":
             return run
@@ -264,3 +276,11 @@ class CudaGraphDecoder:
             return hidden
 
         return replay
+
+
+def fused_pass(model: Transformer, max_length: int) -> DecodePass | None:
+    if not can_fuse(model):
+        return None
+    from thinkling.model import decode_kernels  # here: it wants Triton
+
+    return DecodePass(model, max_length, decode_kernels)

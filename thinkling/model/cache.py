@@ -131,6 +131,8 @@ class KVCache:
             # The heads that share a key-value head stand side by side as "positions" of one attention call, so keys and
             # values are read once and never repeated in memory.
             return attend_to_rows(q.view(B, K, -1, E), k, v, self.visible).reshape(B, 1, -1)
+        if q.is_cuda:  # with a mask, its kernel that writes no weights out takes no groups
+            k, v = (x.repeat_interleave(q.shape[1] // K, dim=1) for x in (k, v))
         return heads_joined(F.scaled_dot_product_attention(q, k, v, attn_mask=self.visible, enable_gqa=True))
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

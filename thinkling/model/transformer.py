@@ -151,13 +151,17 @@ class SparseMoE(nn.Module):
 
     def of_experts(self, x: Float[Tensor, "N D"], ends: Int[Tensor, " num_experts"]) -> Float[Tensor, "N D"]:
         """Each row by its expert; those of expert i end at `ends[i]`."""
-        if can_group(x) and type(self.experts[0].gate_proj) is nn.Linear:  # not one with an adapter
+        if self.groups(x):
             gate, up, down = (self.stacked(name).mT for name in ("gate_proj", "up_proj", "down_proj"))
             ends = ends.int()
             inner = F.silu(torch._grouped_mm(x, gate, offs=ends)) * torch._grouped_mm(x, up, offs=ends)
             return torch._grouped_mm(inner, down, offs=ends)
         counts = ends.diff(prepend=ends.new_zeros(1)).tolist()
         return torch.cat([expert(own) for expert, own in zip(self.experts, x.split(counts), strict=True) if len(own)])
+
+    def groups(self, x: Tensor) -> bool:
+        """Can one kernel multiply all experts with such states? Not those with adapters."""
+        return can_group(x) and type(self.experts[0].gate_proj) is nn.Linear
 
     def stacked(self, name: str) -> Float[Tensor, "num_experts out in"]:
         """The experts' matrices of this name in one tensor. They become views of it: it takes no memory, and who
