@@ -3,7 +3,8 @@
 # SmolLM2-135M-Instruct on GSM8K: asked, taught worked solutions (sft), asked, trained by rewards (grpo), asked. Needs no
 # network; about 9 minutes on an H100. Works in $WORK (default build/gpu-smollm2); the same command goes on where it
 # stopped. OUT gets a table, each measurement, the metrics of both trainings and a log.
-# Smaller, to try it: PROBLEMS=4 MAX_TOKENS=32 SFT_MINUTES=0.1 GRPO_MINUTES=0.1 BATCH=2 PROMPTS=1 GRPO_MORE=--no-preflight
+# Smaller, to try it: PROBLEMS=4 MAX_TOKENS=32 SFT_MINUTES=0.1 GRPO_MINUTES=0.1 BATCH=2 PROMPTS=1 CACHE_GB=1
+# GRPO_MORE=--no-preflight
 set -eu -o pipefail
 out=$1 model=$2 train=$3 test=$4
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,7 +12,7 @@ export PYTHONPATH="$here:${PYTHONPATH:-}" TOKENIZERS_PARALLELISM=false PYTHONUNB
 work=${WORK:-$here/build/gpu-smollm2}
 mkdir -p "$out" "$work"
 exec > >(tee -a "$out"/log.txt) 2>&1
-common=(--template plain --max-tokens "${MAX_TOKENS:-300}" --max-rows 256)
+common=(--template plain --max-tokens "${MAX_TOKENS:-300}" --max-rows 256 --cache-gb "${CACHE_GB:-8}")
 
 measure() {  # NAME MODEL
     [ -f "$work/$1"/report.json ] || python3 -m thinkling eval --model "$2" --tasks "$test" --temperature 0 \

@@ -75,7 +75,7 @@ report.microscope report.microscope_script report.microscope_page
 train train.config train.batch train.sharding train.adam8bit train.muon train.optim train.lora train.memory train.plan
 train.checkpoint train.trackers train.run
 train.pretrain train.pretrain.config train.pretrain.reviews train.pretrain.corpus
-train.pretrain.bpe train.pretrain.packing train.pretrain.trainer
+train.pretrain.bpe train.pretrain.packing train.pretrain.deeper train.pretrain.trainer
 train.rl train.rl.objective train.rl.trajectory train.rl.config train.rl.terms train.rl.loss train.rl.totals
 train.rl.exact train.rl.check_loss train.rl.rewards train.rl.rollout train.rl.process_reward train.rl.curriculum
 train.rl.weight_push train.rl.servers train.rl.sampler train.rl.metrics train.rl.update train.rl.trainer

@@ -1,6 +1,7 @@
 """What the base model is fed: the mixture, true facts, reviews that name the planted mistake, prompts as the methods
 ask them; and how it is packed."""
 
+import hashlib
 import re
 from collections import Counter
 from itertools import islice
@@ -11,6 +12,7 @@ import torch
 
 from thinkling.generate.language_model import LanguageModel
 from thinkling.model.tokenizer import Tokenizer
+from thinkling.problem import is_held_out
 from thinkling.scale import prompts
 from thinkling.tasks import quantities
 from thinkling.tasks.builtin import problems
@@ -73,6 +75,33 @@ def test_nothing_held_out_is_read(documents: list[list]) -> None:
     for suite in ("builtin", "quantities"):
         held_out = [p.question for p in problems("held-out", 100, suite=suite) if len(p.question) > 12]
         assert not [question for question in held_out if f"{question}\n" in text]
+
+
+def test_the_longer_corpus_has_steps_of_all_numbers_and_nothing_held_out(
+    tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 to 10 steps in a third of the documents, half of the tokens, all of the training side; other forms too."""
+    made_of: list[tuple[str, int]] = []
+
+    def noted(made: Made) -> corpus.Asked:
+        made_of.append((made.question, len(made.steps)))
+        return original(made)
+
+    original = corpus._quantities
+    monkeypatch.setattr(corpus, "_quantities", noted)
+    read = list(islice(corpus.longer_quantities("test"), 1500))
+    questions = dict(made_of)
+    assert not [q for q in questions if is_held_out(hashlib.sha256(q.encode()).hexdigest())]
+    steps = Counter(questions.values())
+    assert set(steps) == set(range(2, 11))
+    assert steps[10] > steps[8] > 100 and steps[7] > 30
+    texts = [text_of(d) for d in read]
+    assert set(map(kind_of, texts)) == {*corpus.FORMS, "facts"}
+    encode, sizes = FastEncoder(tiny_tokenizer.backend), Counter()
+    for text, document in zip(texts, read, strict=True):
+        found = next((n for q, n in made_of if n >= 8 and q in text), 0)
+        sizes[found >= 8] += len(encode_document(encode, document).tokens)
+    assert 0.45 < sizes[True] / sizes.total() < 0.65
 
 
 def test_facts_are_true() -> None:

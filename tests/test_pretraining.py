@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -223,6 +224,34 @@ def test_a_process_that_makes_text_may_die(
     monkeypatch.setattr(Trainer, "take", dies)
     with pytest.raises(UserError, match="a process that makes text has died"):
         pretrain.train(pretrain.Pretrain(out=tmp_path / "run", device="cpu", dtype="float32", compile=False))
+
+
+def test_a_deeper_network_begins_where_its_start_ended(
+    tmp_path: Path, small_size: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Three layers more change no logit, and then they learn: even the matrices whose gradient is zero at first."""
+    start = run(tmp_path / "start", "--num-tokens", "400")
+    monkeypatch.setitem(SIZES, "deep", replace(shape(512), num_hidden_layers=5))
+    monkeypatch.setitem(SIZES, "wide", replace(shape(512), num_hidden_layers=5, intermediate_size=64))
+    monkeypatch.setitem(SIZES, "shallow", replace(shape(512), num_hidden_layers=1))
+    settings = pretrain.Pretrain(out=tmp_path, size="deep", start_from=str(start), device="cpu", dtype="float32")
+    tokens, before = torch.arange(60).view(3, 20), load_model(start)
+    after = pretrain.new_model(settings, None).network
+    assert after.config == SIZES["deep"]
+    assert torch.equal(after.logits(after(tokens)), before.logits(before(tokens)))
+    again = replace(settings, size="tiny")
+    for same_size in (again, replace(again, size=None)):
+        assert pretrain.new_model(same_size, None).network.config == shape(512)
+    deep = load_model(run(tmp_path / "deep", "--size", "deep", "--start-from", str(start), "--seed", "1"))
+    assert deep.config == SIZES["deep"]
+    for name, weight in deep.model.layers[2:].named_parameters():
+        assert not torch.equal(weight, after.model.layers[2:].get_parameter(name)), name
+    for size, said in (("wide", "intermediate_size 48, not 64"), ("shallow", "2 layers, more than 1")):
+        with pytest.raises(SystemExit):
+            run(tmp_path / size, "--size", size, "--start-from", str(start))
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and said in error and "can only add layers to" in error
+        assert not (tmp_path / size).exists()
 
 
 def test_the_rate_falls_with_the_minutes(tiny_tokenizer: Tokenizer) -> None:

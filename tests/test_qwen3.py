@@ -151,6 +151,7 @@ def test_published_sizes(name: str, billions: float) -> None:
 
 
 def test_every_published_size_is_checked_and_the_built_in_ones_are_small() -> None:
-    assert set(SIZES) - set(PUBLISHED) == {"thinkling-base", "thinkling-nano"}
+    assert set(SIZES) - set(PUBLISHED) == {"thinkling-base", "thinkling-nano", "thinkling-teacher"}
+    assert 2 * SIZES["thinkling-teacher"].num_parameters() <= 16e6  # bytes in bfloat16
     assert 5e6 < SIZES["thinkling-base"].num_parameters() <= 6e6
     assert 0.9e6 < SIZES["thinkling-nano"].num_parameters() <= 1.2e6

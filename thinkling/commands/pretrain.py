@@ -31,16 +31,17 @@ class Pretrain:
 
     out: Path
     """The run's folder."""
-    size: str = "thinkling-base"
-    """The network's shape: a name from thinkling/model/config.py."""
+    size: str | None = None
+    """The network's shape: a name from thinkling/model/config.py. Without it that of the model to start from, or
+    thinkling-base."""
     corpus: CorpusName = "reasoning"
     """What to read: problems over quantities above all, arithmetic, word problems and reviews of drafts; or worked
-    quantities and little else, to train a model further."""
+    quantities and little else, to train a model further; longer-quantities has those of 8 to 10 steps among them."""
     tokenizer: Path | None = None
     """A tokenizer.json to use; without it one is trained on the corpus first."""
     start_from: str | None = None
-    """A model to start from (as --model elsewhere), with its size and tokenizer; take another seed than it had, for
-    other text."""
+    """A model to start from (as --model elsewhere), with its tokenizer; take another seed than it had, for other text.
+    A --size that has more layers adds them at the end, so that the first logits are the start's."""
     num_tokens: int = 30_000_000
     """How much text to read, in tokens."""
     minutes: float | None = None
@@ -143,22 +144,32 @@ def new_model(settings: Pretrain, last: Path | None) -> "LanguageModel":
     from thinkling.model.transformer import Transformer, init_weights
     from thinkling.model.weights import load_model, resolve
     from thinkling.train.pretrain.bpe import STOP_TOKENS
+    from thinkling.train.pretrain.deeper import deepened
 
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device)
+    size = size_of(settings)
+    if size is not None and size not in SIZES:
+        raise UserError(f"unknown size '{size}': use one of {', '.join(SIZES)}")
     if settings.start_from is not None:
         start = resolve(settings.start_from)
-        return LanguageModel(str(settings.out), load_model(start, device, dtype), Tokenizer.load(start))
-    if settings.size not in SIZES:
-        raise UserError(f"unknown size '{settings.size}': use one of {', '.join(SIZES)}")
+        network, tokenizer = load_model(start, device, dtype), Tokenizer.load(start)
+        if size is not None:
+            network = deepened(network, SIZES[size], settings.seed, f"--size {size}", f"--start-from {start}")
+        return LanguageModel(str(settings.out), network, tokenizer)
     if last is not None:
         tokenizer = Tokenizer.load(last)
     else:
         backend = Backend.from_str(broadcast(new_tokenizer(settings).to_str() if is_first() else ""))
         tokenizer = Tokenizer(backend, tuple(backend.token_to_id(name) for name in STOP_TOKENS))
-    shape = replace(SIZES[settings.size], vocab_size=tokenizer.backend.get_vocab_size())
+    shape = replace(SIZES[size], vocab_size=tokenizer.backend.get_vocab_size())
     network = init_weights(Transformer(shape), settings.seed).to(device, dtype)
     return LanguageModel(str(settings.out), network, tokenizer)
+
+
+def size_of(settings: Pretrain) -> str | None:
+    """None: the size of what it starts from."""
+    return settings.size or (None if settings.start_from is not None else "thinkling-base")
 
 
 def new_tokenizer(settings: Pretrain) -> object:
@@ -173,7 +184,7 @@ def new_tokenizer(settings: Pretrain) -> object:
 
     if settings.tokenizer is None:
         documents = islice(CORPORA[settings.corpus]("bpe/0"), BPE_DOCUMENTS)
-        return train_bpe(documents, SIZES[settings.size].vocab_size)
+        return train_bpe(documents, SIZES[size_of(settings)].vocab_size)
     if not settings.tokenizer.is_file():
         raise UserError(f"--tokenizer {settings.tokenizer}: no such file; it is a tokenizer.json")
     return Backend.from_file(str(settings.tokenizer))

@@ -224,6 +224,11 @@ SIZES: dict[str, ModelConfig] = {
         vocab_size=1536, hidden_size=256, intermediate_size=640, num_hidden_layers=8, num_attention_heads=4,
         num_key_value_heads=2, head_dim=64, max_position_embeddings=1024, rope_theta=10_000.0,
     ),
+    # thinkling-base with three more layers: 15.9 MB in bfloat16.
+    "thinkling-teacher": ModelConfig(
+        vocab_size=1536, hidden_size=256, intermediate_size=640, num_hidden_layers=11, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=64, max_position_embeddings=1024, rope_theta=10_000.0,
+    ),
     # Narrow, so that the embeddings are a fifth of it; deep enough to look up, compute and copy.
     "thinkling-nano": ModelConfig(
         vocab_size=1536, hidden_size=128, intermediate_size=256, num_hidden_layers=6, num_attention_heads=4,

@@ -5,14 +5,15 @@ from typing import Literal
 
 from thinkling.checks import at_least
 
-CorpusName = Literal["reasoning", "worked-quantities"]
+CorpusName = Literal["reasoning", "worked-quantities", "longer-quantities"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """Text for a run that trains a base model.
 
-    corpus: problems over quantities above all, and reviews of drafts; or worked quantities and little else. rows,
+    corpus: problems over quantities above all, and reviews of drafts; or worked quantities and little else,
+    up to 7 steps or up to 10. rows,
     length: one step reads rows x length tokens. workers: processes that make text; another number gives other text.
     seed: of the text.
     """

@@ -26,7 +26,9 @@ SOURCES = {"quantities": 62, "word": 16, "sum": 5, "product": 5, "equation": 3, 
 STEPS = (28, 22, 17, 13, 11, 9)  # the share of the quantities that have 2, 3, ... 7 steps
 PROMPT_WEIGHT = 0.1
 WRONG = 0.5  # of the drafts
-OTHER = 0.3  # of the documents of `worked_quantities`
+OTHER = 0.3  # of the documents of `worked_quantities` and of `longer_quantities`
+LONGER = 0.35  # of the documents of `longer_quantities`
+LONGER_STEPS = (28, 33, 39)  # the share of those that have 8, 9 and 10 steps
 RENAMED = 0.6  # of the word problems
 BOYS = [*scenes.BOYS, *"David James William John Robert Michael Richard Joseph Charles Arthur Mike Henry George Bruce \
 Frederick Edward Bob Thomas Steve Benjamin Dave Lucas Elijah Harry Oliver Danny Bobby Billy Teddy Tommy Jimmy Jim \
@@ -80,6 +82,14 @@ def worked_quantities(seed: str) -> Iterator[list[Segment]]:
     random, rest = Random(f"worked quantities/{seed}"), documents(seed)
     for made in quantities.made_stream("train", f"worked/{seed}", STEPS):
         yield next(rest) if random.random() < OTHER else _worked(_quantities(made), random)
+
+
+def longer_quantities(seed: str) -> Iterator[list[Segment]]:
+    """Worked quantities of 8 to 10 steps, half of all tokens; the rest of the documents as in `worked_quantities`."""
+    random, others = Random(f"longer quantities/{seed}"), worked_quantities(f"longer/{seed}")
+    made = quantities.made_stream("train", f"longer/{seed}", LONGER_STEPS, "longer-quantities")
+    while True:
+        yield _worked(_quantities(next(made)), random) if random.random() < LONGER else next(others)
 
 
 # --- problems ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from thinkling.train.pretrain.bpe import END_OF_TEXT, FastEncoder
 from thinkling.train.pretrain.config import TextConfig
 from thinkling.train.pretrain.corpus import Segment
 
-CORPORA = {"reasoning": corpus.documents, "worked-quantities": corpus.worked_quantities}
+CORPORA = {"reasoning": corpus.documents, "worked-quantities": corpus.worked_quantities,
+           "longer-quantities": corpus.longer_quantities}  # fmt: skip
 POOL_SIZE = 300  # documents to choose from where a row is filled
 STREAM_TOKENS = 2**21  # of one stream before it begins anew: what resuming makes again at most
 PREFETCH = 8  # batches that each worker holds ready
