@@ -79,8 +79,8 @@ def works(vocab_size: int, scale: float) -> list[Work]:
     return [
         Work("stream", some(1, 64, 64, (256, 256)), 1),
         Work("256 rows, top-p", some(256, 64, 64, (128, 128)), 256, 1.0, 0.9),
-        Work("mixed", some(256, 32, 256, (16, 512)), 128, sides=("ours", "before", "continuous"), once=True),
         Work("500 x 1,370", some(500, 64, 64, (1370, 1370)), 256, 1.0, 0.9, sides=("ours",), once=True),
+        Work("mixed", some(256, 32, 256, (16, 512)), 128, sides=("ours", "before", "continuous"), once=True),
         Work("32 rows", some(32, 64, 64, (128, 128)), 32),
         Work("128 rows", some(128, 64, 64, (128, 128)), 128),
     ]
@@ -191,6 +191,7 @@ def measure(work: Work, sides: dict[str, Callable[[Work], int]], repeats: int, d
                     rates[name] = f"drew {drawn:,} of {work.num_tokens:,} tokens in {seconds:.1f} s"
                 elif number >= 0:
                     rates.setdefault(name, []).append(drawn / seconds)
+                    print(f"{work.name}, {name}: {drawn / seconds:,.0f} tokens/s", file=sys.stderr, flush=True)
             except Exception as error:
                 traceback.print_exc()
                 rates[name] = f"{type(error).__name__}: {error}"[:200]

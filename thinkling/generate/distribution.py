@@ -150,7 +150,8 @@ def choose_among_likeliest(
     tokens, no other matters. Rows where it does not are left to `choose_among_all`."""
     V, likeliest = logits.shape[-1], logits.argmax(-1)
     logprobs = tempered(logits, batch)
-    ids = logprobs.topk(CANDIDATES, sorted=False).indices.sort(dim=-1).values  # in the order of the vocabulary
+    # Of the logits, which order tokens alike and are of fewer bits on a GPU; then in the order of the vocabulary.
+    ids = logits.topk(CANDIDATES, sorted=False).indices.sort(dim=-1).values
     values, order = logprobs.gather(-1, ids).sort(dim=-1, descending=True, stable=True)
     ordered, left = truncated(values, batch, V)
     # What is left is likelier than the last candidate: so no token outside is as likely, and comes before it.

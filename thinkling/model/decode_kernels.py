@@ -7,6 +7,8 @@ into parts that run side by side and are put together after ("Flash-Decoding", p
 the running softmax is Milakov & Gimelshein's, arXiv:1805.02867). Sums are in float32.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 import triton
@@ -14,13 +16,18 @@ import triton.language as tl
 from torch import Tensor
 
 FEW = 4  # rows up to which a pass is products of one row each; their weights come from the GPU's cache after the first
+WIDEST = 4096  # numbers of a row of weights that a program holds at a time
+AT_ONCE = 8192  # weights that a program reads at a time: 64 a thread
 PROGRAMS = 264  # that keep a large GPU busy: two for each of an H100's multiprocessors
 MOST_PARTS = 32  # of a row in attention
 PLACES = 32  # of the cache that attention reads at a time
 
 
 @triton.jit
-def normed_kernel(x, norm, out, eps, D, BLOCK: tl.constexpr):
+def normed_kernel(x, norm, out, eps, D, BLOCK: tl.constexpr, EARLY: tl.constexpr):
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     row = tl.program_id(0).to(tl.int64)
     d = tl.arange(0, BLOCK)
     own = tl.load(x + row * D + d, mask=d < D, other=0.0).to(tl.float32)
@@ -31,28 +38,35 @@ def normed_kernel(x, norm, out, eps, D, BLOCK: tl.constexpr):
 
 @triton.jit
 def product_kernel(
-    x, norm, weight, bias, residual, out, eps, N, D,
-    HAS_NORM: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, GATED: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    x, norm, weight, bias, residual, out, eps, N,
+    D: tl.constexpr, HAS_NORM: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, GATED: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """`BLOCK_N` numbers of one row of a product. The norm's scale is one number for the row, so it comes last."""
+    """`BLOCK_N` numbers of one row of a product. The norm's scale is one number for the row, so it comes last. Weights
+    are read before x is there: they do not change."""
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0).to(tl.int64)
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     total = tl.zeros((BLOCK_N,), tl.float32)
     gate = tl.zeros((BLOCK_N,), tl.float32)
     squares = tl.zeros((1,), tl.float32)
     rows = weight + n[:, None].to(tl.int64) * D
-    for start in range(0, D, BLOCK_D):
+    for start in tl.static_range(0, D, BLOCK_D):
         d = start + tl.arange(0, BLOCK_D)
+        inside = (n < N)[:, None] & (d < D)[None, :]
+        first = tl.load(rows + d[None, :], mask=inside, other=0.0)
+        if GATED:  # what stands N rows below is `up`
+            up = tl.load(rows + N * D + d[None, :], mask=inside, other=0.0)
+        if EARLY and start == 0:
+            tl.extra.cuda.gdc_wait()
         own = tl.load(x + row * D + d, mask=d < D, other=0.0).to(tl.float32)
         if HAS_NORM:
             squares += tl.sum(own * own, 0)
             own *= tl.load(norm + d, mask=d < D, other=0.0).to(tl.float32)
-        inside = (n < N)[:, None] & (d < D)[None, :]
-        total += tl.sum(tl.load(rows + d[None, :], mask=inside, other=0.0).to(tl.float32) * own[None, :], 1)
-        if GATED:  # what stands N rows below is `up`
-            up = tl.load(rows + N * D + d[None, :], mask=inside, other=0.0).to(tl.float32)
-            gate += tl.sum(up * own[None, :], 1)
+        total += tl.sum(first.to(tl.float32) * own[None, :], 1)
+        if GATED:
+            gate += tl.sum(up.to(tl.float32) * own[None, :], 1)
     if HAS_NORM:
         scale = tl.rsqrt(squares / D + eps)
         total *= scale
@@ -67,7 +81,10 @@ def product_kernel(
 
 
 @triton.jit
-def gate_kernel(both, out, N, BLOCK: tl.constexpr):
+def gate_kernel(both, out, N, BLOCK: tl.constexpr, EARLY: tl.constexpr):
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     row = tl.program_id(0).to(tl.int64)
     n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     gate = tl.load(both + row * 2 * N + n, mask=n < N, other=0.0).to(tl.float32)
@@ -78,9 +95,12 @@ def gate_kernel(both, out, N, BLOCK: tl.constexpr):
 @triton.jit
 def place_kernel(
     qkv, q_norm, k_norm, cos, sin, lengths, queries, keys, values, eps, row_stride, head_stride,
-    H: tl.constexpr, K: tl.constexpr, E: tl.constexpr, HAS_NORM: tl.constexpr,
+    H: tl.constexpr, K: tl.constexpr, E: tl.constexpr, HAS_NORM: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """One head of one row: a query, a key or a value."""
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     e = tl.arange(0, E)
     other = tl.where(e < E // 2, e + E // 2, e - E // 2)  # the dimension that turns together with this one
@@ -111,10 +131,13 @@ def place_kernel(
 def attend_kernel(
     q, keys, values, lengths, out, highest, total, scale, row_stride, head_stride,
     H: tl.constexpr, K: tl.constexpr, E: tl.constexpr, PARTS: tl.constexpr, GROUP: tl.constexpr,
-    BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """One part of one row, for the query heads that share a key-value head: the weighted sum of values, and for putting
     parts together the highest score and the sum of weights. `GROUP` heads are computed, no fewer than there are."""
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     row, kv, part = tl.program_id(0).to(tl.int64) // K, tl.program_id(0) % K, tl.program_id(1)
     length = tl.load(lengths + row).to(tl.int32) + 1
     size = tl.cdiv(tl.cdiv(length, PARTS), BLOCK) * BLOCK
@@ -149,8 +172,11 @@ def attend_kernel(
 
 
 @triton.jit
-def combine_kernel(found, highest, total, out, PARTS: tl.constexpr, E: tl.constexpr):
+def combine_kernel(found, highest, total, out, PARTS: tl.constexpr, E: tl.constexpr, EARLY: tl.constexpr):
     """One head of one row: its parts put together. A part behind the row's end has no weight."""
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     head, p, e = tl.program_id(0).to(tl.int64), tl.arange(0, PARTS), tl.arange(0, E)
     best = tl.load(highest + head * PARTS + p)
     shares = tl.exp(best - tl.max(best, 0))
@@ -160,12 +186,23 @@ def combine_kernel(found, highest, total, out, PARTS: tl.constexpr, E: tl.conste
     tl.store(out + head * E + e, result.to(out.dtype.element_ty))
 
 
+@cache
+def has_early_starts() -> bool:
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (9, 0)
+
+
+def early() -> dict:
+    """How a kernel is started where the GPU can: before the one before it has ended, for which it waits by itself
+    (programmatic dependent launch). So its start, and reading weights, fall into the time of the other."""
+    return {"EARLY": True, "launch_pdl": True} if has_early_starts() else {"EARLY": False}
+
+
 # --- the same operations, and the same arguments, as in decode_ops.py -----------------------------------------------
 
 
 def normed(x: Tensor, norm: Tensor, eps: float) -> Tensor:
     out = torch.empty_like(x)
-    normed_kernel[(len(x),)](x, norm, out, eps, x.shape[1], BLOCK=triton.next_power_of_2(x.shape[1]))
+    normed_kernel[(len(x),)](x, norm, out, eps, x.shape[1], BLOCK=triton.next_power_of_2(x.shape[1]), **early())
     return out
 
 
@@ -181,7 +218,7 @@ def gated(x: Tensor, norm: Tensor, eps: float, weight: Tensor) -> Tensor:
     both = F.linear(normed(x, norm, eps), weight)
     N = weight.shape[0] // 2
     out, block = both.new_empty(len(x), N), min(1024, triton.next_power_of_2(N))
-    gate_kernel[(len(x), triton.cdiv(N, block))](both, out, N, BLOCK=block)
+    gate_kernel[(len(x), triton.cdiv(N, block))](both, out, N, BLOCK=block, **early())
     return out
 
 
@@ -195,13 +232,14 @@ def product(
 ) -> Tensor:  # fmt: skip
     (B, D), N = x.shape, weight.shape[0] // (2 if gate else 1)
     out = x.new_empty(B, N)
-    block_n = max(1, min(8, triton.next_power_of_2(N // PROGRAMS)))
-    block_d = min(1024, triton.next_power_of_2(D))
+    block_d = min(WIDEST, triton.next_power_of_2(D))
+    block_n = max(1, min(AT_ONCE // block_d, triton.next_power_of_2(N // PROGRAMS)))
     missing = out  # a pointer that is not read
     product_kernel[(B, triton.cdiv(N, block_n))](
         x, norm if norm is not None else missing, weight, bias if bias is not None else missing,
-        residual if residual is not None else missing, out, eps, N, D, HAS_NORM=norm is not None,
+        residual if residual is not None else missing, out, eps, N, D=D, HAS_NORM=norm is not None,
         HAS_BIAS=bias is not None, HAS_RESIDUAL=residual is not None, GATED=gate, BLOCK_N=block_n, BLOCK_D=block_d,
+        **early(),
     )  # fmt: skip
     return out
 
@@ -215,7 +253,7 @@ def place(
     queries = qkv.new_empty(B, H, E)
     q_norm, k_norm = norms or (qkv, qkv)
     place_kernel[(B, H + 2 * K)](qkv, q_norm, k_norm, *rope, lengths, queries, keys, values, eps, keys.stride(0),
-                                 keys.stride(1), H=H, K=K, E=E, HAS_NORM=norms is not None)  # fmt: skip
+                                 keys.stride(1), H=H, K=K, E=E, HAS_NORM=norms is not None, **early())  # fmt: skip
     return queries
 
 
@@ -227,8 +265,8 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, lengths: Tensor) -> Tensor:
     highest, total = (q.new_empty(shape, dtype=torch.float32) for _ in range(2))
     attend_kernel[(B * K, parts)](
         q, keys, values, lengths, found, highest, total, E**-0.5, keys.stride(0), keys.stride(1), H=H, K=K, E=E,
-        PARTS=parts, GROUP=max(16, triton.next_power_of_2(H // K)), BLOCK=PLACES,
+        PARTS=parts, GROUP=max(16, triton.next_power_of_2(H // K)), BLOCK=PLACES, **early(),
     )  # fmt: skip
     if parts > 1:
-        combine_kernel[(B * H,)](found, highest, total, out, PARTS=parts, E=E)
+        combine_kernel[(B * H,)](found, highest, total, out, PARTS=parts, E=E, **early())
     return out
