@@ -17,7 +17,7 @@ from torch import Tensor
 
 FEW = 4  # rows up to which a pass is products of one row each; their weights come from the GPU's cache after the first
 WIDEST = 4096  # numbers of a row of weights that a program holds at a time
-AT_ONCE = 8192  # weights that a program reads at a time: 64 a thread
+AT_ONCE = 4096  # weights that a program reads at a time: 32 a thread
 PROGRAMS = 264  # that keep a large GPU busy: two for each of an H100's multiprocessors
 MOST_PARTS = 32  # of a row in attention
 PLACES = 32  # of the cache that attention reads at a time
