@@ -454,8 +454,9 @@ def test_every_preset_takes_a_step(tiny: LanguageModel, tmp_path: Path, preset: 
         found, _ = rl_steps.update(own, tiny, rl_steps.adam(tiny.network, 1e-3), groups)
         assert found["grad_norm"] > 0
         changed.append(torch.cat([(w - before[name]).flatten() for name, w in tiny.network.state_dict().items()]))
-    assert torch.allclose(*changed, atol=2e-5)
-    assert changed[0].abs().max() > 1e-4
+    # Adam divides by a gradient's own size: where that is next to nothing, rounding is a fiftieth of a step of 1e-3.
+    assert torch.allclose(*changed, atol=1e-4)
+    assert changed[0].abs().max() > 5e-4
 
 
 def test_scored_again_is_what_the_sampler_said(tiny: LanguageModel, tmp_path: Path) -> None:

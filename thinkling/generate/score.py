@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from thinkling.generate.distribution import tell
-from thinkling.model.cache import Packed
+from thinkling.model.packed import Packed
 from thinkling.model.transformer import Transformer
 
 CHUNK_ELEMENTS = 2**24  # logits held at once: 64 MB in float32
@@ -98,7 +98,7 @@ def packed_states(
     """The hidden state that each of the N tokens was predicted from, and the tokens; completions[i] are of prompts[i].
 
     mask: which of all tokens these are, () for all; the others are read only. Each prompt is read once for all of its
-    completions, and nothing is padded (see cache.Packed).
+    completions, and nothing is padded (see packed.Packed).
     """
     groups = [(len(p), [len(c) - 1 for c in own]) for p, own in zip(prompts, completions, strict=True)]
     packed = Packed(groups, model.device)

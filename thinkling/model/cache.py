@@ -2,12 +2,10 @@
 (`begin`), and what their queries find in each layer (`attend`).
 
 NoCache: whole rows, each token sees itself and those before it. KVCache: the same behind what each row has read in
-earlier passes. Documents: rows of several documents that do not see each other. Packed: prompts and their completions
-in one long row. The last two are what training reads. Position lives here and never on the model, so two users of one
-model cannot disturb each other.
+earlier passes. The other two are what training reads (packed.py). Position lives here and never on the model, so two
+users of one model cannot disturb each other.
 """
 
-from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -165,95 +163,10 @@ class KVCache:
         self.lengths[[one, other]] = self.lengths[[other, one]]
 
 
-class Documents:
-    """Rows in which whole documents stand side by side: a token sees itself and those before it in its own document.
-
-    documents: (B, T), which document of its row each token is of. Nothing is stored.
-    """
-
-    def __init__(self, documents: Tensor) -> None:
-        T = documents.shape[1]
-        causal = torch.ones(T, T, dtype=torch.bool, device=documents.device).tril()
-        self.visible = (documents[:, None, :, None] == documents[:, None, None, :]) & causal  # (B, 1, T, T)
-
-    def begin(self, tokens: Tensor) -> Tensor:
-        """The positions (B, T), which run on through a row: rotary positions only say how far two tokens are apart."""
-        return from_the_start(tokens)
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention of (B, H, T, E) over (B, K, T, E), as (B, T, H E). Heads are repeated here: with a mask, CUDA's
-        memory-efficient kernel takes no groups, and what does would write the weights out."""
-        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
-        return heads_joined(F.scaled_dot_product_attention(q, k, v, attn_mask=self.visible))
-
-
-class Packed:
-    """Prompts and their completions in one row of N tokens, without padding: what a training pass reads at once.
-
-    Linear layers see one long row. Attention goes prompt by prompt: a prompt attends to itself, and each of its
-    completions to the prompt and to itself. Nothing is stored.
-
-    groups: of each prompt its length P, and the lengths of its completions; a completion of length 0 takes no room.
-    Order of the N tokens: all prompts, then the completions of the first prompt, of the second, ...
-    """
-
-    def __init__(self, groups: Sequence[tuple[int, Sequence[int]]], device: torch.device) -> None:
-        own = [[n for n in lengths if n] for _, lengths in groups]
-        self.prompts = [P for P, _ in groups]
-        self.shapes = [(len(lengths), max(lengths, default=0)) for lengths in own]  # (G, T) of each, padded
-        self.num_prompt_tokens = sum(self.prompts)
-        positions = [torch.arange(P) for P in self.prompts]
-        padded, back, start, place = [], [torch.arange(self.num_prompt_tokens)], self.num_prompt_tokens, 0
-        for P, (G, T), lengths in zip(self.prompts, self.shapes, own, strict=True):
-            for row, n in enumerate(lengths):
-                positions.append(P + torch.arange(n))
-                padded.append(start + torch.arange(T).clamp(max=n - 1))  # padding repeats the last token
-                back.append(self.num_prompt_tokens + place + row * T + torch.arange(n))
-                start += n
-            place += G * T
-        self.positions = torch.cat(positions)[None].to(device)  # (1, N)
-        self.padded = torch.cat(padded).to(device) if padded else torch.zeros(0, dtype=torch.long, device=device)
-        self.back = torch.cat(back).to(device)
-        self.masks = [mask_behind(P, T, device) for P, (_, T) in zip(self.prompts, self.shapes, strict=True)]
-
-    def begin(self, tokens: Tensor) -> Tensor:
-        """The positions (1, N) of a pass over all N tokens (1, N)."""
-        return self.positions
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention of (1, H, N, E) over (1, K, N, E), as (1, N, H E). All prompts are split off at once: the gradient
-        of a slice would be written out over all N tokens, once for each prompt."""
-        E, sizes = q.shape[-1], [G * T for G, T in self.shapes]
-        asked = [x[:, :, : self.num_prompt_tokens].split(self.prompts, dim=2) for x in (q, k, v)]
-        flat = [x[0].transpose(0, 1).flatten(1) for x in (q, k, v)]  # (N, heads E)
-        padded = [x.index_select(0, self.padded).split(sizes) for x in flat]
-        found, late = [], []
-        parts = zip(self.shapes, self.masks, zip(*asked, strict=True), zip(*padded, strict=True), strict=True)
-        for (G, T), mask, own, new in parts:
-            found.append(heads_joined(F.scaled_dot_product_attention(*own, is_causal=True, enable_gqa=True))[0])
-            if G:
-                rows = [x.view(G, T, -1, E).transpose(1, 2) for x in new]
-                pairs = zip(own[1:], rows[1:], strict=True)
-                keys, values = (torch.cat([prompt.expand(G, -1, -1, -1), more], dim=2) for prompt, more in pairs)
-                out = F.scaled_dot_product_attention(rows[0], keys, values, attn_mask=mask, enable_gqa=True)
-                late.append(heads_joined(out).flatten(0, 1))
-        return torch.cat(found + late).index_select(0, self.back)[None]
-
-
 def from_the_start(tokens: Tensor) -> Tensor:
     """0, 1, 2, ... along each row of (B, T)."""
     B, T = tokens.shape
     return torch.arange(T, device=tokens.device).expand(B, T)
-
-
-def mask_behind(P: int, T: int, device: torch.device) -> Tensor:
-    """(T, P + T): each of T tokens sees the P before them, and its own predecessors. On a GPU the mask is not written
-    out, since only then does the kernel that keeps no (T, P + T) weights take it."""
-    if device.type == "cuda":
-        from torch.nn.attention.bias import causal_lower_right  # here: it takes two seconds to import
-
-        return causal_lower_right(T, P + T)
-    return torch.arange(P + T, device=device) <= P + torch.arange(T, device=device)[:, None]
 
 
 def attend_to_rows(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
@@ -271,6 +184,3 @@ def attend_to_rows(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
 def heads_joined(out: Tensor) -> Tensor:
     """(B, H, T, E) as (B, T, H E)."""
     return out.transpose(1, 2).flatten(2)
-
-
-Cache = NoCache | KVCache | Documents | Packed

@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from thinkling.model.cache import Cache, NoCache
+from thinkling.model.cache import NoCache
 from thinkling.model.config import ModelConfig
 from thinkling.model.int8 import projections
+from thinkling.model.packed import Cache
 
 
 class RMSNorm(nn.Module):
@@ -224,8 +225,8 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm.
 
-        cache: what the tokens follow (see cache.py); without one every row starts at position 0. Of a KVCache the
-        caller then calls `advance`.
+        cache: what the tokens follow (see cache.py and packed.py); without one every row starts at position 0. Of a
+        KVCache the caller then calls `advance`.
         recompute: keep only what goes into each layer for the backward pass, which then reads the layer again
         (gradient checkpointing, arXiv:1604.06174): much less memory for a third more time.
         """

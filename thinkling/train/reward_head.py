@@ -19,7 +19,7 @@ from thinkling.errors import UserError
 from thinkling.generate.completion import Completion, completion_of
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.sampling import Sampling, derive_seed
-from thinkling.model.cache import Packed
+from thinkling.model.packed import Packed
 from thinkling.model.transformer import Transformer
 from thinkling.problem import Problem
 from thinkling.runs import read_jsonl, write_json, write_jsonl

@@ -1,6 +1,6 @@
 """Documents -> batches: whole documents side by side in rows, so nothing is cut and little is padded.
 
-Which document a token belongs to goes with it: attention stays within one (`model.cache.Documents`). Text is made by
+Which document a token belongs to goes with it: attention stays within one (`model.packed.Documents`). Text is made by
 `workers` processes in turns, each from streams with seeds of their own: the same number of workers gives the same
 batches, and a run resumes at any step, since a stream begins anew every so many batches.
 """

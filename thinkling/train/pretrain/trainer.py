@@ -17,7 +17,7 @@ from thinkling.device import compile_if_possible
 from thinkling.distributed import all_gather, broadcast, is_joined, same_number, share
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
-from thinkling.model.cache import Documents
+from thinkling.model.packed import Documents
 from thinkling.model.transformer import Transformer
 from thinkling.train import checkpoint
 from thinkling.train.config import OptimizerConfig
