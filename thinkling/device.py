@@ -5,7 +5,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -70,6 +70,12 @@ def out_of_memory(error: BaseException) -> bool:
     """Did torch, on a GPU or a CPU, find no memory? Then a smaller pass may succeed."""
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def to_device(values: Sequence, device: torch.device) -> torch.Tensor:
+    """A small tensor of these, without waiting for what the device is still doing."""
+    here = torch.tensor(values)
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
 
 
 def to_host(*columns: torch.Tensor) -> Callable[[], list[list]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thinkling.device import to_host
+from thinkling.device import to_device, to_host
 from thinkling.errors import UserError
 from thinkling.generate.distribution import BatchedSampling, choose, measure, not_finite, penalise, sampling_masks, tell
 from thinkling.generate.scheduler import Request, Told
@@ -62,7 +62,7 @@ class Drawn:
         prompts = [place.request.prompt for place in places]
         completions = [[*place.request.tokens, *place.request.guesses[: place.ahead]] for place in places]
         logits = penalise(raw, batch, prompts, completions)
-        uniforms = torch.tensor([place.request.uniform(place.ahead) for place in places], device=raw.device)
+        uniforms = to_device([place.request.uniform(place.ahead) for place in places], raw.device)
         self.on_device, logprobs = choose(logits, batch, uniforms)
         self._arriving = to_host(self.on_device, logprobs)
         self.tokens: list[int] = []

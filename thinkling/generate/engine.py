@@ -211,7 +211,7 @@ class Engine:
             if not request.reads_itself:
                 self.runner.copy_prompt(request.siblings[0].row, request.row, len(request.prompt))
             if rows := self.scheduler.begin(request):
-                self.runner.swap(rows)
+                self.runner.swap(rows, max(self.running[row].length for row in rows))
             self.batch = None
 
     def _draw(self, ended: list[tuple[int, Outcome]]) -> bool:
@@ -271,7 +271,7 @@ class Engine:
         if request.error:
             self.runner.erase(request.row)
         for source, row in self.scheduler.remove(request):
-            self.runner.move(source, row)
+            self.runner.move(source, row, self.running[row].length)
         self.batch = None
 
     def _make_room(self) -> None:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from thinkling.device import out_of_memory
+from thinkling.device import out_of_memory, to_device
 from thinkling.generate.memory import Memory
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
@@ -125,7 +125,8 @@ class Runner:
             if alone is None:
                 self.cache.copy_row(part, i, read.row, read.end, read.start)
             self._keep(read, hidden[i])
-        return [bool(own[: len(tokens)].isfinite().all()) for own, tokens in zip(hidden, unread, strict=True)]
+        finite = [own[: len(tokens)].isfinite().all() for own, tokens in zip(hidden, unread, strict=True)]
+        return torch.stack(finite).tolist()
 
     def _keep(self, read: Prefill, hidden: Float[Tensor, "T D"]) -> None:
         """What is needed later of a chunk's states: the one behind it, and the one behind the prompt."""
@@ -139,7 +140,7 @@ class Runner:
     def _padded(self, sequences: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
         longest = max(map(len, sequences))
         rows = [[*tokens, *[0] * (longest - len(tokens))] for tokens in sequences]
-        return torch.tensor(rows, device=self.model.device)
+        return to_device(rows, self.model.device)
 
     def _halve(self, num_tokens: int) -> None:
         self.pass_tokens = max(1, num_tokens // 2)
@@ -151,15 +152,17 @@ class Runner:
         self.cache.copy_row(self.cache, source, row, length)
         self.hidden[row, 0] = self.prompt_hidden[row] = self.prompt_hidden[source]
 
-    def move(self, source: int, row: int) -> None:
-        """Give a whole row another place."""
-        self.cache.copy_row(self.cache, source, row, int(self.cache.lengths[source]))
+    def move(self, source: int, row: int, most: int) -> None:
+        """Give a whole row, which holds at most so many tokens, another place."""
+        length = self.cache.lengths[source].clone()  # not asked for: a GPU would have to end its work to tell
+        self.cache.copy_row(self.cache, source, row, most)
+        self.cache.lengths[row] = length
         self.hidden[row], self.prompt_hidden[row] = self.hidden[source], self.prompt_hidden[source]
 
-    def swap(self, rows: tuple[int, int]) -> None:
-        """Two rows change places."""
+    def swap(self, rows: tuple[int, int], most: int) -> None:
+        """Two rows, which hold at most so many tokens, change places."""
         here, there = list(rows), list(rows)[::-1]
-        self.cache.swap_rows(*rows, int(self.cache.lengths[here].max()))
+        self.cache.swap_rows(*rows, most)
         for held in (self.hidden, self.prompt_hidden):
             held[here] = held[there]
 
