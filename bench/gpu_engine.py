@@ -5,7 +5,9 @@ the limit that reading the weights sets.
 
 Random weights of a published shape, prompts of random tokens, no stop ids: everyone draws the tokens that it is to. The
 sides take turns in one process; what is repeated is warmed up first. `before` is the same engine replaying the
-network's own operations, each drawn token seen by the program before it is read.
+network's own operations, each drawn token seen by the program before it is read. "flat": random weights make nearly all
+tokens alike, so that top-p keeps most of the vocabulary, the worst case for whoever draws; in the rows without that
+word the logits are as sharp as a trained network's.
 """
 
 import random
@@ -29,6 +31,7 @@ from thinkling.model.config_file import config_json
 from thinkling.model.transformer import Transformer
 from thinkling.runs import write_json
 
+SHARP = 9.0  # logits of a random network then spread by 5.8, so that top-p keeps tens of tokens, as of a trained one
 MOST_SECONDS = 40.0  # that transformers' continuous batching gets
 Requests = list[tuple[list[int], int]]  # prompts, and how many new tokens each gets
 
@@ -61,6 +64,7 @@ class Work:
     top_p: float = 1.0
     sides: tuple[str, ...] = ("ours", "before", "generate")
     once: bool = False  # neither warmed up nor repeated
+    sharp: float = 1.0  # the final norm's weight: the larger, the likelier are a few tokens
 
     @property
     def num_tokens(self) -> int:
@@ -78,8 +82,10 @@ def works(vocab_size: int, scale: float) -> list[Work]:
 
     return [
         Work("stream", some(1, 64, 64, (256, 256)), 1),
-        Work("256 rows, top-p", some(256, 64, 64, (128, 128)), 256, 1.0, 0.9),
-        Work("500 x 1,370", some(500, 64, 64, (1370, 1370)), 256, 1.0, 0.9, sides=("ours",), once=True),
+        Work("256 rows, top-p, flat", some(256, 64, 64, (128, 128)), 256, 1.0, 0.9),
+        Work("500 x 1,370, flat", some(500, 64, 64, (1370, 1370)), 256, 1.0, 0.9, sides=("ours",), once=True),
+        Work("256 rows, top-p", some(256, 64, 64, (128, 128)), 256, 1.0, 0.9, sharp=SHARP),
+        Work("500 x 1,370", some(500, 64, 64, (1370, 1370)), 256, 1.0, 0.9, ("ours",), once=True, sharp=SHARP),
         Work("mixed", some(256, 32, 256, (16, 512)), 128, sides=("ours", "before", "continuous"), once=True),
         Work("32 rows", some(32, 64, 64, (128, 128)), 32),
         Work("128 rows", some(128, 64, 64, (128, 128)), 128),
@@ -224,6 +230,8 @@ def main(settings: Bench) -> None:
     rows = []
     for work in works(model.config.vocab_size, settings.scale):
         if work.name in settings.only or not settings.only:
+            for network in (model, peer) if settings.peer else (model,):
+                network.model.norm.weight.fill_(work.sharp)
             rows.append(measure(work, sides, settings.repeats, device))
             show(rows[-1], speed / read)
             if settings.out:
