@@ -1,4 +1,4 @@
-r"""What a text says not to be the answer pays nothing: "\boxed{12}. Wait, that is wrong.", "I doubt the answer is 12"."""
+r"""What a text says not to be the answer pays nothing: "\boxed{12}. Wait, that is wrong.", "I doubt it is 12"."""
 
 import pytest
 

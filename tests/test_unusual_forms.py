@@ -49,6 +49,16 @@ RIGHT = {
     ],
     "bounds in braces": [(r"\{x>1, x<5\}", "(1,5)"), (r"\{x\ge4\}", r"[4,\infty)")],
     "not another": [("18, not 20", "18"), ("2/3 and not 3/2", r"\frac23"), (r"18\text{, not }20", "18")],
+    "formulas of chemistry": [
+        (r"2H_2+O_2\to 2H_2O", r"2H_2 + O_2 \rightarrow 2H_2O"), ("H₂O", "H_2O"), (r"\text{NaCl}", "NaCl"), (r"\text{NO}", "No"), ("THE ROOT", r"\text{the root}"),
+    ],
+    "units over brackets": [
+        (r"4.2\,\mathrm{J/(g\cdot K)}", r"4.2\,\mathrm{J\,g^{-1}K^{-1}}"), (r"4.2\text{ J/(kg K)}", r"4.2\ \frac{\text{J}}{\text{kg}\cdot\text{K}}"),
+        ("5 US dollars", r"\$5"), (r"3\text{ N}\cdot\text{m}^2/\text{kg}^2", r"3\text{ N m}^2\text{/kg}^2"),
+    ],
+    "said in words, too": [("12 (twelve)", "12"), (r"\text{twelve (12)}", "12")],
+    "one root": [("x=3", r"\{3\}"), ("2x=6", r"\{3\}")],
+    "digits below the line": [("x₁=3, x₂=4", "x_1=3, x_2=4"), ("log₂8", "3"), ("101₂", "101_2")],
     "dots": [(r"1+3+\dots+n", r"1 + 3 + \ldots + n"), (r"1+3+...+n", r"1+3+\cdots+n"), (r"2\cdot4\cdots n", r"2 \cdot 4 \dotsm n")],
 }  # fmt: skip
 WRONG = {
@@ -58,6 +68,17 @@ WRONG = {
     "bounds in braces": [(r"\{x>1, x<5\}", "x>1"), (r"x\ge4", r"\{x\ge4, 9\}"), (r"\{x\ge4, 9\}", r"x\ge4"), (r"\{x>1, y<5\}", "x>1")],
     "not another": [("18, not 20", "20"), ("not 20", "20"), ("18, 20", "18"), (r"18\text{, not }20", "20"), ("x, not 0", "x")],
     "dots": [(r"1+3+\dots+m", r"1+3+\dots+n"), (r"1+3+\dots", r"1+3+\dots+n"), (r"1+2+\dots+n", r"1+3+\cdots+n")],
+    "formulas of chemistry": [
+        (r"\text{CO}_2", r"\text{Co}_2"), (r"\text{CO}", r"\text{Co}"), (r"\text{NaCl}", r"\text{NACL}"), (r"H_2+O_2\to 2H_2O", r"2H_2+O_2\to 2H_2O"), ("H₂O", "H_3O"),
+        (r"\text{CO2}", r"\text{Co2}"), (r"2H_2O\to 2H_2+O_2", r"2H_2+O_2\to 2H_2O"),
+    ],
+    "units over brackets": [
+        (r"4.2\,\mathrm{J/(g\cdot K)}", r"4.2\,\mathrm{J\,g^{-1}K}"), (r"4.2\text{ J/(kg K)}", r"4.2\text{ J/kg}"), (r"4.2\text{ J/(g K)}", r"4.2\text{ J/(kg K)}"),
+        (r"5\text{ BC}", "5"), (r"5\text{ BCE}", "5"), ("5 years younger", "5"),
+    ],
+    "said in words, too": [("12 (eleven)", "12"), ("12 (eleven)", "11"), ("twelve (11)", "12"), ("3 (4)", "4")],
+    "one root": [("x=4", r"\{3\}"), ("x=3", r"\{3,4\}"), ("x=y", r"\{3\}"), ("3", r"\{3\}")],
+    "digits below the line": [("x₁=4, x₂=3", "x_1=3, x_2=4"), ("x₁", "x_2"), ("101₃", "101_2"), ("x₂", "x^2")],
     "a number for a curve": [("16", "x^2+y^2=16"), ("6", "2x+3y=6"), ("1", r"\frac{x^2}{9}+y^2=1"), ("nine", "(x-1)^2+y^2=9")],
     "a sign behind a value": [(r"\frac15\%", r"\frac15"), (r"\frac{\pi}{5}^\circ", r"\frac{\pi}{5}"), (r"\frac{\pi}{5}", r"\frac{\pi}{5}^\circ")],
     "one choice or another": [

@@ -70,8 +70,13 @@ def accepted(pairs: int, seed: int, own_only: bool = False) -> list[tuple[str, s
     return found
 
 
+_IS_B = re.compile(r"(?:\\text(?:bf)?\{)?\(B\)\}?")
+
+
 def is_coincidence(wrapper: str, one: str, other: str) -> bool:
     """Whether a wrapped value is the other one by chance: twice nothing, the power of one, a letter with its text."""
+    if wrapper == r"\textbf{(B)}\ @" and _IS_B.fullmatch(other):
+        return True
     if one != other or wrapper not in CHANGING:
         return False
     return (

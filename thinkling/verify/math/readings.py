@@ -78,6 +78,7 @@ _SAME_IN_BRACKETS = re.compile(
     r"([^=]+?) ?\( ?((?:or|=|i\.e\.,?|that is|\\approx|approximately|approx\.|about) ?|(?=[0-9.]+ ?\\?%\)))"
     r"([^()=]+)\)"
 )
+_IN_WORDS_TOO = re.compile(r"([^()]+?) ?\(([^()]+)\)")
 _BASES = tuple(tuple(Symbol(f"\\{style}{{{letter}}}") for letter in "ijk") for style in ("hat", "vec"))
 _BASES += (tuple(map(Symbol, "ijk")),)  # \mathbf{i} + 2\mathbf{j}
 
@@ -112,7 +113,7 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
         both_signs = all(isinstance(item, Listing) for item in tree.items)
         yield "steps", Listing(tuple(item.items[-1] for item in tree.items)) if both_signs else tree.items[-1]
     if isinstance(tree, Relation) and isinstance(other, Set | Listing):
-        roots = _roots(tree, Symbol(IMAGINARY) in walk(other))
+        roots = _roots(tree, Symbol(IMAGINARY) in walk(other), 2 if isinstance(other, Set) else 3)
         if roots or (roots is not None and other == Set(())):
             yield "roots", Set(tuple(roots))
     if agrees(tree, other):
@@ -153,6 +154,10 @@ def _spelled(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
         yield "labels", point[1]
     if (denied := _NOT_ANOTHER.fullmatch(without_style(cleaned))) is not None:
         yield "labels", denied[1]
+    if (spelled := _IN_WORDS_TOO.fullmatch(without_style(cleaned))) is not None:
+        first, second = map(value_of, spelled.groups())
+        if first is not None and first == second and any(map(str.isalpha, cleaned)):  # 5 (five), five (5)
+            yield "number words", str(first)
     if (twice := _SAME_IN_BRACKETS.fullmatch(without_style(cleaned))) is not None:
         sign = r"\approx" if re.match(r"\\?app|about", twice[2]) else "="
         yield "labels", f"{twice[1]} {sign} {twice[3]}"
@@ -192,13 +197,16 @@ def _labelled(cleaned: str) -> object | None:
     return Listing(tuple(Relation((Symbol(name), value), ("=",)) for name, value in zip(names, values, strict=True)))
 
 
-def _roots(tree: Relation, complex_too: bool) -> list[object] | None:
-    """The roots of a polynomial equation in one variable: the real ones, and the others beside a set that has i."""
+def _roots(tree: Relation, complex_too: bool, terms: int) -> list[object] | None:
+    """The roots of a polynomial equation in one variable: the real ones, and the others beside a set that has i.
+
+    None: another equation, or one with fewer coefficients than `terms`.
+    """
     names = variables(tree)
     if tree.operators != ("=",) or len(names) != 1 or not all(isinstance(side, EXPRESSIONS) for side in tree.sides):
         return None
     inside = polynomial(Apply("+", (tree.sides[0], Apply("neg", (tree.sides[1],)))), next(iter(names)))
-    return roots_of(inside, complex_too) if inside is not None and len(inside) > 2 else None
+    return roots_of(inside, complex_too) if inside is not None and len(inside) >= terms else None
 
 
 def _vector(tree: object) -> Tuple | None:

@@ -106,6 +106,7 @@ _REWRITES = tuple(
         (r"\\([ij])math(?![A-Za-z])", r"\1"),
         (r"\\(?:mathrm|text|rm) ?(?:\{ ?d ?\}|(?<=[a-z] )d(?![a-z]{2}))(?= ?[A-Za-z]| ?\\(?!text|mathrm))", "d"),
         (r"\bUS ?\\?\$|\AUSD ?(?=[0-9])", r"\$"),
+        (r"(?<=[0-9] )(?:US|American) (?=dollars?\b)", ""),
         (r"\\(?:text|mathrm)\{ ?\^\\circ ?([CF]) ?\}", r"^\\circ \1"),
         (r"\\text\{ ?\( ?mod ?\} ?(\d+) ?\)", r" \\pmod{\1}"),
         (r"\{ ?\\rm ([^{}]*)\}", r"\\mathrm{\1}"),
@@ -193,6 +194,7 @@ def clean(text: str) -> str:
         text = _DOLLAR.sub(" ", text)
     if not text.isascii():
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
+        text = re.sub("[₀-₉]+", lambda m: "_{" + "".join(str(ord(c) - ord("₀")) for c in m[0]) + "}", text)
         text = text.translate(_FULL_WIDTH).translate(_UNICODE)
     text = re.sub(r"[\t\n\r\f\v]", " ", text)
     if "&" in text:

@@ -138,7 +138,7 @@ def _claim(text: str, rule: str) -> Claim:
 
 
 def stated(text: str) -> Claim | None:
-    """The last claim ("the answer is X") that is not denied, up to its sentence's or line's end, which cuts no formula."""
+    """The last claim ("the answer is X") that is not denied, up to its sentence's or line's end."""
     found = deque(STATED.finditer(text), maxlen=MAX_DENIED) if _MAY_STATE.search(text) else ()
     claims = [claim for claim in found if not is_no_claim(text, claim.start())]
     if found and not claims:
