@@ -57,6 +57,7 @@ RIGHT = {
         ("5 US dollars", r"\$5"), (r"3\text{ N}\cdot\text{m}^2/\text{kg}^2", r"3\text{ N m}^2\text{/kg}^2"),
     ],
     "said in words, too": [("12 (twelve)", "12"), (r"\text{twelve (12)}", "12")],
+    "logic": [(r"p\lor q", r"p \lor q"), (r"p\land q", r"p\wedge q"), (r"x<-4 \lor x>4", "|x|>4")],
     "one root": [("x=3", r"\{3\}"), ("2x=6", r"\{3\}")],
     "digits below the line": [("x₁=3, x₂=4", "x_1=3, x_2=4"), ("log₂8", "3"), ("101₂", "101_2")],
     "dots": [(r"1+3+\dots+n", r"1 + 3 + \ldots + n"), (r"1+3+...+n", r"1+3+\cdots+n"), (r"2\cdot4\cdots n", r"2 \cdot 4 \dotsm n")],
@@ -83,7 +84,7 @@ WRONG = {
     "a sign behind a value": [(r"\frac15\%", r"\frac15"), (r"\frac{\pi}{5}^\circ", r"\frac{\pi}{5}"), (r"\frac{\pi}{5}", r"\frac{\pi}{5}^\circ")],
     "one choice or another": [
         ("a=3 or b=4", "a=3, b=4"), ("a=3 or b=4", "(3,4)"), ("x>3 or y>3", "x>3"), ("x>3 or y>5", "x>3 and y>5"), ("x+y=3 or x-y=1", "x+y=3, x-y=1"), ("max 2, min 8", "max 8, min 2"), ("16=16", "x^2+y^2=16"), ("x=0 or y=0", "0"), ("Ben, Ana", r"\text{Ana, Ben}"), (r"\log_{27}x", r"\log_2 7x"),
-        ("A or D", "A,D"), ("A or D", "A"), ("A, C", "A,D"), ("ADC", "A,D"), ("c) or d)", "C")],
+        ("A or D", "A,D"), ("A or D", "A"), ("A, C", "A,D"), ("ADC", "A,D"), ("c) or d)", "C"), (r"p\land q", r"p\lor q"), (r"p\vee q", r"p\wedge q"), ("m or n", "m, n")],
     "set-builders": [
         (r"\{x \mid x^2=9\}", "9"), (r"\{x \mid x^2\ne9\}", r"\{-3,3\}"), (r"\{y: x^2=9\}", r"\{-3,3\}"), (r"\{x\in\mathbb{Z}: x^2<9\}", "(-3,3)"),
         (r"\{x \mid x>0 \text{ and } x<1\}", r"(-\infty,1)\cup(0,\infty)"), (r"\{x\in\mathbb{R} : x(2x-1)=0\}", r"\{0\}"),
