@@ -65,6 +65,7 @@ def _repeating(found: re.Match) -> str:
 
 _AND_OR = re.compile(r" ?\\text\{ ?(?:and|or) ?\} ?| (?:and|or) ")
 _COUNTED = "|".join(sorted(_CHINESE_UNITS, key=len, reverse=True))
+_BOLD = r"\\(?:mathbf|boldsymbol|bm) ?\{ ?([A-Za-z]) ?\}"
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -91,6 +92,7 @@ _REWRITES = tuple(
         (r"\{ ?\} ?\^ ?\{?([2-9])\}? ?\\sqrt(?![A-Za-z])", r"\\sqrt[\1]"),
         (r"(?<=[-+,( ])oo(?=[,)\]]|\Z)", r"\\infty "),
         (r"(?:(?<=[0-9)])|(?<=[0-9]\})) ?\\q?quad ?(?=[A-Za-z](?:_\{?[0-9]\}?)? ?=)", ", "),
+        (rf"{_BOLD}(?: ?\\times ?{_BOLD})+", lambda found: re.sub(_BOLD, r"\\vec{\1}", found[0])),  # no plain product
         (r"\{([:])\}", r"\1"),
         (r"\\text\{ ?\\\$ ?\}", r"\$"),
         (r"(?<=[0-9)])!=(?= ?-?[0-9][0-9.,]*\Z)", "! ="),
