@@ -82,6 +82,17 @@ def test_only_what_is_stated_behind_a_box_that_was_taken_back_can_count_by_lenie
         "The answer is 12. Or 13.",
         "<answer>13</answer> or <answer>12</answer>",
         "<answer>12</answer> or <answer>13</answer>",
+        "We find $x=12$. However, this does not satisfy the equation.",
+        "The value $12$ is too large.",
+        "If it were $12$, it would be even.",
+        "答案不是 $12$。",
+        "La respuesta no es $12$.",
+        "Ответ не $12$.",
+        "错误答案：12",
+        "Mauvaise réponse : 12",
+        "Falsche Antwort: 12",
+        "Respuesta incorrecta: 12",
+        "Неправильный ответ: 12",
     ],
 )
 def test_a_claim_that_is_denied_or_only_supposed_is_none(claim: str) -> None:
@@ -106,6 +117,13 @@ def test_a_claim_that_is_denied_or_only_supposed_is_none(claim: str) -> None:
 )
 def test_a_claim_beside_another_denial_stands(claim: str) -> None:
     assert grade(claim, "12").correct
+
+
+def test_a_root_that_is_rejected_leaves_the_other_one() -> None:
+    response = "We find $x=2$ and $x=3$. Since it is odd, we reject $x=2$."
+    assert grade(response, "3").correct
+    assert not grade(response, "2").correct
+    assert not grade("We find $x=2$ or $x=3$, but $x=3$ is extraneous.", "3").correct
 
 
 def test_answer_tags_that_a_word_joins_are_one_answer() -> None:

@@ -10,9 +10,15 @@ from thinkling.verify.math.prose.formulas import Span
 NEAR = 120  # characters on either side that are looked at
 MAX_DENIED = 20  # of the last boxes or claims; where all of them are denied, none is left
 
-_BEFORE = re.compile(r"(?i)\b(?:not|never|rather than|instead of)[ *:]*\Z")
+_BEFORE = re.compile(
+    r"(?i)(?:\b(?:not|never|rather than|instead of|reject|discard|exclude|rule out|if (?:it|this|that) were)"
+    r"(?: the (?:value|solution|root))?|不是|\bне|\bno es|n['’]est pas|\bnicht|\bnão é|\bnon è)[ *:]*\Z"
+)
 _BEHIND = re.compile(
-    r"(?i)[ *]*(?:(?:is|was) (?:wrong|incorrect|false)|(?:is|was)(?: not|n't) (?:right|correct|it|the answer))\b"
+    r"(?i)[ *]*(?:[.,;]? (?:(?:but|however|which|that|this|it),? )+)?(?:(?:is|was) (?:an? )?(?:too (?:large|small|big)|"
+    r"wrong|incorrect|false|extraneous|invalid|impossible|rejected|discarded|excluded)"
+    r"|(?:is|was)(?: not|n['’]t) (?:right|correct|it\b|the answer|(?:an? )?(?:valid|solution|possible|allowed))"
+    r"|(?:does not|doesn['’]t|fails to) (?:work|satisfy|hold)|is ruled out|cannot be)\b"
 )
 _BEFORE_A_BOX = re.compile(
     r"(?i)(?:(?<!why )(?<!or )\bnot|n['’]t|\bnever|\brather than|\binstead of"
@@ -38,13 +44,14 @@ _BEFORE_A_CLAIM = re.compile(
     r"|\b(?:might|may|could) (?:think|say|guess))"
     r"(?:,? (?:that|whether|if))?(?: (?:the|my|our|its))?(?: (?:final|correct|right|true))*\s*\Z"
     r"|\b(?:wrong|incorrect|false|previous|earlier|initial|old) (?:final )?\Z"
+    r"|(?:错误|错误的|\bmauvaise|\bfausse|\bfalsche|\bне ?(?:правильный|верный)) ?\Z"
 )
 
 
 def is_denied(text: str, span: Span) -> bool:
     """Is the formula one that the text says not to be the answer: not $20$, or $20$ is wrong?"""
     before, after = _around(text, span)
-    return bool(_BEFORE.search(before[-20:]) or _BEHIND.match(after[:40]))
+    return bool(_BEFORE.search(before[-40:]) or _BEHIND.match(after[:60]))
 
 
 def is_no_box(text: str, span: Span) -> bool:
