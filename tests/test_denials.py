@@ -104,6 +104,7 @@ def test_a_claim_that_is_denied_or_only_supposed_is_none(claim: str) -> None:
     "claim",
     [
         "I think the answer is 12.",
+        "Answer: 12 ✅",
         "There is no doubt the answer is 12.",
         "If we simplify, the answer is 12.",
         "The answer seems to be 12.",

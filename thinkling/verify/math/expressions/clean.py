@@ -208,7 +208,7 @@ def clean(text: str) -> str:
     text = text.replace("\0", "").strip()
     if text.startswith(("$", "\\$")):
         text = _PRICES.sub(r"\1", text)
-    text = text.rstrip("\\,; ✓✔■□∎")  # an end of a line, a space `\ ` that lost its blank, a stop
+    text = text.rstrip("\\,; ✓✔✅■□∎")  # an end of a line, a space `\ ` that lost its blank, a stop
     if text.endswith(".") and not text.endswith(".."):
         text = text[:-1].rstrip()
     if text.startswith("**") and text.endswith("**") and len(text) > 4:

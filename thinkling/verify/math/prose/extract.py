@@ -15,6 +15,7 @@ import thinkling.verify.math.prose.denials as denials
 from thinkling.verify.math.prose.formulas import Span, formulas_of
 from thinkling.verify.verifier import RuleSet
 
+MAX_DENIABLE = 1000  # of the last formulas, each of which may be ruled out
 MAX_BARE, MAX_BARE_WORDS = 200, 5  # characters and words of a response that is nothing but an answer
 
 _SPACE = re.compile(r"\s*+")
@@ -191,7 +192,8 @@ def _unboxed(text: str) -> Extraction | None:
         return _found(claimed.answer, claimed.rule, "stated")
     formulas = [span for span in formulas_of(text) if claims.formula(text, span)]
     if formulas:
-        denied = {claims.formula(text, span) for span in formulas if denials.is_denied(text, span)}
+        late = formulas[-MAX_DENIABLE:]
+        denied = {claims.formula(text, span) for span in late if denials.is_denied(text, span)}
         formulas = [span for span in formulas if claims.formula(text, span) not in denied]
         if not formulas:
             return None
