@@ -62,6 +62,9 @@ RIGHT = {
         (r"\mathbf{u}\times\mathbf{v}", r"\vec{u}\times\vec{v}"), (r"\mathbf{v}\times\mathbf{u}", r"-\mathbf{u}\times\mathbf{v}"), (r"2\times\mathbf{u}", r"2\mathbf{u}"),
     ],
     "roots in angles": [(r"\arctan2\sqrt2", r"\arccos\frac13"), (r"\cos 2\sqrt3", r"\cos(2\sqrt3)"), (r"\sqrt2\arctan2", r"\arctan(2)\sqrt2")],
+    "constants exchanged": [
+        ("c_1e^{2x}+c_2e^{3x}", "c_1e^{3x}+c_2e^{2x}"), (r"y=C_1\cos x+C_2\sin x", r"y=C_1\sin x+C_2\cos x"), ("C_1+C_2x+C_3x^2", "C_3+C_1x+C_2x^2"),
+    ],
     "one root": [("x=3", r"\{3\}"), ("2x=6", r"\{3\}")],
     "digits below the line": [("x₁=3, x₂=4", "x_1=3, x_2=4"), ("log₂8", "3"), ("101₂", "101_2")],
     "dots": [(r"1+3+\dots+n", r"1 + 3 + \ldots + n"), (r"1+3+...+n", r"1+3+\cdots+n"), (r"2\cdot4\cdots n", r"2 \cdot 4 \dotsm n")],
@@ -87,6 +90,9 @@ WRONG = {
     ],
     "logic": [(r"\sim p", "p"), (r"\neg p", "p")],
     "roots in angles": [(r"\arctan2\sqrt2", r"\sqrt2\arctan2"), (r"\arctan2\sqrt3", r"\arccos\frac13")],
+    "constants exchanged": [
+        ("c_1e^{2x}+c_2e^{3x}", "c_1e^{3x}+c_2e^{4x}"), ("c_1e^{2x}+c_1e^{3x}", "c_1e^{3x}+c_2e^{2x}"), ("c_1", "c_2"), ("2c_1+c_2", "c_1+2c_2"), ("x_1-x_2", "x_2-x_1"),
+    ],
     "one root": [("x=4", r"\{3\}"), ("x=3", r"\{3,4\}"), ("x=y", r"\{3\}"), ("3", r"\{3\}")],
     "digits below the line": [("x₁=4, x₂=3", "x_1=3, x_2=4"), ("x₁", "x_2"), ("101₃", "101_2"), ("x₂", "x^2")],
     "a number for a curve": [("16", "x^2+y^2=16"), ("6", "2x+3y=6"), ("1", r"\frac{x^2}{9}+y^2=1"), ("nine", "(x-1)^2+y^2=9")],
