@@ -65,6 +65,10 @@ RIGHT = {
     "constants exchanged": [
         ("c_1e^{2x}+c_2e^{3x}", "c_1e^{3x}+c_2e^{2x}"), (r"y=C_1\cos x+C_2\sin x", r"y=C_1\sin x+C_2\cos x"), ("C_1+C_2x+C_3x^2", "C_3+C_1x+C_2x^2"),
     ],
+    "labels": [
+        (r"\text{Ann has }5", r"\text{Ann has }5.0"), (r"\text{The total is }5", r"\text{Total: }5"), (r"x \text{ is } 5", "5"), (r"\text{Max: }5", r"\text{maximum is }5"),
+        (r"\begin{aligned}a+b&=2+3\\a+b&=5\end{aligned}", "5"),
+    ],
     "one root": [("x=3", r"\{3\}"), ("2x=6", r"\{3\}")],
     "digits below the line": [("x₁=3, x₂=4", "x_1=3, x_2=4"), ("log₂8", "3"), ("101₂", "101_2")],
     "dots": [(r"1+3+\dots+n", r"1 + 3 + \ldots + n"), (r"1+3+...+n", r"1+3+\cdots+n"), (r"2\cdot4\cdots n", r"2 \cdot 4 \dotsm n")],
@@ -92,6 +96,10 @@ WRONG = {
     "roots in angles": [(r"\arctan2\sqrt2", r"\sqrt2\arctan2"), (r"\arctan2\sqrt3", r"\arccos\frac13")],
     "constants exchanged": [
         ("c_1e^{2x}+c_2e^{3x}", "c_1e^{3x}+c_2e^{4x}"), ("c_1e^{2x}+c_1e^{3x}", "c_1e^{3x}+c_2e^{2x}"), ("c_1", "c_2"), ("2c_1+c_2", "c_1+2c_2"), ("x_1-x_2", "x_2-x_1"),
+    ],
+    "labels": [
+        (r"\text{Ann has }5", r"\text{Bob has }5"), (r"\text{Max: }5", r"\text{Min: }5"), (r"\text{Millions: }5", "5"), (r"\text{Error: }5", "5"),
+        (r"5\text{ fails}", "5"), (r"x \text{ is not } 5", "5"), (r"\begin{aligned}x+y&=5\\x-y&=1\end{aligned}", "1"),
     ],
     "one root": [("x=4", r"\{3\}"), ("x=3", r"\{3,4\}"), ("x=y", r"\{3\}"), ("3", r"\{3\}")],
     "digits below the line": [("x₁=4, x₂=3", "x_1=3, x_2=4"), ("x₁", "x_2"), ("101₃", "101_2"), ("x₂", "x^2")],

@@ -55,6 +55,7 @@ _LABELLED = re.compile(
 _ODDS = re.compile(r"([0-9]+(?:\.[0-9]+)?) to ([0-9]+(?:\.[0-9]+)?)")
 _SAID = re.compile(r"([A-Za-z]) (?:is|equals|is equal to) ([-+\\0-9].*)")  # x equals 5
 _STEPS = re.compile(r"[^{}]*\\begin ?\{(?!d?cases|rcases|[a-zA-Z]*matrix).*\\end ?\{[a-z*]+\}[^{}]*")
+_NO_LABELS = frozenset("error mistake guess fail fails hint example".split())
 _ASKED = frozenset(
     "maximum minimum total half quarter percentage average left right remaining gain loss higher lower max min".split()
 )
@@ -65,6 +66,7 @@ _NAMES_A_VALUE = frozenset(
     number count of the is are it there about approximately exactly roughly around only just a nearly almost
     """.split()
 )
+_ORDERED = frozenset("maximum minimum max min".split())
 _LABELS = {"max": "maximum", "min": "minimum"}
 _SAYS = frozenset(
     "has have had makes make earns earn needs need gets get costs cost pays pay sells sell saves save".split()
@@ -105,11 +107,11 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
         if isinstance(unit, Quantity):
             yield "number words", Quantity(Number(count), unit.unit)
     labelled = None if isinstance(other, Relation) else _labelled(cleaned)
-    if (said := _SAID.fullmatch(cleaned)) is not None:
+    if (said := _SAID.fullmatch(without_style(cleaned))) is not None:
         yield "labels", parse(f"{said[1]} = {said[2]}")
     if labelled is not None:
         yield "labels", labelled
-    if isinstance(tree, Listing) and _STEPS.fullmatch(cleaned) and not named_values(tree):
+    if isinstance(tree, Listing) and _STEPS.fullmatch(cleaned) and not (named_values(tree) or _is_system(tree)):
         both_signs = all(isinstance(item, Listing) for item in tree.items)
         yield "steps", Listing(tuple(item.items[-1] for item in tree.items)) if both_signs else tree.items[-1]
     if isinstance(tree, Relation) and isinstance(other, Set | Listing):
@@ -122,6 +124,26 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
         vector = _vector(tree)
         if vector is not None:
             yield "vectors", vector
+
+
+def alike(text: str, other: str) -> bool:
+    """Whether the labels of two answers are the same words, as far as both have one: Ann has 5 is not Bob has 5."""
+    first, second = (
+        {_LABELS.get(word, word) for word in re.findall("[a-z]{2,}", without_style(clean(side)).casefold())}
+        - _NAMES_A_VALUE.difference(_ORDERED)
+        - _SAYS
+        for side in (text, other)
+    )
+    return not first or not second or first == second
+
+
+def _is_system(tree: Listing) -> bool:
+    """Whether the last item and another one are equations of several names, as x + y = 5 and x - y = 1."""
+    *earlier, last = (
+        item.sides[0] if isinstance(item, Relation) and len(variables(item.sides[0])) > 1 else None
+        for item in tree.items
+    )
+    return last is not None and any(side is not None and side != last for side in earlier)
 
 
 def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
@@ -182,7 +204,8 @@ def _labelled(cleaned: str) -> object | None:
         words = found[1].casefold().split()
         value = parse(found[3])
         asked = _ASKED if found[2].strip() else _NAMES_A_VALUE
-        changed = any(word in CHANGING and word not in asked for word in words)
+        words_in_one = {one for word in words if word not in asked for one in (word, word.removesuffix("s"))}
+        changed = not words_in_one.isdisjoint(CHANGING | _NO_LABELS)
         named = found[2].strip() or _NAMES_A_VALUE.issuperset(words) or words[-1] in _SAYS  # "April 5" is not 5
         if changed or not named or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
             return None

@@ -28,7 +28,7 @@ _CHANGING_WORDS = """
     south north east west many extra other another spare too underground underwater undersea uphill downhill downward
     upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
     forfeited unpaid overweight underweight penalty mil mln mio mrd milliard grand thou myriad remainder thereabout
-    alternate frost colder onward hole younger incorrecta
+    alternate frost colder onward hole younger incorrecta fail
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
 _ERAS = ("BC", "BCE")  # a year before the first; small, they are names of other things
