@@ -98,7 +98,7 @@ WRONG = {
         ("c_1e^{2x}+c_2e^{3x}", "c_1e^{3x}+c_2e^{4x}"), ("c_1e^{2x}+c_1e^{3x}", "c_1e^{3x}+c_2e^{2x}"), ("c_1", "c_2"), ("2c_1+c_2", "c_1+2c_2"), ("x_1-x_2", "x_2-x_1"),
     ],
     "labels": [
-        (r"\text{Ann has }5", r"\text{Bob has }5"), (r"\text{Max: }5", r"\text{Min: }5"), (r"\text{Millions: }5", "5"), (r"\text{Error: }5", "5"),
+        (r"\text{Ann has }5", r"\text{Bob has }5"), (r"\text{Max: }5", r"\text{Min: }5"), ("Area: 5", "The perimeter is 5"), (r"\text{Millions: }5", "5"), (r"\text{Error: }5", "5"),
         (r"5\text{ fails}", "5"), (r"x \text{ is not } 5", "5"), (r"\begin{aligned}x+y&=5\\x-y&=1\end{aligned}", "1"),
     ],
     "one root": [("x=4", r"\{3\}"), ("x=3", r"\{3,4\}"), ("x=y", r"\{3\}"), ("3", r"\{3\}")],

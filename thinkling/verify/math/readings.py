@@ -66,7 +66,11 @@ _NAMES_A_VALUE = frozenset(
     number count of the is are it there about approximately exactly roughly around only just a nearly almost
     """.split()
 )
-_ORDERED = frozenset("maximum minimum max min".split())
+_FILLERS = frozenset(
+    """
+    value answer ans result number count total of the is are it there about exactly roughly around only just a an and
+    """.split()
+)
 _LABELS = {"max": "maximum", "min": "minimum"}
 _SAYS = frozenset(
     "has have had makes make earns earn needs need gets get costs cost pays pay sells sell saves save".split()
@@ -130,7 +134,7 @@ def alike(text: str, other: str) -> bool:
     """Whether the labels of two answers are the same words, as far as both have one: Ann has 5 is not Bob has 5."""
     first, second = (
         {_LABELS.get(word, word) for word in re.findall("[a-z]{2,}", without_style(clean(side)).casefold())}
-        - _NAMES_A_VALUE.difference(_ORDERED)
+        - _FILLERS
         - _SAYS
         for side in (text, other)
     )
