@@ -22,7 +22,8 @@ model.gguf_tokenizer model.tokenizer model.package_index model.weights
 model.gguf_vocabulary model.gguf_writer model.modelfile model.state_dict
 model.builtin
 verify verify.verifier
-verify.math.prose verify.math.prose.formulas verify.math.prose.claims verify.math.prose.extract
+verify.math.prose verify.math.prose.formulas verify.math.prose.denials verify.math.prose.claims
+verify.math.prose.extract
 verify.math.prose.short_words
 verify.math.expressions verify.math.expressions.tree verify.math.expressions.show verify.math.expressions.clean
 verify.math.quantities verify.math.quantities.units verify.math.quantities.phrases verify.math.quantities.words

@@ -49,6 +49,28 @@ RIGHT = {
     ],
     "bounds in braces": [(r"\{x>1, x<5\}", "(1,5)"), (r"\{x\ge4\}", r"[4,\infty)")],
     "not another": [("18, not 20", "18"), ("2/3 and not 3/2", r"\frac23"), (r"18\text{, not }20", "18")],
+    "formulas of chemistry": [
+        (r"2H_2+O_2\to 2H_2O", r"2H_2 + O_2 \rightarrow 2H_2O"), ("H₂O", "H_2O"), (r"\text{NaCl}", "NaCl"), (r"\text{NO}", "No"), ("THE ROOT", r"\text{the root}"),
+    ],
+    "units over brackets": [
+        (r"4.2\,\mathrm{J/(g\cdot K)}", r"4.2\,\mathrm{J\,g^{-1}K^{-1}}"), (r"4.2\text{ J/(kg K)}", r"4.2\ \frac{\text{J}}{\text{kg}\cdot\text{K}}"),
+        ("5 US dollars", r"\$5"), (r"3\text{ N}\cdot\text{m}^2/\text{kg}^2", r"3\text{ N m}^2\text{/kg}^2"),
+    ],
+    "said in words, too": [("12 (twelve)", "12"), (r"\text{twelve (12)}", "12")],
+    "logic": [(r"p\lor q", r"p \lor q"), (r"p\land q", r"p\wedge q"), (r"x<-4 \lor x>4", "|x|>4")],
+    "bold vectors": [
+        (r"\mathbf{u}\times\mathbf{v}", r"\vec{u}\times\vec{v}"), (r"\mathbf{v}\times\mathbf{u}", r"-\mathbf{u}\times\mathbf{v}"), (r"2\times\mathbf{u}", r"2\mathbf{u}"),
+    ],
+    "roots in angles": [(r"\arctan2\sqrt2", r"\arccos\frac13"), (r"\cos 2\sqrt3", r"\cos(2\sqrt3)"), (r"\sqrt2\arctan2", r"\arctan(2)\sqrt2")],
+    "constants exchanged": [
+        ("c_1e^{2x}+c_2e^{3x}", "c_1e^{3x}+c_2e^{2x}"), (r"y=C_1\cos x+C_2\sin x", r"y=C_1\sin x+C_2\cos x"), ("C_1+C_2x+C_3x^2", "C_3+C_1x+C_2x^2"),
+    ],
+    "labels": [
+        (r"\text{Ann has }5", r"\text{Ann has }5.0"), (r"\text{The total is }5", r"\text{Total: }5"), (r"x \text{ is } 5", "5"), (r"\text{Max: }5", r"\text{maximum is }5"),
+        (r"\begin{aligned}a+b&=2+3\\a+b&=5\end{aligned}", "5"),
+    ],
+    "one root": [("x=3", r"\{3\}"), ("2x=6", r"\{3\}")],
+    "digits below the line": [("x₁=3, x₂=4", "x_1=3, x_2=4"), ("log₂8", "3"), ("101₂", "101_2")],
     "dots": [(r"1+3+\dots+n", r"1 + 3 + \ldots + n"), (r"1+3+...+n", r"1+3+\cdots+n"), (r"2\cdot4\cdots n", r"2 \cdot 4 \dotsm n")],
 }  # fmt: skip
 WRONG = {
@@ -58,11 +80,34 @@ WRONG = {
     "bounds in braces": [(r"\{x>1, x<5\}", "x>1"), (r"x\ge4", r"\{x\ge4, 9\}"), (r"\{x\ge4, 9\}", r"x\ge4"), (r"\{x>1, y<5\}", "x>1")],
     "not another": [("18, not 20", "20"), ("not 20", "20"), ("18, 20", "18"), (r"18\text{, not }20", "20"), ("x, not 0", "x")],
     "dots": [(r"1+3+\dots+m", r"1+3+\dots+n"), (r"1+3+\dots", r"1+3+\dots+n"), (r"1+2+\dots+n", r"1+3+\cdots+n")],
+    "formulas of chemistry": [
+        (r"\text{CO}_2", r"\text{Co}_2"), (r"\text{CO}", r"\text{Co}"), (r"\text{NaCl}", r"\text{NACL}"), (r"H_2+O_2\to 2H_2O", r"2H_2+O_2\to 2H_2O"), ("H₂O", "H_3O"),
+        (r"\text{CO2}", r"\text{Co2}"), (r"2H_2O\to 2H_2+O_2", r"2H_2+O_2\to 2H_2O"),
+    ],
+    "units over brackets": [
+        (r"4.2\,\mathrm{J/(g\cdot K)}", r"4.2\,\mathrm{J\,g^{-1}K}"), (r"4.2\text{ J/(kg K)}", r"4.2\text{ J/kg}"), (r"4.2\text{ J/(g K)}", r"4.2\text{ J/(kg K)}"),
+        (r"5\text{ BC}", "5"), (r"5\text{ BCE}", "5"), ("5 years younger", "5"),
+    ],
+    "said in words, too": [("12 (eleven)", "12"), ("12 (eleven)", "11"), ("twelve (11)", "12"), ("3 (4)", "4")],
+    "bold vectors": [
+        (r"\mathbf{u}\times\mathbf{v}", r"\mathbf{u}\cdot\mathbf{v}"), (r"\bm{u}\times\bm{v}", r"\bm{v}\times\bm{u}"), (r"\mathbf{u}\times\mathbf{v}", "uv"),
+    ],
+    "logic": [(r"\sim p", "p"), (r"\neg p", "p")],
+    "roots in angles": [(r"\arctan2\sqrt2", r"\sqrt2\arctan2"), (r"\arctan2\sqrt3", r"\arccos\frac13")],
+    "constants exchanged": [
+        ("c_1e^{2x}+c_2e^{3x}", "c_1e^{3x}+c_2e^{4x}"), ("c_1e^{2x}+c_1e^{3x}", "c_1e^{3x}+c_2e^{2x}"), ("c_1", "c_2"), ("2c_1+c_2", "c_1+2c_2"), ("x_1-x_2", "x_2-x_1"),
+    ],
+    "labels": [
+        (r"\text{Ann has }5", r"\text{Bob has }5"), (r"\text{Max: }5", r"\text{Min: }5"), ("Area: 5", "The perimeter is 5"), (r"\text{Millions: }5", "5"), (r"\text{Error: }5", "5"),
+        (r"5\text{ fails}", "5"), (r"x \text{ is not } 5", "5"), (r"\begin{aligned}x+y&=5\\x-y&=1\end{aligned}", "1"),
+    ],
+    "one root": [("x=4", r"\{3\}"), ("x=3", r"\{3,4\}"), ("x=y", r"\{3\}"), ("3", r"\{3\}")],
+    "digits below the line": [("x₁=4, x₂=3", "x_1=3, x_2=4"), ("x₁", "x_2"), ("101₃", "101_2"), ("x₂", "x^2")],
     "a number for a curve": [("16", "x^2+y^2=16"), ("6", "2x+3y=6"), ("1", r"\frac{x^2}{9}+y^2=1"), ("nine", "(x-1)^2+y^2=9")],
     "a sign behind a value": [(r"\frac15\%", r"\frac15"), (r"\frac{\pi}{5}^\circ", r"\frac{\pi}{5}"), (r"\frac{\pi}{5}", r"\frac{\pi}{5}^\circ")],
     "one choice or another": [
         ("a=3 or b=4", "a=3, b=4"), ("a=3 or b=4", "(3,4)"), ("x>3 or y>3", "x>3"), ("x>3 or y>5", "x>3 and y>5"), ("x+y=3 or x-y=1", "x+y=3, x-y=1"), ("max 2, min 8", "max 8, min 2"), ("16=16", "x^2+y^2=16"), ("x=0 or y=0", "0"), ("Ben, Ana", r"\text{Ana, Ben}"), (r"\log_{27}x", r"\log_2 7x"),
-        ("A or D", "A,D"), ("A or D", "A"), ("A, C", "A,D"), ("ADC", "A,D"), ("c) or d)", "C")],
+        ("A or D", "A,D"), ("A or D", "A"), ("A, C", "A,D"), ("ADC", "A,D"), ("c) or d)", "C"), (r"p\land q", r"p\lor q"), (r"p\vee q", r"p\wedge q"), ("m or n", "m, n")],
     "set-builders": [
         (r"\{x \mid x^2=9\}", "9"), (r"\{x \mid x^2\ne9\}", r"\{-3,3\}"), (r"\{y: x^2=9\}", r"\{-3,3\}"), (r"\{x\in\mathbb{Z}: x^2<9\}", "(-3,3)"),
         (r"\{x \mid x>0 \text{ and } x<1\}", r"(-\infty,1)\cup(0,\infty)"), (r"\{x\in\mathbb{R} : x(2x-1)=0\}", r"\{0\}"),

@@ -70,8 +70,15 @@ def accepted(pairs: int, seed: int, own_only: bool = False) -> list[tuple[str, s
     return found
 
 
+_IS_B = re.compile(r"(?:\\text(?:bf)?\{)?\(B\)\}?")
+
+
 def is_coincidence(wrapper: str, one: str, other: str) -> bool:
-    """Whether a wrapped value is the other one by chance: twice nothing, the power of one, a letter with its text."""
+    """Whether a wrapped value is the other one by chance: the next number, twice nothing, a letter with its text."""
+    if wrapper == r"\textbf{(B)}\ @" and _IS_B.fullmatch(other):
+        return True
+    if wrapper == "(@)+1" and one.isdecimal() and other.isdecimal():
+        return int(one) + 1 == int(other)
     if one != other or wrapper not in CHANGING:
         return False
     return (

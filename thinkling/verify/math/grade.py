@@ -13,7 +13,7 @@ from thinkling.verify.math.expressions.show import show
 from thinkling.verify.math.expressions.tree import EXPRESSIONS, Quantity, Relation, Unread, Words, variables
 from thinkling.verify.math.latex import MAX_CHARACTERS, parse
 from thinkling.verify.math.prose.extract import Extraction, extract
-from thinkling.verify.math.readings import readings
+from thinkling.verify.math.readings import alike, readings
 from thinkling.verify.math.rules import LENIENT, STRICT
 from thinkling.verify.verifier import RuleSet, Status, Verdict, checked
 
@@ -92,7 +92,10 @@ def _second_reading(answer: str, value: object, reference: str, wanted: object, 
     ours = [reading for reading in readings(answer, value, wanted) if reading[0] in LENIENT]
     theirs = [reading for reading in readings(reference, wanted, value) if reading[0] in LENIENT]
     pairs = [(rule, tree, wanted) for rule, tree in ours] + [(rule, value, tree) for rule, tree in theirs]
-    pairs += [(rule, tree, other) for rule, tree in ours for again, other in theirs if again == rule]
+    if alike(answer, reference):
+        pairs += [(rule, tree, other) for rule, tree in ours for again, other in theirs if again == rule]
+    else:  # Ann has 5, Bob has 5
+        pairs += [(rule, tree, other) for rule, tree in ours for again, other in theirs if again == rule != "labels"]
     return next((rule for rule, first, second in pairs if _why_not(first, second, LENIENT, calculator) is None), None)
 
 

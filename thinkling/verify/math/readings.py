@@ -55,6 +55,7 @@ _LABELLED = re.compile(
 _ODDS = re.compile(r"([0-9]+(?:\.[0-9]+)?) to ([0-9]+(?:\.[0-9]+)?)")
 _SAID = re.compile(r"([A-Za-z]) (?:is|equals|is equal to) ([-+\\0-9].*)")  # x equals 5
 _STEPS = re.compile(r"[^{}]*\\begin ?\{(?!d?cases|rcases|[a-zA-Z]*matrix).*\\end ?\{[a-z*]+\}[^{}]*")
+_NO_LABELS = frozenset("error mistake guess fail fails hint example".split())
 _ASKED = frozenset(
     "maximum minimum total half quarter percentage average left right remaining gain loss higher lower max min".split()
 )
@@ -63,6 +64,11 @@ _NAMES_A_VALUE = frozenset(
     maximum minimum max min total sum product difference value answer ans result length width height depth base radius
     diameter area volume perimeter distance speed time age cost price average mean median mode range probability ratio
     number count of the is are it there about approximately exactly roughly around only just a nearly almost
+    """.split()
+)
+_FILLERS = frozenset(
+    """
+    value answer ans result number count total of the is are it there about exactly roughly around only just a an and
     """.split()
 )
 _LABELS = {"max": "maximum", "min": "minimum"}
@@ -78,6 +84,7 @@ _SAME_IN_BRACKETS = re.compile(
     r"([^=]+?) ?\( ?((?:or|=|i\.e\.,?|that is|\\approx|approximately|approx\.|about) ?|(?=[0-9.]+ ?\\?%\)))"
     r"([^()=]+)\)"
 )
+_IN_WORDS_TOO = re.compile(r"([^()]+?) ?\(([^()]+)\)")
 _BASES = tuple(tuple(Symbol(f"\\{style}{{{letter}}}") for letter in "ijk") for style in ("hat", "vec"))
 _BASES += (tuple(map(Symbol, "ijk")),)  # \mathbf{i} + 2\mathbf{j}
 
@@ -104,15 +111,15 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
         if isinstance(unit, Quantity):
             yield "number words", Quantity(Number(count), unit.unit)
     labelled = None if isinstance(other, Relation) else _labelled(cleaned)
-    if (said := _SAID.fullmatch(cleaned)) is not None:
+    if (said := _SAID.fullmatch(without_style(cleaned))) is not None:
         yield "labels", parse(f"{said[1]} = {said[2]}")
     if labelled is not None:
         yield "labels", labelled
-    if isinstance(tree, Listing) and _STEPS.fullmatch(cleaned) and not named_values(tree):
+    if isinstance(tree, Listing) and _STEPS.fullmatch(cleaned) and not (named_values(tree) or _is_system(tree)):
         both_signs = all(isinstance(item, Listing) for item in tree.items)
         yield "steps", Listing(tuple(item.items[-1] for item in tree.items)) if both_signs else tree.items[-1]
     if isinstance(tree, Relation) and isinstance(other, Set | Listing):
-        roots = _roots(tree, Symbol(IMAGINARY) in walk(other))
+        roots = _roots(tree, Symbol(IMAGINARY) in walk(other), 2 if isinstance(other, Set) else 3)
         if roots or (roots is not None and other == Set(())):
             yield "roots", Set(tuple(roots))
     if agrees(tree, other):
@@ -121,6 +128,26 @@ def readings(text: str, tree: object, other: object) -> Iterator[tuple[str, obje
         vector = _vector(tree)
         if vector is not None:
             yield "vectors", vector
+
+
+def alike(text: str, other: str) -> bool:
+    """Whether the labels of two answers are the same words, as far as both have one: Ann has 5 is not Bob has 5."""
+    first, second = (
+        {_LABELS.get(word, word) for word in re.findall("[a-z]{2,}", without_style(clean(side)).casefold())}
+        - _FILLERS
+        - _SAYS
+        for side in (text, other)
+    )
+    return not first or not second or first == second
+
+
+def _is_system(tree: Listing) -> bool:
+    """Whether the last item and another one are equations of several names, as x + y = 5 and x - y = 1."""
+    *earlier, last = (
+        item.sides[0] if isinstance(item, Relation) and len(variables(item.sides[0])) > 1 else None
+        for item in tree.items
+    )
+    return last is not None and any(side is not None and side != last for side in earlier)
 
 
 def _separated(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
@@ -153,6 +180,10 @@ def _spelled(cleaned: str, other: object) -> Iterator[tuple[str, str]]:
         yield "labels", point[1]
     if (denied := _NOT_ANOTHER.fullmatch(without_style(cleaned))) is not None:
         yield "labels", denied[1]
+    if (spelled := _IN_WORDS_TOO.fullmatch(without_style(cleaned))) is not None:
+        first, second = map(value_of, spelled.groups())
+        if first is not None and first == second and any(map(str.isalpha, cleaned)):  # 5 (five), five (5)
+            yield "number words", str(first)
     if (twice := _SAME_IN_BRACKETS.fullmatch(without_style(cleaned))) is not None:
         sign = r"\approx" if re.match(r"\\?app|about", twice[2]) else "="
         yield "labels", f"{twice[1]} {sign} {twice[3]}"
@@ -177,7 +208,8 @@ def _labelled(cleaned: str) -> object | None:
         words = found[1].casefold().split()
         value = parse(found[3])
         asked = _ASKED if found[2].strip() else _NAMES_A_VALUE
-        changed = any(word in CHANGING and word not in asked for word in words)
+        words_in_one = {one for word in words if word not in asked for one in (word, word.removesuffix("s"))}
+        changed = not words_in_one.isdisjoint(CHANGING | _NO_LABELS)
         named = found[2].strip() or _NAMES_A_VALUE.issuperset(words) or words[-1] in _SAYS  # "April 5" is not 5
         if changed or not named or len(words[-1]) < 2 or isinstance(value, Unread | Words | Relation):
             return None
@@ -192,13 +224,16 @@ def _labelled(cleaned: str) -> object | None:
     return Listing(tuple(Relation((Symbol(name), value), ("=",)) for name, value in zip(names, values, strict=True)))
 
 
-def _roots(tree: Relation, complex_too: bool) -> list[object] | None:
-    """The roots of a polynomial equation in one variable: the real ones, and the others beside a set that has i."""
+def _roots(tree: Relation, complex_too: bool, terms: int) -> list[object] | None:
+    """The roots of a polynomial equation in one variable: the real ones, and the others beside a set that has i.
+
+    None: another equation, or one with fewer coefficients than `terms`.
+    """
     names = variables(tree)
     if tree.operators != ("=",) or len(names) != 1 or not all(isinstance(side, EXPRESSIONS) for side in tree.sides):
         return None
     inside = polynomial(Apply("+", (tree.sides[0], Apply("neg", (tree.sides[1],)))), next(iter(names)))
-    return roots_of(inside, complex_too) if inside is not None and len(inside) > 2 else None
+    return roots_of(inside, complex_too) if inside is not None and len(inside) >= terms else None
 
 
 def _vector(tree: object) -> Tuple | None:

@@ -19,7 +19,7 @@ class Rule:
 
 
 RULES = (
-    Rule("box", "the last closed box is the answer; boxes side by side are one", True),
+    Rule("box", "the last closed box is the answer; boxes side by side are one; one that is taken back is none", True),
     Rule("types", "a number, a set, an interval, a point, an equation is compared as what it is", True),
     Rule("value", "two expressions are equal where they have the same value at every point", True),
     Rule("missing unit", "a missing unit agrees with any; two stated units are converted", True),

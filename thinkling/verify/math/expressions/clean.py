@@ -65,6 +65,7 @@ def _repeating(found: re.Match) -> str:
 
 _AND_OR = re.compile(r" ?\\text\{ ?(?:and|or) ?\} ?| (?:and|or) ")
 _COUNTED = "|".join(sorted(_CHINESE_UNITS, key=len, reverse=True))
+_BOLD = r"\\(?:mathbf|boldsymbol|bm) ?\{ ?([A-Za-z]) ?\}"
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -91,6 +92,7 @@ _REWRITES = tuple(
         (r"\{ ?\} ?\^ ?\{?([2-9])\}? ?\\sqrt(?![A-Za-z])", r"\\sqrt[\1]"),
         (r"(?<=[-+,( ])oo(?=[,)\]]|\Z)", r"\\infty "),
         (r"(?:(?<=[0-9)])|(?<=[0-9]\})) ?\\q?quad ?(?=[A-Za-z](?:_\{?[0-9]\}?)? ?=)", ", "),
+        (rf"{_BOLD}(?: ?\\times ?{_BOLD})+", lambda found: re.sub(_BOLD, r"\\vec{\1}", found[0])),  # no plain product
         (r"\{([:])\}", r"\1"),
         (r"\\text\{ ?\\\$ ?\}", r"\$"),
         (r"(?<=[0-9)])!=(?= ?-?[0-9][0-9.,]*\Z)", "! ="),
@@ -106,6 +108,7 @@ _REWRITES = tuple(
         (r"\\([ij])math(?![A-Za-z])", r"\1"),
         (r"\\(?:mathrm|text|rm) ?(?:\{ ?d ?\}|(?<=[a-z] )d(?![a-z]{2}))(?= ?[A-Za-z]| ?\\(?!text|mathrm))", "d"),
         (r"\bUS ?\\?\$|\AUSD ?(?=[0-9])", r"\$"),
+        (r"(?<=[0-9] )(?:US|American) (?=dollars?\b)", ""),
         (r"\\(?:text|mathrm)\{ ?\^\\circ ?([CF]) ?\}", r"^\\circ \1"),
         (r"\\text\{ ?\( ?mod ?\} ?(\d+) ?\)", r" \\pmod{\1}"),
         (r"\{ ?\\rm ([^{}]*)\}", r"\\mathrm{\1}"),
@@ -193,6 +196,7 @@ def clean(text: str) -> str:
         text = _DOLLAR.sub(" ", text)
     if not text.isascii():
         text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: "^{" + m[0].translate(_SUPERSCRIPTS) + "}", text)
+        text = re.sub("[₀-₉]+", lambda m: "_{" + "".join(str(ord(c) - ord("₀")) for c in m[0]) + "}", text)
         text = text.translate(_FULL_WIDTH).translate(_UNICODE)
     text = re.sub(r"[\t\n\r\f\v]", " ", text)
     if "&" in text:
@@ -204,7 +208,7 @@ def clean(text: str) -> str:
     text = text.replace("\0", "").strip()
     if text.startswith(("$", "\\$")):
         text = _PRICES.sub(r"\1", text)
-    text = text.rstrip("\\,; ✓✔■□∎")  # an end of a line, a space `\ ` that lost its blank, a stop
+    text = text.rstrip("\\,; ✓✔✅■□∎")  # an end of a line, a space `\ ` that lost its blank, a stop
     if text.endswith(".") and not text.endswith(".."):
         text = text[:-1].rstrip()
     if text.startswith("**") and text.endswith("**") and len(text) > 4:

@@ -26,6 +26,7 @@ MAX_NAMES = 3
 _NAMED_CONSTANT = re.compile(r"[A-DKkc](?:_\{?[0-9]\}?)?")
 _PARAMETER_OF_LINE = re.compile(r"[tsrku]|\\lambda|\\mu")
 _CONSTANT = re.compile(r"[CcK](?:_\{?[0-9]\}?)?|[abk]_\{?[0-9]\}?")
+_NUMBERED = re.compile(r"[Cc]_\{?[0-9]\}?")
 _ARGUMENTS = frozenset(["x", "y", "t", "z", "s", "r", "u", "\\theta"])
 _WHOLE = re.compile(r"[nkmlj](?:_\{?[0-9]\}?)?")
 _PARAMETER = re.compile(r"[a-dkmpqrCKAB](?:_\{?[0-9]\}?)?")
@@ -37,6 +38,8 @@ def renamings(a: object, b: object) -> Iterator[object]:
     ours, theirs = variables(a) - variables(b), variables(b) - variables(a)
     if not (_heads(a) and _heads(b)):  # kπ beside x = nπ
         ours, theirs = ours - _heads(a), theirs - _heads(b)
+    if not ours and not theirs:  # c_1e^x + c_2e^{-x} beside c_1e^{-x} + c_2e^x
+        ours = theirs = {name for name in variables(a) if _NUMBERED.fullmatch(name)}
     if not ours or len(ours) != len(theirs) or len(ours) > MAX_NAMES or (ours | theirs) & (_heads(a) | _heads(b)):
         return
     allowed = [kind for kind, holds in _kinds(a, b) if holds and all(map(kind.fullmatch, ours | theirs))]

@@ -83,6 +83,8 @@ class Parser:
         return token
 
     def answer(self) -> object:
+        if self.kind == "∼" and self.ahead(1).kind == "symbol":
+            raise NotMathematics("a name behind a tilde: about it, or not it?")
         if self.kind in ("=", "≈", "∼"):
             self.take()  # a calculation whose beginning stands outside the box
         items, joins = self.items(expand=True)

@@ -5,7 +5,7 @@ Leaves out what a listing then means beside another one (see equal.py).
 
 from fractions import Fraction
 
-from thinkling.verify.math.expressions.build import REALS, is_constant, negated
+from thinkling.verify.math.expressions.build import REALS, is_constant, is_variable, negated
 from thinkling.verify.math.expressions.tokens import NotMathematics
 from thinkling.verify.math.expressions.tree import (
     ELLIPSIS,
@@ -20,15 +20,15 @@ from thinkling.verify.math.expressions.tree import (
     Symbol,
 )
 
-LETTERS = frozenset("ABCDEFGHIJ")  # of choices, which are guessed where "or" joins them
+LETTERS = frozenset("ABCDEFGHIJ")  # of choices
 
 
 def joined(items: list, joins: set[str]) -> object:
     """The items of a whole answer: one, a union (`x < 2 or x > 3`), an intersection, or a listing."""
     if len(items) == 1:
         return items[0]
-    if "or" in joins and all(isinstance(item, Symbol) and item.name in LETTERS for item in items):
-        raise NotMathematics("one choice or another")
+    if "or" in joins and all(map(is_variable, items)):
+        raise NotMathematics("one choice or another")  # A or C, p or q
     if joins == {"or"} and (either := _either(items)) is not None:
         return either
     match items[0]:

@@ -177,11 +177,14 @@ def _digit_of_base(parser: Parsing) -> Number | None:
 def _bare_argument(parser: Parsing, name: str) -> object:
     """What `\\sin 2\\pi x` takes the sine of: up to the next sign, bracket or function, or behind a sign of degrees.
 
+    A root behind a number belongs to an angle, or to what is an angle's tangent: `\\arctan 2\\sqrt2`.
     `\\cos \\pi/3` is the cosine of π/3, and `\\cos \\pi(x+1)` that of π(x+1), for nobody divides or multiplies cos π.
     Raises NotMathematics at `\\sin \\pi x/2` and `\\sin \\frac{\\pi}{6}(3)`, which are read in two ways.
     """
     factors = [parser.signed()]
-    while parser.kind == "symbol" and parser.tokens[parser.at - 1].kind != "°":
+    while (parser.kind == "symbol" and parser.tokens[parser.at - 1].kind != "°") or (
+        parser.kind == "sqrt" and isinstance(factors[-1], Number) and (name in _OF_ANGLES or name[:3] == "arc")
+    ):
         factors.append(parser.power())
     inside = build.product(tuple(map(expression, factors)))
     if name not in _OF_ANGLES or Symbol(PI) not in walk(inside):

@@ -15,7 +15,7 @@ from thinkling.verify.math.expressions.vocabulary import (
     SIGNS_AS_NAMES,
     STRUCTURES,
 )
-from thinkling.verify.math.prose.short_words import SHORT_WORDS
+from thinkling.verify.math.prose.short_words import SHORT_WORDS, cased
 from thinkling.verify.math.quantities.phrases import unit_at
 from thinkling.verify.math.quantities.words import SCALES
 
@@ -188,7 +188,7 @@ def _styled(content: str, power: str | None, found: list[Token], spaced: bool) -
     if len(words) == 1 and words.isalpha():
         return [Token("symbol", words, spaced)]
     if not found:
-        return [Token("symbol", f"\\text{{{' '.join(words.casefold().split())}}}", spaced)]
+        return [Token("symbol", f"\\text{{{' '.join(map(cased, words.split()))}}}", spaced)]
     raise NotMathematics(f"the words {words[:40]!r}")
 
 

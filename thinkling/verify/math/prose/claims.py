@@ -8,19 +8,16 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
+from thinkling.verify.math.prose.denials import MAX_DENIED, is_no_claim
 from thinkling.verify.math.prose.formulas import Span, formulas_of
 
-_DENIED_BEFORE = re.compile(r"(?i)\b(?:not|never|rather than|instead of)[ *:]*$")
-_DENIED_BEHIND = re.compile(
-    r"(?i)[ *]*(?:(?:is|was) (?:wrong|incorrect|false)|(?:is|was)(?: not|n't) (?:right|correct|it|the answer))\b"
-)
 PROSE = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}+(?![(^=_{\d+*/-])")  # a word, not sin(x) or ab^2
 SOMETHING = re.compile(r"[^\s.*_:,;$#`\"'-]")
 STATED = re.compile(
     r"""(?<![^\W_])(?:answers?|(?<=correct[ ])(?:option|choice))(?![^\W_])     # the answer ...
         (?: [ \t*_]*+ (?:[:=]|→|->|=>|\\to(?![a-z]))                      # answer: X
           | (?: [ \t*_]*+ | [ ](?:to|for|of)\b[^.:$\n]{0,60}?[ ] )        # ... to the question
-            (?<![^\W_]) (?:is|are|was|equals|comes[ ]out[ ](?:to|as)|(?:would|will|must|should)[ ]be)\b
+            (?<![^\W_]) (?:is|are|was|equals|comes[ ]out[ ](?:to|as)|(?:would|will|must|should|seems[ ]to)[ ]be)\b
             (?![ ](?:correct|reasonable|valid|consistent|verified|confirmed)\b) )
         (?: [\s*:=] | __?(?=\s) )*+
       | (?:\*\*|__) (?:the[ ])?(?:final[ ])?answer (?:\*\*|__) \s*+ (?:[—–-][ ])?+       # **Final Answer** X
@@ -44,9 +41,10 @@ STATED = re.compile(
 _MAY_STATE = re.compile(r"[^\W\d_]|####")  # a megabyte of signs is passed over at once
 # The end of a claim: its line's, its sentence's (no point of 3.5 or 0.333...), or where its reason begins.
 _CLAIM_END = re.compile(
-    r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))|。|,?[ ](?:because|since|as|so|where|which)\b"
+    r"\n|(?<!\.)\.(?=[*_]*+(?:\s|\Z))(?! Or (?:maybe |perhaps |possibly )?[-$\\]{0,2}\d)|。"
+    r"|,?[ ](?:because|since|as|so|where|which)\b"
     r"|,[ ]i\.e\b|,?[ ]Q\.?E\.?D\b"
-    r"|,[ ](?:not|rather[ ]than|instead[ ]of)\b|,?[ ]or[ ](?:about|approximately|roughly|around)\b"
+    r"|,[ ]not\b|,?[ ](?:rather[ ]than|instead[ ]of)\b|,?[ ]or[ ](?:so|about|approximately|roughly|around)\b"
     r"|;[ ](?=[^\W\d_]{2})|[ ]and[ ](?:we|this|I)\b"
     r"|[ ]\((?=since|because|as|from|i\.e|that[ ]is|for|by|which|not|or|about|approx|roughly)"
     r"|[!?](?=[*_]*+(?:\s|\Z))|[ ][:;]-?\)"
@@ -72,7 +70,7 @@ _CONCLUSION = re.compile(
     re.IGNORECASE,
 )
 _WITHDRAWN = re.compile(
-    r"(?:\bwait\b|\bactually\b|\bno,|\bsorry\b|\bcorrection\b|\boops\b"
+    r"(?:\bwait\b|\bor is it\b|\bactually\b|\bno,|\bsorry\b|\bcorrection\b|\boops\b"
     r"|(?:that|this|it|which)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
     r"|\bI (?:made|was) (?:a mistake|an error|wrong)\b)",
     re.IGNORECASE,
@@ -84,6 +82,7 @@ _CORRECTED = re.compile(
     re.IGNORECASE,
 )
 _TAG_END = re.compile(r"</(?:(?:final[_ ]?)?answer|ans)>|\[/ANSWER\]", re.IGNORECASE)
+_JOINED = re.compile(r"\s{0,4}(or|and|,|/|,\s?or|,\s?and)\s{0,4}", re.IGNORECASE)
 _JSON_KEY = re.compile(r"[\"'](?:(?:final_?|correct_?)?answer|result)[\"'] ?: ?(?=[^,}\n])", re.IGNORECASE)
 _JSON_VALUE = re.compile(r"\"((?:[^\"\\]|\\.)*+)\"|(\[[^\]\n]*\])|([^,}\n]+)")
 _BEHIND = re.compile(r"[ ]?(?:です|である|입니다|이다|[ ]است)[.。]?\Z")  # what ends such a sentence in its language
@@ -109,19 +108,22 @@ def without_end(text: str) -> str:
 
 def tagged(text: str) -> Claim | None:
     """The content of the last `<answer>...</answer>`, or of an "answer" in JSON."""
-    if ("</" in text or "[/" in text) and (ends := deque(_TAG_END.finditer(text), maxlen=1)):
-        opening = ends[0].group().replace("/", "").lower()
-        start = text.lower().rfind(opening, 0, ends[0].start())
-        if start < 0:
+    if ("</" in text or "[/" in text) and (ends := deque(_TAG_END.finditer(text), maxlen=2)):
+        opening = ends[-1].group().replace("/", "").lower()
+        starts = [text.lower().rfind(opening, 0, end.start()) for end in ends]
+        if starts[-1] < 0:
             return None
-        content = text[start + len(opening) : ends[0].start()]
-        inner = stated(content)
-        return inner or Claim(clean(without_delimiters(content, formulas_of(content))), "an answer tag")
+        contents = [text[start + len(opening) : end.start()] for start, end in zip(starts, ends, strict=True)]
+        joined = _JOINED.fullmatch(text, ends[0].end(), starts[-1]) if 0 <= starts[0] < starts[-1] else None
+        if joined is not None:  # <answer>1</answer> or <answer>2</answer>
+            first, last = (_claim(content, "").answer for content in contents)
+            return Claim(f"{first} {joined[1]} {last}", "answer tags side by side")
+        return stated(contents[-1]) or _claim(contents[-1], "an answer tag")
     if "{" in text and (keys := deque(_JSON_KEY.finditer(text), maxlen=1)):
         found = _JSON_VALUE.match(text, keys[0].end())
         value = found[1] if found[1] is not None else found[2][1:-1] if found[2] else found[3]
         value = value.replace("\\\\", "\\").strip("'")
-        return Claim(clean(without_delimiters(value, formulas_of(value))), "an answer in JSON")
+        return _claim(value, "an answer in JSON")
     return None
 
 
@@ -135,19 +137,16 @@ def _claim(text: str, rule: str) -> Claim:
     return Claim(clean(without_delimiters(text, formulas_of(text))), rule)
 
 
-def denied(text: str, span: Span) -> bool:
-    """Is the formula one that the text says not to be the answer: not $20$, or $20$ is wrong?"""
-    before, after = text[max(0, span.start - 20) : span.start], text[span.end : span.end + 40]
-    return bool(_DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(after))
-
-
 def stated(text: str) -> Claim | None:
-    """The last claim ("the answer is X"), up to the end of its sentence or line; a formula in it is never cut."""
-    claims = deque(STATED.finditer(text), maxlen=1) if _MAY_STATE.search(text) else ()
+    """The last claim ("the answer is X") that is not denied, up to its sentence's or line's end."""
+    found = deque(STATED.finditer(text), maxlen=MAX_DENIED) if _MAY_STATE.search(text) else ()
+    claims = [claim for claim in found if not is_no_claim(text, claim.start())]
+    if found and not claims:
+        return Claim("", "what was stated was denied")
     if not claims:
         found = _BACKWARD.search(text[-MAX_BACKWARD:])
         return found and _claim(found[1] or found[2], "... is the answer")
-    claim, text = claims[0], text[claims[0].end() :]
+    claim, text = claims[-1], text[claims[-1].end() :]
     answer, end = _sentence(text)
     rule = "####" if claim["hashes"] else "the answer is ..."
     withdrawn = None if claim["hashes"] else _WITHDRAWN.search(text, end)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import thinkling.verify.math.prose.claims as claims
+import thinkling.verify.math.prose.denials as denials
 from thinkling.verify.math.prose.formulas import Span, formulas_of
 from thinkling.verify.verifier import RuleSet
 
+MAX_DENIABLE = 1000  # of the last formulas, each of which may be ruled out
 MAX_BARE, MAX_BARE_WORDS = 200, 5  # characters and words of a response that is nothing but an answer
 
 _SPACE = re.compile(r"\s*+")
@@ -44,7 +46,8 @@ def extract(response: str, mode: RuleSet = "lenient") -> Extraction:
 
     Everything up to the last `</think>` is thinking, never an answer; a `<think>` that stays open means no answer. The
     last closed `\boxed{...}` or `\fbox{...}` is the answer; boxes that stand side by side ("\boxed{2} and \boxed{3}")
-    are one. With "strict" (for rewards) nothing else is, and where the last box was cut off there is no answer at all.
+    are one, and one that the text takes back ("it is not \boxed{2}") is none. With "strict" (for rewards) nothing else
+    is, and where the last box was cut off there is no answer at all.
     "lenient" (for evaluation) then takes an earlier box; and where none was closed, an answer tag, the last stated
     answer ("the answer is X", "**Answer:** X", "#### X"), the last formula, or a bare answer alone on its line. After a
     box that was cut off, only what is then stated can count.
@@ -57,14 +60,18 @@ def extract(response: str, mode: RuleSet = "lenient") -> Extraction:
     boxes, nested, cut_off = _boxes(text)
     if cut_off is not None and boxes and cut_off > boxes[-1].start and mode == "strict":
         return _none("the last \\boxed{ was never closed")
+    boxes, taken_back = _kept(text, boxes)
     if boxes:
         answer, number = _last(text, boxes, lambda box: _unwrap(text, box, nested), bare_space_joins=True)
         return _found(answer, "the last \\boxed{}" if number == 1 else "boxes side by side", "boxed")
     if mode == "lenient":
         text = claims.without_end(text)
-        found = _unboxed(text) if cut_off is None else _stated(text[cut_off:])
+        resumes = cut_off if taken_back is None else taken_back
+        found = _unboxed(text) if resumes is None else _stated(text[resumes:])
         if found:
             return found
+    if taken_back is not None:
+        return _none("the last \\boxed{} was taken back")
     if cut_off is not None:
         return _none("the last \\boxed{ was never closed")
     return _none("no \\boxed{}" if mode == "strict" else "no \\boxed{}, no stated answer, no formula")
@@ -100,6 +107,19 @@ def _boxes(text: str) -> tuple[list[Span], dict[int, Span], int | None]:
         if box and not inside:
             outermost.append(box)
     return outermost, by_start, unclosed
+
+
+def _kept(text: str, boxes: list[Span]) -> tuple[list[Span], int | None]:
+    """The boxes without the last ones that the text denies; and where the first of these ends.
+
+    A box that is taken back has no earlier one to fall back on: it had replaced it.
+    """
+    kept, taken_back = boxes, None
+    while kept and len(boxes) - len(kept) < denials.MAX_DENIED and denials.is_no_box(text, kept[-1]):
+        kept, taken_back = kept[:-1], kept[-1].end
+    if kept and (denials.is_taken_back(text, kept[-1]) or len(boxes) - len(kept) == denials.MAX_DENIED):
+        return [], kept[-1].end
+    return kept, taken_back
 
 
 def _closers(text: str, start: int) -> dict[int, int]:
@@ -172,7 +192,8 @@ def _unboxed(text: str) -> Extraction | None:
         return _found(claimed.answer, claimed.rule, "stated")
     formulas = [span for span in formulas_of(text) if claims.formula(text, span)]
     if formulas:
-        denied = {claims.formula(text, span) for span in formulas if claims.denied(text, span)}
+        late = formulas[-MAX_DENIABLE:]
+        denied = {claims.formula(text, span) for span in late if denials.is_denied(text, span)}
         formulas = [span for span in formulas if claims.formula(text, span) not in denied]
         if not formulas:
             return None

@@ -20,6 +20,7 @@ from thinkling.verify.math.expressions.tree import (
     Symbol,
     Words,
 )
+from thinkling.verify.math.prose.short_words import cased
 from thinkling.verify.math.quantities.phrases import CHANGING
 
 _NO_LIMIT = Words("does not exist", "it says that there is none")
@@ -184,11 +185,12 @@ def plain_words(cleaned: str, why: str) -> Words | None:
     plain = without_style(cleaned)
     if not re.search(r"[^\W\d_]{2}", plain) or not _WORDS.fullmatch(plain):
         return None
-    plain = _ARTICLE.sub("", plain.rstrip(".!?").casefold())
+    plain = _ARTICLE.sub("", _LETTERS.sub(lambda word: cased(word[0]), plain.rstrip(".!?")))
     return Words(re.sub(r",? and ", ", ", plain), why)  # a list of names keeps its order
 
 
 _ARTICLE = re.compile(r"\A(?:the|an?) (?=\w{3})")
+_LETTERS = re.compile(r"[^\W_]+")
 _WORDS = re.compile(r"[^\W_]+(?:[ ,.'!?&-]+[^\W_]+)*[.!?]?")
 
 
@@ -203,6 +205,7 @@ def spelled_alike(cleaned: str) -> str:
     """
     text = _STYLED.sub(lambda match: match[1], cleaned)
     text = re.sub(r"([_^]) ?\{ ?([0-9A-Za-z]) ?\}", r"\1\2", text)  # x^{2} is x^2
+    text = re.sub(r"\\(?:long)?rightarrow(?![A-Za-z])|→|->", r"\\to ", text)
     text = re.sub(r"\\[lcv]?dots[bcmio]?(?![A-Za-z])|\.\.\.", r"\\ldots ", text)  # wherever on the line they stand
     pieces = re.findall(r"\\[A-Za-z]+|\\.|[0-9]+|[^\W\d_]+|\S", text)
     spelled, at = "", 0

@@ -28,9 +28,10 @@ _CHANGING_WORDS = """
     south north east west many extra other another spare too underground underwater undersea uphill downhill downward
     upward downwards upwards clockwise counterclockwise anticlockwise refunded bankrupt deducted subtracted stolen
     forfeited unpaid overweight underweight penalty mil mln mio mrd milliard grand thou myriad remainder thereabout
-    alternate frost colder onward hole
+    alternate frost colder onward hole younger incorrecta fail
 """
 CHANGING = frozenset(_CHANGING_WORDS.split())
+_ERAS = ("BC", "BCE")  # a year before the first; small, they are names of other things
 _SKIPPING = re.compile(r"\bevery (?:second|third|fourth|few)\b [a-z]")  # every second day
 _IRREGULAR = frozenset("people children men women feet mice geese teeth fish sheep deer dice cattle oxen".split())
 _NO_PLURAL = ("ss", "us", "is", "ous")
@@ -121,9 +122,11 @@ def _is_over_word(pieces: list[re.Match]) -> bool:
 @lru_cache(1024)
 def _plain(content: str) -> str:
     """What stood in `\\mathrm{}`, without LaTeX: `m\\cdot s^{-1}` is m·s^-1."""
-    content = re.sub(r"\\(?:text|mathrm|rm) ?\{([^{}]*)\}", r"\1", content)
+    content = re.sub(r"\\(?:text|mathrm|rm) ?\{([^{}]*)\}", r" \1 ", content)
     content = re.sub(r"\\[A-Za-z]+ ?", lambda found: _SIGNS.get(found[0].strip(), found[0]), content)
     content = re.sub(r"\^ ?\{ ?(-?[0-9]) ?\}", r"^\1", re.sub(r"\\[ ,;:!]|~", " ", content).replace("*", "·"))
+    content = re.sub(r"/ ?\(([^()/]*)\)\Z", r"/\1", content.strip())  # J/(kg·K)
+    content = re.sub(r"(\^-?[0-9])(?=[A-Za-zΩμ])", r"\1 ", content)  # g^-1K^-1
     return " ".join(content.split()).strip(" ,.")
 
 
@@ -138,7 +141,7 @@ def _symbols(spelled: str, splits: bool) -> Parts | None:
         if word == "·":
             continue
         if name is None or (len(name[1]) > 4 and name[1].isalpha()) or known(name[1]) is None:
-            split = splits and name and len(name[1]) == 2 and all(map(known, name[1]))
+            split = splits and name and len(name[1]) == 2 and all(map(known, name[1])) and name[1] not in _ERAS
             if not split:
                 return None
             parts.append((name[1][0], sign))
@@ -168,7 +171,7 @@ def unit_of(words: str, styled: bool, one: bool = False) -> str | None:
     that its noun stands in the singular.
     """
     spelled = _WORDS.fullmatch(" ".join(words.split()))
-    if spelled is None:
+    if spelled is None or spelled[1] in _ERAS:
         return None
     parts = spelled[1].replace("/", " per ").replace(".", " ").replace("-", " ").split()
     parts = [part if len(part) < 4 and known(part) else part.casefold() for part in parts]
