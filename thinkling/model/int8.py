@@ -32,8 +32,10 @@ def has_int8_instructions() -> bool:
 
 
 def sums(x: Int8[Tensor, "N D"], weight: Int8[Tensor, "V D"]) -> Float[Tensor, "N V"]:
-    """x @ weight.T, summed exactly as whole numbers, and then the nearest float32; either way the same bits."""
-    return torch._int_mm(x, weight.T).float() if has_int8_instructions() else sums_by_float(x, weight)
+    """x @ weight.T, summed exactly as whole numbers, and then the nearest float32; either way the same bits. Of rows of
+    one number torch's own product writes nothing on such CPUs (seen in 2.13)."""
+    fast = has_int8_instructions() and x.shape[-1] > 1
+    return torch._int_mm(x, weight.T).float() if fast else sums_by_float(x, weight)
 
 
 def sums_by_float(x: Int8[Tensor, "N D"], weight: Int8[Tensor, "V D"]) -> Float[Tensor, "N V"]:
