@@ -10,10 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
 import tyro
+from safetensors import safe_open
 from sides import Side, machine, peak_bytes, spread, timed, weights_of
 
 from thinkling.device import pick_device, pick_dtype
@@ -21,7 +23,9 @@ from thinkling.errors import UserError
 from thinkling.generate.engine import Engine
 from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
+from thinkling.model.quantize import quantize
 from thinkling.model.tokenizer import Tokenizer
+from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model, resolve
 from thinkling.runs import write_json
 from thinkling.scale.prompts import render
@@ -39,6 +43,8 @@ class Decode:
     size: str | None = None
     """Random weights of this shape instead (a name from thinkling/model/config.py), prompts by --model's tokenizer."""
     batches: tuple[int, ...] = (1, 16, 128)
+    int8: bool = False
+    """Also ours with weights of 8 bits, on a CPU."""
     new_tokens: int = 128
     repeats: int = 5
     device: str = "auto"
@@ -51,8 +57,16 @@ class Decode:
 
 
 def ours(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[..., Tokens]:
-    model = load_model(folder, device, dtype)
+    return by_engine(load_model(folder, device, dtype))
 
+
+def int8(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[..., Tokens]:
+    model = load_model(folder, device, dtype)
+    quantize(model)
+    return by_engine(model)
+
+
+def by_engine(model: Transformer) -> Callable[..., Tokens]:
     def run(prompts: Tokens, num_tokens: int, temperature: float) -> Tokens:
         room = max(map(len, prompts)) + num_tokens
         engine = Engine(model, (), max_rows=len(prompts), max_length=room, cache_gb=1000)  # all rows at once
@@ -108,7 +122,8 @@ def work(pipe: object, side: Callable, folder: Path, device: torch.device, dtype
 
 def measure(settings: Decode, folder: Path, prompts: Tokens, device: torch.device, dtype: torch.dtype) -> list[dict]:
     """One row per batch size and way to draw: rates in new tokens per second, peaks in bytes, per side."""
-    sides = {side.__name__: Side(work, side, folder, device, dtype) for side in (ours, transformers, plain)}
+    kinds = (ours, transformers, plain, int8) if settings.int8 else (ours, transformers, plain)
+    sides = {side.__name__: Side(work, side, folder, device, dtype) for side in kinds}
     rows = []
     for batch in sorted(settings.batches):  # ascending, as a process's peak never falls
         for temperature in (0.0, 1.0):
@@ -136,7 +151,20 @@ def show(row: dict) -> None:
     for name, rates in row["rates"].items():
         memory = ", ".join(f"{kind} {size} MiB" for kind, size in peaks[name].items())
         print(f"  {name:14}{spread(rates):>26} tokens/s   peak {memory}")
-    print(f"  ours / transformers: {medians['ours'] / medians['transformers']:.2f}x", flush=True)
+    for name in ("ours", "int8") if "int8" in medians else ("ours",):
+        print(f"  {name} / transformers: {medians[name] / medians['transformers']:.2f}x", flush=True)
+
+
+def num_weights(folder: Path) -> int:
+    """Numbers that a checkpoint stores; a tied head is there once."""
+    files = [safe_open(file, "pt") for file in folder.glob("*.safetensors")]
+    return sum(prod(file.get_slice(name).get_shape()) for file in files for name in file.keys())  # noqa: SIM118
+
+
+def bytes_read_per_second() -> float:
+    """That the CPU reads, by all its threads, where nothing lies in its caches."""
+    memory = torch.ones(2**28)
+    return max(memory.nbytes / timed(memory.sum, torch.device("cpu"))[1] for _ in range(5))
 
 
 def agreement(folder: Path, prompts: Tokens, num_tokens: int, device: torch.device) -> dict:
@@ -164,6 +192,10 @@ def main(settings: Decode) -> None:
         print(f"{machine(device)}\n{what}, {str(dtype).removeprefix('torch.')}")
         print(f"prompts of {min(lengths)}-{max(lengths)} tokens, {settings.new_tokens} new ones for each")
         print(f"{settings.repeats} runs a side, alternating, after a warm-up: median (min-max)", flush=True)
+        if device.type == "cpu":
+            size, speed = num_weights(folder) * dtype.itemsize, bytes_read_per_second()
+            print(f"{size / 1e9:.2f} GB of weights, {speed / 1e9:.1f} GB/s are read: one stream can have "
+                  f"{speed / size:.1f} tokens/s, and int8 {speed / size * dtype.itemsize:.1f}", flush=True)  # fmt: skip
         rows = measure(settings, folder, prompts, device, dtype)
         same = agreement(folder, prompts[:16], settings.new_tokens, device)
     rows_equal = f"{same['equal_rows']} of {same['rows']} rows"
