@@ -2,6 +2,7 @@
 network itself, and reading a drawn token before the program has seen it beside the plain loop. The kernels that stand
 for these operations on a GPU are compared with them by `python tests/triton_runs.py`."""
 
+import copy
 import random
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from test_engine import STOP, far_from_uniform, requests, run
 from torch import Tensor
 
+from thinkling.generate import runner
 from thinkling.generate.engine import Engine
 from thinkling.generate.reference import generate
 from thinkling.generate.runner import CudaGraphDecoder
@@ -19,7 +21,7 @@ from thinkling.generate.thinking_budget import ThinkingBudget
 from thinkling.model import decode_ops
 from thinkling.model.cache import KVCache
 from thinkling.model.config import FAMILIES, ModelConfig, RopeScaling
-from thinkling.model.decode_pass import DecodePass, joined, products
+from thinkling.model.decode_pass import DecodePass, is_plain, joined, products
 from thinkling.model.transformer import Transformer, init_weights
 from thinkling.train.lora import add_adapters
 
@@ -100,7 +102,6 @@ def test_neighbours_in_memory_that_are_not_in_order_are_joined_anew() -> None:
 
 
 def test_layers_that_are_not_plain_are_left_to_the_network() -> None:
-    from thinkling.model.decode_pass import is_plain
     from thinkling.model.int8 import Int8Linear
 
     network = network_of("qwen3_moe", (4, 2), tied=True)
@@ -121,6 +122,7 @@ def of_a_gpu(engine: Engine, fused: bool) -> Engine:
     if fused:
         engine.runner.decoder.fused = DecodePass(engine.model, engine.max_length, decode_ops)
     engine.runner.reads_ahead = True
+    engine.runner.weights_at = [weight.data_ptr() for weight in engine.model.parameters()]
     return engine
 
 
@@ -167,6 +169,44 @@ def test_samples_of_a_prompt_prefixes_penalties_and_ends_by_the_caller(model: Tr
         for number, sampling in zip(ids, samplings, strict=True):
             assert done[number].tokens == generate(model, prompt, sampling, STOP).tokens
         assert list(done[ended].tokens) == seen == list(generate(model, prompt, samplings[2], STOP).tokens[:3])
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_adapters_and_replaced_weights_are_read(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    """A trainer puts adapters on a network that has an engine already: what the engine had made of it before answered
+    without them. And what replaces a weight says so, or has no request run."""
+
+    def twin(network: Transformer, max_length: int) -> DecodePass | None:
+        return DecodePass(network, max_length, decode_ops) if all(map(is_plain, products(network))) else None
+
+    monkeypatch.setattr(runner, "can_record", lambda network: True)
+    monkeypatch.setattr(runner, "fused_pass", twin)
+    network, prompt, sampling = copy.deepcopy(model), [1, 2, 3], Sampling(0.0, max_tokens=12)
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    if between:
+        (before,) = run(engine, [(prompt, sampling)], 1)
+    own = network.model.layers[1].self_attn.v_proj
+    own.weight.data = own.weight.data.flip(0).clone()
+    (replaced,) = run(engine, [(prompt, sampling)], 1)
+    assert replaced.tokens == generate(network, prompt, sampling, ()).tokens
+    assert not between or replaced.tokens != before.tokens
+    assert engine.runner.decoder.fused is not None
+    engine.submit(prompt, sampling)  # in a row of its own, while the weights are replaced once more
+    engine.step()
+    own.weight.data = own.weight.data.flip(0).clone()
+    engine.weights_changed()
+    assert torch.equal(engine.runner.decoder.fused.projections[1][0][-len(own.weight) :], own.weight)
+    engine.clear()
+    add_adapters(network, 4, 64.0, seed=0)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name.endswith("lora_b"):
+                weight.normal_(std=0.5, generator=torch.Generator().manual_seed(weight.numel()))
+    (adapted,) = run(engine, [(prompt, sampling)], 1)
+    assert adapted.tokens == generate(network, prompt, sampling, ()).tokens != replaced.tokens
+    assert engine.runner.decoder.fused is None
 
 
 class Forcing(ThinkingBudget):

@@ -58,9 +58,18 @@ class Runner:
         size = model.config.hidden_size
         self.hidden = torch.zeros(most, 1 + most_guesses, size, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
-        self.decoder = CudaGraphDecoder(model, self.cache, memory.max_length) if can_record(model) else None
-        self.reads_ahead = self.decoder is not None
         self.pass_tokens = PREFILL_TOKENS
+        self.weights_at: list[int] | None = None  # where they were when the decoder was made
+        self.look_at_weights()
+
+    def look_at_weights(self) -> None:
+        """Make the decoder anew if weights are elsewhere than when it was made, or others have come, as adapters do: it
+        reads them where they were. Asked before the first request of a batch, and when weights have changed."""
+        if self.weights_at != [weight.data_ptr() for weight in self.model.parameters()]:
+            recorded = can_record(self.model)
+            self.decoder = CudaGraphDecoder(self.model, self.cache, self.memory.max_length) if recorded else None
+            self.reads_ahead = recorded
+            self.weights_at = [weight.data_ptr() for weight in self.model.parameters()]  # it has joined some
 
     def _new_cache(self, num_rows: int, room: int, num_tokens: int | None = None) -> KVCache:
         model = self.model
