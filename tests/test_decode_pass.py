@@ -209,6 +209,36 @@ def test_adapters_and_replaced_weights_are_read(
     assert engine.runner.decoder.fused is None
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_is_read_behind_the_end_does_not_stay(
+    model: Transformer, ahead: bool, fused: bool, cancelled: bool
+) -> None:
+    """A stop token whose keys are not finite is read ahead, though no pass of the plain loop reads it; or what was read
+    last is cancelled before it is looked at. The next request in this row decodes beside these places."""
+    network, prompts = copy.deepcopy(model), ([7, 8], [4, 4, 5], [1, 2, 3])
+    network.lm_head.weight = torch.nn.Parameter(network.lm_head.weight.detach().clone())
+    samplings = [Sampling(0.0, max_tokens=num) for num in (40, 6, 20)]
+    wanted = [generate(network, *job, ()).tokens for job in zip(prompts, samplings, strict=True)]
+    end = wanted[1][5]
+    assert end not in (*wanted[0], *wanted[1][:5], *wanted[2])
+    with torch.no_grad():
+        network.model.embed_tokens.weight[end] = torch.nan
+    engine = of_a_gpu(Engine(network, () if cancelled else (end,), max_rows=2, max_length=96), fused)
+    engine.runner.reads_ahead = ahead
+    samplings[1] = Sampling(0.0, max_tokens=7)
+    ids, done = [engine.submit(*job) for job in zip(prompts[:2], samplings[:2], strict=True)], {}
+    for _ in range(6):  # by then it has drawn what ends it, and perhaps read that
+        done |= dict(engine.step())
+    engine.cancel(ids[1])
+    ids.append(engine.submit(prompts[2], samplings[2]))
+    while engine.busy:
+        done |= dict(engine.step())
+    assert [done[ids[i]].tokens for i in (0, 2)] == [wanted[0], wanted[2]]
+    assert (ids[1] in done) == (not cancelled)
+
+
 class Forcing(ThinkingBudget):
     """A budget that is spent by three tokens, and then wants 5 and 6."""
 

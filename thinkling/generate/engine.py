@@ -171,10 +171,10 @@ class Engine:
         """Fill free rows from the queue."""
         if not self.running and self.scheduler.waiting:
             self.runner.look_at_weights()
+        longest = self.scheduler.longest
         new = self.scheduler.admit()
         if new:
-            old = self.running[: -len(new)]
-            self.runner.recut(self.scheduler.room, len(old), max((request.length for request in old), default=0))
+            self.runner.recut(self.scheduler.room, len(self.running) - len(new), longest)
         for request in new:  # who is told log-probabilities reads its whole prompt, so that they are the same each time
             whole = request.tell is not None or not request.reads_itself
             request.read = self.runner.open(request.row, request.prompt, whole)
@@ -269,10 +269,10 @@ class Engine:
 
     def _remove(self, request: Request) -> None:
         """Free a row by moving another one into its place."""
-        if request.error:
-            self.runner.erase(request.row)
+        self.runner.erase(request.row, None if request.error else request.length)
         for source, row in self.scheduler.remove(request):
-            self.runner.move(source, row, self.running[row].length)
+            moved = self.running[row]
+            self.runner.move(source, row, moved.length + len(moved.guesses))
         self.batch = None
 
     def _make_room(self) -> None:

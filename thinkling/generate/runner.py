@@ -18,7 +18,7 @@ from thinkling.generate.memory import Memory
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
 from thinkling.model.decode_pass import DecodePass, can_fuse
-from thinkling.model.transformer import Transformer
+from thinkling.model.transformer import SparseMoE, Transformer
 
 PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at most (or one prompt)
 SIMILAR = 64  # tokens; what is this much shorter than half of the longest is read in another pass, without its padding
@@ -52,13 +52,12 @@ class Runner:
     def __init__(
         self, model: Transformer, memory: Memory, prefixes: Prefixes | None = None, most_guesses: int = 0
     ) -> None:  # fmt: skip
-        self.model, self.memory, self.prefixes = model, memory, prefixes
+        self.model, self.memory, self.prefixes, self.pass_tokens = model, memory, prefixes, PREFILL_TOKENS
         most, room = memory.most_rows, memory.first_room
         self.cache = self._new_cache(most, room, memory.num_tokens)
-        size = model.config.hidden_size
-        self.hidden = torch.zeros(most, 1 + most_guesses, size, device=model.device, dtype=model.dtype)
+        shape = most, 1 + most_guesses, model.config.hidden_size
+        self.hidden = torch.zeros(shape, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
-        self.pass_tokens = PREFILL_TOKENS
         self.weights_at: list[int] | None = None  # where they were when the decoder was made
         self.look_at_weights()
 
@@ -148,8 +147,7 @@ class Runner:
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
         longest = max(map(len, sequences))
-        rows = [[*tokens, *[0] * (longest - len(tokens))] for tokens in sequences]
-        return to_device(rows, self.model.device)
+        return to_device([[*tokens, *[0] * (longest - len(tokens))] for tokens in sequences], self.model.device)
 
     def _halve(self, num_tokens: int) -> None:
         self.pass_tokens = max(1, num_tokens // 2)
@@ -175,10 +173,16 @@ class Runner:
         for held in (self.hidden, self.prompt_hidden):
             held[here] = held[there]
 
-    def erase(self, row: int) -> None:
+    def erase(self, row: int, length: int | None = None) -> None:
         """Forget what a row holds. Masked places are multiplied by zero, and zero times NaN is NaN again, so keys and
-        values that are not finite must not stay for the next request."""
-        self.cache.copy_row(self._new_cache(1, self.cache.max_length), 0, row, self.cache.max_length)
+        values that are not finite must not stay for the next request. length: that it may hold, where all but its
+        newest places are known to be finite; a fused pass reads none behind a row's end, and needs this not."""
+        one_each, fused = self.hidden.shape[1] == 1, self.decoder is not None and self.decoder.fused is not None
+        if length is not None and one_each and fused:
+            return
+        places = slice(None) if length is None else slice(length - 1, length - 1 + self.hidden.shape[1])
+        for held in self.cache.keys + self.cache.values:
+            held[row, :, places] = 0
 
     def logits(self, counts: Sequence[int]) -> Float[Tensor, "N V"]:
         """Of the next token in each of the first rows, and of those behind its guesses: so many places of each row."""
@@ -226,8 +230,7 @@ class Runner:
 def can_record(model: Transformer) -> bool:
     """A mixture of experts asks the processor which experts are needed, and a graph cannot ask; but for those that a
     GPU multiplies in one kernel."""
-    layers = range(model.config.num_hidden_layers)
-    sparse = [model.model.layers[layer].mlp for layer in layers if model.config.is_sparse(layer)]
+    sparse = [layer.mlp for layer in model.model.layers if isinstance(layer.mlp, SparseMoE)]
     return model.device.type == "cuda" and all(mlp.groups(model.model.norm.weight) for mlp in sparse)
 
 
@@ -254,9 +257,8 @@ class CudaGraphDecoder:
         B = len(tokens)
         rows = min(1 << (B - 1).bit_length(), self.cache.num_rows)
         longest = max(longest, *(held + 1 for held in behind[: rows - B]), 1)
-        length = min(-(-longest // POSITIONS) * POSITIONS, self.cache.max_length)
-        if self.fused is not None:
-            length = self.cache.max_length
+        longest = -(-longest // POSITIONS) * POSITIONS if self.fused is None else self.cache.max_length
+        length = min(longest, self.cache.max_length)
         self.tokens[:B] = tokens
         # Rows behind these read some token, too: at the place of the prompt's next one, or where nobody is, the first.
         self.cache.lengths[B + len(behind) : rows] = 0

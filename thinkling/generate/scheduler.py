@@ -238,7 +238,7 @@ class Scheduler:
 
     @property
     def longest(self) -> int:
-        return max((request.length for request in self.running), default=0)
+        return max((one.length + len(one.guesses) for one in self.running), default=0)  # guesses are read, too
 
     def _room_for_one_more(self, longest: int) -> int | None:
         """How long rows are when there is one more, and the longest has so many tokens; None if memory does not
