@@ -21,8 +21,8 @@ from thinkling.generate.thinking_budget import ThinkingBudget
 from thinkling.model import decode_ops
 from thinkling.model.cache import KVCache
 from thinkling.model.config import FAMILIES, ModelConfig, RopeScaling
-from thinkling.model.decode_pass import DecodePass, is_plain, joined, products
-from thinkling.model.transformer import Transformer, init_weights
+from thinkling.model.decode_pass import DecodePass, is_plain, products
+from thinkling.model.transformer import Transformer, init_weights, joined
 from thinkling.train.lora import add_adapters
 
 CPU = torch.device("cpu")
@@ -99,6 +99,22 @@ def test_neighbours_in_memory_that_are_not_in_order_are_joined_anew() -> None:
     parts = [torch.nn.Parameter(whole.data[4:]), torch.nn.Parameter(whole.data[:4])]
     assert joined(parts).flatten().tolist() == [8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7]
     assert parts[1].flatten().tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_what_is_joined_in_inference_mode_can_still_be_trained() -> None:
+    """An engine joins weights while it answers: they would be tensors of inference mode, of which there is no
+    gradient."""
+    network = network_of("qwen3_moe", (4, 2), tied=True)
+    experts = network.model.layers[1].mlp
+    with torch.inference_mode():
+        DecodePass(network, 40, decode_ops)
+        stack = experts.stacked("up_proj")
+    assert experts.stacked("up_proj") is stack and stack.shape == (4, 24, 24)
+    network(torch.tensor([[1, 2, 3]])).square().sum().backward()
+    before = stack.clone()
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
+    assert not torch.equal(stack, before)
+    assert torch.equal(stack[3], experts.experts[3].up_proj.weight)
 
 
 def test_layers_that_are_not_plain_are_left_to_the_network() -> None:
