@@ -255,6 +255,40 @@ def test_what_is_read_behind_the_end_does_not_stay(
     assert (ids[1] in done) == (not cancelled)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("case", ["two prompts", "moved", "cut anew"])
+def test_numbers_that_are_not_finite_stay_nowhere(model: Transformer, ahead: bool, case: str) -> None:
+    """They had stayed where a row had been before another made room for it: in the second of two rows whose prompts
+    failed in one step; where a row was that moved before its newest place was looked at; and in memory cut anew."""
+    network, poison = copy.deepcopy(model), 59
+    network.lm_head.weight = torch.nn.Parameter(network.lm_head.weight.detach().clone())
+    with torch.no_grad():
+        network.model.embed_tokens.weight[poison] = torch.nan
+    engine = of_a_gpu(Engine(network, (), max_rows=3, max_length=96), fused=False)
+    engine.runner.reads_ahead, done = ahead, {}
+    if case == "two prompts":
+        failing = [engine.submit([*range(9), poison, i], Sampling(max_tokens=5)) for i in (1, 2)]
+        done |= dict(engine.step())
+    else:
+        first = engine.submit([7, 8], Sampling(0.0, max_tokens=90))
+        failing = [engine.submit([4, 4, 5], Sampling(0.0, max_tokens=40))]  # it says the poison sixth
+        for _ in range(6):
+            done |= dict(engine.step())
+        assert not done and engine.running[1].tokens[-1] == poison
+        if case == "moved":
+            engine.cancel(first)
+        else:  # as when memory is short
+            engine.scheduler.room = 24
+            engine.runner.recut(24, 2, engine.scheduler.longest)
+    jobs = [([1, 2, 3], Sampling(0.0, max_tokens=9)), ([2, 2], Sampling(0.0, max_tokens=9))]
+    later = [engine.submit(*job) for job in jobs]
+    for _ in range(12):
+        done |= dict(engine.step())
+    assert all("finite" in str(done[number]) for number in failing)
+    assert [done[number].tokens for number in later] == [generate(model, *job, ()).tokens for job in jobs]
+    assert all(held.isfinite().all() for held in engine.runner.cache.memory)
+
+
 class Forcing(ThinkingBudget):
     """A budget that is spent by three tokens, and then wants 5 and 6."""
 

@@ -192,7 +192,7 @@ class Engine:
                 numbers = failed[request.row] == "numbers"
                 request.error = not_finite_of(request, self.model.dtype) if numbers else no_memory_for(request)
                 lost.append(request)
-        for request in lost:
+        for request in sorted(lost, key=lambda request: -request.row):  # so that none of them moves
             self._remove(request)
         self._begin()
         if shares:

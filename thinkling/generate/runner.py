@@ -165,6 +165,7 @@ class Runner:
         self.cache.copy_row(self.cache, source, row, most)
         self.cache.lengths[row] = length
         self.hidden[row], self.prompt_hidden[row] = self.hidden[source], self.prompt_hidden[source]
+        self.erase(source, most)
 
     def swap(self, rows: tuple[int, int], most: int) -> None:
         """Two rows, which hold at most so many tokens, change places."""
@@ -175,12 +176,11 @@ class Runner:
 
     def erase(self, row: int, length: int | None = None) -> None:
         """Forget what a row holds. Masked places are multiplied by zero, and zero times NaN is NaN again, so keys and
-        values that are not finite must not stay for the next request. length: that it may hold, where all but its
-        newest places are known to be finite; a fused pass reads none behind a row's end, and needs this not."""
-        one_each, fused = self.hidden.shape[1] == 1, self.decoder is not None and self.decoder.fused is not None
-        if length is not None and one_each and fused:
-            return
-        places = slice(None) if length is None else slice(length - 1, length - 1 + self.hidden.shape[1])
+        values that are not finite must not stay. length: that it may hold, where none but its newest may be such."""
+        most, fused = self.hidden.shape[1], self.decoder is not None and self.decoder.fused is not None
+        if length is not None and most == 1 and fused:
+            return  # that pass reads nothing behind a row's end
+        places = slice(None) if length is None else slice(max(length - most, 0), length - 1 + most)
         for held in self.cache.keys + self.cache.values:
             held[row, :, places] = 0
 
