@@ -289,6 +289,21 @@ def test_numbers_that_are_not_finite_stay_nowhere(model: Transformer, ahead: boo
     assert all(held.isfinite().all() for held in engine.runner.cache.memory)
 
 
+def test_a_prompt_that_is_not_finite_is_no_prefix(model: Transformer) -> None:
+    """Its masked places made those before them not finite, too: whoever began alike was told so as well."""
+    network, prompt = copy.deepcopy(model), [*range(40)]
+    with torch.no_grad():
+        network.model.embed_tokens.weight[59] = torch.nan
+        network.lm_head.weight = model.lm_head.weight
+    engine, done = Engine(network, (), max_rows=2, max_length=96, prefix_gb=1.0), {}
+    sampling = Sampling(0.0, max_tokens=2)
+    for tokens in ([*prompt, 59], prompt):
+        number = engine.submit(tokens, sampling)
+        while engine.busy:
+            done |= dict(engine.step())
+    assert done[number].tokens == generate(model, prompt, sampling, ()).tokens
+
+
 class Forcing(ThinkingBudget):
     """A budget that is spent by three tokens, and then wants 5 and 6."""
 

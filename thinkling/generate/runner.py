@@ -53,9 +53,8 @@ class Runner:
         self, model: Transformer, memory: Memory, prefixes: Prefixes | None = None, most_guesses: int = 0
     ) -> None:  # fmt: skip
         self.model, self.memory, self.prefixes, self.pass_tokens = model, memory, prefixes, PREFILL_TOKENS
-        most, room = memory.most_rows, memory.first_room
-        self.cache = self._new_cache(most, room, memory.num_tokens)
-        shape = most, 1 + most_guesses, model.config.hidden_size
+        self.cache = self._new_cache(memory.most_rows, memory.first_room, memory.num_tokens)
+        shape = memory.most_rows, 1 + most_guesses, model.config.hidden_size
         self.hidden = torch.zeros(shape, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
         self.weights_at: list[int] | None = None  # where they were when the decoder was made
@@ -129,20 +128,21 @@ class Runner:
             if out_of_memory(error):
                 return None
             raise
+        tests = [own[: len(tokens)].isfinite().all() for own, tokens in zip(hidden, unread, strict=True)]
+        finite = torch.stack(tests).tolist()
         for i, read in enumerate(reads):
             if alone is None:
                 self.cache.copy_row(part, i, read.row, read.end, read.start)
-            self._keep(read, hidden[i])
-        finite = [own[: len(tokens)].isfinite().all() for own, tokens in zip(hidden, unread, strict=True)]
-        return torch.stack(finite).tolist()
+            self._keep(read, hidden[i], finite[i])
+        return finite
 
-    def _keep(self, read: Prefill, hidden: Float[Tensor, "T D"]) -> None:
+    def _keep(self, read: Prefill, hidden: Float[Tensor, "T D"], finite: bool) -> None:
         """What is needed later of a chunk's states: the one behind it, and the one behind the prompt."""
         self.cache.lengths[read.row] = read.end
         self.hidden[read.row, 0] = hidden[read.end - read.start - 1]
         if read.start < read.num_prompt <= read.end:
             self.prompt_hidden[read.row] = hidden[read.num_prompt - read.start - 1]
-            if self.prefixes is not None:
+            if self.prefixes is not None and finite:
                 self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
