@@ -108,6 +108,8 @@ class Runner:
                     failed[read.row] = "memory"
                 elif not hidden.pop(0):
                     failed[read.row] = "numbers"
+                elif self.prefixes is not None and read.start < read.num_prompt <= read.end:
+                    self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
             del left[-count:]
         return failed
 
@@ -128,22 +130,19 @@ class Runner:
             if out_of_memory(error):
                 return None
             raise
-        tests = [own[: len(tokens)].isfinite().all() for own, tokens in zip(hidden, unread, strict=True)]
-        finite = torch.stack(tests).tolist()
         for i, read in enumerate(reads):
             if alone is None:
                 self.cache.copy_row(part, i, read.row, read.end, read.start)
-            self._keep(read, hidden[i], finite[i])
-        return finite
+            self._keep(read, hidden[i])
+        finite = [own[: len(tokens)].isfinite().all() for own, tokens in zip(hidden, unread, strict=True)]
+        return torch.stack(finite).tolist()
 
-    def _keep(self, read: Prefill, hidden: Float[Tensor, "T D"], finite: bool) -> None:
+    def _keep(self, read: Prefill, hidden: Float[Tensor, "T D"]) -> None:
         """What is needed later of a chunk's states: the one behind it, and the one behind the prompt."""
         self.cache.lengths[read.row] = read.end
         self.hidden[read.row, 0] = hidden[read.end - read.start - 1]
         if read.start < read.num_prompt <= read.end:
             self.prompt_hidden[read.row] = hidden[read.num_prompt - read.start - 1]
-            if self.prefixes is not None and finite:
-                self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
         longest = max(map(len, sequences))
