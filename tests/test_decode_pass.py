@@ -18,7 +18,7 @@ from thinkling.generate.reference import generate
 from thinkling.generate.runner import CudaGraphDecoder
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.thinking_budget import ThinkingBudget
-from thinkling.model import decode_ops
+from thinkling.model import decode_ops, transformer
 from thinkling.model.cache import KVCache
 from thinkling.model.config import FAMILIES, ModelConfig, RopeScaling
 from thinkling.model.decode_pass import DecodePass, is_plain, products
@@ -302,6 +302,17 @@ def test_a_prompt_that_is_not_finite_is_no_prefix(model: Transformer) -> None:
         while engine.busy:
             done |= dict(engine.step())
     assert done[number].tokens == generate(model, prompt, sampling, ()).tokens
+
+
+def test_a_mixture_is_recorded_though_its_engine_is_made_where_gradients_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = network_of("qwen3_moe", (4, 2), tied=True)
+    monkeypatch.setattr(Transformer, "device", torch.device("cuda"))
+    monkeypatch.setattr(transformer, "can_group", lambda x: not torch.is_grad_enabled())  # on a GPU in bfloat16
+    assert torch.is_grad_enabled() and runner.can_record(network)
+    add_adapters(network, 2, 4.0, seed=0)
+    assert not runner.can_record(network)
 
 
 class Forcing(ThinkingBudget):

@@ -226,6 +226,7 @@ class Runner:
         return [row[: len(tokens)].clone() for tokens, row in zip(now, hidden, strict=True)]
 
 
+@torch.no_grad()  # as when it decodes: a mixture that is to learn asks
 def can_record(model: Transformer) -> bool:
     """A mixture of experts asks the processor which experts are needed, and a graph cannot ask; but for those that a
     GPU multiplies in one kernel."""
