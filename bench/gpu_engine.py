@@ -106,7 +106,7 @@ def ours(model: Transformer, fused: bool) -> Callable[[Work], int]:
                 model, (), max_rows=work.rows, max_length=longest, cache_gb=60
             )
             if not fused:
-                engine.runner.reads_ahead = False
+                engine.runner.reads_ahead, engine.runner.look_at_weights = False, lambda: None
             if not fused and engine.runner.decoder is not None:
                 engine.runner.decoder.fused = None
         engine = engines[work.rows, longest]

@@ -2,6 +2,7 @@
 network itself, and reading a drawn token before the program has seen it beside the plain loop. The kernels that stand
 for these operations on a GPU are compared with them by `python tests/triton_runs.py`."""
 
+import copy
 import random
 from pathlib import Path
 
@@ -11,16 +12,17 @@ from safetensors.torch import load_file, save_file
 from test_engine import STOP, far_from_uniform, requests, run
 from torch import Tensor
 
+from thinkling.generate import runner
 from thinkling.generate.engine import Engine
 from thinkling.generate.reference import generate
 from thinkling.generate.runner import CudaGraphDecoder
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.thinking_budget import ThinkingBudget
-from thinkling.model import decode_ops
+from thinkling.model import decode_ops, transformer
 from thinkling.model.cache import KVCache
 from thinkling.model.config import FAMILIES, ModelConfig, RopeScaling
-from thinkling.model.decode_pass import DecodePass, joined, products
-from thinkling.model.transformer import Transformer, init_weights
+from thinkling.model.decode_pass import DecodePass, is_plain, products
+from thinkling.model.transformer import Transformer, init_weights, joined
 from thinkling.train.lora import add_adapters
 
 CPU = torch.device("cpu")
@@ -99,8 +101,23 @@ def test_neighbours_in_memory_that_are_not_in_order_are_joined_anew() -> None:
     assert parts[1].flatten().tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
+def test_what_is_joined_in_inference_mode_can_still_be_trained() -> None:
+    """An engine joins weights while it answers: they would be tensors of inference mode, of which there is no
+    gradient."""
+    network = network_of("qwen3_moe", (4, 2), tied=True)
+    experts = network.model.layers[1].mlp
+    with torch.inference_mode():
+        DecodePass(network, 40, decode_ops)
+        stack = experts.stacked("up_proj")
+    assert experts.stacked("up_proj") is stack and stack.shape == (4, 24, 24)
+    network(torch.tensor([[1, 2, 3]])).square().sum().backward()
+    before = stack.clone()
+    torch.optim.SGD(network.parameters(), lr=0.1).step()
+    assert not torch.equal(stack, before)
+    assert torch.equal(stack[3], experts.experts[3].up_proj.weight)
+
+
 def test_layers_that_are_not_plain_are_left_to_the_network() -> None:
-    from thinkling.model.decode_pass import is_plain
     from thinkling.model.int8 import Int8Linear
 
     network = network_of("qwen3_moe", (4, 2), tied=True)
@@ -121,6 +138,7 @@ def of_a_gpu(engine: Engine, fused: bool) -> Engine:
     if fused:
         engine.runner.decoder.fused = DecodePass(engine.model, engine.max_length, decode_ops)
     engine.runner.reads_ahead = True
+    engine.runner.weights_at = [weight.data_ptr() for weight in engine.model.parameters()]
     return engine
 
 
@@ -167,6 +185,134 @@ def test_samples_of_a_prompt_prefixes_penalties_and_ends_by_the_caller(model: Tr
         for number, sampling in zip(ids, samplings, strict=True):
             assert done[number].tokens == generate(model, prompt, sampling, STOP).tokens
         assert list(done[ended].tokens) == seen == list(generate(model, prompt, samplings[2], STOP).tokens[:3])
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_adapters_and_replaced_weights_are_read(
+    model: Transformer, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    """A trainer puts adapters on a network that has an engine already: what the engine had made of it before answered
+    without them. And what replaces a weight says so, or has no request run."""
+
+    def twin(network: Transformer, max_length: int) -> DecodePass | None:
+        return DecodePass(network, max_length, decode_ops) if all(map(is_plain, products(network))) else None
+
+    monkeypatch.setattr(runner, "can_record", lambda network: True)
+    monkeypatch.setattr(runner, "fused_pass", twin)
+    network, prompt, sampling = copy.deepcopy(model), [1, 2, 3], Sampling(0.0, max_tokens=12)
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    if between:
+        (before,) = run(engine, [(prompt, sampling)], 1)
+    own = network.model.layers[1].self_attn.v_proj
+    own.weight.data = own.weight.data.flip(0).clone()
+    (replaced,) = run(engine, [(prompt, sampling)], 1)
+    assert replaced.tokens == generate(network, prompt, sampling, ()).tokens
+    assert not between or replaced.tokens != before.tokens
+    assert engine.runner.decoder.fused is not None
+    engine.submit(prompt, sampling)  # in a row of its own, while the weights are replaced once more
+    engine.step()
+    own.weight.data = own.weight.data.flip(0).clone()
+    engine.weights_changed()
+    assert torch.equal(engine.runner.decoder.fused.projections[1][0][-len(own.weight) :], own.weight)
+    engine.clear()
+    add_adapters(network, 4, 64.0, seed=0)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name.endswith("lora_b"):
+                weight.normal_(std=0.5, generator=torch.Generator().manual_seed(weight.numel()))
+    (adapted,) = run(engine, [(prompt, sampling)], 1)
+    assert adapted.tokens == generate(network, prompt, sampling, ()).tokens != replaced.tokens
+    assert engine.runner.decoder.fused is None
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_is_read_behind_the_end_does_not_stay(
+    model: Transformer, ahead: bool, fused: bool, cancelled: bool
+) -> None:
+    """A stop token whose keys are not finite is read ahead, though no pass of the plain loop reads it; or what was read
+    last is cancelled before it is looked at. The next request in this row decodes beside these places."""
+    network, prompts = copy.deepcopy(model), ([7, 8], [4, 4, 5], [1, 2, 3])
+    network.lm_head.weight = torch.nn.Parameter(network.lm_head.weight.detach().clone())
+    samplings = [Sampling(0.0, max_tokens=num) for num in (40, 6, 20)]
+    wanted = [generate(network, *job, ()).tokens for job in zip(prompts, samplings, strict=True)]
+    end = wanted[1][5]
+    assert end not in (*wanted[0], *wanted[1][:5], *wanted[2])
+    with torch.no_grad():
+        network.model.embed_tokens.weight[end] = torch.nan
+    engine = of_a_gpu(Engine(network, () if cancelled else (end,), max_rows=2, max_length=96), fused)
+    engine.runner.reads_ahead = ahead
+    samplings[1] = Sampling(0.0, max_tokens=7)
+    ids, done = [engine.submit(*job) for job in zip(prompts[:2], samplings[:2], strict=True)], {}
+    for _ in range(6):  # by then it has drawn what ends it, and perhaps read that
+        done |= dict(engine.step())
+    engine.cancel(ids[1])
+    ids.append(engine.submit(prompts[2], samplings[2]))
+    while engine.busy:
+        done |= dict(engine.step())
+    assert [done[ids[i]].tokens for i in (0, 2)] == [wanted[0], wanted[2]]
+    assert (ids[1] in done) == (not cancelled)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("case", ["two prompts", "moved", "cut anew"])
+def test_numbers_that_are_not_finite_stay_nowhere(model: Transformer, ahead: bool, case: str) -> None:
+    """They had stayed where a row had been before another made room for it: in the second of two rows whose prompts
+    failed in one step; where a row was that moved before its newest place was looked at; and in memory cut anew."""
+    network, poison = copy.deepcopy(model), 59
+    network.lm_head.weight = torch.nn.Parameter(network.lm_head.weight.detach().clone())
+    with torch.no_grad():
+        network.model.embed_tokens.weight[poison] = torch.nan
+    engine = of_a_gpu(Engine(network, (), max_rows=3, max_length=96), fused=False)
+    engine.runner.reads_ahead, done = ahead, {}
+    if case == "two prompts":
+        failing = [engine.submit([*range(9), poison, i], Sampling(max_tokens=5)) for i in (1, 2)]
+        done |= dict(engine.step())
+    else:
+        first = engine.submit([7, 8], Sampling(0.0, max_tokens=90))
+        failing = [engine.submit([4, 4, 5], Sampling(0.0, max_tokens=40))]  # it says the poison sixth
+        for _ in range(6):
+            done |= dict(engine.step())
+        assert not done and engine.running[1].tokens[-1] == poison
+        if case == "moved":
+            engine.cancel(first)
+        else:  # as when memory is short
+            engine.scheduler.room = 24
+            engine.runner.recut(24, 2, engine.scheduler.longest)
+    jobs = [([1, 2, 3], Sampling(0.0, max_tokens=9)), ([2, 2], Sampling(0.0, max_tokens=9))]
+    later = [engine.submit(*job) for job in jobs]
+    for _ in range(12):
+        done |= dict(engine.step())
+    assert all("finite" in str(done[number]) for number in failing)
+    assert [done[number].tokens for number in later] == [generate(model, *job, ()).tokens for job in jobs]
+    assert all(held.isfinite().all() for held in engine.runner.cache.memory)
+
+
+def test_a_prompt_that_is_not_finite_is_no_prefix(model: Transformer) -> None:
+    """Its masked places made those before them not finite, too: whoever began alike was told so as well."""
+    network, prompt = copy.deepcopy(model), [*range(40)]
+    with torch.no_grad():
+        network.model.embed_tokens.weight[59] = torch.nan
+        network.lm_head.weight = model.lm_head.weight
+    engine, done = Engine(network, (), max_rows=2, max_length=96, prefix_gb=1.0), {}
+    sampling = Sampling(0.0, max_tokens=2)
+    for tokens in ([*prompt, 59], prompt):
+        number = engine.submit(tokens, sampling)
+        while engine.busy:
+            done |= dict(engine.step())
+    assert done[number].tokens == generate(model, prompt, sampling, ()).tokens
+
+
+def test_a_mixture_is_recorded_though_its_engine_is_made_where_gradients_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = network_of("qwen3_moe", (4, 2), tied=True)
+    monkeypatch.setattr(Transformer, "device", torch.device("cuda"))
+    monkeypatch.setattr(transformer, "can_group", lambda x: not torch.is_grad_enabled())  # on a GPU in bfloat16
+    assert torch.is_grad_enabled() and runner.can_record(network)
+    add_adapters(network, 2, 4.0, seed=0)
+    assert not runner.can_record(network)
 
 
 class Forcing(ThinkingBudget):

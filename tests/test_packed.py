@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from thinkling.model.packed import AsRows, Packed
+from thinkling.model.packed import AsRows, Packed, copies_few
 
 CPU = torch.device("cpu")
 H, K, E = 4, 2, 8
@@ -61,3 +61,11 @@ def test_rows_of_a_call_are_at_most_half_padding() -> None:
     rows = AsRows([(4, [100, 90, 49, 20]), (30, []), (2, [5])], CPU)
     assert [(len(index) // count, count) for index, count in rows.calls] == [(104, 3), (30, 2), (7, 1)]
     assert sorted(rows.back.tolist()) == sorted(set(rows.back.tolist()))  # every token has a place of its own
+
+
+def test_a_gpu_takes_rows_where_prompts_are_copied_little() -> None:
+    gpu = torch.device("cuda")
+    assert copies_few([(60, [200] * 8), (9, []), (1, [0])], gpu)  # 2,090 tokens in rows, of 1,670
+    assert copies_few([(300, [1]), (300, [2])], gpu)
+    assert not copies_few([(1000, [50] * 20)], gpu)  # 21,000 of 2,000
+    assert not copies_few([(60, [200] * 8)], CPU)

@@ -22,6 +22,7 @@ from thinkling.model.weights import load_model, resolve
 from thinkling.train.config import OptimizerConfig
 from thinkling.train.pretrain import packing, trainer
 from thinkling.train.pretrain.config import CorpusName, TextConfig
+from thinkling.train.pretrain.deeper import deepened
 from thinkling.train.pretrain.packing import Batch, Batches, batches_from, laid_out, packed_batches
 from thinkling.train.pretrain.trainer import PretrainMetrics, Trainer, weighted_loss
 
@@ -246,12 +247,23 @@ def test_a_deeper_network_begins_where_its_start_ended(
     assert deep.config == SIZES["deep"]
     for name, weight in deep.model.layers[2:].named_parameters():
         assert not torch.equal(weight, after.model.layers[2:].get_parameter(name)), name
+    monkeypatch.setitem(SIZES, "deep", replace(SIZES["deep"], vocab_size=700))  # the tokenizer says how many there are
+    assert pretrain.new_model(settings, None).network.config == replace(shape(512), num_hidden_layers=5)
     for size, said in (("wide", "intermediate_size 48, not 64"), ("shallow", "2 layers, more than 1")):
         with pytest.raises(SystemExit):
             run(tmp_path / size, "--size", size, "--start-from", str(start))
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and said in error and "can only add layers to" in error
         assert not (tmp_path / size).exists()
+
+
+@torch.no_grad()
+def test_a_mixture_becomes_deeper() -> None:
+    experts = dict(model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
+    wanted = replace(shape(50), num_hidden_layers=5, mlp_only_layers=(0, 3), **experts)
+    start = init_weights(Transformer(replace(wanted, num_hidden_layers=2)), seed=1)
+    deep, tokens = deepened(start, wanted, 2, "", ""), torch.arange(40).view(2, 20)
+    assert deep.config == wanted and torch.equal(deep.logits(deep(tokens)), start.logits(start(tokens)))
 
 
 def test_the_rate_falls_with_the_minutes(tiny_tokenizer: Tokenizer) -> None:

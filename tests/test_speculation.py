@@ -1,10 +1,11 @@
 """Guesses change nothing but the number of passes: greedy, sampled, penalised, measured, told, forced, stopped."""
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from test_engine import STOP, far_from_uniform, requests
+from test_engine import STOP, far_from_uniform, requests, run
 
 from thinkling.generate.engine import Engine
 from thinkling.generate.guesses import Guesses
@@ -112,3 +113,24 @@ def test_the_end_of_the_context_and_of_the_tokens_is_the_same(model: Transformer
     assert [len(one.tokens) for one in found] == [16, 3, 1]
     for one, (prompt, sampling) in zip(found, jobs, strict=True):
         assert tuple(one.tokens) == generate(model, prompt, sampling, ()).tokens
+
+
+@pytest.mark.parametrize("seed", [7, 9, 11])
+def test_what_was_read_behind_guesses_moves_along(model: Transformer, seed: int) -> None:
+    """Between the pass that reads guesses and the one that takes them, rows are cut anew for others that join (seed
+    11), or moved to where a cancelled one was (7 and 9). Their guesses had been left behind."""
+    pick = random.Random(seed)
+    jobs = [([pick.randrange(61)] * pick.choice([2, 20, 30]), Sampling(0.0, max_tokens=pick.choice([10, 30, 50])))
+            for _ in range(12)]  # fmt: skip
+    wanted = [generate(model, prompt, sampling, ()).tokens for prompt, sampling in jobs]
+    engine = Engine(model, (), max_rows=8, max_length=96, cache_gb=1e-4, speculate=3)
+    assert [found.tokens for found in run(engine, jobs, 1)] == wanted
+    engine = Engine(model, (), max_rows=8, max_length=96, speculate=3)
+    ids, done, steps = [engine.submit(*job) for job in jobs], {}, 0
+    while engine.busy:
+        done |= dict(engine.step())
+        steps += 1
+        if steps % 4 == 0 and len(engine.running) > 1:
+            engine.cancel(engine.running[0].id)
+    for number, tokens in zip(ids, wanted, strict=True):
+        assert number not in done or done[number].tokens == tokens

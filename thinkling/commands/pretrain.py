@@ -155,7 +155,8 @@ def new_model(settings: Pretrain, last: Path | None) -> "LanguageModel":
         start = resolve(settings.start_from)
         network, tokenizer = load_model(start, device, dtype), Tokenizer.load(start)
         if size is not None:
-            network = deepened(network, SIZES[size], settings.seed, f"--size {size}", f"--start-from {start}")
+            shape = replace(SIZES[size], vocab_size=network.config.vocab_size)  # which is the tokenizer's
+            network = deepened(network, shape, settings.seed, f"--size {size}", f"--start-from {start}")
         return LanguageModel(str(settings.out), network, tokenizer)
     if last is not None:
         tokenizer = Tokenizer.load(last)

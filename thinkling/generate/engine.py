@@ -123,6 +123,7 @@ class Engine:
         if self.prefixes is not None:
             self.prefixes.clear()
         self.first_anew = next(self._numbers)
+        self.runner.look_at_weights()
 
     @property
     def running(self) -> list[Request]:
@@ -163,17 +164,17 @@ class Engine:
         self.readings.sort(key=lambda reading: len(reading.tokens))
         most = self.scheduler.budget if self.running else None
         found = self.runner.read([reading.tokens for reading in self.readings], most)
-        now = self.readings[-len(found) :]
-        del self.readings[-len(found) :]
+        self.readings, now = self.readings[: -len(found)], self.readings[-len(found) :]
         return [(reading.id, hidden) for reading, hidden in zip(now, found, strict=True)]
 
     def _admit(self) -> None:
         """Fill free rows from the queue."""
+        if not self.running and self.scheduler.waiting:
+            self.runner.look_at_weights()
+        longest = self.scheduler.longest
         new = self.scheduler.admit()
         if new:
-            num_old = len(self.running) - len(new)
-            longest = max((request.length for request in self.running[:num_old]), default=0)
-            self.runner.recut(self.scheduler.room, num_old, longest)
+            self.runner.recut(self.scheduler.room, len(self.running) - len(new), longest)
         for request in new:  # who is told log-probabilities reads its whole prompt, so that they are the same each time
             whole = request.tell is not None or not request.reads_itself
             request.read = self.runner.open(request.row, request.prompt, whole)
@@ -191,7 +192,7 @@ class Engine:
                 numbers = failed[request.row] == "numbers"
                 request.error = not_finite_of(request, self.model.dtype) if numbers else no_memory_for(request)
                 lost.append(request)
-        for request in lost:
+        for request in sorted(lost, key=lambda request: -request.row):  # so that none of them moves
             self._remove(request)
         self._begin()
         if shares:
@@ -268,10 +269,10 @@ class Engine:
 
     def _remove(self, request: Request) -> None:
         """Free a row by moving another one into its place."""
-        if request.error:
-            self.runner.erase(request.row)
+        self.runner.erase(request.row, None if request.error else request.length)
         for source, row in self.scheduler.remove(request):
-            self.runner.move(source, row, self.running[row].length)
+            moved = self.running[row]
+            self.runner.move(source, row, moved.length + len(moved.guesses))
         self.batch = None
 
     def _make_room(self) -> None:
@@ -279,13 +280,12 @@ class Engine:
         while (request := self.scheduler.crowded_out()) is not None:
             self._remove(request)
             self.scheduler.waiting.put_back(request)
-        longest = max((request.length for request in self.running), default=0)
-        self.runner.recut(self.scheduler.room, len(self.running), longest)
+        self.runner.recut(self.scheduler.room, len(self.running), self.scheduler.longest)
 
     def _read_ahead(self, drawn: torch.Tensor) -> bool:
         """Feed every row what it has just drawn, if that needs no word of the program."""
         decoding, behind = self.scheduler.decoding, [request.read for request in self.scheduler.prefilling]
-        if may := may_read_ahead(decoding, max(request.length for request in self.running), self.scheduler.room):
+        if may := may_read_ahead(decoding, self.scheduler.longest, self.scheduler.room):
             self.runner.decode_drawn(drawn[:, None], 1 + max(request.length for request in decoding), behind)
         return may
 

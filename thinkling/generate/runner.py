@@ -18,7 +18,7 @@ from thinkling.generate.memory import Memory
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
 from thinkling.model.decode_pass import DecodePass, can_fuse
-from thinkling.model.transformer import Transformer
+from thinkling.model.transformer import SparseMoE, Transformer
 
 PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at most (or one prompt)
 SIMILAR = 64  # tokens; what is this much shorter than half of the longest is read in another pass, without its padding
@@ -52,15 +52,22 @@ class Runner:
     def __init__(
         self, model: Transformer, memory: Memory, prefixes: Prefixes | None = None, most_guesses: int = 0
     ) -> None:  # fmt: skip
-        self.model, self.memory, self.prefixes = model, memory, prefixes
-        most, room = memory.most_rows, memory.first_room
-        self.cache = self._new_cache(most, room, memory.num_tokens)
-        size = model.config.hidden_size
-        self.hidden = torch.zeros(most, 1 + most_guesses, size, device=model.device, dtype=model.dtype)
+        self.model, self.memory, self.prefixes, self.pass_tokens = model, memory, prefixes, PREFILL_TOKENS
+        self.cache = self._new_cache(memory.most_rows, memory.first_room, memory.num_tokens)
+        shape = memory.most_rows, 1 + most_guesses, model.config.hidden_size
+        self.hidden = torch.zeros(shape, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
-        self.decoder = CudaGraphDecoder(model, self.cache, memory.max_length) if can_record(model) else None
-        self.reads_ahead = self.decoder is not None
-        self.pass_tokens = PREFILL_TOKENS
+        self.weights_at: list[int] | None = None  # where they were when the decoder was made
+        self.look_at_weights()
+
+    def look_at_weights(self) -> None:
+        """Make the decoder anew if weights are elsewhere than when it was made, or others have come, as adapters do: it
+        reads them where they were. Asked before the first request of a batch, and when weights have changed."""
+        if self.weights_at != [weight.data_ptr() for weight in self.model.parameters()]:
+            recorded = can_record(self.model)
+            self.decoder = CudaGraphDecoder(self.model, self.cache, self.memory.max_length) if recorded else None
+            self.reads_ahead = recorded
+            self.weights_at = [weight.data_ptr() for weight in self.model.parameters()]  # it has joined some
 
     def _new_cache(self, num_rows: int, room: int, num_tokens: int | None = None) -> KVCache:
         model = self.model
@@ -101,6 +108,8 @@ class Runner:
                     failed[read.row] = "memory"
                 elif not hidden.pop(0):
                     failed[read.row] = "numbers"
+                elif self.prefixes is not None and read.start < read.num_prompt <= read.end:
+                    self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
             del left[-count:]
         return failed
 
@@ -134,13 +143,10 @@ class Runner:
         self.hidden[read.row, 0] = hidden[read.end - read.start - 1]
         if read.start < read.num_prompt <= read.end:
             self.prompt_hidden[read.row] = hidden[read.num_prompt - read.start - 1]
-            if self.prefixes is not None:
-                self.prefixes.keep(read.tokens[: read.num_prompt], self.cache, read.row)
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> Int[Tensor, "B T"]:
         longest = max(map(len, sequences))
-        rows = [[*tokens, *[0] * (longest - len(tokens))] for tokens in sequences]
-        return to_device(rows, self.model.device)
+        return to_device([[*tokens, *[0] * (longest - len(tokens))] for tokens in sequences], self.model.device)
 
     def _halve(self, num_tokens: int) -> None:
         self.pass_tokens = max(1, num_tokens // 2)
@@ -158,6 +164,7 @@ class Runner:
         self.cache.copy_row(self.cache, source, row, most)
         self.cache.lengths[row] = length
         self.hidden[row], self.prompt_hidden[row] = self.hidden[source], self.prompt_hidden[source]
+        self.erase(source, most)
 
     def swap(self, rows: tuple[int, int], most: int) -> None:
         """Two rows, which hold at most so many tokens, change places."""
@@ -166,10 +173,15 @@ class Runner:
         for held in (self.hidden, self.prompt_hidden):
             held[here] = held[there]
 
-    def erase(self, row: int) -> None:
+    def erase(self, row: int, length: int | None = None) -> None:
         """Forget what a row holds. Masked places are multiplied by zero, and zero times NaN is NaN again, so keys and
-        values that are not finite must not stay for the next request."""
-        self.cache.copy_row(self._new_cache(1, self.cache.max_length), 0, row, self.cache.max_length)
+        values that are not finite must not stay. length: that it may hold, where none but its newest may be such."""
+        most, fused = self.hidden.shape[1], self.decoder is not None and self.decoder.fused is not None
+        if length is not None and most == 1 and fused:
+            return  # that pass reads nothing behind a row's end
+        places = slice(None) if length is None else slice(max(length - most, 0), length - 1 + most)
+        for held in self.cache.keys + self.cache.values:
+            held[row, :, places] = 0
 
     def logits(self, counts: Sequence[int]) -> Float[Tensor, "N V"]:
         """Of the next token in each of the first rows, and of those behind its guesses: so many places of each row."""
@@ -214,11 +226,11 @@ class Runner:
         return [row[: len(tokens)].clone() for tokens, row in zip(now, hidden, strict=True)]
 
 
+@torch.no_grad()  # as when it decodes: a mixture that is to learn asks
 def can_record(model: Transformer) -> bool:
     """A mixture of experts asks the processor which experts are needed, and a graph cannot ask; but for those that a
     GPU multiplies in one kernel."""
-    layers = range(model.config.num_hidden_layers)
-    sparse = [model.model.layers[layer].mlp for layer in layers if model.config.is_sparse(layer)]
+    sparse = [layer.mlp for layer in model.model.layers if isinstance(layer.mlp, SparseMoE)]
     return model.device.type == "cuda" and all(mlp.groups(model.model.norm.weight) for mlp in sparse)
 
 
@@ -245,9 +257,8 @@ class CudaGraphDecoder:
         B = len(tokens)
         rows = min(1 << (B - 1).bit_length(), self.cache.num_rows)
         longest = max(longest, *(held + 1 for held in behind[: rows - B]), 1)
-        length = min(-(-longest // POSITIONS) * POSITIONS, self.cache.max_length)
-        if self.fused is not None:
-            length = self.cache.max_length
+        longest = -(-longest // POSITIONS) * POSITIONS if self.fused is None else self.cache.max_length
+        length = min(longest, self.cache.max_length)
         self.tokens[:B] = tokens
         # Rows behind these read some token, too: at the place of the prompt's next one, or where nobody is, the first.
         self.cache.lengths[B + len(behind) : rows] = 0

@@ -178,7 +178,7 @@ class Scheduler:
         first_new = len(self.running)
         if not self.waiting or first_new == self.memory.max_rows:
             return []
-        rows, longest = Counter(request.client for request in self.running), self._longest
+        rows, longest = Counter(request.client for request in self.running), self.longest
         wanted = sum(min(request.unread, self.budget // 2) for request in self._readers())
         while wanted < self._for_prompts and (request := self.waiting.pop(rows, self._may_join)) is not None:
             longest = max(longest, request.length + 1)
@@ -237,8 +237,8 @@ class Scheduler:
         return (old, new) if old != new else None
 
     @property
-    def _longest(self) -> int:
-        return max((request.length for request in self.running), default=0)
+    def longest(self) -> int:
+        return max((one.length + len(one.guesses) for one in self.running), default=0)  # guesses are read, too
 
     def _room_for_one_more(self, longest: int) -> int | None:
         """How long rows are when there is one more, and the longest has so many tokens; None if memory does not
@@ -255,7 +255,7 @@ class Scheduler:
     def crowded_out(self) -> Request | None:
         """Before each row reads the token it has drawn: who must make way for that. None if everyone fits, in rows that
         may have become longer."""
-        longest = self._longest
+        longest = self.longest
         room = self.room if longest <= self.room else self.memory.room(longest)
         if len(self.running) > self.memory.rows(room):
             return max(self.running, key=lambda request: request.id)

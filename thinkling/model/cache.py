@@ -88,7 +88,10 @@ class KVCache:
         before, longest = self.keys + self.values, min(longest, self.max_length, max_length)
         self._cut(num_rows, max_length)
         for mine, theirs in zip(self.keys + self.values, before, strict=True):
-            mine[:num_used, :, :longest] = theirs[:num_used, :, :longest].clone()  # else they would overlap
+            held = theirs[:num_used, :, :longest]
+            kept = held.clone()  # else they would overlap
+            held.zero_()  # what is not finite must not stay behind (Runner.erase)
+            mine[:num_used, :, :longest] = kept
 
     @property
     def num_rows(self) -> int:

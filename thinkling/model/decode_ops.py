@@ -63,7 +63,9 @@ def attend(
     q: Float[Tensor, "B H E"], keys: Float[Tensor, "B K L E"], values: Float[Tensor, "B K L E"],
     lengths: Int[Tensor, " B"],
 ) -> Float[Tensor, "B HE"]:  # fmt: skip
-    """Each row's queries attend to the `lengths` tokens that it held, and to the new one behind them."""
+    """Each row's queries attend to the `lengths` tokens that it held, and to the new one behind them. What stands
+    behind these may be no numbers."""
     B, K, L, E = keys.shape
     visible = torch.arange(L, device=q.device) <= lengths[:, None, None, None]
+    keys, values = (held.masked_fill(~visible.mT, 0.0) for held in (keys, values))
     return F.scaled_dot_product_attention(q.view(B, K, -1, E), keys, values, attn_mask=visible).reshape(B, -1)

@@ -6,7 +6,6 @@ that the longest row does not slow down the others. A mixture's experts are left
 of a row, training, layers of 8 bits, and adapters that are kept apart: those go through the network itself.
 """
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -15,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from thinkling.model.cache import KVCache
-from thinkling.model.transformer import MLP, Attention, Transformer, rope_table
+from thinkling.model.transformer import MLP, Attention, Transformer, joined, rope_table
 
 LEAST_WIDTH = 16  # of a head: what the kernels' products want
 
@@ -42,20 +41,6 @@ def products(model: Transformer) -> list[nn.Module]:
 def is_plain(layer: nn.Module) -> bool:
     """Neither of 8 bits, nor with an adapter, nor sharded over ranks."""
     return type(layer) is nn.Linear and type(layer.weight.data) is Tensor
-
-
-def joined(parts: Sequence[nn.Parameter]) -> Tensor:
-    """Parameters in one tensor, one behind the other. They become views of it: it takes no memory, and who changes one
-    changes it."""
-    ends = [one.data_ptr() + one.nbytes for one in parts]
-    beside = all(end == one.data_ptr() for end, one in zip(ends, parts[1:], strict=False))
-    if beside and len({one.untyped_storage().data_ptr() for one in parts}) == 1:  # they have been joined before
-        first, rows = parts[0].data, sum(map(len, parts))
-        return first.as_strided((rows, *first.shape[1:]), first.stride())
-    whole = torch.cat([one.detach() for one in parts])
-    for one, part in zip(parts, whole.split([len(one) for one in parts]), strict=True):
-        one.data = part
-    return whole
 
 
 class DecodePass:

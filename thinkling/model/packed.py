@@ -3,7 +3,7 @@ prompts and their completions in one long row without padding (Packed). Nothing 
 
 Linear layers see the long row as it is. For attention, a CPU takes one prompt after another, so that nothing is padded.
 A GPU would mostly wait for the program then: an example is some twenty small kernels in each layer. It gets each
-completion behind a copy of its prompt, as a row among rows of similar length, all in one call.
+completion behind a copy of its prompt, as a row among rows of similar length, all in one call, where copies are few.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thinkling.model.cache import KVCache, NoCache, from_the_start, heads_joined
+
+MOST_COPIES = 4  # times the tokens of a pass that its rows may hold
 
 
 class Documents:
@@ -44,7 +46,7 @@ class Packed:
 
     groups: of each prompt its length P, and the lengths of its completions; a completion of length 0 takes no room.
     Order of the N tokens: all prompts, then the completions of the first prompt, of the second, ...
-    as_rows: how attention goes; by itself rows on a GPU, and prompt by prompt elsewhere.
+    as_rows: how attention goes; by itself see `copies_few`.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class Packed:
         positions = [torch.arange(P) for P, _ in groups]
         positions += [P + torch.arange(n) for P, lengths in groups for n in lengths]
         self.positions = torch.cat(positions)[None].to(device)  # (1, N)
-        self.parts = (AsRows if as_rows or (as_rows is None and device.type == "cuda") else ByPrompt)(groups, device)
+        as_rows = copies_few(groups, device) if as_rows is None else as_rows
+        self.parts = (AsRows if as_rows else ByPrompt)(groups, device)
 
     def begin(self, tokens: Tensor) -> Tensor:
         """The positions (1, N) of a pass over all N tokens (1, N)."""
@@ -64,6 +67,14 @@ class Packed:
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of (1, H, N, E) over (1, K, N, E), as (1, N, H E)."""
         return self.parts.attend(q, k, v)
+
+
+def copies_few(groups: Sequence[tuple[int, Sequence[int]]], device: torch.device) -> bool:
+    """Does attention go as rows? On a GPU, but for long prompts of many short completions: there are few of these in a
+    pass, and their copies would be most of the memory and of the work."""
+    packed = sum(P + sum(lengths) for P, lengths in groups)
+    rows = sum(P * max(len(lengths), 1) + sum(lengths) for P, lengths in groups)
+    return device.type == "cuda" and rows <= MOST_COPIES * packed
 
 
 class ByPrompt:

@@ -9,6 +9,7 @@ E head width.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -165,14 +166,26 @@ class SparseMoE(nn.Module):
         return can_group(x) and type(self.experts[0].gate_proj) is nn.Linear
 
     def stacked(self, name: str) -> Float[Tensor, "num_experts out in"]:
-        """The experts' matrices of this name in one tensor. They become views of it: it takes no memory, and who
-        changes one changes it."""
+        """The experts' matrices of this name in one tensor, whose views they become."""
         own, stack = [getattr(expert, name).weight for expert in self.experts], self.stacks.get(name)
         if stack is None or [stack[i].data_ptr() for i in (0, -1)] != [own[i].data_ptr() for i in (0, -1)]:
-            stack = self.stacks[name] = torch.stack([weight.detach() for weight in own])
-            for weight, part in zip(own, stack, strict=True):
-                weight.data = part
+            stack = self.stacks[name] = joined(own).view(len(own), *own[0].shape)
         return stack
+
+
+def joined(parts: Sequence[nn.Parameter]) -> Tensor:
+    """Parameters in one tensor, one behind the other. They become views of it: it takes no memory, and who changes one
+    changes it. What could be trained still can, even if inference mode asks for this."""
+    ends = [one.data_ptr() + one.nbytes for one in parts]
+    beside = all(end == one.data_ptr() for end, one in zip(ends, parts[1:], strict=False))
+    if beside and len({one.untyped_storage().data_ptr() for one in parts}) == 1:  # they have been joined before
+        first, rows = parts[0].data, sum(map(len, parts))
+        return first.as_strided((rows, *first.shape[1:]), first.stride())
+    with torch.inference_mode(parts[0].is_inference()):
+        whole = torch.cat([one.detach() for one in parts])
+        for one, part in zip(parts, whole.split([len(one) for one in parts]), strict=True):
+            one.data = part
+    return whole
 
 
 def can_group(x: Tensor) -> bool:

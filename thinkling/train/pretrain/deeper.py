@@ -31,8 +31,8 @@ def deepened(start: Transformer, shape: ModelConfig, seed: int, wanted: str, giv
     if num_layers == shape.num_hidden_layers:
         return start
     network = init_weights(Transformer(shape), seed)
-    for layer in network.model.layers[num_layers:]:
-        layer.self_attn.o_proj.weight.zero_()
-        layer.mlp.down_proj.weight.zero_()
+    for name, weight in network.model.layers[num_layers:].named_parameters():  # a mixture has several down_proj
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            weight.zero_()
     network.load_state_dict(start.state_dict(), strict=False)  # all that it has: their shapes are the same
     return network.to(start.device, start.dtype).train(start.training)
