@@ -49,7 +49,8 @@ tasks.choice tasks.published tasks.hub tasks.benchmarks
 tasks.contamination
 generate generate.sampling generate.recommended generate.completion generate.model generate.distribution
 generate.reference generate.thinking_budget generate.memory generate.guesses generate.scheduler generate.jobs
-generate.drawing generate.prefixes generate.runner generate.engine generate.engine_thread generate.score
+generate.drawing generate.prefixes generate.cuda_graph generate.runner generate.engine generate.engine_thread
+generate.score
 generate.stop_strings generate.language_model generate.data_parallel generate.explain
 generate.openai generate.openai.reply generate.openai.connection generate.openai.format generate.openai.remote
 generate.openai.balanced generate.openai.exact

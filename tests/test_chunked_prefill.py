@@ -8,7 +8,7 @@ import torch
 from test_engine import STOP, far_from_uniform, requests, run
 
 from thinkling.errors import UserError
-from thinkling.generate import runner
+from thinkling.generate import cuda_graph, runner
 from thinkling.generate.engine import Engine
 from thinkling.generate.memory import Memory
 from thinkling.generate.reference import generate
@@ -159,8 +159,8 @@ def test_rows_that_decode_do_not_touch_those_that_are_read(
     being read. Its twin without a graph showed the prompt's first token overwritten."""
     engine = Engine(model, (), max_rows=8, max_length=96, max_num_batched_tokens=12)
     if recorded:
-        monkeypatch.setattr(runner, "POSITIONS", 16)
-        engine.runner.decoder = runner.CudaGraphDecoder(model, engine.runner.cache, 1024)
+        monkeypatch.setattr(cuda_graph, "POSITIONS", 16)
+        engine.runner.decoder = cuda_graph.CudaGraphDecoder(model, engine.runner.cache, 1024)
     jobs = [([i, 9], Sampling(max_tokens=20, seed=i)) for i in range(3)] + [(list(range(50)), Sampling(max_tokens=6))]
     for (prompt, sampling), found in zip(jobs, run(engine, jobs, 3), strict=True):
         assert found.tokens == generate(model, prompt, sampling, ()).tokens

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from test_engine import STOP, far_from_uniform, requests, run
 from torch import Tensor
 
-from thinkling.generate import runner
+from thinkling.generate import cuda_graph, runner
+from thinkling.generate.cuda_graph import CudaGraphDecoder
 from thinkling.generate.engine import Engine
 from thinkling.generate.reference import generate
-from thinkling.generate.runner import CudaGraphDecoder
 from thinkling.generate.sampling import Sampling
 from thinkling.generate.thinking_budget import ThinkingBudget
 from thinkling.model import decode_ops, transformer
@@ -198,7 +198,7 @@ def test_adapters_and_replaced_weights_are_read(
         return DecodePass(network, max_length, decode_ops) if all(map(is_plain, products(network))) else None
 
     monkeypatch.setattr(runner, "can_record", lambda network: True)
-    monkeypatch.setattr(runner, "fused_pass", twin)
+    monkeypatch.setattr(cuda_graph, "fused_pass", twin)
     network, prompt, sampling = copy.deepcopy(model), [1, 2, 3], Sampling(0.0, max_tokens=12)
     engine = Engine(network, (), max_rows=2, max_length=96)
     if between:
@@ -310,9 +310,9 @@ def test_a_mixture_is_recorded_though_its_engine_is_made_where_gradients_are_wan
     network = network_of("qwen3_moe", (4, 2), tied=True)
     monkeypatch.setattr(Transformer, "device", torch.device("cuda"))
     monkeypatch.setattr(transformer, "can_group", lambda x: not torch.is_grad_enabled())  # on a GPU in bfloat16
-    assert torch.is_grad_enabled() and runner.can_record(network)
+    assert torch.is_grad_enabled() and cuda_graph.can_record(network)
     add_adapters(network, 2, 4.0, seed=0)
-    assert not runner.can_record(network)
+    assert not cuda_graph.can_record(network)
 
 
 class Forcing(ThinkingBudget):

@@ -13,7 +13,7 @@ from full_logits import score
 
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
-from thinkling.generate import runner
+from thinkling.generate import cuda_graph
 from thinkling.generate.engine import Engine
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.reference import generate
@@ -35,12 +35,12 @@ def test_the_engine_says_what_the_plain_loop_says(
     tiny_network: Transformer, monkeypatch: pytest.MonkeyPatch, device: str, temperature: float, recorded: bool
 ) -> None:
     """Four requests, five rows or two. The longest row ends first and leaves its place, longer than the others are."""
-    monkeypatch.setattr(runner, "POSITIONS", 16)
+    monkeypatch.setattr(cuda_graph, "POSITIONS", 16)
     samplings = [Sampling(temperature, max_tokens=24 - 4 * i, seed=i) for i in range(len(PROMPTS))]
     wanted = [generate(tiny_network, p, s, ()) for p, s in zip(PROMPTS, samplings, strict=True)]
     for max_rows in (5, 2):
         engine = Engine(copy.deepcopy(tiny_network).to(device), (), max_rows=max_rows, max_length=70)
-        engine.runner.decoder = runner.CudaGraphDecoder(engine.model, engine.runner.cache, 70) if recorded else None
+        engine.runner.decoder = cuda_graph.CudaGraphDecoder(engine.model, engine.runner.cache, 70) if recorded else None
         ids = [engine.submit(p, s) for p, s in zip(PROMPTS, samplings, strict=True)]
         done = {}
         while engine.busy:
@@ -59,7 +59,7 @@ def test_where_nothing_is_recorded(tiny_network: Transformer) -> None:
     experts = replace(tiny_network.config, model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2,
                       moe_intermediate_size=16, num_hidden_layers=1)  # fmt: skip
     with torch.device(DEVICES[-1]):
-        assert not runner.can_record(Transformer(experts))
+        assert not cuda_graph.can_record(Transformer(experts))
 
 
 @on_each

@@ -105,12 +105,12 @@ def test_the_newest_makes_way_and_loses_nothing(
     recorded: bool,
 ) -> None:
     """Memory for 100 tokens, and four requests that grow from 3 to 40: at first all run, at last two."""
-    from thinkling.generate import runner
+    from thinkling.generate import cuda_graph
 
     engine = Engine(model, (), max_rows=4, max_length=96, cache_gb=gb(100))
     if recorded:  # the twin of what a GPU records
-        monkeypatch.setattr(runner, "POSITIONS", 16)
-        engine.runner.decoder = runner.CudaGraphDecoder(model, engine.runner.cache, 1024)
+        monkeypatch.setattr(cuda_graph, "POSITIONS", 16)
+        engine.runner.decoder = cuda_graph.CudaGraphDecoder(model, engine.runner.cache, 1024)
     jobs = [([i, 2, 3], Sampling(max_tokens=37, seed=i)) for i in range(4)]
     ids = [engine.submit(prompt, sampling) for prompt, sampling in jobs]
     ran, done, fewest = [], {}, []
