@@ -89,7 +89,8 @@ train.head_measure train.reward_head
 serve serve.wrapping serve.refusals serve.schema serve.parameters serve.context serve.reply_parser serve.metrics
 serve.weights
 serve.desk serve.served serve.asks serve.shapes serve.responses serve.methods serve.body serve.security serve.answering
-serve.connections serve.openapi serve.side_routes serve.api serve.server serve.talkers serve.far serve.line_editor
+serve.connections serve.openapi serve.side_routes serve.api serve.server serve.channel serve.worker serve.front
+serve.talkers serve.far serve.line_editor
 serve.reply serve.conversation serve.chat_commands serve.chat serve.arena
 serve.web serve.web.tree serve.web.session serve.web.actions serve.web.known serve.web.shelf serve.web.answering
 serve.web.transcript serve.web.style serve.web.door serve.web.page serve.web.server
