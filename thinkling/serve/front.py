@@ -85,7 +85,7 @@ class Backend:
 
     def __init__(self, name: str, setup: Setup) -> None:
         self.name, self.busy, self.open = name, 0, 0
-        self.names: asyncio.Future[list[str]] | None = None  # that it serves, once it is ready
+        self.names: list[str] = []  # that it serves, once it is ready
         self.outgoing: asyncio.Queue[tuple[bytes, socket.socket | None]] = asyncio.Queue()
         self.channel, far = socket.socketpair()
         self.channel.setblocking(False)
@@ -132,27 +132,24 @@ class Front:
         """Serve until a signal comes; which. Raises what ends it otherwise."""
         loop = asyncio.get_running_loop()
         self.over: asyncio.Future[signal.Signals] = loop.create_future()
-        self.at_once = asyncio.Event()  # Ctrl-C came once more
+        self.ready, self.at_once = asyncio.Event(), asyncio.Event()  # at_once: Ctrl-C came once more
         for own in SIGNALS:
             loop.add_signal_handler(own, self.told, own)
-        for backend in self.backends:
-            backend.names = loop.create_future()
         sending = [self.start(backend.send()) for backend in self.backends]
         hearing = [self.start(self.hear(backend)) for backend in self.backends]
-        ready = asyncio.gather(*(backend.names for backend in self.backends))
+        ready = asyncio.create_task(self.ready.wait())
         await asyncio.wait([self.over, ready], return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
+        if not self.over.done():
             with listening(self.access.bind, self.port) as listener:
-                names = ", ".join(self.backends[0].names.result())
+                names = ", ".join(self.backends[0].names)
                 print(f"serving {names} at {address(listener)}/v1 with {len(self.backends)} processes (Ctrl+C ends)",
                       flush=True)  # fmt: skip
                 accepting = self.start(self.accept(listener))
                 await asyncio.wait([self.over])
                 accepting.cancel()
             await self.let_end(hearing)
-        for task in (*sending, *hearing):
+        for task in (ready, *sending, *hearing):
             task.cancel()
-        ready.cancel()
         return await self.over
 
     def start(self, work: Coroutine) -> asyncio.Task:
@@ -204,7 +201,9 @@ class Front:
     def act(self, backend: Backend, message: list) -> None:
         match message:
             case ["ready", names]:
-                backend.names.set_result(names)
+                backend.names = names
+                if all(one.names for one in self.backends):
+                    self.ready.set()
             case ["refused", why]:
                 self.end(UserError(why))
             case ["busy"]:
@@ -228,10 +227,10 @@ class Front:
         """Let answers under way come to their end. A second Ctrl-C gives them up."""
         for backend in self.backends:
             backend.tell("end")
-        gone = asyncio.gather(*hearing)
-        impatient = asyncio.create_task(self.at_once.wait())
-        await asyncio.wait([gone, impatient], timeout=self.ending_s + CLOSING, return_when=asyncio.FIRST_COMPLETED)
-        impatient.cancel()
+        either = [asyncio.create_task(work) for work in (asyncio.wait(hearing), self.at_once.wait())]
+        await asyncio.wait(either, timeout=self.ending_s + CLOSING, return_when=asyncio.FIRST_COMPLETED)
+        for task in either:
+            task.cancel()
 
 
 def refuse(connection: socket.socket) -> None:
