@@ -100,13 +100,19 @@ def test_idle_connections_do_not_count(server: Running) -> None:
 
 
 def test_a_connection_that_is_kept_counts_when_it_asks_again(server: Running) -> None:
-    with client(server) as kept:
-        assert kept.get("/health").status_code == 200
-        with kept.stream("POST", CHAT, json=LONG) as reply:
+    with ExitStack() as stack:
+        kept = stack.enter_context(client(server))
+        with kept.stream("POST", CHAT, json=LONG | {"seed": 1, "max_tokens": 100}) as reply:
+            next(parts := reply.iter_bytes())
+            for idle in [stack.enter_context(client(server)) for _ in range(5)]:  # all in the other process
+                assert idle.get("/health").status_code == 200
+            assert b"".join(parts).endswith(DONE)
+        server.wait_for("choices_under_way", 0)
+        with kept.stream("POST", CHAT, json=LONG | {"seed": 1}) as reply:
+            assert reply.status_code == 200
             next(parts := reply.iter_bytes())
             with streams(server, 1):
                 assert server.gauge("rows_running") == 2
-            parts.close()
     server.wait_for("choices_under_way", 0)
 
 
@@ -141,8 +147,10 @@ def test_the_one_with_the_fewest_busy_ones_takes_it() -> None:
         here.act(takers[0], said)
     here.act(takers[1], ["closed", False])
     assert [(taker.busy, taker.open) for taker in takers] == [(0, 2), (2, 1), (2, 2)]
-    here.act(takers[0], ["busy"])
-    asyncio.run(come(2))  # 1, 2, 2 busy: to the first, then to the one of two with fewer connections
+    here.act(takers[0], ["busy"])  # 1, 2, 2 of them are busy now
+    asyncio.run(come(1))
+    assert [taker.given for taker in takers] == [4, 2, 2]
+    asyncio.run(come(1))  # all have two, and the second has the fewest connections
     assert [taker.given for taker in takers] == [4, 3, 2]
 
 
@@ -264,12 +272,14 @@ def test_weights_do_not_change(wide: Running) -> None:
 # --- messages ---
 
 
-def test_connections_arrive_with_their_messages() -> None:
+def test_connections_arrive_with_their_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a read may cut them."""
+    read = socket.recv_fds
+    monkeypatch.setattr(socket, "recv_fds", lambda channel, size, most: read(channel, 7, most))
     near, far = socket.socketpair()
     pairs = [socket.socketpair() for _ in range(3)]
     with near, far:
-        near.send(line("count", 1)[:4])
-        near.send(line("count", 1)[4:])
+        near.send(line("count", 1))
         for _, given in pairs:
             socket.send_fds(near, [line(CONNECTION)], [given.fileno()])
             given.close()
@@ -383,12 +393,15 @@ COMMAND = [sys.executable, "-m", "thinkling", "serve", "--port", "0", "--device"
 
 @pytest.mark.parametrize("own", [signal.SIGKILL, signal.SIGINT])
 def test_it_can_end_while_it_begins(own: signal.Signals) -> None:
-    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait(lambda: len(workers(process.pid)) == 2)
-    pids = children(process.pid)
-    for pid in (process.pid, *(pids if own == signal.SIGINT else ())):
-        os.kill(pid, own)
-    out, said = process.communicate(timeout=60)
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait(lambda: len(workers(process.pid)) == 2)
+            pids = children(process.pid)
+            for pid in (process.pid, *(pids if own == signal.SIGINT else ())):
+                os.kill(pid, own)
+            out, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     wait(lambda: not any(map(alive, pids)), 30)
     assert out == "" and process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[own]
     assert "Traceback" not in said

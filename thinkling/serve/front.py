@@ -169,6 +169,10 @@ class Front:
         elif own == signal.SIGINT:
             self.at_once.set()
 
+    def freest(self) -> Backend:
+        """The process that takes the next connection."""
+        return min(self.backends, key=lambda backend: (backend.busy, backend.open))
+
     async def accept(self, listener: socket.socket) -> None:
         listener.setblocking(False)
         while True:
@@ -182,7 +186,7 @@ class Front:
             if sum(backend.open for backend in self.backends) >= self.most:
                 refuse(connection)
             else:
-                min(self.backends, key=lambda backend: (backend.busy, backend.open)).give(connection)
+                self.freest().give(connection)
 
     async def hear(self, backend: Backend) -> None:
         """What a process says, until it ends."""
