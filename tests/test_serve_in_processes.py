@@ -217,14 +217,12 @@ def test_a_connection_ends_for_its_client(wide: Running) -> None:
 
 
 def test_a_client_that_goes_is_noticed_in_each(wide: Running) -> None:
-    wide.ask(**QUICK)
-    tokens, given_up = wide.gauge("completion_tokens_total"), cancelled(wide)
+    soon, given_up = wide.seconds_of(300), cancelled(wide)  # they would go on for 900
     with streams(wide, 4):
         assert wide.gauge("rows_running") == 4
+    wide.wait_for("rows_running", 0, soon)
     wide.wait_for("choices_under_way", 0)
-    wide.wait_for("rows_running", 0)
     assert cancelled(wide) == given_up + 4
-    assert wide.gauge("completion_tokens_total") - tokens < 1800  # of about 3,600, had they gone on
 
 
 def cancelled(server: Running) -> float:
