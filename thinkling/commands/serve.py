@@ -51,8 +51,8 @@ class Serve(ModelSettings):
     """Connections at once."""
     data_parallel_size: int = 1
     """Processes behind the one port, each with the weights, --max-rows, and its part of --cache-gb, --prefix-gb and
-    --queue: on a CPU of as many cores a small model answers that much faster, once as many clients ask. One that fills
-    the memory's bandwidth gains nothing."""
+    --queue: on a CPU of as many cores a small model answers many clients faster. One that fills the memory's bandwidth
+    gains nothing."""
     ending: float = 30.0
     """Seconds that answers under way may still take when the server is told to end."""
 

@@ -70,7 +70,8 @@ def all_started(setups: list[Setup]) -> Iterator[list["Backend"]]:
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            backends += [Backend(f"process {i} of {len(setups)}", own) for i, own in enumerate(setups, 1)]
+            for i, own in enumerate(setups, 1):
+                backends.append(Backend(f"process {i} of {len(setups)}", own))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield backends
