@@ -1,6 +1,7 @@
 """Serving: tokens per second and time to the first token, many clients at once, beside the engine alone and a peer.
 
     python bench/serve.py --clients 32 --requests 256
+    python bench/serve.py --clients 32 --data-parallel-size 1 2                # in one process, and in two
     python bench/serve.py --peer-url http://127.0.0.1:8100 --peer-model thinkling-base    # such as vLLM's CPU build
 
 Each client sends one request after another, streamed, as `thinkling serve` and any other server take them. The engine
@@ -11,6 +12,7 @@ take turns. Bench/README.md has the peer's commands.
 import asyncio
 import statistics
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,8 @@ class Settings:
     max_tokens: int = 128
     repeats: int = 3
     seed: int = 0
+    data_parallel_size: tuple[int, ...] = (1,)
+    """Of thinkling serve; a server for each."""
     peer_url: str | None = None
     """Another server, started before, that serves the same weights."""
     peer_model: str = ""
@@ -63,8 +67,12 @@ def main(settings: Settings) -> None:
     requests = requests_of(settings.requests, settings.max_tokens, settings.seed)
     engine = LanguageModel.load(settings.model, max_rows=settings.clients)
     rows: dict[str, list[dict]] = {}
-    with our_server(settings.model, "--max-rows", str(settings.clients)) as (url, _):
-        sides = {"thinkling serve": (url, Path(settings.model).name)}
+    with ExitStack() as servers:
+        sides = {}
+        for size in settings.data_parallel_size:
+            flags = ("--max-rows", str(settings.clients), "--data-parallel-size", str(size))
+            url, _ = servers.enter_context(our_server(settings.model, *flags))
+            sides["thinkling serve" + (f", {size} processes" if size > 1 else "")] = url, Path(settings.model).name
         if settings.peer_url:
             sides["peer"] = (settings.peer_url, settings.peer_model or settings.model)
         for side in sides.values():

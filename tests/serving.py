@@ -1,6 +1,7 @@
 """A server in a process of its own, as a test's fixture, and small helpers to ask it."""
 
 import json
+import math
 import os
 import re
 import socket
@@ -59,9 +60,17 @@ class Running:
     def gauge(self, name: str) -> float:
         return float(re.search(rf"^thinkling_{name} (\S+)$", self.http.get("/metrics").text, re.MULTILINE)[1])
 
-    def wait_for(self, name: str, value: float) -> None:
+    def wait_for(self, name: str, value: float, seconds: float = math.inf) -> None:
+        until = time.monotonic() + seconds
         while self.gauge(name) != value:
+            assert time.monotonic() < until, f"{name} is not {value} after {seconds:.2f} s"
             time.sleep(0.02)
+
+    def seconds_of(self, num_tokens: int) -> float:
+        """How long so many tokens of one choice take here and now, at least: a measure for what must be sooner."""
+        started = time.monotonic()
+        usage = self.ask(**ANSWER | {"temperature": 50, "max_tokens": 100})["usage"]
+        return (time.monotonic() - started) / usage["completion_tokens"] * num_tokens
 
 
 def events(body: bytes) -> list[dict]:

@@ -14,7 +14,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 
 # Every module, in the order in which data flows: this list is the table of contents.
 ORDER = """
-anywhere threads allocator errors words checks isolated distributed device runs terminal progress problem
+anywhere threads allocator errors words checks isolated distributed device runs left_over terminal progress problem
 model model.config model.config_file model.tiles model.cache model.packed model.int8 model.transformer model.quantize
 model.decode_ops model.decode_kernels model.decode_pass model.invariant model.adapter
 model.gguf_file model.gguf_network model.stored model.chat_template model.jinja_template model.thinking
@@ -91,7 +91,8 @@ train.head_measure train.reward_head
 serve serve.wrapping serve.refusals serve.schema serve.parameters serve.context serve.reply_parser serve.metrics
 serve.weights
 serve.desk serve.served serve.asks serve.shapes serve.responses serve.methods serve.body serve.security serve.answering
-serve.connections serve.openapi serve.side_routes serve.api serve.server serve.talkers serve.far serve.line_editor
+serve.connections serve.openapi serve.side_routes serve.api serve.server serve.channel serve.worker serve.front
+serve.talkers serve.far serve.line_editor
 serve.reply serve.conversation serve.chat_commands serve.chat serve.arena
 serve.web serve.web.tree serve.web.session serve.web.actions serve.web.known serve.web.shelf serve.web.answering
 serve.web.transcript serve.web.style serve.web.door serve.web.page serve.web.server

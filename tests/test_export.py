@@ -3,6 +3,8 @@
 import errno
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -212,6 +214,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_command_says_what_came_out(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "new" / "m.gguf"
+    out.parent.mkdir()
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    (out.parent / f".m.new-{killed.pid}.gguf").write_bytes(b"what an export that was killed has left")
     cli.main(["export", "--model", str(folder), "--gguf", str(out), "--kind", "Q8_0"])
     said = capsys.readouterr().out
     assert "logits, read back: they differ by at most 0." in said and "200 of 200 texts get the same" in said

@@ -364,8 +364,7 @@ def test_methods_answer_as_models(server: Running) -> None:
 
 
 def test_a_full_queue_says_when_to_come_back_and_a_client_that_goes_frees_it(server: Running) -> None:
-    server.ask(**QUICK, max_tokens=1)  # so that the counter is there
-    before = server.gauge("completion_tokens_total")
+    soon = server.seconds_of(300)  # the choices would go on for 900
     with server.http.stream("POST", CHAT, json=LONG | {"n": 12, "stream": True, "seed": 1}) as reply:
         parts = reply.iter_bytes()  # kept: httpx closes a stream whose iterator is gone
         next(parts)
@@ -374,9 +373,8 @@ def test_a_full_queue_says_when_to_come_back_and_a_client_that_goes_frees_it(ser
         assert server.refused(**ANSWER, n=13)[0] == 400  # more than there ever are
         assert server.gauge("choices_under_way") == 12
     server.wait_for("choices_under_way", 0)
-    server.wait_for("rows_running", 0)
+    server.wait_for("rows_running", 0, soon)
     assert server.gauge("cancelled_total") >= 1
-    assert server.gauge("completion_tokens_total") - before < 2000  # of about 5,000, had they gone on
     assert content(server.ask(**QUICK))
 
 

@@ -1,7 +1,10 @@
 """Weights: saved and loaded bit for bit, exchanged with transformers both ways, and every broken folder named."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -348,6 +351,24 @@ def test_a_failed_save_leaves_the_old_checkpoint(folder: Path, monkeypatch: pyte
         save_model(folder.parent / "new", make(UNTIED), make_tokenizer())
     assert [path.name for path in folder.parent.iterdir()] == ["saved"]
     assert same_bits(load_model(folder), make(TIED))
+
+
+def test_what_killed_saves_left_is_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else: not what a process that runs is writing, nor what belongs to another place."""
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    gone, home = killed.pid, folder.parent
+    kept = {f".saved.new-{os.getppid()}", f".other.new-{gone}", f".saved.new-{gone}.gguf", f".saved.mine-{gone}"}
+    for name in (*kept, f".saved.new-{gone}", f".saved.old-{gone}"):
+        (home / name).mkdir()
+        (home / name / "config.json").write_text("{}")
+    with monkeypatch.context() as failing:
+        failing.setattr(weights, "save_file", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            save_model(folder, make(UNTIED), make_tokenizer())
+    assert {path.name for path in home.iterdir()} == kept | {"saved", f".saved.old-{gone}"}
+    save_model(folder, make(UNTIED), make_tokenizer())
+    assert {path.name for path in home.iterdir()} == kept | {"saved"}
 
 
 # -------------------------------------------------------------------------------------------------------- resolving

@@ -41,6 +41,7 @@ class Export(ModelSettings):
 def main(settings: Export) -> None:
     from thinkling.commands.load import language_model
     from thinkling.generate.recommended import recommended
+    from thinkling.left_over import of_this_process, remove_left_over
     from thinkling.model.gguf_writer import write_gguf
     from thinkling.model.modelfile import modelfile
     from thinkling.runs import check_place, refused_by_name, write_text
@@ -57,7 +58,8 @@ def main(settings: Export) -> None:
     beside, text = path.with_name("Modelfile"), modelfile(path.name, model.tokenizer, context, recommended(config))
     if beside.exists() and beside.read_bytes() != text.encode():  # the same text is of an export that was killed
         raise already(beside)
-    growing = path.with_name(f".{path.stem}.new-{os.getpid()}.gguf")
+    growing = of_this_process(path, "new", ".gguf")
+    remove_left_over(path, "new", ".gguf")
     try:
         with refused_by_name(path):
             path.parent.mkdir(parents=True, exist_ok=True)

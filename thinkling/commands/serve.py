@@ -49,13 +49,20 @@ class Serve(ModelSettings):
     """Seconds that a client may take to send a request, or to read when its connection is full."""
     max_connections: int = 1024
     """Connections at once."""
+    data_parallel_size: int = 1
+    """Processes behind the one port, each with the weights, --max-rows, and its part of --cache-gb, --prefix-gb and
+    --queue: on a CPU of as many cores a small model answers many clients faster. One that fills the memory's bandwidth
+    gains nothing."""
     ending: float = 30.0
     """Seconds that answers under way may still take when the server is told to end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(0, queue=self.queue, ending=self.ending, prefix_gb=self.prefix_gb)
-        at_least(1, max_connections=self.max_connections)
+        at_least(1, max_connections=self.max_connections, data_parallel_size=self.data_parallel_size)
+        if self.data_parallel_size > 1 and self.allow_weight_updates is not None:
+            raise UserError("--allow-weight-updates has no meaning with --data-parallel-size: weights would change in "
+                            "one process of several; leave one of the two out")  # fmt: skip
         above_zero(request_timeout=self.request_timeout, client_timeout=self.client_timeout)
         a_port(self.port)
         if self.name is not None and not (self.name and self.name.isprintable() and "+" not in self.name):
@@ -65,8 +72,9 @@ class Serve(ModelSettings):
 def main(settings: Serve) -> None:
     import os
 
-    from thinkling.commands.load import language_model
+    from thinkling.commands.load import how_to_load, language_model, limits_of
     from thinkling.serve.api import Limits
+    from thinkling.serve.front import serve_in_processes
     from thinkling.serve.security import Access
     from thinkling.serve.server import listening, serve
 
@@ -74,5 +82,10 @@ def main(settings: Serve) -> None:
     access = Access(settings.host, token, settings.allow_host, settings.allow_origin)
     limits = Limits(settings.queue, settings.request_timeout, settings.client_timeout, settings.max_connections)
     listening(access.bind, settings.port).close()  # what is wrong with it is said before a model is loaded
+    size = settings.data_parallel_size
+    if size > 1:
+        engine = limits_of(settings) | {"prefix_gb": settings.prefix_gb}
+        return serve_in_processes(size, how_to_load(settings), engine, settings.name, access, settings.port, limits,
+                                  settings.ending)  # fmt: skip
     model = language_model(settings, prefix_gb=settings.prefix_gb)
     serve(model, settings.name, access, settings.port, limits, settings.ending, settings.allow_weight_updates)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import torch
 
@@ -26,8 +27,30 @@ from thinkling.generate.completion import Completion
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.model import Prompt
 from thinkling.generate.sampling import Sampling
+from thinkling.words import counted
 
+MOST_PER_CORE = 2  # processes: each waits for something at times, but not for longer than it works
 Waiting = tuple[asyncio.AbstractEventLoop, asyncio.Future]
+
+
+def threads_for_each(size: int) -> int:
+    """Of `size` processes. Raises UserError for more of them than can be of use."""
+    cores = usable_cores()
+    if size > MOST_PER_CORE * cores:
+        raise UserError(f"--data-parallel-size {size:,} is more than {counted(cores, 'core')} can serve: use at most "
+                        f"{MOST_PER_CORE * cores:,}")  # fmt: skip
+    return max(1, cores // size)
+
+
+def check_on_a_cpu(size: int, where: torch.device, otherwise: str) -> None:
+    if where.type != "cpu":
+        raise UserError(f"--data-parallel-size {size} is for a CPU, and the model is on {where}: leave it out, or "
+                        f"{otherwise}")  # fmt: skip
+
+
+def how_it_ended(process: BaseProcess) -> str:
+    code = process.exitcode
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 class DataParallelModel(LanguageModel):
@@ -41,12 +64,10 @@ class DataParallelModel(LanguageModel):
         UserError off a CPU."""
         if limits.get("cache_gb"):
             limits["cache_gb"] /= size
+        threads = threads_for_each(size)
         model = cls.load(*how, **limits)
-        where = model.network.device
-        if where.type != "cpu":
-            raise UserError(f"--data-parallel-size {size} is for a CPU, and the model is on {where}: leave it out, or "
-                            "start a server for each device and name them with --server URL,URL")  # fmt: skip
-        load, threads = partial(LanguageModel.load, *how, **limits), max(1, usable_cores() // size)
+        check_on_a_cpu(size, model.network.device, "start a server for each device and name them with --server URL,URL")
+        load = partial(LanguageModel.load, *how, **limits)
         model.workers = [Worker(f"process {number} of {size}", load, threads) for number in range(1, size + 1)]
         for worker in model.workers:
             weakref.finalize(model, worker.stop)
@@ -128,10 +149,8 @@ class Worker:
 
     def _ended(self) -> FatalError:
         self._process.join(timeout=1.0)
-        code = self._process.exitcode
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return FatalError(f"the model's {self.name} has ended ({how}): if memory ran out, lower --data-parallel-size "
-                          "or --cache-gb")  # fmt: skip
+        return FatalError(f"the model's {self.name} has ended ({how_it_ended(self._process)}): if memory ran out, "
+                          "lower --data-parallel-size or --cache-gb")  # fmt: skip
 
     def stop(self) -> None:
         self._pipe.close()

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from thinkling.errors import NotWritten, UserError
+from thinkling.left_over import of_this_process, remove_left_over
 from thinkling.model.config import ModelConfig
 from thinkling.model.config_file import config_json, read_object
 from thinkling.model.package_index import KNOWN, fetched
@@ -192,14 +193,15 @@ def save_model(
 
     The folder is written beside its place and then renamed, so it is whole or absent. A folder already there is
     replaced only if it is empty or holds a checkpoint (config.json and *.safetensors); otherwise UserError, as where
-    the disk is full.
+    the disk is full. What earlier saves to this place left, that were killed, is removed.
     """
     refuse_quantized(model, "a checkpoint")
     folder = Path(folder).expanduser().resolve()
     if folder.exists() and not _replaceable(folder):
         raise UserError(f"{folder}: not a checkpoint, so it is not replaced; choose another folder")
     dtype = dtype or model.dtype
-    growing, old = (folder.with_name(f".{folder.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
+    growing, old = of_this_process(folder, "new"), of_this_process(folder, "old")
+    remove_left_over(folder, "new")
     try:
         with refused_by_name(folder):
             growing.mkdir(parents=True)
@@ -217,6 +219,7 @@ def save_model(
     finally:
         shutil.rmtree(growing, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+    remove_left_over(folder, "old")  # not before: it may have been the only one
 
 
 def _replaceable(folder: Path) -> bool:

@@ -24,7 +24,7 @@ from thinkling.serve.asks import Asked, ChatAsk, chat_ask, chat_plans, check_met
 from thinkling.serve.body import read_json
 from thinkling.serve.desk import Desk, Generation, Nothing, Source
 from thinkling.serve.methods import MethodRun
-from thinkling.serve.metrics import Metrics
+from thinkling.serve.metrics import Group, Metrics
 from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, of_endpoint, read
 from thinkling.serve.refusals import ApiError, bad
 from thinkling.serve.reply_parser import Delta, TokenFact
@@ -59,9 +59,11 @@ class Job:
 class Api:
     """The server's routes, around one model."""
 
-    def __init__(self, served: Served, limits: Limits, access: Access, folder: Path | None = None) -> None:
-        """folder: what other weights may be taken from while it runs."""
-        self.served, self.limits, self.access = served, limits, access
+    def __init__(
+        self, served: Served, limits: Limits, access: Access, folder: Path | None = None, group: Group | None = None
+    ) -> None:
+        """folder: what other weights may be taken from while it runs. group: the processes of which this is one."""
+        self.served, self.limits, self.access, self.group = served, limits, access, group
         self.weights = Weights(served.model, folder) if folder is not None else None
         self.metrics, self.words = Metrics(), TokenWords(served.model.tokenizer)
         self.desk: Desk | None = None  # from the moment that the event loop runs
@@ -69,7 +71,8 @@ class Api:
     def app(self) -> Starlette | Guard:
         routes = {
             (CHAT, "POST"): self.chat, (TEXT, "POST"): self.text, (RESPONSES, "POST"): self.responses,
-            **side_routes(self.served, self.metrics, self.limits.client_seconds, lambda: self.desk, self.weights),
+            **side_routes(self.served, self.metrics, self.limits.client_seconds, lambda: self.desk, self.weights,
+                          self.group),
         }  # fmt: skip
         app = Starlette(
             routes=[Route(path, route, methods=[method]) for (path, method), route in routes.items()],

@@ -1,9 +1,11 @@
 """Connections that cost more than they are worth are ended: too many, or one whose client sends or reads too slowly.
+And a server of several processes is told which of its connections have a request under way.
 
 It adds this to uvicorn's own protocol for HTTP/1.1, which also limits how much of a head it holds.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -60,3 +62,33 @@ class WatchedProtocol(H11Protocol):
 
 def watched(seconds: float, most: int) -> type[WatchedProtocol]:
     return type("Watched", (WatchedProtocol,), {"seconds": seconds, "most": most})
+
+
+class ReportingProtocol(WatchedProtocol):
+    """Also tells whether its connection is busy: from the start until its first answer has ended, and while it has a
+    later request. tell: hears "busy", "idle" and "closed", with whether it was busy until then."""
+
+    tell: Callable[..., None]
+    busy = True
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # which may begin with the next request, if that has come
+        self._look()
+
+    def _look(self) -> None:
+        busy = self.cycle is None or not self.cycle.response_complete
+        if busy != self.busy:
+            self.busy = busy
+            self.tell("busy" if busy else "idle")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.tell("closed", self.busy)
+
+
+def reporting(seconds: float, most: int, tell: Callable[..., None]) -> type[ReportingProtocol]:
+    return type("Reporting", (ReportingProtocol,), {"seconds": seconds, "most": most, "tell": staticmethod(tell)})

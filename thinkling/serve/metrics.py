@@ -1,8 +1,12 @@
-"""Counts and times of the server, as Prometheus reads them: text, made when it is asked for."""
+"""Counts and times of the server, as Prometheus reads them: text, made when it is asked for.
+
+Of a server that is several processes each counts on its own, and whichever is asked adds the others to its own.
+"""
 
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # the histograms' upper bounds
 
@@ -19,19 +23,37 @@ TIMES = {
 }
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What one process has counted. counts: by name and labels. times: requests in each of SECONDS, those beyond, and
+    the sum of seconds."""
+
+    counts: dict[str, float]
+    times: dict[str, list[float]]
+    gauges: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of one server. size: how many. others: asks what the others have counted."""
+
+    size: int
+    others: Callable[[], Awaitable[list[Snapshot]]]
+
+
 class Metrics:
     """`count` and `observe` while the server works; `text` is a page for Prometheus. gauges: read when asked."""
 
     def __init__(self) -> None:
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
-        self._counts: dict[tuple[str, str], float] = defaultdict(float)
+        self._counts: dict[str, float] = defaultdict(float)
         self._times: dict[str, list[float]] = {name: [0.0] * (len(SECONDS) + 2) for name in TIMES}
         self._lock = threading.Lock()
 
     def count(self, name: str, amount: float = 1, **labels: object) -> None:
         said = ",".join(f'{key}="{escaped(str(value))}"' for key, value in labels.items())
         with self._lock:
-            self._counts[name, f"{{{said}}}" if said else ""] += amount
+            self._counts[name + (f"{{{said}}}" if said else "")] += amount
 
     def observe(self, name: str, seconds: float) -> None:
         with self._lock:
@@ -39,22 +61,42 @@ class Metrics:
             row[next((i for i, bound in enumerate(SECONDS) if seconds <= bound), len(SECONDS))] += 1
             row[-1] += seconds
 
-    def text(self) -> str:
-        lines = []
+    def snapshot(self) -> Snapshot:
         with self._lock:
-            for name, help in COUNTERS.items():
-                lines += head(f"{name}_total", "counter", help)
-                rows = sorted((labels, value) for (own, labels), value in self._counts.items() if own == name)
-                lines += [f"thinkling_{name}_total{labels} {value:.15g}" for labels, value in rows]
-            for name, help in TIMES.items():
-                lines += head(name, "histogram", help)
-                *counts, total = self._times[name]
-                for i, bound in enumerate([*map(str, SECONDS), "+Inf"]):
-                    lines.append(f'thinkling_{name}_bucket{{le="{bound}"}} {sum(counts[: i + 1]):.15g}')
-                lines += [f"thinkling_{name}_sum {total:.15g}", f"thinkling_{name}_count {sum(counts):.15g}"]
-        for name, (help, value) in self.gauges.items():
-            lines += [*head(name, "gauge", help), f"thinkling_{name} {value():.15g}"]
+            counts, times = dict(self._counts), {name: list(row) for name, row in self._times.items()}
+        return Snapshot(counts, times, {name: value() for name, (_, value) in self.gauges.items()})
+
+    def text(self, others: Sequence[Snapshot] = ()) -> str:
+        """others: of the same server's other processes; added up."""
+        found, lines = total([self.snapshot(), *others]), []
+        for name, help in COUNTERS.items():
+            lines += head(f"{name}_total", "counter", help)
+            rows = sorted((key[len(name) :], value) for key, value in found.counts.items() if named(key) == name)
+            lines += [f"thinkling_{name}_total{labels} {value:.15g}" for labels, value in rows]
+        for name, help in TIMES.items():
+            lines += head(name, "histogram", help)
+            *counts, seconds = found.times[name]
+            for i, bound in enumerate([*map(str, SECONDS), "+Inf"]):
+                lines.append(f'thinkling_{name}_bucket{{le="{bound}"}} {sum(counts[: i + 1]):.15g}')
+            lines += [f"thinkling_{name}_sum {seconds:.15g}", f"thinkling_{name}_count {sum(counts):.15g}"]
+        for name, (help, _) in self.gauges.items():
+            lines += [*head(name, "gauge", help), f"thinkling_{name} {found.gauges[name]:.15g}"]
         return "\n".join(lines) + "\n"
+
+
+def total(snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Of all of a server's processes."""
+    counts, gauges = Counter(), Counter()
+    for one in snapshots:
+        counts.update(one.counts)
+        gauges.update(one.gauges)
+    columns = {name: zip(*(one.times[name] for one in snapshots), strict=True) for name in TIMES}
+    return Snapshot(counts, {name: list(map(sum, rows)) for name, rows in columns.items()}, gauges)
+
+
+def named(key: str) -> str:
+    """The name in a count's key, without its labels."""
+    return key.partition("{")[0]
 
 
 def head(name: str, kind: str, help: str) -> list[str]:

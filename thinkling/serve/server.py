@@ -17,7 +17,7 @@ import uvicorn
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.serve.api import Api, Limits
-from thinkling.serve.connections import watched
+from thinkling.serve.connections import WatchedProtocol, watched
 from thinkling.serve.security import LOG, MOST_HEAD, Access, is_loopback
 from thinkling.serve.served import Served
 
@@ -31,21 +31,35 @@ def serve(
     access.token: off the own machine there is always one; without one it is made up here, and printed. folder: what
     clients may have other weights taken from.
     """
-    if (made := with_token(access)) is not access:
-        access = made
-        print(f"the token that clients must send: {access.token}", file=sys.stderr)
+    access = with_told_token(access)
     api = Api(Served.of(model, name, int(time.time())), limits, access, folder)
     listener = listening(access.bind, port)
-    LOG.setLevel(logging.INFO)
-    LOG.addHandler(handler := logging.StreamHandler())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    config = uvicorn.Config(
-        api.app(), http=watched(limits.client_seconds, limits.connections), ws="none", loop="asyncio", lifespan="on",
+    log_to_standard_error()
+    config = config_of(api, watched(limits.client_seconds, limits.connections), ending_s)
+    print(f"serving {', '.join(api.served.names)} at {address(listener)}/v1 (Ctrl+C ends)", flush=True)
+    uvicorn.Server(config).run([listener])
+
+
+def config_of(api: Api, protocol: type[WatchedProtocol], ending_s: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        api.app(), http=protocol, ws="none", loop="asyncio", lifespan="on",
         log_config=None, log_level="error", access_log=False, server_header=False, proxy_headers=False,
         h11_max_incomplete_event_size=MOST_HEAD, timeout_keep_alive=30, timeout_graceful_shutdown=ending_s,
     )  # fmt: skip
-    print(f"serving {', '.join(api.served.names)} at {address(listener)}/v1 (Ctrl+C ends)", flush=True)
-    uvicorn.Server(config).run([listener])
+
+
+def log_to_standard_error() -> None:
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(handler := logging.StreamHandler())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+
+
+def with_told_token(access: Access) -> Access:
+    """`with_token`, and a token that was made is printed."""
+    made = with_token(access)
+    if made is not access:
+        print(f"the token that clients must send: {made.token}", file=sys.stderr)
+    return made
 
 
 def with_token(access: Access) -> Access:

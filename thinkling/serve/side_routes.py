@@ -12,7 +12,7 @@ from thinkling.serve.asks import chat_of, clean
 from thinkling.serve.body import read_json
 from thinkling.serve.context import prompt_tokens
 from thinkling.serve.desk import Desk
-from thinkling.serve.metrics import Metrics
+from thinkling.serve.metrics import Group, Metrics
 from thinkling.serve.openapi import document
 from thinkling.serve.parameters import DETOKENIZE, TOKENIZE, read
 from thinkling.serve.refusals import ApiError, bad
@@ -24,9 +24,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def side_routes(
-    served: Served, metrics: Metrics, client_seconds: float, desk: Callable[[], Desk], weights: Weights | None
-) -> dict[tuple[str, str], Endpoint]:
-    """By path and method. desk: there once the server runs. weights: where others may be taken."""
+    served: Served, metrics: Metrics, client_seconds: float, desk: Callable[[], Desk], weights: Weights | None,
+    group: Group | None,
+) -> dict[tuple[str, str], Endpoint]:  # fmt: skip
+    """By path and method. desk: there once the server runs. weights: where others may be taken. group: the processes of
+    which this is one, None for a server that is alone."""
     cards = cards_of(served)
 
     async def models(request: Request) -> Response:
@@ -46,7 +48,8 @@ def side_routes(
         return json_page({"version": __version__})
 
     async def metrics_page(request: Request) -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+        others = await group.others() if group is not None else ()
+        return Response(metrics.text(others), media_type="text/plain; version=0.0.4")
 
     schema = encoded(document(served.name, updates=weights is not None))
 
@@ -54,6 +57,8 @@ def side_routes(
         return Response(schema, media_type="application/json")
 
     updates = weight_routes(weights, client_seconds) if weights is not None else {}
+    if group is not None:
+        updates = no_weight_routes(group.size, client_seconds)
     return text_routes(served, client_seconds, desk) | updates | {
         ("/v1/models", "GET"): models, ("/v1/models/{name:path}", "GET"): one_model, ("/health", "GET"): health,
         ("/version", "GET"): version, ("/metrics", "GET"): metrics_page, ("/openapi.json", "GET"): openapi,
@@ -100,6 +105,16 @@ def weight_routes(weights: Weights, client_seconds: float) -> dict[tuple[str, st
         return json_page({"weight_version": weights.version})
 
     return {(UPDATE, "POST"): update, (INFO, "GET"): info}
+
+
+def no_weight_routes(size: int, client_seconds: float) -> dict[tuple[str, str], Endpoint]:
+    async def refuse(request: Request) -> Response:
+        if request.method == "POST":
+            await read_json(request, client_seconds)
+        raise bad(None, f"weights would change in one of this server's {size} processes only: start it without "
+                  "--data-parallel-size")  # fmt: skip
+
+    return {(UPDATE, "POST"): refuse, (INFO, "GET"): refuse}
 
 
 def cards_of(served: Served) -> list[dict]:
