@@ -46,9 +46,9 @@ class Bench:
     """Train the student in every way and measure. Example: python bench/distil.py --out runs/distil"""
 
     out: Path = Path("runs/distil")
-    student: str = "runs/nano"
-    """A model's name or folder, as the teacher; guide 8 says how this one is made."""
-    teacher: str = "thinkling-base"
+    student: str = "thinkling-nano"
+    """A model's name or folder, as the teacher."""
+    teacher: str = "thinkling-teacher"
     tokens: tuple[int, ...] = (60_000, 240_000)
     """Reply tokens that an arm trains on; several make a curve. The table shows the last."""
     num_seeds: int = 3

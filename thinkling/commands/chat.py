@@ -27,8 +27,8 @@ class Chat(ModelSettings):
     """
 
     model: str = "thinkling-reasoner"
-    """A built-in model's name, a checkpoint's folder or .gguf file, smollm2-135m (98 MB, fetched once), or a Hub id:
-    org/name or org/name@revision."""
+    """A built-in model (thinkling-base, -reasoner, -teacher, -nano), a checkpoint's folder or .gguf file, smollm2-135m
+    (98 MB, fetched once), or a Hub id: org/name or org/name@revision."""
     server: str | None = None
     """Ask an OpenAI-compatible server at this URL instead of loading the model here; --model is its name there. With
     --web too."""

@@ -17,8 +17,8 @@ OnError = Literal["stop", "skip"]
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     model: str = "thinkling-base"
-    """A built-in model's name, a checkpoint's folder or .gguf file, smollm2-135m (98 MB, fetched once), or a Hub id:
-    org/name or org/name@revision."""
+    """A built-in model (thinkling-base, -reasoner, -teacher, -nano), a checkpoint's folder or .gguf file, smollm2-135m
+    (98 MB, fetched once), or a Hub id: org/name or org/name@revision."""
     adapter: Path | None = None
     """The folder of a PEFT LoRA adapter for this model, added to its weights."""
     device: str = "auto"

@@ -23,7 +23,7 @@ BPE_DOCUMENTS = 30_000  # what a tokenizer is trained on
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain:
-    """Train a base model from nothing on generated mathematics: how thinkling-base was made.
+    """Train a base model from nothing on generated mathematics: how thinkling-base and thinkling-nano were made.
 
     Interrupted, the same command resumes: on a CPU with the bits that it would have had. OUT is then a model for
     generate, eval and grpo.
