@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import tyro
 from safetensors import safe_open
-from sides import Side, machine, peak_bytes, spread, timed, weights_of
+from sides import Side, bytes_read_per_second, machine, peak_bytes, spread, timed, weights_of
 
 from thinkling.device import pick_device, pick_dtype
 from thinkling.errors import UserError
@@ -159,12 +159,6 @@ def num_weights(folder: Path) -> int:
     """Numbers that a checkpoint stores; a tied head is there once."""
     files = [safe_open(file, "pt") for file in folder.glob("*.safetensors")]
     return sum(prod(file.get_slice(name).get_shape()) for file in files for name in file.keys())  # noqa: SIM118
-
-
-def bytes_read_per_second() -> float:
-    """That the CPU reads, by all its threads, where nothing lies in its caches."""
-    memory = torch.ones(2**28)
-    return max(memory.nbytes / timed(memory.sum, torch.device("cpu"))[1] for _ in range(5))
 
 
 def agreement(folder: Path, prompts: Tokens, num_tokens: int, device: torch.device) -> dict:

@@ -121,6 +121,12 @@ def timed(run: Callable[[], object], device: torch.device) -> tuple:
     return result, time.perf_counter() - started
 
 
+def bytes_read_per_second() -> float:
+    """That the CPU reads, by all its threads, where nothing lies in its caches."""
+    memory = torch.ones(2**28)
+    return max(memory.nbytes / timed(memory.sum, torch.device("cpu"))[1] for _ in range(5))
+
+
 def peak_bytes(device: torch.device) -> dict[str, int]:
     """The most this process has held so far: resident memory, and on a GPU what torch has allocated."""
     status = Path("/proc/self/status")

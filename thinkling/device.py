@@ -1,11 +1,13 @@
 """Where the tensors live: cuda | mps | cpu, their dtype, and seeds. And what machine this is, for reports."""
 
+import contextlib
 import hashlib
 import os
 import platform
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -70,6 +72,25 @@ def out_of_memory(error: BaseException) -> bool:
     """Did torch, on a GPU or a CPU, find no memory? Then a smaller pass may succeed."""
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def all_memory() -> int:
+    """Bytes of the machine's memory, used or not."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def free_memory() -> int:
+    """Bytes that this process could still take, by what Linux says of the machine and of the container; elsewhere half
+    of the machine's memory."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return all_memory() // 2
+    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        most, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, most - used)
+    return free
 
 
 def to_device(values: Sequence, device: torch.device) -> torch.Tensor:

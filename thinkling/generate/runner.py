@@ -18,6 +18,7 @@ from thinkling.generate.cuda_graph import CudaGraphDecoder, can_record
 from thinkling.generate.memory import Memory
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
+from thinkling.model.prepacked import prepacked_twin, renew
 from thinkling.model.transformer import Transformer
 
 PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at most (or one prompt)
@@ -60,13 +61,18 @@ class Runner:
         self.look_at_weights()
 
     def look_at_weights(self) -> None:
-        """Make the decoder anew if weights are elsewhere than when it was made, or others have come, as adapters do: it
-        reads them where they were. Asked before the first request of a batch, and when weights have changed."""
+        """Make the decoder and the twin anew if weights are elsewhere than when they were made, or others have come, as
+        adapters do; and what the twin has copied, if its numbers are others. Asked before the first request of a batch,
+        before a reading, and when weights have changed."""
         if self.weights_at != [weight.data_ptr() for weight in self.model.parameters()]:
             recorded = can_record(self.model)
             self.decoder = CudaGraphDecoder(self.model, self.cache, self.memory.max_length) if recorded else None
             self.reads_ahead = recorded
+            self.twin = prepacked_twin(self.model)
+            self.network = self.model if self.twin is None else self.twin
             self.weights_at = [weight.data_ptr() for weight in self.model.parameters()]  # it has joined some
+        elif self.twin is not None:
+            renew(self.twin)
 
     def _new_cache(self, num_rows: int, room: int, num_tokens: int | None = None) -> KVCache:
         model = self.model
@@ -124,7 +130,7 @@ class Runner:
                 part = self._new_cache(len(reads), room)
                 for i, read in enumerate(reads):
                     part.copy_row(self.cache, read.row, i, read.start)
-            hidden = self.model(self._padded(unread), part)
+            hidden = self.network(self._padded(unread), part)
         except RuntimeError as error:
             if out_of_memory(error):
                 return None
@@ -185,10 +191,10 @@ class Runner:
     def logits(self, counts: Sequence[int]) -> Float[Tensor, "N V"]:
         """Of the next token in each of the first rows, and of those behind its guesses: so many places of each row."""
         if max(counts) == 1:
-            return self.model.logits(self.hidden[: len(counts), 0])
+            return self.network.logits(self.hidden[: len(counts), 0])
         rows = [row for row, count in enumerate(counts) for _ in range(count)]
         ahead = [number for count in counts for number in range(count)]
-        return self.model.logits(self.hidden[rows, ahead])
+        return self.network.logits(self.hidden[rows, ahead])
 
     def decode(self, tokens: Sequence[Sequence[int]], longest: int, behind: Sequence[int] = ()) -> None:
         """Read new tokens in each of the first rows: one, and guesses behind it. longest: tokens of the longest row,
@@ -200,7 +206,8 @@ class Runner:
         B, T = tokens.shape
         part = self.cache.view(B, longest + T - 1)
         recorded = self.decoder is not None and T == 1
-        self.hidden[:B, :T] = self.decoder(tokens, longest, behind)[:, None] if recorded else self.model(tokens, part)
+        hidden = self.decoder(tokens, longest, behind)[:, None] if recorded else self.network(tokens, part)
+        self.hidden[:B, :T] = hidden
         part.advance(1)
 
     def accept(self, counts: Sequence[int]) -> None:
@@ -210,12 +217,13 @@ class Runner:
     def read(self, sequences: list[Sequence[int]], most: int | None = None) -> list[Float[Tensor, "T D"]]:
         """The hidden states of as many sequences as one pass reads, the last ones; sequences stand by length. most:
         padded tokens of the pass, or one sequence."""
+        self.look_at_weights()
         tokens = min(self.pass_tokens, most or self.pass_tokens)
         count, hidden = min(len(sequences), max(1, tokens // len(sequences[-1]))), None
         now = sequences[-count:]
         try:
             cache = self._new_cache(count, len(now[-1])) if self.model.batch_invariant else None
-            hidden = self.model(self._padded(now), cache)
+            hidden = self.network(self._padded(now), cache)
         except RuntimeError as error:
             if count == 1 or not out_of_memory(error):
                 raise

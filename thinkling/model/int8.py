@@ -91,7 +91,10 @@ class Int8Embedding(nn.Module):
 
 
 def projections(x: Float[Tensor, "... D"], *layers: nn.Module) -> list[Tensor]:
-    """What each of several layers makes of x, which is quantized once for all of them."""
+    """What each of several layers makes of x, which is quantized once for all of them; layers that are one product
+    (prepacked.py) are asked together."""
+    if hasattr(layers[0], "together"):
+        return layers[0].together(x)
     if not isinstance(layers[0], Int8Linear):
         return [layer(x) for layer in layers]
     numbers, scale = quantized(x.reshape(-1, x.shape[-1]))

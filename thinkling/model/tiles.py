@@ -17,11 +17,14 @@ QUERIES, PLACES = 8, 64  # tokens that ask, and that are seen, in one block of a
 AT_ONCE = 2**15  # numbers that torch leaves to one thread
 
 
+def has_bfloat16_instructions() -> bool:
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def rows_of(dtype: torch.dtype) -> int:
     """Rows of a product. A CPU without instructions for 16 bits gains nothing by several of them: there it is 1."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()
-    fast = any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-    return ROWS if dtype == torch.float32 or fast else 1
+    return ROWS if dtype == torch.float32 or has_bfloat16_instructions() else 1
 
 
 class TiledLinear(nn.Module):

@@ -4,7 +4,6 @@ Tensors are read one at a time into a network without memory, so loading peaks a
 are stored: stored.py. What is saved is safetensors in the Hub's layout, which transformers reads.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from thinkling.device import all_memory
 from thinkling.errors import NotWritten, UserError
 from thinkling.left_over import of_this_process, remove_left_over
 from thinkling.model.config import ModelConfig
@@ -173,7 +173,7 @@ def device_memory(device: torch.device) -> int:
     """Bytes of memory, used or not; an Apple GPU shares the machine's."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return all_memory()
 
 
 # ------------------------------------------------------------------------------------------------------------ saving

@@ -1,0 +1,195 @@
+"""The twin that answers on a CPU, beside the network that it is a twin of: products in blocks say the same, and what
+they have copied follows the weights, however these change."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from test_decode_pass import network_of
+from test_engine import STOP, far_from_uniform, requests, run
+from torch import nn
+
+from thinkling import device
+from thinkling.generate.engine import Engine
+from thinkling.generate.reference import generate
+from thinkling.generate.sampling import Sampling
+from thinkling.model import prepacked
+from thinkling.model.config import FAMILIES
+from thinkling.model.invariant import make_invariant
+from thinkling.model.prepacked import PrepackedLinear, can_prepack, prepacked_twin
+from thinkling.model.quantize import quantize
+from thinkling.model.transformer import Transformer
+from thinkling.train.config import OptimizerConfig
+from thinkling.train.lora import add_adapters
+from thinkling.train.optim import Optimizer
+
+pytestmark = pytest.mark.skipif(not can_prepack(torch.float32), reason="this processor or torch has no such products")
+
+
+@pytest.fixture(autouse=True)
+def small_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepacked, "SMALL", 1)
+
+
+def in_blocks(network: nn.Module) -> set[str]:
+    return {name for name, layer in network.named_modules() if isinstance(layer, PrepackedLinear)}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("tied", [False, True])
+@torch.no_grad()
+def test_the_twin_says_what_the_network_says(kind: str, tied: bool) -> None:
+    """Biases, experts, a head that is the embedding; one row, rows of unequal length, and none."""
+    network = network_of(kind, (4, 2), tied)
+    twin = prepacked_twin(network)
+    for shape in ((1, 1), (3, 7), (2, 60)):
+        tokens = torch.randint(40, shape, generator=torch.Generator().manual_seed(shape[1]))
+        torch.testing.assert_close(twin.logits(twin(tokens)), network.logits(network(tokens)), atol=2e-4, rtol=1e-4)
+    assert twin.logits(torch.zeros(0, 24)).shape == (0, 40)
+    states = torch.randn(5, 48)[:, ::2]  # every second number
+    torch.testing.assert_close(twin.logits(states), network.logits(states))
+
+
+def test_every_product_is_in_blocks_and_nothing_else_is_another() -> None:
+    network = network_of("qwen3", (4, 2), True)
+    twin, names = prepacked_twin(network), {name for name, own in network.named_modules() if type(own) is nn.Linear}
+    assert in_blocks(twin) == names
+    assert not in_blocks(network)
+    assert len(names) == 15
+    kept = {id(own) for own in network.parameters()}
+    assert {id(own) for own in twin.parameters()} < kept
+    assert twin.model.layers[0].self_attn.q_proj.blocks is twin.model.layers[0].self_attn.v_proj.blocks
+    mixture = prepacked_twin(network_of("qwen3_moe", (4, 2), True))
+    assert type(mixture.model.layers[1].mlp.gate) is nn.Linear  # the router
+    assert "model.layers.1.mlp.experts.3.down_proj" in in_blocks(mixture)
+
+
+def test_what_has_no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = far_from_uniform()
+    assert prepacked_twin(network) is not None
+    copied = sum(layer.weight.nbytes for layer in network.modules() if type(layer) is nn.Linear)
+    for free, there in ((2 * copied, True), (2 * copied - 1, False)):
+        monkeypatch.setattr(prepacked, "free_memory", lambda free=free: free)
+        assert (prepacked_twin(network) is not None) is there
+    monkeypatch.undo()
+    assert prepacked_twin(network) is None  # it is narrow
+    monkeypatch.setattr(prepacked, "SMALL", 1)
+    assert prepacked_twin(copy.deepcopy(network).half()) is None
+    with torch.inference_mode():
+        assert prepacked_twin(far_from_uniform()) is None  # nobody could tell that it has changed
+    for change in (make_invariant, quantize):
+        changed = network_of("qwen3", (4, 2), False)
+        change(changed)
+        assert prepacked_twin(changed) is None
+
+
+def test_the_engine_answers_with_it_as_the_plain_loop_does() -> None:
+    """Prompts of all lengths, in chunks and beside each other, with guesses and from what was read before."""
+    model, jobs = far_from_uniform(), requests(30, seed=3)
+    engine = Engine(model, STOP, max_rows=5, max_length=96)
+    assert in_blocks(engine.runner.network)
+    for (prompt, sampling), found in zip(jobs, run(engine, jobs, together=3), strict=True):
+        alone = generate(model, prompt, sampling, STOP)
+        assert found.tokens == alone.tokens
+        assert found.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+
+
+def by_optimizer(network: Transformer) -> None:
+    network(torch.arange(20)[None]).square().mean().backward()
+    Optimizer(network, OptimizerConfig(lr=0.3)).step()
+
+
+def by_data(network: Transformer) -> None:
+    """Which torch does not count."""
+    own = network.model.layers[0].mlp.up_proj.weight
+    own.data.mul_(-1.0)
+
+
+def by_state(network: Transformer) -> None:
+    network.load_state_dict({name: own.flip(0) for name, own in network.state_dict().items()})
+
+
+def by_another_tensor(network: Transformer) -> None:
+    own = network.model.layers[1].self_attn.o_proj
+    own.weight.data = own.weight.data.flip(0).clone()
+
+
+def by_another_layer(network: Transformer) -> None:
+    own = network.model.layers[1].self_attn
+    own.v_proj = copy.deepcopy(own.k_proj)
+
+
+def by_adapters(network: Transformer) -> None:
+    add_adapters(network, 4, 64.0, seed=0)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name.endswith("lora_b"):
+                weight.normal_(std=0.5, generator=torch.Generator().manual_seed(weight.numel()))
+
+
+CHANGES = [by_optimizer, by_data, by_state, by_another_tensor, by_another_layer, by_adapters]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_it_has_copied_follows_the_weights(change: Callable[[Transformer], None]) -> None:
+    network, prompt, sampling = far_from_uniform(), [1, 2, 3], Sampling(0.0, max_tokens=20)
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    (before,) = run(engine, [(prompt, sampling)], 1)
+    change(network)
+    (after,) = run(engine, [(prompt, sampling)], 1)
+    assert after.tokens == generate(network, prompt, sampling, ()).tokens != before.tokens
+    assert in_blocks(engine.runner.network)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@torch.no_grad()
+def test_a_reading_sees_what_has_changed(change: Callable[[Transformer], None]) -> None:
+    network, tokens = far_from_uniform(), list(range(12))
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    with torch.enable_grad():
+        change(network)
+    engine.add(engine.reading(tokens))
+    ((_, hidden),) = engine.step()
+    torch.testing.assert_close(hidden, network(torch.tensor([tokens]))[0], atol=1e-4, rtol=1e-4)
+
+
+def test_weights_that_change_under_a_request() -> None:
+    """It goes on with the new ones, as --overlap wants it."""
+    network = far_from_uniform()
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    engine.submit([1, 2, 3], Sampling(0.0, max_tokens=20))
+    engine.step()
+    by_data(network)
+    engine.weights_changed()
+    states = torch.randn(4, 32)
+    own = engine.runner.network.model.layers[0].mlp
+    torch.testing.assert_close(own.up_proj(states), network.model.layers[0].mlp.up_proj(states))
+
+
+def test_what_has_not_changed_is_not_copied_again() -> None:
+    engine = Engine(far_from_uniform(), (), max_rows=2, max_length=96)
+    blocks = engine.runner.network.model.layers[0].self_attn.q_proj.blocks
+    first = blocks.packed
+    run(engine, requests(3, seed=1), together=1)
+    assert blocks.packed is first
+
+
+def test_free_memory_is_what_the_machine_and_its_container_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/proc/meminfo": "MemTotal: 999 kB\nMemAvailable:   700 kB\nBuffers: 1 kB\n"}
+
+    def read(self: Path, *_: object, **__: object) -> str:
+        if str(self) not in files:
+            raise FileNotFoundError(self)
+        return files[str(self)]
+
+    assert 0 < device.free_memory() < device.all_memory()
+    monkeypatch.setattr(Path, "read_text", read)
+    assert device.free_memory() == 700 * 1024
+    files |= {"/sys/fs/cgroup/memory.max": "max\n", "/sys/fs/cgroup/memory.current": "1000\n"}
+    assert device.free_memory() == 700 * 1024
+    files["/sys/fs/cgroup/memory.max"] = "5000\n"
+    assert device.free_memory() == 4000
+    files.pop("/proc/meminfo")
+    assert device.free_memory() == device.all_memory() // 2
