@@ -16,7 +16,8 @@ PAGE = ROOT / "ARCHITECTURE.md"
 ORDER = """
 anywhere threads allocator errors words checks isolated distributed device runs left_over terminal progress problem
 model model.config model.config_file model.tiles model.cache model.packed model.int8 model.transformer model.quantize
-model.prepacked model.decode_ops model.decode_kernels model.decode_pass model.invariant model.adapter
+model.prepacked model.decode_ops model.decode_blocks model.decode_kernels model.decode_pass model.invariant
+model.adapter
 model.gguf_file model.gguf_network model.stored model.chat_template model.jinja_template model.thinking
 model.gguf_tokenizer model.tokenizer model.package_index model.weights
 model.gguf_vocabulary model.gguf_writer model.modelfile model.state_dict

@@ -16,7 +16,9 @@ from thinkling.generate.engine import Engine
 from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
 from thinkling.model import prepacked
+from thinkling.model.cache import KVCache
 from thinkling.model.config import FAMILIES
+from thinkling.model.decode_blocks import DecodeBlocks, can_decode_in_blocks
 from thinkling.model.invariant import make_invariant
 from thinkling.model.prepacked import PrepackedLinear, can_prepack, prepacked_twin
 from thinkling.model.quantize import quantize
@@ -50,6 +52,42 @@ def test_the_twin_says_what_the_network_says(kind: str, tied: bool) -> None:
     assert twin.logits(torch.zeros(0, 24)).shape == (0, 40)
     states = torch.randn(5, 48)[:, ::2]  # every second number
     torch.testing.assert_close(twin.logits(states), network.logits(states))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if not FAMILIES[kind].experts])
+@pytest.mark.parametrize("rows", [1, 3, 6, 17])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_the_pass_in_few_calls_says_what_the_twin_says(kind: str, rows: int, dtype: torch.dtype) -> None:
+    """Three steps of rows of unequal length, in a cache that has more rows and more room. The same bits, and the same
+    in the cache."""
+    if not can_prepack(dtype):
+        pytest.skip("no instructions for it")
+    with torch.inference_mode(False):
+        twin = prepacked_twin(network_of(kind, (6, 2), True).to(dtype))
+    assert can_decode_in_blocks(twin)
+    caches = [KVCache(twin.config, rows + 2, 40, torch.device("cpu"), dtype) for _ in range(2)]
+    for cache in caches:
+        for number, held in enumerate((*cache.keys, *cache.values)):
+            held.normal_(generator=torch.Generator().manual_seed(number))
+        cache.lengths[:rows] = torch.arange(rows) * 2
+    run = DecodeBlocks(twin)
+    for step in range(3):
+        tokens = (torch.arange(rows)[:, None] * 7 + step) % 40
+        parts = [cache.view(rows, 38) for cache in caches]
+        assert torch.equal(run(tokens, parts[0]), twin(tokens, parts[1])[:, 0])
+        for part in parts:
+            part.advance(1)
+    for mine, theirs in zip(caches[0].memory, caches[1].memory, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_which_twins_decode_in_few_calls() -> None:
+    assert not can_decode_in_blocks(prepacked_twin(network_of("qwen3_moe", (4, 2), True)))
+    for leaf in ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj"):
+        twin = prepacked_twin(network_of("qwen3", (4, 2), True))
+        twin.model.layers[1].set_submodule(leaf, nn.Linear(4, 4))
+        assert not can_decode_in_blocks(twin), leaf
 
 
 def test_every_product_is_in_blocks_and_nothing_else_is_another() -> None:
@@ -90,6 +128,7 @@ def test_the_engine_answers_with_it_as_the_plain_loop_does() -> None:
     model, jobs = far_from_uniform(), requests(30, seed=3)
     engine = Engine(model, STOP, max_rows=5, max_length=96)
     assert in_blocks(engine.runner.network)
+    assert engine.runner.decode_blocks is not None
     for (prompt, sampling), found in zip(jobs, run(engine, jobs, together=3), strict=True):
         alone = generate(model, prompt, sampling, STOP)
         assert found.tokens == alone.tokens

@@ -18,6 +18,7 @@ from thinkling.generate.cuda_graph import CudaGraphDecoder, can_record
 from thinkling.generate.memory import Memory
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
+from thinkling.model.decode_blocks import DecodeBlocks, can_decode_in_blocks
 from thinkling.model.prepacked import prepacked_twin, renew
 from thinkling.model.transformer import Transformer
 
@@ -70,6 +71,8 @@ class Runner:
             self.reads_ahead = recorded
             self.twin = prepacked_twin(self.model)
             self.network = self.model if self.twin is None else self.twin
+            fused = self.twin is not None and can_decode_in_blocks(self.twin)
+            self.decode_blocks = DecodeBlocks(self.twin) if fused else None
             self.weights_at = [weight.data_ptr() for weight in self.model.parameters()]  # it has joined some
         elif self.twin is not None:
             renew(self.twin)
@@ -205,8 +208,12 @@ class Runner:
         """The same for tokens that are on the device already."""
         B, T = tokens.shape
         part = self.cache.view(B, longest + T - 1)
-        recorded = self.decoder is not None and T == 1
-        hidden = self.decoder(tokens, longest, behind)[:, None] if recorded else self.network(tokens, part)
+        if T == 1 and self.decoder is not None:
+            hidden = self.decoder(tokens, longest, behind)[:, None]
+        elif T == 1 and self.decode_blocks is not None:
+            hidden = self.decode_blocks(tokens, part)[:, None]
+        else:
+            hidden = self.network(tokens, part)
         self.hidden[:B, :T] = hidden
         part.advance(1)
 

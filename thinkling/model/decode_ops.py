@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def normed(x: Float[Tensor, "B D"], norm: Float[Tensor, " D"], eps: float) -> Float[Tensor, "B D"]:
+def normed(x: Float[Tensor, "... D"], norm: Float[Tensor, "... D"], eps: float) -> Float[Tensor, "... D"]:
     """RMSNorm, the mean square in float32."""
     wide = x.float()
     return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype) * norm
