@@ -64,7 +64,10 @@ def test_the_pass_in_few_calls_says_what_the_twin_says(kind: str, rows: int, dty
     if not can_prepack(dtype):
         pytest.skip("no instructions for it")
     with torch.inference_mode(False):
-        twin = prepacked_twin(network_of(kind, (6, 2), True).to(dtype))
+        network = network_of(kind, (6, 2), True).to(dtype)
+        for number, own in enumerate(own for own in network.parameters() if own.ndim == 1):  # norms that are not equal
+            own.data.normal_(generator=torch.Generator().manual_seed(number))
+        twin = prepacked_twin(network)
     assert can_decode_in_blocks(twin)
     caches = [KVCache(twin.config, rows + 2, 40, torch.device("cpu"), dtype) for _ in range(2)]
     for cache in caches:
@@ -123,10 +126,11 @@ def test_what_has_no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
         assert prepacked_twin(changed) is None
 
 
-def test_the_engine_answers_with_it_as_the_plain_loop_does() -> None:
-    """Prompts of all lengths, in chunks and beside each other, with guesses and from what was read before."""
+@pytest.mark.parametrize("more", [{}, {"speculate": 3}, {"prefix_gb": 0.001, "max_num_batched_tokens": 16}])
+def test_the_engine_answers_with_it_as_the_plain_loop_does(more: dict) -> None:
+    """Prompts of all lengths beside each other; with guesses, from what was read before, in chunks."""
     model, jobs = far_from_uniform(), requests(30, seed=3)
-    engine = Engine(model, STOP, max_rows=5, max_length=96)
+    engine = Engine(model, STOP, max_rows=5, max_length=96, **more)
     assert in_blocks(engine.runner.network)
     assert engine.runner.decode_blocks is not None
     for (prompt, sampling), found in zip(jobs, run(engine, jobs, together=3), strict=True):
