@@ -34,6 +34,11 @@ class Settings:
     clients: int = 32
     requests: int = 256
     max_tokens: int = 128
+    least_tokens: int | None = None
+    """Requests ask for so many tokens at least, and for max_tokens at most: random weights never stop by themselves.
+    None: all ask for max_tokens."""
+    dtype: str = "auto"
+    """Of ours; the peer has its own flag."""
     repeats: int = 3
     seed: int = 0
     data_parallel_size: tuple[int, ...] = (1,)
@@ -64,13 +69,13 @@ async def load(url: str, model: str, requests: list[Request], clients: int) -> t
 def main(settings: Settings) -> None:
     print(f"{machine(pick_device('auto'))}; {settings.clients} clients, {settings.requests} requests of at most "
           f"{settings.max_tokens} tokens, {settings.model}\n")  # fmt: skip
-    requests = requests_of(settings.requests, settings.max_tokens, settings.seed)
-    engine = LanguageModel.load(settings.model, max_rows=settings.clients)
+    requests = requests_of(settings.requests, settings.max_tokens, settings.seed, settings.least_tokens)
+    engine = LanguageModel.load(settings.model, dtype=settings.dtype, max_rows=settings.clients)
     rows: dict[str, list[dict]] = {}
     with ExitStack() as servers:
         sides = {}
         for size in settings.data_parallel_size:
-            flags = ("--max-rows", str(settings.clients), "--data-parallel-size", str(size))
+            flags = ("--max-rows", str(settings.clients), "--dtype", settings.dtype, "--data-parallel-size", str(size))
             url, _ = servers.enter_context(our_server(settings.model, *flags))
             sides["thinkling serve" + (f", {size} processes" if size > 1 else "")] = url, Path(settings.model).name
         if settings.peer_url:

@@ -50,11 +50,13 @@ class Request:
         }  # fmt: skip
 
 
-def requests_of(num: int, max_tokens: int, seed: int) -> list[Request]:
+def requests_of(num: int, max_tokens: int, seed: int, least: int | None = None) -> list[Request]:
+    """least: each asks for at least so many tokens, and at most `max_tokens`; None: for `max_tokens`."""
     found = problems("held-out", num)
     seeds = [derive_seed(seed, i) % 2**31 for i in range(num)]
+    span = 1 if least is None else max_tokens - least + 1
     return [
-        Request(render("step-by-step", p.question), Sampling(max_tokens=max_tokens, seed=own))
+        Request(render("step-by-step", p.question), Sampling(max_tokens=max_tokens - own % span, seed=own))
         for p, own in zip(found, seeds, strict=True)
     ]
 

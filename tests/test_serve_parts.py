@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -40,7 +41,7 @@ from thinkling.serve.parameters import CHAT, RESPONSES, TEXT, TOKENIZE, of_endpo
 from thinkling.serve.refusals import ApiError
 from thinkling.serve.reply_parser import ReplyParser, StopSearch, TokenFact, joined
 from thinkling.serve.security import Access, Guard, escaped, host_name
-from thinkling.serve.served import Served
+from thinkling.serve.served import Served, public_name
 from thinkling.serve.shapes import TokenWords
 
 # --- the parser of replies ---
@@ -627,3 +628,14 @@ def test_metrics_are_prometheus_text() -> None:
     assert 'thinkling_request_seconds_bucket{le="0.03"} 2' in lines
     assert 'thinkling_request_seconds_bucket{le="+Inf"} 3' in lines
     assert "thinkling_request_seconds_sum 500.04" in lines
+
+
+def test_a_model_is_called_as_its_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of Qwen3-0.6B was served as Qwen3-0, since what stands behind a dot looked like a kind of file."""
+    (tmp_path / "Qwen3-0.6B").mkdir()
+    (tmp_path / "tiny-1.5.gguf").touch()
+    assert public_name(str(tmp_path / "Qwen3-0.6B")) == public_name(f"{tmp_path}/Qwen3-0.6B/") == "Qwen3-0.6B"
+    assert public_name(str(tmp_path / "tiny-1.5.gguf")) == "tiny-1.5"
+    assert public_name("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
+    monkeypatch.chdir(tmp_path / "Qwen3-0.6B")
+    assert public_name(".") == "Qwen3-0.6B"

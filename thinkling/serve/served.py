@@ -52,5 +52,5 @@ class Served:
 
 
 def public_name(name: str) -> str:
-    """A model's name without the folder that it lies in; a Hub id stays whole."""
-    return Path(name).stem if Path(name).exists() else name
+    """A model's name without the folder that it lies in, and without `.gguf`; a Hub id stays whole."""
+    return Path(name).absolute().name.removesuffix(".gguf") if Path(name).exists() else name
