@@ -15,6 +15,7 @@ from thinkling.commands.rollout_servers import RolloutServerSettings
 from thinkling.errors import UserError
 from thinkling.generate.language_model import LanguageModel
 from thinkling.generate.score import score_packed
+from thinkling.model import prepacked
 from thinkling.model.config import SIZES, ModelConfig
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import load_model
@@ -285,6 +286,22 @@ def test_parts_by_hand(tmp_path: Path) -> None:
     per_layer = (1024 + 2048) + 2 * (1024 + 1024) + (2048 + 1024) + 3 * (1024 + 3072)
     assert small["adamw's state"] == pytest.approx(8 * 16 * 28 * per_layer / 1e9)
     assert small["reference model"] == 0
+
+
+def test_the_engines_copy_of_the_matrices_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of float32 a weight, for each engine; none of a narrow network, beside adapters, or on a GPU."""
+    monkeypatch.setattr(prepacked, "can_prepack", lambda dtype: dtype == torch.float32)
+    large, name = SIZES["Qwen3-0.6B"], "weights in blocks"
+    ahead = plan(tmp_path, overlap=True, max_stale=2, device="cpu")
+    assert rl_steps.fixed_parts(ahead, large, torch.float32)[name] == pytest.approx(3 * 4 * 0.59604992)
+    for settings, config, dtype in (
+        (ahead, large, torch.bfloat16),
+        (ahead, replace(large, hidden_size=256), torch.float32),
+        (replace(ahead, lora_rank=8), large, torch.float32),
+    ):
+        assert rl_steps.fixed_parts(settings, config, dtype)[name] == 0
+    on_gpu = replace(rl_steps.workload(ahead), on_cpu=False)
+    assert memory.fixed_parts(on_gpu, large, torch.float32)[name] == 0
 
 
 def test_muon_has_one_moment_of_the_layers_and_adamw_two_of_the_rest(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def update_config(settings: Any) -> UpdateConfig:
 
 def workload(settings: Any) -> Workload:
     """The run as far as memory is concerned."""
+    from thinkling.device import pick_device
     from thinkling.train.memory import Workload
 
     return Workload(
@@ -47,4 +48,5 @@ def workload(settings: Any) -> Workload:
         lora_rank=settings.lora_rank, recompute=settings.recompute,
         has_reference=settings.objective.needs_reference and not settings.lora_rank,
         num_copies=settings.max_stale if settings.overlap and not settings.servers.urls else 0,
+        on_cpu=pick_device(settings.device).type == "cpu",
     )  # fmt: skip

@@ -102,14 +102,15 @@ def sft_config(settings: Sft) -> SftConfig:
 
 
 def workload(settings: Sft) -> Workload:
-    """The run as far as memory is concerned: nothing is drawn, so there is no key-value cache."""
+    """The run as far as memory is concerned: nothing is drawn but held-out answers, so there is no key-value cache."""
+    from thinkling.device import pick_device
     from thinkling.train.memory import Workload
 
     return Workload(
         num_rollouts=0, max_tokens=min(settings.max_length, settings.micro_batch_tokens),
         max_length=settings.max_length, max_rows=settings.max_rows, cache_gb=0.0,
         micro_batch_tokens=settings.micro_batch_tokens, memory_gb=settings.memory_gb, optimizer=settings.optimizer,
-        lora_rank=settings.lora_rank, recompute=settings.recompute,
+        lora_rank=settings.lora_rank, recompute=settings.recompute, on_cpu=pick_device(settings.device).type == "cpu",
     )  # fmt: skip
 
 

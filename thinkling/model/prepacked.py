@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thinkling.device import free_memory
+from thinkling.model.config import ModelConfig
 from thinkling.model.tiles import has_bfloat16_instructions
 from thinkling.model.transformer import MLP, Attention, Transformer
 from thinkling.threads import SMALL
@@ -31,10 +32,10 @@ PROBES = 64  # numbers of a weight that are looked at, to see whether it has cha
 def prepacked_twin(network: Transformer) -> Transformer | None:
     """None where it would be of no use, or where a second copy of the matrices would take more than half of the memory
     that is free."""
-    if network.device.type != "cpu" or network.config.hidden_size < SMALL:
+    if network.device.type != "cpu" or not is_worth_blocks(network.config, network.dtype):
         return None
     found = [layer for owner, names in places(network) for layer in layers_of(owner, names)]
-    if not found or not can_prepack(network.dtype) or 2 * sum(layer.weight.nbytes for layer in found) > free_memory():
+    if not found or 2 * sum(layer.weight.nbytes for layer in found) > free_memory():
         return None
     twin = copy.deepcopy(network, {id(own): own for own in (*network.parameters(), *network.buffers())})
     for owner, names in places(twin):
@@ -43,6 +44,10 @@ def prepacked_twin(network: Transformer) -> Transformer | None:
             for number, name in enumerate(names):
                 setattr(owner, name, PrepackedLinear(blocks, number))
     return twin
+
+
+def is_worth_blocks(config: ModelConfig, dtype: torch.dtype) -> bool:
+    return config.hidden_size >= SMALL and can_prepack(dtype)
 
 
 def can_prepack(dtype: torch.dtype) -> bool:

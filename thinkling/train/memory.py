@@ -18,6 +18,7 @@ from thinkling.errors import UserError
 from thinkling.generate.score import CHUNK_ELEMENTS, score_packed
 from thinkling.model.cache import bytes_per_token
 from thinkling.model.config import SIZES, ModelConfig
+from thinkling.model.prepacked import is_worth_blocks
 from thinkling.model.stored import config_at
 from thinkling.model.transformer import Transformer
 from thinkling.model.weights import resolve
@@ -38,7 +39,7 @@ class Workload:
     max_rows, cache_gb: the engine's.
     micro_batch_tokens: of a pass at most; memory_gb: what all must fit into, or None. lora_rank: 0 without adapters.
     has_reference: is there a second network to compare with? num_copies: of the network, each with a cache of its own,
-    which draw ahead.
+    which draw ahead. on_cpu: does the engine answer on a CPU, through copies of the matrices (model/prepacked.py)?
     """
 
     num_rollouts: int
@@ -53,6 +54,7 @@ class Workload:
     recompute: bool = False
     has_reference: bool = False
     num_copies: int = 0
+    on_cpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict
     rows = min(work.max_rows, work.num_rollouts)
     cache = min(work.cache_gb, rows * work.max_length * bytes_per_token(config, dtype) / GIGA)
     reference = work.has_reference
+    in_blocks = work.on_cpu and not work.lora_rank and is_worth_blocks(config, dtype)
     exact = dtype == torch.float32
     handed_over = 0 if exact else max(sizes) * dtype.itemsize  # one weight's gradient, on its way to its master's
     return {
@@ -102,6 +105,7 @@ def fixed_parts(work: Workload, config: ModelConfig, dtype: torch.dtype) -> dict
         f"{work.optimizer}'s state": moment_bytes(work.optimizer, matrices, rest) / GIGA,
         "reference model": reference * every * dtype.itemsize / GIGA,
         "copies that draw ahead": work.num_copies * every * dtype.itemsize / GIGA,
+        "weights in blocks": (1 + work.num_copies) * in_blocks * every * dtype.itemsize / GIGA,
         "key-value cache": (1 + work.num_copies) * cache,
         "logits of a chunk": 4 * min(CHUNK_ELEMENTS, work.micro_batch_tokens * config.vocab_size) * 4 / GIGA,
     }
