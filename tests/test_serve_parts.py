@@ -639,3 +639,41 @@ def test_a_model_is_called_as_its_folder_is(tmp_path: Path, monkeypatch: pytest.
     assert public_name("Qwen/Qwen3-0.6B") == "Qwen/Qwen3-0.6B"
     monkeypatch.chdir(tmp_path / "Qwen3-0.6B")
     assert public_name(".") == "Qwen3-0.6B"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body", "end"),
+    [
+        (CHAT, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}, b"[DONE]"),
+        (TEXT, {"prompt": "hi", "max_tokens": 3}, b"[DONE]"),
+        (RESPONSES, {"input": "hi", "max_output_tokens": 3}, b"event: response.incomplete"),
+    ],
+)
+def test_a_place_is_free_when_the_last_piece_arrives(
+    tiny: LanguageModel, path: str, body: dict, end: bytes, stream: bool
+) -> None:
+    """A client that reads `[DONE]` and asks again at once was told that the queue is full."""
+    api = Api(Served.of(tiny, "tiny", 0), Limits(queue=0), Access("127.0.0.1"))
+    taken: list[int] = []
+
+    async def work() -> None:
+        api.desk = Desk(tiny, 0, Metrics())
+        asked = [{"type": "http.request", "body": json.dumps(body | {"stream": stream}).encode(), "more_body": False}]
+
+        async def receive() -> dict:
+            return asked.pop() if asked else await asyncio.Future()
+
+        async def send(message: dict) -> None:
+            if message.get("status", 200) != 200:
+                pytest.fail(str(message))
+            if message.get("body") and (end in message["body"] or not stream):
+                taken.append(api.desk.taken)
+
+        headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
+        await api.app()({"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers,
+                         "query_string": b"",
+                         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}, receive, send)  # fmt: skip
+
+    asyncio.run(work())
+    assert taken == [0] and api.desk.taken == 0

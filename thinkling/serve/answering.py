@@ -23,9 +23,13 @@ LOG = logging.getLogger("thinkling.serve")
 JSON, EVENTS = "application/json", "text/event-stream; charset=utf-8"
 
 
+class Last(bytes):
+    """The piece that ends a stream. Who reads it may ask again at once, and then his place must be free."""
+
+
 class Answering(Response):
     """parts: the body, piece by piece, if it streams; else one piece. places: of the desk, taken by the client, given
-    back at the end. seconds: that the whole may take."""
+    back before the last piece is sent, or when the client is gone. seconds: that the whole may take."""
 
     def __init__(
         self, desk: Desk, client: str, places: int, seconds: float, parts: Callable[[], AsyncIterator[bytes]],
@@ -34,10 +38,10 @@ class Answering(Response):
         super().__init__(None, 200, headers, EVENTS if streams else JSON)
         del self.headers["content-length"]
         self.desk, self.client, self.places, self.seconds = desk, client, places, seconds
-        self.parts, self.streams = parts, streams
+        self.parts, self.streams, self.started, self.is_over = parts, streams, 0.0, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = time.monotonic()
+        self.started = time.monotonic()
         work = asyncio.ensure_future(self._work(scope, receive, send))
         gone = asyncio.ensure_future(disconnected(receive))
         try:
@@ -48,7 +52,11 @@ class Answering(Response):
             for task in (work, gone):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
-            seconds = time.monotonic() - started
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if not self.is_over:
+            self.is_over, seconds = True, time.monotonic() - self.started
             self.desk.give_back(self.places, seconds, self.client)
             self.desk.metrics.observe("request_seconds", seconds)
 
@@ -57,6 +65,8 @@ class Answering(Response):
         try:
             async with asyncio.timeout(self.seconds), aclosing(self.parts()) as parts:
                 async for part in parts:
+                    if isinstance(part, Last) or not self.streams:
+                        self._give_back()
                     if not begun:
                         begun = True
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -66,6 +76,7 @@ class Answering(Response):
             told = as_refusal(error, self.seconds)
             if isinstance(error, TimeoutError):
                 self.desk.metrics.count("cancelled")
+            self._give_back()
             if not begun:
                 return await refusal(told)(scope, receive, send)
             await send({"type": "http.response.body", "body": event(told.json()), "more_body": False})

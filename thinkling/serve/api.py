@@ -19,7 +19,7 @@ from starlette.routing import Route
 from thinkling.errors import UserError
 from thinkling.generate.engine import Engine
 from thinkling.scale.methods import Recipe
-from thinkling.serve.answering import Answering, timed, whole
+from thinkling.serve.answering import Answering, Last, timed, whole
 from thinkling.serve.asks import Asked, ChatAsk, chat_ask, chat_plans, check_method, text_plans
 from thinkling.serve.body import read_json
 from thinkling.serve.desk import Desk, Generation, Nothing, Source
@@ -139,7 +139,8 @@ class Api:
                 async for some in grown:
                     made = [event(data, name) for _, delta in some for name, data in builder.push(delta)]
                     if values["stream"] and made:
-                        yield b"".join(made)
+                        piece = b"".join(made)
+                        yield piece if builder.response["status"] == "in_progress" else Last(piece)
             if not values["stream"]:
                 yield encoded(builder.response)
 
@@ -240,7 +241,7 @@ class Api:
                 yield b"".join(chunks)
         counted = (values["stream_options"] or {}).get("include_usage")
         end = event(shape.last_chunk(self._usage(job, list(last.values())))) if counted else b""
-        yield end + b"data: [DONE]\n\n"
+        yield Last(end + b"data: [DONE]\n\n")
 
     def _usage(self, job: Job, ends: Sequence[Delta]) -> dict:
         return usage(job.num_prompt, sum(end.num_tokens for end in ends), sum(end.num_thinking for end in ends))
