@@ -5,10 +5,12 @@ import sys
 import textwrap
 
 import pytest
+import torch
 
 import thinkling
 from thinkling import cli
 from thinkling.errors import UserError
+from thinkling.model import prepacked
 from thinkling.terminal import own_name
 
 
@@ -105,13 +107,15 @@ def test_env_says_what_a_bug_report_needs(capsys: pytest.CaptureFixture, monkeyp
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    monkeypatch.setattr(prepacked, "can_prepack", lambda dtype: dtype == torch.float32)
     cli.main(["env"])
     shown = capsys.readouterr().out
     rows = dict(line.split(":", 1) for line in shown.splitlines())
-    assert list(rows) == ["thinkling", "Python", "system", "machine", "threads", "torch", "device", "dtype", "compiler",
-                          "folders", "output", "libraries"]  # fmt: skip
+    assert list(rows) == ["thinkling", "Python", "system", "machine", "threads", "torch", "device", "dtype", "products",
+                          "compiler", "folders", "output", "libraries"]  # fmt: skip
     assert thinkling.__version__ in rows["thinkling"]
     assert "OMP_NUM_THREADS 3, OMP_WAIT_POLICY passive" in rows["threads"]
     assert rows["threads"].endswith("; with OMP_WAIT_POLICY=active training is faster where nothing else runs")
+    assert "through weights in blocks in float32, from 512 wide on; int8 " in rows["products"]
     assert "tyro " in rows["libraries"]
     assert "hf_secret" not in shown

@@ -52,10 +52,25 @@ def lines() -> Iterator[tuple[str, str]]:
     device = pick_device()
     yield "device", f"auto is {device}; CPU, {gpus()}"
     yield "dtype", f"auto is {str(pick_dtype('auto', device)).removeprefix('torch.')}; {dtypes()}"
+    yield "products", products()
     yield "compiler", compiler()
     yield "folders", f"here {Path.cwd()}, the Hub's downloads {downloads()}"
     yield "output", f"{sys.stdout.encoding if sys.stdout else 'none'}, {shutil.get_terminal_size().columns} columns"
     yield "libraries", ", ".join(versions())
+
+
+def products() -> str:
+    """How a CPU multiplies when it answers."""
+    import torch
+
+    from thinkling.model.int8 import has_int8_instructions
+    from thinkling.model.prepacked import can_prepack
+    from thinkling.threads import SMALL
+
+    names = [name for name in ("float32", "bfloat16") if can_prepack(getattr(torch, name))]
+    blocks = f"a CPU answers through weights in blocks in {' and '.join(names)}, from {SMALL} wide on" if names else ""
+    int8 = f"int8 {'has' if has_int8_instructions() else 'lacks'} instructions of its own"
+    return f"{blocks or 'a CPU answers through weights as they lie'}; {int8}"
 
 
 def machine() -> str:
