@@ -56,6 +56,8 @@ class Bench:
     greedily."""
     jobs: int = 2
     """Runs at the same time, each with its share of the cores."""
+    train: bool = True
+    """False: only the table and the picture of the runs that are there."""
     only: str = ""
     """One run, as NAME/SEED, in this process; what the jobs do."""
 
@@ -113,11 +115,13 @@ def right(group: list[Rollout]) -> list[float]:
 
 
 def table(bench: Bench, before: dict) -> list[dict]:
-    """One row per name whose runs are all there; the base model first. Means over seeds, intervals over problems."""
+    """One row per name, of the seeds whose runs are there; the base model first. Means over seeds, intervals over
+    problems."""
     rows = [row_of("before", [before | {"tokens": 0, "seconds": 0.0, "updates": 0}])]
     for name in bench.names:
         paths = [folder_of(bench, name, seed) / "result.json" for seed in range(bench.num_seeds)]
-        if all(path.exists() for path in paths):
+        paths = [path for path in paths if path.exists()]
+        if paths:
             rows.append(row_of(name, [json.loads(path.read_text(encoding="utf-8")) for path in paths]))
     return rows
 
@@ -140,7 +144,8 @@ def markdown(rows: list[dict]) -> str:
     ]
     for row in rows:
         low, high = row["held_out_interval"]
-        seeds = f"{min(row['seeds']):.1%} to {max(row['seeds']):.1%}" if len(row["seeds"]) > 1 else ""
+        each = row["seeds"]
+        seeds = f"{len(each)}: {min(each):.1%} to {max(each):.1%}" if len(each) > 1 else str(len(each))
         lines.append(
             f"| {row['name']} | {row['held_out']:.1%} | [{100 * low:.1f}, {100 * high:.1f}] | {seeds} | "
             f"{row['pass_1']:.1%} | {row['pass_8']:.1%} | {row['longer']:.1%} | {row['length']:.0f} | "
@@ -207,12 +212,12 @@ def main(bench: Bench) -> None:
     if not base.exists():
         write_json(base, measure(bench, LanguageModel.load("thinkling-base")))
     wanted = [(name, seed) for seed in range(bench.num_seeds) for name in bench.names]
-    missing = [(n, s) for n, s in wanted if not (folder_of(bench, n, s) / "result.json").exists()]
+    missing = [(n, s) for n, s in wanted if bench.train and not (folder_of(bench, n, s) / "result.json").exists()]
     threads = str(max(1, (os.cpu_count() or 1) // bench.jobs))
 
     def start(run: tuple[str, int]) -> None:
         own = replace(bench, only=f"{run[0]}/{run[1]}")
-        flags = [f"--{key.replace('_', '-')}={value}" for key, value in asdict(own).items() if key != "names"]
+        flags = [f"--{key.replace('_', '-')}={value}" for key, value in asdict(own).items() if key not in ("names", "train")]
         subprocess.run([sys.executable, __file__, *flags], check=True, env=os.environ | {"OMP_NUM_THREADS": threads})
 
     with ThreadPoolExecutor(bench.jobs) as pool:
