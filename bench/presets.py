@@ -217,7 +217,8 @@ def main(bench: Bench) -> None:
 
     def start(run: tuple[str, int]) -> None:
         own = replace(bench, only=f"{run[0]}/{run[1]}")
-        flags = [f"--{key.replace('_', '-')}={value}" for key, value in asdict(own).items() if key not in ("names", "train")]
+        given = {key: value for key, value in asdict(own).items() if key not in ("names", "train")}
+        flags = [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
         subprocess.run([sys.executable, __file__, *flags], check=True, env=os.environ | {"OMP_NUM_THREADS": threads})
 
     with ThreadPoolExecutor(bench.jobs) as pool:
