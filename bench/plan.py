@@ -3,8 +3,8 @@
     python bench/plan.py
 
 First two numbers of the machine are measured: operations a second of a product of the model's shape, and bytes a second
-of a copy. With them and shares like those of `thinkling plan` a step is predicted, and then some are made. Needs a
-quiet machine.
+that are read. With them and shares like those of `thinkling plan` a step is predicted, and then some are made, with a
+reward at random, so that every rollout teaches something. Needs a quiet machine.
 """
 
 import time
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 import tyro
-from sides import machine
+from sides import bytes_read_per_second, machine
 
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo, workload
@@ -50,11 +50,10 @@ def quickest(work: Callable[[], object], times: int = 10) -> float:
 
 
 def measured(width: int, inner: int) -> Machine:
-    """This processor as a Machine: what a product and a copy reach."""
-    a, b, large = torch.randn(4096, width), torch.randn(width, inner), torch.randn(2**24)
-    operations = 2 * 4096 * width * inner / quickest(lambda: a @ b)
-    moved = 2 * large.nbytes / quickest(large.clone)
-    return Machine(gb=1.0, tflops=operations / 1e12, gbs=moved / 1e9, links=1.0, network=1.0)
+    """This processor as a Machine: what a product reaches, and a reader, into memory that is there already."""
+    a, b, out = torch.randn(4096, width), torch.randn(width, inner), torch.empty(4096, inner)
+    operations = 2 * 4096 * width * inner / quickest(lambda: torch.mm(a, b, out=out))
+    return Machine(gb=1.0, tflops=operations / 1e12, gbs=bytes_read_per_second() / 1e9, links=1.0, network=1.0)
 
 
 def main(bench: Bench) -> None:
@@ -64,7 +63,8 @@ def main(bench: Bench) -> None:
     with TemporaryDirectory() as folder:
         settings = Grpo(
             model=bench.model, out=Path(folder) / "run", steps=bench.steps, prompts_per_step=bench.prompts_per_step,
-            max_tokens=bench.max_tokens, eval_every=0, preflight=False, watchdog=False, device="cpu",
+            max_tokens=bench.max_tokens, reward=("random",), eval_every=0, preflight=False, watchdog=False,
+            device="cpu",
         )  # fmt: skip
         grpo.train(settings, model)
         rows = list(read_jsonl(settings.out / "metrics.jsonl"))[1:]
