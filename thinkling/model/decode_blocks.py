@@ -64,9 +64,9 @@ class DecodeBlocks:
 
 
 def can_decode_in_blocks(twin: Transformer) -> bool:
-    """Are all products of its layers in blocks, and none an expert's?"""
+    """Are all products of its layers in blocks, none an expert's, and the MLPs' activations those of `layer` above?"""
     layers = twin.model.layers
-    if not all(isinstance(layer.mlp, MLP) for layer in layers):
+    if not all(isinstance(layer.mlp, MLP) and layer.mlp.activation is F.silu for layer in layers):
         return False
     first = [own for layer in layers for own in (layer.self_attn.q_proj, layer.self_attn.o_proj, layer.mlp.gate_proj,
                                                  layer.mlp.down_proj)]  # fmt: skip
