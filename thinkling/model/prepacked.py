@@ -35,7 +35,7 @@ def prepacked_twin(network: Transformer) -> Transformer | None:
     if network.device.type != "cpu" or not is_worth_blocks(network.config, network.dtype):
         return None
     found = [layer for owner, names in places(network) for layer in layers_of(owner, names)]
-    hooked = any(hooks for _, hooks in kinds(network))
+    hooked = any(more for _, more in kinds(network))
     if hooked or not found or 2 * sum(layer.weight.nbytes for layer in found) > free_memory():
         return None
     leaves = [layer for layer in network.modules() if not list(layer.children())]  # also adapters, on or off
@@ -54,8 +54,10 @@ def prepacked_twin(network: Transformer) -> Transformer | None:
 
 
 def kinds(network: nn.Module) -> list[tuple[type, bool]]:
-    """Of all modules, and whether hooks look into them: with others the network says something else."""
-    return [(type(layer), bool(layer._forward_hooks or layer._forward_pre_hooks)) for layer in network.modules()]
+    """Of all modules, and whether they do more than their kind, by hooks or a `forward` of their own: with others the
+    network says something else."""
+    return [(type(layer), bool(layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer)))
+            for layer in network.modules()]  # fmt: skip
 
 
 def is_worth_blocks(config: ModelConfig, dtype: torch.dtype) -> bool:
