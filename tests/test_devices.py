@@ -4,6 +4,7 @@ On a machine without a GPU that is the CPU alone: the same paths, and the same t
 """
 
 import copy
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from thinkling.train.rl import sampler
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 on_each = pytest.mark.parametrize("device", DEVICES)
+PAGE = os.sysconf("SC_PAGE_SIZE")
 PROMPTS = [[9] * 7, [3, 4], list(range(5, 30)), [7] * 40]
 
 
@@ -183,6 +185,14 @@ def test_free_memory_in_a_container_of_the_first_version(files: dict[str, str]) 
     assert free_memory() == 700 * 1024
     files |= {f"{root}.limit_in_bytes": "5000\n", f"{root}.stat": "inactive_file 1\ntotal_inactive_file 300\n"}
     assert free_memory() == 4300
+
+
+def test_free_memory_of_a_process_that_may_not_grow(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ulimit -v` says."""
+    files["/proc/self/statm"] = "3 2 1 0 0 0 0\n"
+    for limit, free in ((8 * PAGE, 5 * PAGE), (2 * PAGE, 0), (-1, 700 * 1024)):
+        monkeypatch.setattr("resource.getrlimit", lambda kind, limit=limit: (limit, -1))
+        assert free_memory() == free
 
 
 @pytest.mark.parametrize(("line", "root", "most", "used"), [

@@ -81,11 +81,21 @@ def all_memory() -> int:
 
 def free_memory() -> int:
     """Bytes that this process could still take, by what Linux says of the machine, and of the groups of processes that
-    a container or a batch system has put it into; elsewhere half of the machine's memory."""
+    a container or a batch system has put it into, and `ulimit -v`; elsewhere half of the machine's memory."""
     free = _numbers(Path("/proc/meminfo")).get("MemAvailable:")
     if free is None:
         return all_memory() // 2
-    return max(0, min(free * 1024, *map(_left_in, _control_groups())))
+    return max(0, min(free * 1024, _left_to_grow(), *map(_left_in, _control_groups())))
+
+
+def _left_to_grow() -> float:
+    """Bytes of addresses up to this process's own limit."""
+    from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit  # Windows has none
+
+    most = getrlimit(RLIMIT_AS)[0]
+    if most == RLIM_INFINITY:
+        return float("inf")
+    return most - int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _control_groups() -> list[Path]:
