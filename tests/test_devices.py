@@ -4,6 +4,7 @@ On a machine without a GPU that is the CPU alone: the same paths, and the same t
 """
 
 import copy
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from full_logits import score
 
 from thinkling.commands import grpo
 from thinkling.commands.grpo import Grpo
+from thinkling.device import all_memory, free_memory
 from thinkling.generate import cuda_graph
 from thinkling.generate.engine import Engine
 from thinkling.generate.language_model import LanguageModel
@@ -25,6 +27,7 @@ from thinkling.train.rl import sampler
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 on_each = pytest.mark.parametrize("device", DEVICES)
+PAGE = os.sysconf("SC_PAGE_SIZE")
 PROMPTS = [[9] * 7, [3, 4], list(range(5, 30)), [7] * 40]
 
 
@@ -139,3 +142,68 @@ def test_bfloat16_training_learns_and_goes_on(
     grpo.train(settings, model(), lambda metrics: rewards.append(metrics.reward))
     assert len(rewards) == 12
     assert sum(rewards[-4:]) / 4 > sum(rewards[:2]) / 2 + 0.2
+
+
+# --- the memory that is free ---
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """All that there is to read, by path."""
+    found = {"/proc/meminfo": "MemTotal: 999 kB\nMemAvailable:   700 kB\nBuffers: 1 kB\n"}
+
+    def read(self: Path, *_: object, **__: object) -> str:
+        if str(self) not in found:
+            raise FileNotFoundError(self)
+        return found[str(self)]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    return found
+
+
+def test_free_memory_of_this_machine() -> None:
+    assert 0 < free_memory() < all_memory()
+
+
+def test_free_memory_is_what_the_machine_and_its_container_have(files: dict[str, str]) -> None:
+    assert free_memory() == 700 * 1024
+    files |= {"/sys/fs/cgroup/memory.max": "max\n", "/sys/fs/cgroup/memory.current": "1000\n"}
+    assert free_memory() == 700 * 1024
+    files["/sys/fs/cgroup/memory.max"] = "5000\n"
+    assert free_memory() == 4000
+    files["/sys/fs/cgroup/memory.stat"] = "file 800\ninactive_file 300\n"  # that is given back
+    assert free_memory() == 4300
+    files["/sys/fs/cgroup/memory.max"] = "100\n"  # lowered below what is in use
+    assert free_memory() == 0
+    files.pop("/proc/meminfo")
+    assert free_memory() == all_memory() // 2
+
+
+def test_free_memory_in_a_container_of_the_first_version(files: dict[str, str]) -> None:
+    root = "/sys/fs/cgroup/memory/memory"
+    files |= {f"{root}.limit_in_bytes": "9223372036854771712\n", f"{root}.usage_in_bytes": "1000\n"}
+    assert free_memory() == 700 * 1024
+    files |= {f"{root}.limit_in_bytes": "5000\n", f"{root}.stat": "inactive_file 1\ntotal_inactive_file 300\n"}
+    assert free_memory() == 4300
+
+
+def test_free_memory_of_a_process_that_may_not_grow(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ulimit -v` says."""
+    files["/proc/self/statm"] = "3 2 1 0 0 0 0\n"
+    for limit, free in ((8 * PAGE, 5 * PAGE), (2 * PAGE, 0), (-1, 700 * 1024)):
+        monkeypatch.setattr("resource.getrlimit", lambda kind, limit=limit: (limit, -1))
+        assert free_memory() == free
+
+
+@pytest.mark.parametrize(("line", "root", "most", "used"), [
+    ("0::", "/sys/fs/cgroup", "max", "current"), ("4:memory:", "/sys/fs/cgroup/memory", "limit_in_bytes",
+                                                  "usage_in_bytes")])  # fmt: skip
+def test_free_memory_where_a_batch_system_limits_a_job(
+    files: dict[str, str], line: str, root: str, most: str, used: str
+) -> None:
+    """The limit stands above the group of the process itself."""
+    files["/proc/self/cgroup"] = f"9:name=systemd:/other\n{line}/slurm/job_7/step_0\n"
+    files |= {f"{root}/slurm/job_7/memory.{most}": "9000\n", f"{root}/slurm/job_7/memory.{used}": "2000\n"}
+    assert free_memory() == 7000
+    files |= {f"{root}/slurm/job_7/step_0/memory.{most}": "6000\n", f"{root}/slurm/job_7/step_0/memory.{used}": "2\n"}
+    assert free_memory() == 5998

@@ -2,8 +2,10 @@
 they have copied follows the weights, however these change."""
 
 import copy
+import weakref
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import nullcontext
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,7 +13,6 @@ from test_decode_pass import network_of
 from test_engine import STOP, far_from_uniform, requests, run
 from torch import nn
 
-from thinkling import device
 from thinkling.generate.engine import Engine
 from thinkling.generate.reference import generate
 from thinkling.generate.sampling import Sampling
@@ -24,7 +25,7 @@ from thinkling.model.prepacked import PrepackedLinear, can_prepack, prepacked_tw
 from thinkling.model.quantize import quantize
 from thinkling.model.transformer import Transformer
 from thinkling.train.config import OptimizerConfig
-from thinkling.train.lora import add_adapters
+from thinkling.train.lora import adapters_off, add_adapters
 from thinkling.train.optim import Optimizer
 
 pytestmark = pytest.mark.skipif(not can_prepack(torch.float32), reason="this processor or torch has no such products")
@@ -219,20 +220,73 @@ def test_what_has_not_changed_is_not_copied_again() -> None:
     assert blocks.packed is first
 
 
-def test_free_memory_is_what_the_machine_and_its_container_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {"/proc/meminfo": "MemTotal: 999 kB\nMemAvailable:   700 kB\nBuffers: 1 kB\n"}
+@torch.no_grad()
+def test_adapters_are_off_in_the_twin_where_they_are_in_the_network() -> None:
+    network, tokens = far_from_uniform(), list(range(12))
+    by_adapters(network)
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    found = []
+    for where in (nullcontext(), adapters_off(network), nullcontext()):
+        with where:
+            engine.add(engine.reading(tokens))
+            found.append(dict(engine.step()).popitem()[1])
+            torch.testing.assert_close(found[-1], network(torch.tensor([tokens]))[0], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found[0], found[1])
 
-    def read(self: Path, *_: object, **__: object) -> str:
-        if str(self) not in files:
-            raise FileNotFoundError(self)
-        return files[str(self)]
 
-    assert 0 < device.free_memory() < device.all_memory()
-    monkeypatch.setattr(Path, "read_text", read)
-    assert device.free_memory() == 700 * 1024
-    files |= {"/sys/fs/cgroup/memory.max": "max\n", "/sys/fs/cgroup/memory.current": "1000\n"}
-    assert device.free_memory() == 700 * 1024
-    files["/sys/fs/cgroup/memory.max"] = "5000\n"
-    assert device.free_memory() == 4000
-    files.pop("/proc/meminfo")
-    assert device.free_memory() == device.all_memory() // 2
+@pytest.mark.parametrize("place", ["model.layers.1", "model.layers.0.mlp", "model.layers.1.mlp.up_proj", "model.norm"])
+def test_what_hooks_change_is_changed(place: str) -> None:
+    """No pass goes by them, nor by a `forward` of a module's own, whether they come before the engine or later; without
+    them the twin is there again."""
+    network, prompt, sampling = far_from_uniform(), [1, 2, 3], Sampling(0.0, max_tokens=20)
+    later = Engine(network, (), max_rows=2, max_length=96)
+    hook = network.get_submodule(place).register_forward_hook(lambda module, given, out: out.flip(-1))
+    before = Engine(network, (), max_rows=2, max_length=96)
+    wanted = generate(network, prompt, sampling, ()).tokens
+    for engine in (later, before):
+        assert run(engine, [(prompt, sampling)], 1)[0].tokens == wanted
+    hook.remove()
+    layer = network.get_submodule(place)
+    layer.forward = lambda *given: type(layer).forward(layer, *given).flip(-1)
+    assert run(later, [(prompt, sampling)], 1)[0].tokens == wanted
+    del layer.forward
+    assert run(later, [(prompt, sampling)], 1)[0].tokens == generate(network, prompt, sampling, ()).tokens != wanted
+    assert later.runner.twin is not None
+
+
+def test_another_activation_is_the_twins_too() -> None:
+    network, prompt, sampling = far_from_uniform(), [1, 2, 3], Sampling(0.0, max_tokens=20)
+    network.model.layers[0].mlp.activation = torch.tanh
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    assert run(engine, [(prompt, sampling)], 1)[0].tokens == generate(network, prompt, sampling, ()).tokens
+
+
+def test_the_old_twin_has_gone_when_a_new_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else there would be room for three times the matrices, or no twin."""
+    network = far_from_uniform()
+    engine = Engine(network, (), max_rows=2, max_length=96)
+    old, there = weakref.ref(engine.runner.twin.lm_head.blocks), []
+    monkeypatch.setattr(prepacked, "free_memory", lambda: there.append(old() is not None) or 1e9)
+    by_another_tensor(network)
+    engine.weights_changed()
+    assert there == [False]
+
+
+@pytest.mark.parametrize("change", [by_data, by_another_tensor])
+def test_without_memory_for_blocks_the_network_answers(
+    change: Callable[[Transformer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, job = far_from_uniform(), ([1, 2, 3], Sampling(0.0, max_tokens=20))
+    engine, limit = Engine(network, (), max_rows=2, max_length=96), "DefaultCPUAllocator: can't allocate memory"
+    change(network)
+    for error in (limit, "something else"):
+        monkeypatch.setattr(prepacked.torch, "cat", Mock(side_effect=RuntimeError(error)))
+        if error == limit:
+            engine.runner.look_at_weights()
+            assert engine.runner.twin is engine.runner.decode_blocks is None
+            assert Engine(network, (), max_rows=2, max_length=96).runner.network is network
+        else:
+            with pytest.raises(RuntimeError, match=error):
+                Engine(network, (), max_rows=2, max_length=96)
+    monkeypatch.undo()
+    assert run(engine, [job], 1)[0].tokens == generate(network, *job, ()).tokens

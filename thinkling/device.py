@@ -80,17 +80,51 @@ def all_memory() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that this process could still take, by what Linux says of the machine and of the container; elsewhere half
-    of the machine's memory."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
+    """Bytes that this process could still take, by what Linux says of the machine, and of the groups of processes that
+    a container or a batch system has put it into, and `ulimit -v`; elsewhere half of the machine's memory."""
+    free = _numbers(Path("/proc/meminfo")).get("MemAvailable:")
+    if free is None:
         return all_memory() // 2
-    with contextlib.suppress(OSError, ValueError):  # "max": no limit
-        most, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
-        free = min(free, most - used)
-    return free
+    return max(0, min(free * 1024, _left_to_grow(), *map(_left_in, _control_groups())))
+
+
+def _left_to_grow() -> float:
+    """Bytes of addresses up to this process's own limit."""
+    from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit  # Windows has none
+
+    most = getrlimit(RLIMIT_AS)[0]
+    if most == RLIM_INFINITY:
+        return float("inf")
+    return most - int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _control_groups() -> list[Path]:
+    """Where Linux describes them, in both of its versions: this process's own, as far as it can be seen, and those
+    around it, which may be limited where it is not (man 7 cgroups)."""
+    roots, found = {"": Path("/sys/fs/cgroup"), "memory": Path("/sys/fs/cgroup/memory")}, []
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, own = line.split(":", 2)
+            if controllers in roots:
+                found += [roots[controllers] / part for part in (own[1:], *map(str, Path(own[1:]).parents))]
+    return [*roots.values(), *found]
+
+
+def _left_in(group: Path) -> float:
+    """Bytes up to its limit; what it keeps of files that nobody has read again is given back when it is needed."""
+    for names in (("max", "current", "inactive_file"), ("limit_in_bytes", "usage_in_bytes", "total_inactive_file")):
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+            most, used = (int((group / f"memory.{name}").read_text()) for name in names[:2])
+            return most - used + _numbers(group / "memory.stat").get(names[2], 0)
+    return float("inf")
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """The number behind each line's first word; {} for a file that is not there."""
+    with contextlib.suppress(OSError):
+        lines = [line.split() for line in path.read_text().splitlines()]
+        return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}
+    return {}
 
 
 def to_device(values: Sequence, device: torch.device) -> torch.Tensor:

@@ -19,7 +19,7 @@ from thinkling.generate.memory import Memory
 from thinkling.generate.prefixes import BLOCK, Prefixes
 from thinkling.model.cache import KVCache
 from thinkling.model.decode_blocks import DecodeBlocks, can_decode_in_blocks
-from thinkling.model.prepacked import prepacked_twin, renew
+from thinkling.model.prepacked import kinds, prepacked_twin, renew
 from thinkling.model.transformer import Transformer
 
 PREFILL_TOKENS = 8192  # padded tokens that one pass over given tokens reads, at most (or one prompt)
@@ -59,23 +59,29 @@ class Runner:
         self.hidden = torch.zeros(shape, device=model.device, dtype=model.dtype)
         self.prompt_hidden = torch.zeros_like(self.hidden[:, 0])
         self.weights_at: list[int] | None = None  # where they were when the decoder was made
+        self.kinds = kinds(model)
         self.look_at_weights()
 
     def look_at_weights(self) -> None:
         """Make the decoder and the twin anew if weights are elsewhere than when they were made, or others have come, as
-        adapters do; and what the twin has copied, if its numbers are others. Asked before the first request of a batch,
-        before a reading, and when weights have changed."""
-        if self.weights_at != [weight.data_ptr() for weight in self.model.parameters()]:
+        adapters do, or hooks; and what the twin has copied, if its numbers are others. Asked before the first request
+        of a batch, before a reading, and when weights have changed."""
+        moved = self.weights_at != [weight.data_ptr() for weight in self.model.parameters()]
+        if moved or self.kinds != kinds(self.model):
             recorded = can_record(self.model)
             self.decoder = CudaGraphDecoder(self.model, self.cache, self.memory.max_length) if recorded else None
             self.reads_ahead = recorded
-            self.twin = prepacked_twin(self.model)
-            self.network = self.model if self.twin is None else self.twin
-            fused = self.twin is not None and can_decode_in_blocks(self.twin)
-            self.decode_blocks = DecodeBlocks(self.twin) if fused else None
+            self._answer_through(None)  # so that the old one's memory is free
+            self._answer_through(prepacked_twin(self.model))
             self.weights_at = [weight.data_ptr() for weight in self.model.parameters()]  # it has joined some
-        elif self.twin is not None:
-            renew(self.twin)
+            self.kinds = kinds(self.model)
+        elif self.twin is not None and not renew(self.twin):
+            self._answer_through(None)
+
+    def _answer_through(self, twin: Transformer | None) -> None:
+        """None: the network itself."""
+        self.twin, self.network = twin, self.model if twin is None else twin
+        self.decode_blocks = DecodeBlocks(twin) if twin is not None and can_decode_in_blocks(twin) else None
 
     def _new_cache(self, num_rows: int, room: int, num_tokens: int | None = None) -> KVCache:
         model = self.model

@@ -64,9 +64,10 @@ class DecodeBlocks:
 
 
 def can_decode_in_blocks(twin: Transformer) -> bool:
-    """Are all products of its layers in blocks, and none an expert's?"""
+    """Are all products of its layers in blocks, and the layers what `layer` above takes them for: no experts?"""
     layers = twin.model.layers
-    if not all(isinstance(layer.mlp, MLP) for layer in layers):
+    plain = all(type(layer) is DecoderLayer and type(layer.mlp) is MLP for layer in layers)
+    if not plain or any(layer.mlp.activation is not F.silu for layer in layers):
         return False
     first = [own for layer in layers for own in (layer.self_attn.q_proj, layer.self_attn.o_proj, layer.mlp.gate_proj,
                                                  layer.mlp.down_proj)]  # fmt: skip

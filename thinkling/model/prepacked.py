@@ -3,9 +3,9 @@
 A checkpoint holds a matrix row by row, and so torch hands it to its libraries. For a few rows of states most of a
 product's time goes into reading the matrix, and in that order reading is slow. oneDNN, which torch brings along, puts a
 matrix into blocks once, and then reads it in half of the time or less (bench/products.py). The twin has the network's
-own parameters and modules, but for its products: these hold such blocks, which are copies; queries, keys and values are
-one product, gate and up another. Left out: training, adapters, weights of 8 bits, routers, and networks so narrow that
-caches hold their weights.
+own parameters, and its own modules where these have none inside, but for its products: they hold such blocks, which are
+copies; queries, keys and values are one product, gate and up another. Left out: training, adapters, weights of 8 bits,
+routers, networks so narrow that caches hold their weights, and those into whose passes hooks look.
 """
 
 import copy
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from thinkling.device import free_memory
+from thinkling.device import free_memory, out_of_memory
 from thinkling.model.config import ModelConfig
 from thinkling.model.tiles import has_bfloat16_instructions
 from thinkling.model.transformer import MLP, Attention, Transformer
@@ -30,20 +30,34 @@ PROBES = 64  # numbers of a weight that are looked at, to see whether it has cha
 
 
 def prepacked_twin(network: Transformer) -> Transformer | None:
-    """None where it would be of no use, or where a second copy of the matrices would take more than half of the memory
-    that is free."""
+    """None where it would be of no use or would pass by hooks, and where a second copy of the matrices would take more
+    than half of the memory that is free, or finds none."""
     if network.device.type != "cpu" or not is_worth_blocks(network.config, network.dtype):
         return None
     found = [layer for owner, names in places(network) for layer in layers_of(owner, names)]
-    if not found or 2 * sum(layer.weight.nbytes for layer in found) > free_memory():
+    hooked = any(more for _, more in kinds(network))
+    if hooked or not found or 2 * sum(layer.weight.nbytes for layer in found) > free_memory():
         return None
-    twin = copy.deepcopy(network, {id(own): own for own in (*network.parameters(), *network.buffers())})
-    for owner, names in places(twin):
-        if layers := layers_of(owner, names):
-            blocks = Blocks(layers)
-            for number, name in enumerate(names):
-                setattr(owner, name, PrepackedLinear(blocks, number))
+    leaves = [layer for layer in network.modules() if not list(layer.children())]  # also adapters, on or off
+    twin = copy.deepcopy(network, {id(own): own for own in (*network.parameters(), *network.buffers(), *leaves)})
+    try:
+        for owner, names in places(twin):
+            if layers := layers_of(owner, names):
+                blocks = Blocks(layers)
+                for number, name in enumerate(names):
+                    setattr(owner, name, PrepackedLinear(blocks, number))
+    except RuntimeError as error:
+        if out_of_memory(error):
+            return None
+        raise
     return twin
+
+
+def kinds(network: nn.Module) -> list[tuple[type, bool]]:
+    """Of all modules, and whether they do more than their kind, by hooks or a `forward` of their own: with others the
+    network says something else."""
+    return [(type(layer), bool(layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer)))
+            for layer in network.modules()]  # fmt: skip
 
 
 def is_worth_blocks(config: ModelConfig, dtype: torch.dtype) -> bool:
@@ -119,8 +133,14 @@ class PrepackedLinear(nn.Module):
         return list(self.blocks.products(x).split(self.blocks.sizes, dim=-1))
 
 
-def renew(twin: Transformer) -> None:
-    """Make anew what is a copy of weights that have changed."""
-    for layer in twin.modules():
-        if isinstance(layer, PrepackedLinear) and layer.number == 0:
-            layer.blocks.renew()
+def renew(twin: Transformer) -> bool:
+    """Make anew what is a copy of weights that have changed. Did memory suffice? Else the twin is of no use."""
+    try:
+        for layer in twin.modules():
+            if isinstance(layer, PrepackedLinear) and layer.number == 0:
+                layer.blocks.renew()
+    except RuntimeError as error:
+        if out_of_memory(error):
+            return False
+        raise
+    return True
