@@ -112,7 +112,10 @@ def test_what_has_no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     network = far_from_uniform()
     assert prepacked_twin(network) is not None
     copied = sum(layer.weight.nbytes for layer in network.modules() if type(layer) is nn.Linear)
-    for free, there in ((2 * copied, True), (2 * copied - 1, False)):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for cores, free, there in ((2, 2 * copied, True), (2, 2 * copied - 1, False), (1, 2 * copied, True),
+                               (8, 8 * copied, True), (8, 8 * copied - 1, False)):  # one of four processes  # fmt: skip
+        monkeypatch.setattr(prepacked, "usable_cores", lambda cores=cores: cores)
         monkeypatch.setattr(prepacked, "free_memory", lambda free=free: free)
         assert (prepacked_twin(network) is not None) is there
     monkeypatch.undo()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from thinkling.device import free_memory, out_of_memory
+from thinkling.device import free_memory, out_of_memory, usable_cores
 from thinkling.model.config import ModelConfig
 from thinkling.model.tiles import has_bfloat16_instructions
 from thinkling.model.transformer import MLP, Attention, Transformer
@@ -31,12 +31,13 @@ PROBES = 64  # numbers of a weight that are looked at, to see whether it has cha
 
 def prepacked_twin(network: Transformer) -> Transformer | None:
     """None where it would be of no use or would pass by hooks, and where a second copy of the matrices would take more
-    than half of the memory that is free, or finds none."""
+    than half of this process's share of the memory that is free, or finds none."""
     if network.device.type != "cpu" or not is_worth_blocks(network.config, network.dtype):
         return None
     found = [layer for owner, names in places(network) for layer in layers_of(owner, names)]
     hooked = any(more for _, more in kinds(network))
-    if hooked or not found or 2 * sum(layer.weight.nbytes for layer in found) > free_memory():
+    sharing = max(1, usable_cores() // torch.get_num_threads())  # who takes so few of the cores may be one of several
+    if hooked or not found or 2 * sum(layer.weight.nbytes for layer in found) > free_memory() // sharing:
         return None
     leaves = [layer for layer in network.modules() if not list(layer.children())]  # also adapters, on or off
     twin = copy.deepcopy(network, {id(own): own for own in (*network.parameters(), *network.buffers(), *leaves)})
