@@ -130,6 +130,22 @@ def test_what_has_no_twin(monkeypatch: pytest.MonkeyPatch) -> None:
         assert prepacked_twin(changed) is None
 
 
+def test_products_that_are_wrong_here_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no public part of torch: another version may want other arguments."""
+
+    def wants_more(*_: object) -> None:
+        raise TypeError("missing an argument")
+
+    whole = prepacked.Blocks.products
+    for other in (wants_more, lambda self, x: whole(self, x) + 1):
+        monkeypatch.setattr(prepacked.Blocks, "products", other)
+        can_prepack.cache_clear()
+        assert not can_prepack(torch.float32)
+    monkeypatch.undo()
+    can_prepack.cache_clear()
+    assert can_prepack(torch.float32)
+
+
 @pytest.mark.parametrize("more", [{}, {"speculate": 3}, {"prefix_gb": 0.001, "max_num_batched_tokens": 16}])
 def test_the_engine_answers_with_it_as_the_plain_loop_does(more: dict) -> None:
     """Prompts of all lengths beside each other; with guesses, from what was read before, in chunks."""

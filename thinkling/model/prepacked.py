@@ -8,9 +8,11 @@ copies; queries, keys and values are one product, gate and up another. Left out:
 routers, networks so narrow that caches hold their weights, and those into whose passes hooks look.
 """
 
+import contextlib
 import copy
 import platform
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -65,12 +67,21 @@ def is_worth_blocks(config: ModelConfig, dtype: torch.dtype) -> bool:
     return config.hidden_size >= SMALL and can_prepack(dtype)
 
 
+@cache
 def can_prepack(dtype: torch.dtype) -> bool:
-    """Has this torch such products for this processor, and are they fast?"""
+    """Has this torch such products for this processor, are they fast, and right? They are no public part of torch."""
     names = ("_linear_pointwise", "_reorder_linear_weight")
     known = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
     fast = dtype == torch.float32 or (dtype == torch.bfloat16 and has_bfloat16_instructions())
-    return known and fast and platform.machine() in ("x86_64", "AMD64")
+    if not (known and fast and platform.machine() in ("x86_64", "AMD64")):
+        return False
+    with torch.inference_mode(False), torch.no_grad():
+        layer, x = nn.Linear(3, 2, device="meta"), torch.tensor([[1.0, 2.0, 3.0]], dtype=dtype)
+        layer.weight = nn.Parameter(torch.tensor([[1.0, 10.0, 100.0], [2.0, 0.0, -1.0]], dtype=dtype))
+        layer.bias = nn.Parameter(torch.tensor([0.5, -0.5], dtype=dtype))
+        with contextlib.suppress(RuntimeError, TypeError):
+            return Blocks([layer]).products(x).tolist() == [[322.0 if dtype == torch.bfloat16 else 321.5, -1.5]]
+    return False
 
 
 def places(network: Transformer) -> list[tuple[nn.Module, tuple[str, ...]]]:
