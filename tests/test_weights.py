@@ -308,7 +308,7 @@ def test_weights_larger_than_the_memory_are_refused(folder: Path, monkeypatch: p
 
 
 def test_a_file_without_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert complaint(folder) == f"{folder / 'model.safetensors'}: cannot be read (Permission denied)"
 
 
